@@ -1,0 +1,129 @@
+"""Diagnostics are values: what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from tsdsl.diagnostics.source import Span
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A second place that explains the first ("declared here")."""
+
+    span: Span
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A replacement of the text of ``span`` that repairs the finding."""
+
+    span: Span
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding. ``span`` is None only where no text is concerned (a missing file)."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    labels: tuple[Label, ...] = ()
+    help: str | None = None
+    severity: Severity = "error"
+    file: str | None = None
+    fix: Fix | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The file that the finding is about, as a user wrote it."""
+        return self.span.source.name if self.span else (self.file or "")
+
+
+class DiagnosticError(Exception):
+    """Findings that end an operation: what a user did cannot be carried out.
+
+    It is the user's kind of error: a bug of the compiler is any other exception.
+    """
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__()
+
+    def __str__(self) -> str:
+        from tsdsl.diagnostics.render import render_text
+
+        return "\n".join(render_text(d) for d in self.diagnostics)
+
+
+class SpecError(DiagnosticError, ValueError):
+    """Something is wrong in a spec."""
+
+
+class ArchitectureError(DiagnosticError, ValueError):
+    """An architecture does not belong to the space, or its file cannot be read as one."""
+
+
+class FileError(DiagnosticError, OSError):
+    """A file could not be read or written."""
+
+
+class Collector:
+    """Gathers findings in the order in which they are met; each place and code once."""
+
+    #: How many findings a run shows at most.
+    LIMIT = 100
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[object, ...], Diagnostic] = {}
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        span = diagnostic.span
+        place = (id(span.source), span.start, span.end) if span else (diagnostic.file,)
+        key = (diagnostic.code, *place, diagnostic.message if not span else "")
+        self._found.setdefault(key, diagnostic)
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        for diagnostic in diagnostics:
+            self.add(diagnostic)
+
+    def __iter__(self) -> Iterator[Diagnostic]:
+        """In source order, file by file, errors of no place first; at most ``LIMIT`` of them."""
+        files: dict[str, int] = {}
+        for found in self._found.values():
+            files.setdefault(found.file_name, len(files))
+        ordered = sorted(
+            self._found.values(),
+            key=lambda d: (files[d.file_name], d.span.start if d.span else -1),
+        )
+        return iter(ordered[: self.LIMIT])
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity == "error" for d in self._found.values())
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that a mistyped name most likely meant, or None."""
+    pool = list(dict.fromkeys(candidates))
+    folded = [c for c in pool if c.lower() == name.lower()]
+    if folded:
+        return folded[0]
+    found = get_close_matches(name, pool, n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, candidates: Iterable[str], otherwise: str | None = None) -> str | None:
+    """A help line with the nearest name, or ``otherwise``."""
+    found = nearest(name, candidates)
+    return f"did you mean '{found}'?" if found else otherwise

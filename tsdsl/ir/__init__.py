@@ -1,0 +1,10 @@
+"""The intermediate representation, from a whole space down to one network.
+
+`values`        tables over decisions
+`op`            what a primitive operation is
+`graph`         the unrolled graph of a space
+`space`         decisions, constraints and graph together
+`architecture`  one choice for each decision
+`network`       one architecture's graph, all numbers
+`freeze`        (space, architecture) -> network
+"""

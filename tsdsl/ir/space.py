@@ -1,0 +1,71 @@
+"""A whole space: its decisions, its constraints and its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tsdsl.diagnostics import Span
+from tsdsl.ir.architecture import Option
+from tsdsl.ir.graph import Edge, Guard, Region
+from tsdsl.ir.values import Val, Variable
+
+DecisionKind = Literal["int", "ratio", "dims", "bool", "string", "op"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """One searched value. ``options[i]`` is how option i is written in ``arch.json``;
+    ``variable.domain[i]`` is what it means."""
+
+    path: str
+    kind: DecisionKind
+    variable: Variable
+    options: tuple[Option, ...]
+    #: Relative weights of the options, which initialise the distribution; None for uniform.
+    weights: tuple[float, ...] | None
+    #: The option that the decision is held at before its phase.
+    default: int
+    #: It is active where all of these hold (its block runs, its option is chosen).
+    guards: tuple[Guard, ...]
+    span: Span
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requirement:
+    """``condition`` (a table of booleans) must hold wherever all guards do."""
+
+    condition: Val
+    guards: tuple[Guard, ...]
+    message: str
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpaceGraph:
+    name: str
+    doc: str
+    #: The file that it was read from, as the user wrote it.
+    source: str
+    #: The clip: a constant shape (channels, frames, height, width).
+    clip: Edge
+    #: Every how many frames of the video the clip takes one.
+    interval: int
+    #: In order of first appearance.
+    decisions: tuple[Decision, ...]
+    #: Decisions' variables and derived ones; ``variables[v.index] is v``. A derived variable comes
+    #: after everything that its definition depends on.
+    variables: tuple[Variable, ...]
+    requirements: tuple[Requirement, ...]
+    root: Region
+    #: Names of the streams, and of the points (stem and stages) of each, in order.
+    streams: Mapping[str, tuple[str, ...]]
+    #: Earlier decision path -> today's (``moved old -> new``).
+    moved: Mapping[str, str] = field(default_factory=dict)
+    #: Identity of what can be built: decisions, operations and parameters; not clip size or recipe.
+    hash: str = ""
+    #: Value of each param, after ``--set``.
+    params: Mapping[str, Any] = field(default_factory=dict)

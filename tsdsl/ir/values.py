@@ -1,0 +1,225 @@
+"""Values that depend on decisions: finite tables over variables.
+
+A space is one graph for all of its architectures. What differs between architectures (a width, a
+kernel, a shape) is a `Val`: a table with one entry for each combination of the few variables
+it depends on. A variable is a decision, or is *derived*: a deterministic function of earlier
+variables with few distinct values ("the shape after this point"), which keeps tables small along a
+chain where depth gates widths.
+
+An entry can be a `Fault`: the combination has no value, for a reason that the user is told if some
+architecture of the space reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+from tsdsl.diagnostics import Diagnostic, DiagnosticError
+
+#: Tables with more entries than this are refused with a diagnostic.
+MAX_ENTRIES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """A finite-domain variable. ``definition`` is None for a decision; for a derived variable it
+    is the table, over earlier variables, of indices into ``domain``."""
+
+    index: int
+    name: str
+    domain: tuple[Any, ...]
+    definition: Val | None = None
+
+    def __len__(self) -> int:
+        return len(self.domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a combination has no value. Equal faults are one finding."""
+
+    diagnostic: Diagnostic
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Val:
+    """``entries`` is row-major over the domains of ``variables``, which are sorted by index."""
+
+    variables: tuple[Variable, ...]
+    entries: tuple[Any, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        return not self.variables
+
+    @property
+    def value(self) -> Any:
+        """The one value of a constant."""
+        assert not self.variables, "not a constant"
+        return self.entries[0]
+
+    def at(self, assignment: Sequence[int]) -> Any:
+        """The entry under an assignment: the option index of each variable, by its index."""
+        offset = 0
+        for variable in self.variables:
+            offset = offset * len(variable.domain) + assignment[variable.index]
+        return self.entries[offset]
+
+    def distinct(self) -> tuple[Any, ...]:
+        """Distinct entries in order of first appearance, faults left out."""
+        return tuple(dict.fromkeys(e for e in self.entries if not isinstance(e, Fault)))
+
+    def faults(self) -> tuple[Fault, ...]:
+        return tuple(dict.fromkeys(e for e in self.entries if isinstance(e, Fault)))
+
+
+def constant(value: Any) -> Val:
+    return Val((), (value,))
+
+
+def of_variable(variable: Variable) -> Val:
+    return Val((variable,), variable.domain)
+
+
+class TableTooLarge(DiagnosticError):
+    """A value depends on too many decisions at once to be tabled."""
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self.variables = tuple(variables)
+        self.size = prod(len(v) for v in variables)
+        super().__init__([])
+
+
+def union(vals: Sequence[Val]) -> tuple[Variable, ...]:
+    """All variables of some values, sorted by index."""
+    first = vals[0].variables if vals else ()
+    if all(val.variables == first or not val.variables for val in vals[1:]):
+        return first
+    found = {variable.index: variable for val in vals for variable in val.variables}
+    return tuple(found[index] for index in sorted(found))
+
+
+def spread(val: Val, variables: tuple[Variable, ...]) -> Sequence[Any]:
+    """The entries of ``val`` as a table over more variables."""
+    if val.variables == variables:
+        return val.entries
+    mine = {v.index for v in val.variables}
+    sizes = tuple(len(v) for v in variables)
+    steps = _gather(sizes, tuple(v.index in mine for v in variables))
+    if not mine:
+        return val.entries * len(steps)
+    entries = val.entries
+    return [entries[i] for i in steps]
+
+
+@lru_cache(maxsize=1024)
+def _gather(sizes: tuple[int, ...], kept: tuple[bool, ...]) -> tuple[int, ...]:
+    """For each combination of all sizes, the row-major offset among the kept ones."""
+    offsets = [0]
+    for size, keep in zip(sizes, kept, strict=True):
+        if keep:
+            offsets = [o * size + i for o in offsets for i in range(size)]
+        else:
+            offsets = [o for o in offsets for _ in range(size)]
+    return tuple(offsets)
+
+
+def lift(function: Callable[..., Any], *vals: Val) -> Val:
+    """Apply a function entry by entry, jointly over all variables of its arguments.
+
+    The function is called once for each distinct combination of argument values. Arguments that
+    are faults pass on as they are. Raises `TableTooLarge`.
+    """
+    variables = union(vals)
+    if not variables:
+        return constant(_apply(function, tuple(val.entries[0] for val in vals)))
+    if prod(len(v) for v in variables) > MAX_ENTRIES:
+        raise TableTooLarge(variables)
+    known: dict[tuple[Any, ...], Any] = {}
+    entries: list[Any] = []
+    for key in zip(*(spread(val, variables) for val in vals), strict=True):
+        tagged = tuple(map(_exact, key))
+        try:
+            entries.append(known[tagged])
+        except KeyError:
+            known[tagged] = result = _apply(function, key)
+            entries.append(result)
+    return reduce(Val(variables, tuple(entries)))
+
+
+def _exact(value: Any) -> Any:
+    """A dictionary key that tells 1, 1.0 and True apart."""
+    kind = type(value)
+    return (kind, value) if kind is bool or kind is float else value
+
+
+def _apply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    for argument in arguments:
+        if type(argument) is Fault:
+            return argument
+    return function(*arguments)
+
+
+def reduce(val: Val) -> Val:
+    """Drop the variables that no entry depends on."""
+    variables, entries = list(val.variables), val.entries
+    if not variables:
+        return val
+    first = entries[0]
+    if all(e is first for e in entries):
+        return Val((), (first,))
+    axis = len(variables) - 1
+    inner = 1
+    while axis >= 0:
+        size = len(variables[axis])
+        if size > 1:
+            block = size * inner
+            same = all(
+                _same(entries[start : start + inner], entries[start + k * inner : start + (k + 1) * inner])
+                for start in range(0, len(entries), block)
+                for k in range(1, size)
+            )
+        else:
+            same = True
+        if same:
+            if size > 1:
+                entries = tuple(
+                    e
+                    for start in range(0, len(entries), size * inner)
+                    for e in entries[start : start + inner]
+                )
+            del variables[axis]
+        else:
+            inner *= size
+        axis -= 1
+    return Val(tuple(variables), entries)
+
+
+def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
+    return left == right and all(type(a) is type(b) for a, b in zip(left, right, strict=True))
+
+
+def select(selector: Val, cases: Sequence[Val]) -> Val:
+    """For each combination, the entry of the case that ``selector`` (an index) names."""
+    if selector.is_constant:
+        chosen = selector.value
+        return constant(chosen) if isinstance(chosen, Fault) else cases[int(chosen)]
+    variables = union([selector, *cases])
+    if prod(len(v) for v in variables) > MAX_ENTRIES:
+        raise TableTooLarge(variables)
+    tables = [spread(case, variables) for case in cases]
+    entries = tuple(
+        chosen if type(chosen) is Fault else tables[chosen][at]
+        for at, chosen in enumerate(spread(selector, variables))
+    )
+    return reduce(Val(variables, entries))
+
+
+def assignments(variables: Sequence[Variable]) -> product[tuple[int, ...]]:
+    """Every combination of option indices, row-major."""
+    return product(*(range(len(v)) for v in variables))

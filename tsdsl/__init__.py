@@ -1,0 +1,70 @@
+"""A language and compiler for two-stream video networks and the spaces they are searched in.
+
+    space = tsdsl.load("specs/auto_tsnet_s.tsnet")
+    arch = space.sample(seed=0)
+    net = tsdsl.compile(space, frozen=arch)
+
+Names are imported on first use: `import tsdsl` alone costs next to nothing, and nothing but
+`compile` imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tsdsl.compiler import check, compile, emit, load
+    from tsdsl.diagnostics import (
+        ArchitectureError,
+        Diagnostic,
+        DiagnosticError,
+        FileError,
+        SpecError,
+    )
+    from tsdsl.ir.architecture import Architecture
+    from tsdsl.space import Space
+
+__all__ = [
+    "Architecture",
+    "ArchitectureError",
+    "Diagnostic",
+    "DiagnosticError",
+    "FileError",
+    "Space",
+    "SpecError",
+    "__version__",
+    "check",
+    "compile",
+    "emit",
+    "load",
+]
+
+_HOME = {
+    "Architecture": "tsdsl.ir.architecture",
+    "ArchitectureError": "tsdsl.diagnostics",
+    "Diagnostic": "tsdsl.diagnostics",
+    "DiagnosticError": "tsdsl.diagnostics",
+    "FileError": "tsdsl.diagnostics",
+    "Space": "tsdsl.space",
+    "SpecError": "tsdsl.diagnostics",
+    "check": "tsdsl.compiler",
+    "compile": "tsdsl.compiler",
+    "emit": "tsdsl.compiler",
+    "load": "tsdsl.compiler",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(home), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,147 @@
+"""Reading and writing files, so that whatever goes wrong is one clear `FileError`.
+
+What is read has a size limit and must be UTF-8 text. What is written is written whole or not at
+all: into a temporary file of the same directory, which then takes the name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from tsdsl.diagnostics import Diagnostic, FileError
+
+PathLike = str | os.PathLike[str]
+
+#: Bytes of the largest file that is read as a spec: 30,000 lines, far more than anyone writes.
+MAX_TEXT = 1 << 20
+
+
+def read_text(path: PathLike, *, limit: int = MAX_TEXT, what: str = "file") -> str:
+    """The text of a file (without a byte order mark). ``what`` names its kind in messages.
+
+    Raises `FileError`: missing, a directory, unreadable, over ``limit`` bytes, binary, not UTF-8.
+    """
+    name = os.fspath(path)
+    data = _read(name, limit, what)
+    if b"\x00" in data:
+        raise _failure("E0805", f"this {what} is not text: it has a zero byte", name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as bad:
+        line = data.count(b"\n", 0, bad.start) + 1
+        raise _failure(
+            "E0806",
+            f"this {what} is not UTF-8 text: byte 0x{data[bad.start]:02x} in line {line}",
+            name,
+            "save it as UTF-8",
+        ) from None
+
+
+def _read(name: str, limit: int, what: str) -> bytes:
+    try:
+        with open(name, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            data = b"" if size > limit else file.read(limit + 1)
+    except OSError as error:
+        raise _unreadable(error, name, what) from None
+    except ValueError:
+        raise _failure("E0801", f"there is no such {what}", name) from None
+    if size > limit or len(data) > limit:
+        amount = f"{_megabytes(size)}; " if size > limit else ""
+        raise _failure(
+            "E0804",
+            f"this {what} is too large: {amount}at most {_megabytes(limit)} are read",
+            name,
+        )
+    return data
+
+
+def _unreadable(error: OSError, name: str, what: str) -> FileError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return _failure("E0801", f"there is no such {what}", name, _nearest_file(name))
+    if error.errno == errno.EISDIR:
+        return _failure("E0802", f"this is a directory, not a {what}", name)
+    return _failure("E0803", f"this {what} cannot be read: {_reason(error)}", name)
+
+
+def _nearest_file(name: str) -> str | None:
+    """A help line with the file of the same directory that may have been meant."""
+    from tsdsl.diagnostics import nearest
+
+    directory, base = os.path.split(name)
+    try:
+        with os.scandir(directory or ".") as entries:
+            names = [entry.name for _, entry in zip(range(2000), entries, strict=False)]
+    except (OSError, ValueError):
+        return f"the directory '{directory}' does not exist" if directory else None
+    found = nearest(base, names)
+    return f"did you mean '{os.path.join(directory, found)}'?" if found else None
+
+
+def write_atomic(path: PathLike, content: str | bytes) -> None:
+    """Write a file whole or not at all; an earlier one stays as it was until then.
+
+    A symbolic link is followed, permissions of an earlier file are kept. What is no regular file
+    (``/dev/stdout``, a pipe) is written to directly. Raises `FileError`.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    name = os.fspath(path)
+    try:
+        target = os.path.realpath(name)
+        mode = _mode(target)
+        if mode is not None and stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if mode is not None and not stat.S_ISREG(mode):
+            with open(target, "wb") as file:
+                file.write(data)
+            return
+        if mode is not None and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _replace(target, data, mode)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        help_line = None
+        if error.errno == errno.ENOENT:
+            help_line = f"the directory '{os.path.dirname(name) or '.'}' does not exist"
+        raise _failure("E0807", f"cannot write: {_reason(error)}", name, help_line) from None
+    except ValueError:
+        raise _failure("E0807", "cannot write: not a file name", name) from None
+
+
+def _replace(target: str, data: bytes, mode: int | None) -> None:
+    directory, base = os.path.split(target)
+    temporary = os.path.join(directory, f".{base[:100]}.{os.getpid():x}-{os.urandom(4).hex()}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with open(handle, "wb") as file:
+            file.write(data)
+        if mode is not None:
+            os.chmod(temporary, stat.S_IMODE(mode))
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB".replace(".0 ", " ")
+
+
+def _failure(code: str, message: str, name: str, help_line: str | None = None) -> FileError:
+    return FileError([Diagnostic(code, message, file=name, help=help_line)])

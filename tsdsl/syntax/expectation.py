@@ -1,0 +1,91 @@
+"""What to say of a token that does not fit: what was being written, what may come next."""
+
+from __future__ import annotations
+
+_NAMES = {
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "DIMS": "a size such as 1x3x3",
+    "STRING": 'a text in "quotes"',
+    "COMPARE": "a comparison",
+    "TILDE": "'~'",
+    "EQUAL": "'='",
+    "COMMA": "','",
+    "COLON": "':'",
+    "LPAR": "'('",
+    "RPAR": "')'",
+    "LBRACE": "'{'",
+    "RBRACE": "'}'",
+    "LSQB": "'['",
+    "RSQB": "']'",
+    "DOT": "'.'",
+    "PLUS": "'+'",
+    "MINUS": "'-'",
+    "TIMES": "'*'",
+    "__ANON_0": "'->'",
+    "__ANON_1": "'..'",
+    "$END": "the end of the file",
+}
+#: Terminals with which an expression begins.
+_VALUE = {"NUMBER", "DIMS", "STRING", "NAME", "LPAR", "IF", "NOT", "TRUE", "FALSE", "MINUS"}
+#: Terminals that carry on a complete expression.
+_OPERATORS = {"PLUS", "MINUS", "TIMES", "COMPARE", "AND", "OR", "__ANON_0", "DOT", "LPAR", "LSQB"}
+#: Words of the language that users may take for names.
+_RESERVED = frozenset(
+    "tsnet import as space extends param input let stream stage stem use repeat fuse after attend "
+    "head require else moved search train evaluate budget in weight phase streams learn if then or "
+    "and not true false block return default step".split()
+)
+
+
+def describe(
+    kind: str, text: str, expected: list[str], context: str | None
+) -> tuple[str, str | None]:
+    """The headline and the help line for a token that does not fit."""
+    where = f" in {context}" if context else ""
+    shown = "the end of the file" if kind == "$END" else f"'{text[:40]}'"
+    choices = _choices(expected)
+    if expected == ["TSNET"]:
+        return "a file begins with its language version", "write this first: tsnet 1"
+    if text in _RESERVED and "NAME" in expected and "IF" not in expected and len(choices) <= 3:
+        return (
+            f"'{text}' is a word of the language and cannot be a name{where}",
+            f"pick another name, such as '{text}_1'",
+        )
+    return f"{shown} does not fit{where}: expected {_join(choices)}", _hint(kind, text, expected)
+
+
+def _choices(expected: list[str]) -> list[str]:
+    remaining = list(expected)
+    names: list[str] = []
+    if {"NUMBER", "DIMS", "NAME", "LPAR"} <= set(remaining):
+        names.append("a value")
+        remaining = [k for k in remaining if k not in _VALUE]
+    elif len(set(remaining) & _OPERATORS) >= 4:
+        remaining = [k for k in remaining if k not in _OPERATORS]
+    for kind in remaining:
+        names.append(_NAMES.get(kind, f"'{kind.lower()}'"))
+    return names
+
+
+def _join(names: list[str]) -> str:
+    if not names:
+        return "nothing more"
+    if len(names) > 9:
+        words = [n for n in names if n.strip("'").isalpha()]
+        return "one of " + ", ".join(words[:14]) + (", ..." if len(words) > 14 else "")
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]
+
+
+def _hint(kind: str, text: str, expected: list[str]) -> str | None:
+    if kind == "EQUAL" and "COMPARE" in expected:
+        return "'=' fixes a value; to compare, write '=='"
+    if kind == "NAME" and text in ("def", "func", "fn", "function", "layer"):
+        return "a reusable part is written: block name(x, ...) { return ... }"
+    if kind == "NAME" and text in ("for", "while", "loop"):
+        return "write: repeat 3 { use ... }, or repeat depth ~ 2..4 { use ... }"
+    if kind == "TILDE":
+        return "decisions ('~') belong to a space, a stream, a stage, a repeat or a call in one"
+    if kind in ("NUMBER", "DIMS", "STRING", "NAME") and "COMMA" in expected:
+        return "is a ',' missing before it?"
+    return None

@@ -1,0 +1,161 @@
+"""The LALR(1) tables of the grammar, computed by Lark from ``grammars/tsnet.lark``.
+
+Building them takes Lark a fifth of a second, which every run of the command line would pay. So
+they are precomputed when the package is built (`hatch_build.py`) and read back as JSON; a checkout
+whose grammar has changed since finds another fingerprint and builds them from the grammar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+#: Changes whenever the layout of the precomputed file does.
+LAYOUT = "tsnet-tables/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A production. ``callback`` names the builder function; None splices the children into the
+    parent. ``keep`` are the positions of the right-hand side that reach the builder."""
+
+    origin: int
+    length: int
+    callback: str | None
+    keep: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """``actions[state][terminal]``: n >= 0 shifts to state n, n < 0 reduces by rule -n - 1.
+    ``gotos[state][origin]``: the state after a reduction."""
+
+    terminals: tuple[str, ...]
+    keywords: dict[str, int]
+    punctuation: dict[str, int]
+    #: (terminal, regular expression), in the order in which they are tried.
+    patterns: tuple[tuple[int, str], ...]
+    ignored: tuple[str, ...]
+    actions: list[dict[int, int]]
+    gotos: list[dict[int, int]]
+    rules: tuple[Rule, ...]
+    start: int
+    accept: int
+
+
+def grammar_path() -> Path:
+    """The grammar: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    shipped = package / "_grammars" / "tsnet.lark"
+    return shipped if shipped.exists() else package.parent / "grammars" / "tsnet.lark"
+
+
+def precomputed_path() -> Path:
+    return Path(__file__).resolve().parent.parent / "_grammars" / "tsnet.tables.json"
+
+
+@cache
+def load() -> Tables:
+    """The tables of this installation's grammar."""
+    grammar = grammar_path().read_text(encoding="utf-8")
+    try:
+        stored = json.loads(precomputed_path().read_bytes())
+    except (OSError, ValueError):
+        stored = None
+    if not isinstance(stored, dict) or stored.get("fingerprint") != fingerprint(grammar):
+        stored = describe(grammar)
+    return _tables(stored)
+
+
+def build(grammar: str) -> bytes:
+    """The precomputed file of a grammar."""
+    return json.dumps(describe(grammar), separators=(",", ":")).encode()
+
+
+def fingerprint(grammar: str) -> str:
+    return hashlib.sha256(f"{LAYOUT}\n{grammar}".encode()).hexdigest()
+
+
+def describe(grammar: str) -> dict[str, Any]:
+    """Let Lark compile the grammar, and write down what the parser needs of the result."""
+    from lark import Lark
+    from lark.lexer import PatternStr
+    from lark.parsers.lalr_analysis import Shift
+
+    lark = Lark(grammar, parser="lalr", lexer="basic", maybe_placeholders=False)
+    table: Any = lark.parser.parser._parse_table  # pyright: ignore
+    names = [t.name for t in lark.terminals] + ["$END"]
+    number = {name: at for at, name in enumerate(names)}
+    states = {state: at for at, state in enumerate(table.states)}
+    origins: dict[str, int] = {}
+    rules: dict[Any, int] = {}
+    for actions in table.states.values():
+        for _, (kind, argument) in sorted(actions.items(), key=lambda item: str(item[0])):
+            if kind is not Shift:
+                rules.setdefault(argument, len(rules))
+    for rule in rules:
+        origins.setdefault(rule.origin.name, len(origins))
+    action_rows: list[dict[int, int]] = [{} for _ in states]
+    goto_rows: list[dict[int, int]] = [{} for _ in states]
+    for state, actions in table.states.items():
+        for symbol, (kind, argument) in actions.items():
+            if symbol in number:
+                code = states[argument] if kind is Shift else -rules[argument] - 1
+                action_rows[states[state]][number[symbol]] = code
+            elif symbol in origins:
+                goto_rows[states[state]][origins[symbol]] = states[argument]
+    keywords: dict[str, int] = {}
+    punctuation: dict[str, int] = {}
+    patterns: list[tuple[int, int, str]] = []
+    for terminal in lark.terminals:
+        if terminal.name in lark.ignore_tokens:
+            continue
+        if isinstance(terminal.pattern, PatternStr):
+            text = terminal.pattern.value
+            (keywords if text.isalpha() else punctuation)[text] = number[terminal.name]
+        else:
+            patterns.append((-terminal.priority, number[terminal.name], terminal.pattern.to_regexp()))
+    patterns.sort(key=lambda entry: entry[0])
+    return {
+        "fingerprint": fingerprint(grammar),
+        "terminals": names,
+        "keywords": keywords,
+        "punctuation": punctuation,
+        "patterns": [[terminal, regexp] for _, terminal, regexp in patterns],
+        "ignored": [t.pattern.to_regexp() for t in lark.terminals if t.name in lark.ignore_tokens],
+        "actions": [[list(item) for item in row.items()] for row in action_rows],
+        "gotos": [[list(item) for item in row.items()] for row in goto_rows],
+        "rules": [_describe_rule(rule, origins) for rule in rules],
+        "start": states[table.start_states["start"]],
+        "accept": states[table.end_states["start"]],
+    }
+
+
+def _describe_rule(rule: Any, origins: dict[str, int]) -> list[Any]:
+    keep = [
+        at
+        for at, symbol in enumerate(rule.expansion)
+        if not (symbol.is_term and getattr(symbol, "filter_out", False))
+    ]
+    spliced = rule.origin.name.startswith("_") and rule.alias is None
+    callback = None if spliced else (rule.alias or rule.origin.name)
+    return [origins[rule.origin.name], len(rule.expansion), callback, keep]
+
+
+def _tables(stored: dict[str, Any]) -> Tables:
+    return Tables(
+        terminals=tuple(stored["terminals"]),
+        keywords=stored["keywords"],
+        punctuation=stored["punctuation"],
+        patterns=tuple((terminal, regexp) for terminal, regexp in stored["patterns"]),
+        ignored=tuple(stored["ignored"]),
+        actions=[dict(row) for row in stored["actions"]],
+        gotos=[dict(row) for row in stored["gotos"]],
+        rules=tuple(Rule(o, n, callback, tuple(keep)) for o, n, callback, keep in stored["rules"]),
+        start=stored["start"],
+        accept=stored["accept"],
+    )

@@ -68,6 +68,9 @@ class ModuleCall:
     init: Mapping[str, Init] = field(default_factory=dict)
     #: An expression around the call, with ``{module}`` and ``{0}`` for its input; None for a plain call.
     apply: str | None = None
+    #: What ``kwargs`` would be if they were left out. ``kwargs`` is complete, so that calls of one
+    #: target can be compared.
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,36 @@
+"""Concatenation of channels."""
+
+from __future__ import annotations
+
+from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
+from tsdsl.ops.common import NoArgs, bounded, show
+
+
+class Concat(Op):
+    """The channels of one tensor after those of another; all other extents are equal."""
+
+    name = "concat"
+    inputs = None
+    Args = NoArgs
+    examples = (
+        ({}, ((5, 3, 4, 6), (2, 3, 4, 6))),
+        ({}, ((7,), (4,), (1,))),
+        ({}, ((3, 8), (3, 8))),
+        ({}, ((3, 8),)),
+    )
+
+    @staticmethod
+    def infer(args: NoArgs, *shapes: Shape) -> Shape:
+        first, *others = shapes
+        for other in others:
+            if len(other) != len(first) or other[1:] != first[1:]:
+                raise ShapeError(
+                    f"shapes {show(first)} and {show(other)} cannot be concatenated: they differ"
+                    " in more than the channels"
+                )
+        return (bounded("concat", sum(shape[0] for shape in shapes), "channels"), *first[1:])
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        places = ", ".join(f"{{{i}}}" for i in range(len(shapes)))
+        return FunctionCall(f"torch.cat([{places}], dim=1)")

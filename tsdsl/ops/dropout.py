@@ -1,0 +1,27 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tsdsl.ir.op import ModuleCall, Op, OpArgs, Shape
+
+
+class DropoutArgs(OpArgs):
+    p: float = Field(ge=0, le=1, description="probability that a value is dropped in training")
+
+
+class Dropout(Op):
+    """Zeroes values at random while training and scales the rest; nothing otherwise."""
+
+    name = "dropout"
+    Args = DropoutArgs
+    examples = (({"p": 0.5}, ((9,),)), ({"p": 0}, ((5, 3, 4, 6),)))
+
+    @staticmethod
+    def infer(args: DropoutArgs, *shapes: Shape) -> Shape:
+        return shapes[0]
+
+    @staticmethod
+    def module(args: DropoutArgs, *shapes: Shape) -> ModuleCall:
+        return ModuleCall("torch.nn.Dropout", (args.p,))

@@ -1,0 +1,23 @@
+"""A map as a matrix."""
+
+from __future__ import annotations
+
+from tsdsl.ir.op import FunctionCall, Op, Shape
+from tsdsl.ops.common import NoArgs, need_map
+
+
+class Flatten(Op):
+    """[C, T, H, W] becomes [C, T * H * W]."""
+
+    name = "flatten"
+    Args = NoArgs
+    examples = (({}, ((3, 2, 5, 4),)),)
+
+    @staticmethod
+    def infer(args: NoArgs, *shapes: Shape) -> Shape:
+        channels, t, h, w = need_map("flatten", shapes[0])
+        return channels, t * h * w
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("{0}.flatten(2)")

@@ -1,0 +1,34 @@
+"""Product of two tensors."""
+
+from __future__ import annotations
+
+from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
+from tsdsl.ops.common import NoArgs, show
+
+
+class Mul(Op):
+    """Element by element; an extent of 1 stands for all positions of that axis of the other."""
+
+    name = "mul"
+    inputs = 2
+    Args = NoArgs
+    examples = (
+        ({}, ((5, 3, 4, 6), (5, 3, 4, 6))),
+        ({}, ((5, 3, 4, 6), (5, 1, 1, 1))),
+        ({}, ((1, 3, 4, 6), (5, 3, 1, 1))),
+        ({}, ((7,), (7,))),
+        ({}, ((5, 8), (1, 8))),
+    )
+
+    @staticmethod
+    def infer(args: NoArgs, *shapes: Shape) -> Shape:
+        left, right = shapes
+        if len(left) != len(right) or any(
+            a != b and a != 1 and b != 1 for a, b in zip(left, right, strict=True)
+        ):
+            raise ShapeError(f"shapes {show(left)} and {show(right)} cannot be multiplied")
+        return tuple(map(max, left, right))
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("{0} * {1}")

@@ -1,0 +1,33 @@
+"""Frames as channels."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tsdsl.ir.op import Extent, FunctionCall, Op, OpArgs, Shape, ShapeError
+from tsdsl.ops.common import bounded, need_map
+
+
+class TimeToChannelArgs(OpArgs):
+    n: Extent = Field(description="frames that are packed into the channels of one")
+
+
+class TimeToChannel(Op):
+    """[C, T, H, W] becomes [n * C, T / n, H, W]: the channels of n frames one after another."""
+
+    name = "time_to_channel"
+    Args = TimeToChannelArgs
+    examples = (({"n": 4}, ((3, 8, 5, 4),)), ({"n": 1}, ((3, 8, 5, 4),)))
+
+    @staticmethod
+    def infer(args: TimeToChannelArgs, *shapes: Shape) -> Shape:
+        channels, frames, height, width = need_map("time_to_channel", shapes[0])
+        if frames % args.n:
+            raise ShapeError(f"{frames} frames do not divide into groups of {args.n}")
+        packed = bounded("time_to_channel", channels * args.n, "channels")
+        return packed, frames // args.n, height, width
+
+    @staticmethod
+    def module(args: TimeToChannelArgs, *shapes: Shape) -> FunctionCall:
+        packed = "{0}.unflatten(2, (-1, {n})).movedim(3, 1).flatten(1, 2)"
+        return FunctionCall(packed, {"n": args.n})

@@ -1,0 +1,29 @@
+"""A matrix as a map."""
+
+from __future__ import annotations
+
+from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
+from tsdsl.ops.common import NoArgs, need_map, need_matrix, show
+
+
+class Unflatten(Op):
+    """[C, P] becomes [C, T, H, W] with the sizes of a second tensor: undoes ``flatten``."""
+
+    name = "unflatten"
+    inputs = 2
+    Args = NoArgs
+    examples = (({}, ((3, 40), (7, 2, 5, 4))),)
+
+    @staticmethod
+    def infer(args: NoArgs, *shapes: Shape) -> Shape:
+        channels, found = need_matrix("unflatten", shapes[0])
+        _, t, h, w = need_map("unflatten, second,", shapes[1])
+        if found != t * h * w:
+            raise ShapeError(
+                f"unflatten: {found} positions are not the {t * h * w} of {show(shapes[1])}"
+            )
+        return channels, t, h, w
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("{0}.unflatten(2, {1}.shape[2:])")

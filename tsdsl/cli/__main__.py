@@ -1,0 +1,122 @@
+"""The entry point of ``tsdsl``.
+
+Exit codes: 0 ok; 1 findings; 2 usage; 3 file input and output; 70 a bug of tsdsl; 130 interrupted;
+141 nobody reads the output any more.
+
+Nothing but click is imported until a verb runs: the start is most of what a short command costs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import click
+
+import tsdsl
+from tsdsl.cli.group import VERBS, LazyGroup
+from tsdsl.cli.options import colour, colour_option
+
+FINDINGS, USAGE, IO, INTERNAL, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
+
+EPILOG = """\b
+Examples:
+  tsdsl init my_space                                 # writes my_space.tsnet
+  tsdsl check my_space.tsnet
+  tsdsl flops my_space.tsnet                          # minimum and maximum of the space
+  tsdsl sample my_space.tsnet --seed 1 -o arch.json
+  tsdsl compile my_space.tsnet --frozen arch.json -o model.py
+"""
+
+
+class Main(LazyGroup):
+    """The whole command: runs a verb and turns whatever happens into an exit code."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        extra["standalone_mode"] = False
+        colour.set("auto")
+        try:
+            code = self._run(list(sys.argv[1:] if args is None else args), extra)
+        except BrokenPipeError:
+            code = _closed_pipe()
+        sys.exit(code)
+
+    def _run(self, args: list[str], extra: dict[str, Any]) -> int:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to fail.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            result = super().main(args=args, prog_name="tsdsl", **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            return INTERRUPTED
+        except click.ClickException as error:
+            error.show()
+            return USAGE
+        except Exception as error:
+            return _failed(error, args)
+        return result if isinstance(result, int) else 0
+
+
+def _failed(error: Exception, args: list[str]) -> int:
+    from tsdsl.diagnostics import DiagnosticError, FileError
+
+    if isinstance(error, DiagnosticError) and error.diagnostics:
+        from tsdsl.cli.output import show
+
+        show(error.diagnostics)
+        return IO if isinstance(error, FileError) else FINDINGS
+    if isinstance(error, OSError) and error.filename is None:
+        # Writing to standard output: every other file is read and written by tsdsl.files.
+        _discard_output()
+        click.echo(f"tsdsl: cannot write the output: {error.strerror}", err=True)
+        return IO
+    from tsdsl.cli.crash import report
+
+    report(error, args)
+    return INTERNAL
+
+
+def _closed_pipe() -> int:
+    _discard_output()
+    return BROKEN_PIPE
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from failing once more when it flushes standard output at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.command(
+    cls=Main,
+    verbs=VERBS,
+    subcommand_metavar="VERB ...",
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(tsdsl.__version__, prog_name="tsdsl", message="%(prog)s %(version)s")
+@colour_option
+def cli() -> None:
+    """Describe, check, count and compile two-stream video networks written in the tsnet language.
+
+    Data goes to standard output, diagnostics to standard error.
+    """
+
+
+def main() -> NoReturn:
+    """What the console script calls."""
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

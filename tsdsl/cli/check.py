@@ -1,0 +1,63 @@
+"""``tsdsl check``: everything that is wrong in specs."""
+
+from __future__ import annotations
+
+import click
+
+import tsdsl
+from tsdsl.cli.options import colour_option
+from tsdsl.cli.output import data, note, show
+from tsdsl.diagnostics import Diagnostic, FileError
+from tsdsl.diagnostics.render import summary
+
+EPILOG = """\b
+Examples:
+  tsdsl check specs/x3d_s.tsnet
+  tsdsl check --format github specs/*.tsnet     # annotations in a workflow
+  tsdsl check --dump my.tsnet > my.json         # the validated document
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    help="text is for people and goes to standard error, the others to standard output.",
+)
+@click.option("--dump", is_flag=True, help="Print the validated document of one spec as JSON.")
+@colour_option
+def command(files: tuple[str, ...], form: str, dump: bool) -> int:
+    """Report everything that is wrong in specs.
+
+    Every architecture of a space is checked. Exit code 1 if there is an error; a warning is none.
+    """
+    if dump and (len(files) != 1 or form != "text"):
+        raise click.UsageError("--dump takes one FILE and no --format")
+    found: list[Diagnostic] = []
+    unread = False
+    for file in files:
+        try:
+            found += tsdsl.check(file)
+        except FileError as error:
+            found += error.diagnostics
+            unread = True
+    if form == "text":
+        show(found)
+        if not dump:
+            counted = f"{len(files)} file{'s' if len(files) > 1 else ''} checked"
+            note(f"{counted}: {summary(found) or 'no findings'}")
+    else:
+        from tsdsl.diagnostics.export import FORMATS
+
+        if text := FORMATS[form](found):
+            data(text)
+    if unread:
+        return 3
+    if any(d.severity == "error" for d in found):
+        return 1
+    if dump:
+        data(tsdsl.load(files[0]).document.model_dump_json(indent=2))
+    return 0

@@ -1,0 +1,72 @@
+"""``tsdsl compile``: a network as Python source, or what there is to know of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+import tsdsl
+from tsdsl.cli.options import colour_option, frozen_option, set_option, spec_argument
+from tsdsl.cli.output import data, note
+from tsdsl.files import write_atomic
+
+EPILOG = """\b
+Examples:
+  tsdsl compile specs/x3d_s.tsnet                                    # a summary
+  tsdsl compile specs/x3d_s.tsnet -o x3d_s.py
+  tsdsl compile space.tsnet --frozen arch.json --set crop=182 -o model.py
+"""
+
+
+@click.command(epilog=EPILOG)
+@spec_argument
+@frozen_option
+@set_option
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(),
+    metavar="MODEL.py",
+    help="Write the network as Python source ('-' for standard output).",
+)
+@colour_option
+def command(file: str, frozen: str | None, settings: dict[str, Any], output: str | None) -> None:
+    """Compile a network to Python source that needs torch only.
+
+    A spec without decisions is one network; of a space, --frozen says which. Without -o the
+    network is compiled and summed up.
+    """
+    if output is not None and output != "-" and not output.endswith(".py"):
+        suffix = os.path.splitext(output)[1]
+        written = f"'{suffix}'" if suffix else "a name without a suffix"
+        raise click.UsageError(f"-o writes Python source (model.py), not {written}: '{output}'")
+    space, arch = open_network(file, frozen, settings)
+    if output is None:
+        from tsdsl.cli.tables import summary
+
+        data(summary(space, arch))
+        note("-o model.py writes the network")
+        return
+    source = tsdsl.emit(space, frozen=arch)
+    if output == "-":
+        data(source)
+        return
+    write_atomic(output, source)
+    note(f"wrote {output}")
+
+
+def open_network(
+    file: str, frozen: str | None, settings: dict[str, Any]
+) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
+    """The space of a file and the architecture of a file; a searchable space needs one."""
+    space = tsdsl.load(file, set=settings)
+    if frozen is not None:
+        return space, tsdsl.Architecture.load(frozen)
+    if space.decisions:
+        raise click.UsageError(
+            f"'{file}' is a space of {len(space.decisions)} decisions: say which network with "
+            f"--frozen arch.json ('tsdsl sample {file} -o arch.json' draws one)"
+        )
+    return space, None

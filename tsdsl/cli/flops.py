@@ -1,0 +1,154 @@
+"""``tsdsl flops``: multiply-adds and parameters, without building anything."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+import tsdsl
+from tsdsl.cli import tables
+from tsdsl.cli.options import Amount, colour_option, frozen_option, set_option, spec_argument
+from tsdsl.cli.output import coloured, data, is_terminal, show
+
+EPILOG = """\b
+Examples:
+  tsdsl flops specs/x3d_s.tsnet --set crop=182 --views 30
+  tsdsl flops space.tsnet                                   # minimum and maximum, exact
+  tsdsl flops space.tsnet --frozen arch.json --by stage
+  tsdsl flops space.tsnet --frozen arch.json --min 1.37G --max 1.43G
+"""
+
+
+@click.command(epilog=EPILOG)
+@spec_argument
+@frozen_option
+@set_option
+@click.option(
+    "--views", type=click.IntRange(1), metavar="N", help="Also print the cost of N views of a video."
+)
+@click.option(
+    "--by",
+    type=click.Choice(["stream", "stage", "block", "op"]),
+    help="What a row of the table is; stage if left out.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--min", "low", type=Amount(), metavar="X", help="Fail below X multiply-adds.")
+@click.option("--max", "high", type=Amount(), metavar="Y", help="Fail above Y multiply-adds.")
+@colour_option
+def command(
+    file: str,
+    frozen: str | None,
+    settings: dict[str, Any],
+    views: int | None,
+    by: str | None,
+    as_json: bool,
+    low: int | None,
+    high: int | None,
+) -> int:
+    """Count multiply-adds and parameters.
+
+    FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one view (clip
+    and crop). Of a space without --frozen, the exact minimum and maximum over its architectures.
+
+    With --min or --max, exit code 1 if the count (of a space: every architecture) lies outside.
+    """
+    if low is not None and high is not None and low > high:
+        raise click.UsageError("--min is larger than --max")
+    space = tsdsl.load(file, set=settings)
+    arch = tsdsl.Architecture.load(frozen) if frozen is not None else None
+    if arch is None and space.decisions:
+        if by is not None:
+            raise click.UsageError("--by is for one architecture: name it with --frozen")
+        return _space(file, space, views, as_json, low, high)
+    network = space.network(arch)
+    macs = sum(item.macs for item in tables.items(network))
+    if as_json:
+        data(json.dumps(_network_json(space, network, views), indent=2))
+    elif is_terminal():
+        from tsdsl.cli.rich_tables import print_costs
+
+        print_costs(network, by or "stage", views, colour=_colour())
+    else:
+        data(tables.costs(network, by or "stage", views))
+    return _window(file, macs, macs, low, high)
+
+
+def _colour() -> bool:
+    import sys
+
+    return coloured(sys.stdout)
+
+
+def _space(
+    file: str, space: tsdsl.Space, views: int | None, as_json: bool, low: int | None, high: int | None
+) -> int:
+    bounds = space.bounds("macs")
+    ends = {"min": bounds.min, "max": bounds.max}
+    if as_json:
+        report: dict[str, Any] = _head(space, views) | {"macs": None, "params": None, "items": []}
+        for name, (macs, arch) in ends.items():
+            report[name] = {
+                "macs": macs,
+                "params": int(space.params(arch)),
+                "decisions": dict(arch),
+            }
+        data(json.dumps(report, indent=2))
+    else:
+        data(tables.bounds(space, ends, views))
+    return _window(file, bounds.min[0], bounds.max[0], low, high)
+
+
+def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "space": space.graph.name,
+        "space_hash": space.hash,
+        "input_shape": list(space.input_shape),
+        "flops_convention": tables.CONVENTION,
+        **({"views": views} if views else {}),
+    }
+
+
+def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[str, Any]:
+    items = tables.items(network)
+    return _head(space, views) | {
+        "macs": sum(item.macs for item in items),
+        "params": sum(item.params for item in items),
+        "items": [
+            {
+                "path": ".".join(item.path),
+                "op": item.op,
+                "macs": item.macs,
+                "params": item.params,
+                "shape": list(item.shape),
+            }
+            for item in items
+        ],
+    }
+
+
+def _window(file: str, least: int, most: int, low: int | None, high: int | None) -> int:
+    """0 if a count, or some count of a space, lies in the window; else say so, and 1."""
+    if low is not None and most < low:
+        sign, wanted, gap = "below", f"--min {tables.giga(low)}", low - most
+        told = most
+    elif high is not None and least > high:
+        sign, wanted, gap = "above", f"--max {tables.giga(high)}", least - high
+        told = least
+    else:
+        return 0
+    subject = "the count is" if least == most else "every architecture of the space is"
+    reached = "" if least == most else f"at {'most' if sign == 'below' else 'least'} "
+    show(
+        [
+            tsdsl.Diagnostic(
+                "E0591",
+                f"{subject} {sign} the window: {reached}{tables.giga(told)} GFLOPs "
+                f"(multiply-adds), {tables.giga(gap)} {sign} {wanted}",
+                file=file,
+            )
+        ]
+    )
+    return 1

@@ -1,0 +1,52 @@
+"""A group of verbs that are listed without being imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+#: Verb -> its line in ``tsdsl --help``. The verb is ``command`` of ``tsdsl.cli.VERB``.
+VERBS = {
+    "check": "Report everything that is wrong in specs.",
+    "compile": "Compile a network to Python source that needs torch only.",
+    "completion": "Print the script that lets a shell complete tsdsl.",
+    "flops": "Count multiply-adds and parameters.",
+    "init": "Write a commented spec to start from.",
+    "sample": "Draw architectures from a space.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a verb when it is called or asked for its help, not to list it."""
+
+    def __init__(self, *args: Any, verbs: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.verbs = dict(verbs)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.verbs:
+            return None
+        command: click.Command = import_module(f"tsdsl.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.verbs and not name.startswith("-"):
+            from tsdsl.diagnostics import did_you_mean
+            from tsdsl.diagnostics.render import visible
+
+            hint = did_you_mean(name, self.verbs, f"one of {', '.join(self.verbs)}") or ""
+            ctx.fail(f"there is no verb '{visible(name)}': {hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(self.verbs.items()))

@@ -1,0 +1,260 @@
+"""What makes an assignment of options an architecture, as tables of 0 and 1.
+
+Three kinds of table, each over the few variables that it concerns:
+
+- *tie*: a derived variable has the value that its definition gives;
+- *gate*: a decision that is not active stands at its default, so that each architecture is exactly
+  one assignment;
+- *requirement*: where its guards hold, its condition is not false.
+
+Tables are `bytes`, one byte for each combination, row-major: pure Python handles them at the speed
+of C (`int.from_bytes` to join, slices to project) and numpy reads them without a copy.
+
+A derived variable can have no value, where its definition faults. With ``nullable`` it then has one
+more value that says so (the last), so that faults can be reasoned about; without, such combinations
+are excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from math import prod
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from tsdsl.ir.graph import Guard
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.space import Decision, Requirement
+from tsdsl.ir.values import Fault, Val, Variable
+
+#: Cells of the largest table that ties a derived variable.
+MAX_TIE = 1 << 22
+
+
+class Table(NamedTuple):
+    """``cells`` is row-major over ``scope`` (indices of variables)."""
+
+    scope: tuple[int, ...]
+    cells: bytes
+
+
+class Constraints:
+    """The tables of one space, built on first use."""
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        decisions: Sequence[Decision],
+        requirements: Sequence[Requirement],
+        *,
+        nullable: bool,
+    ) -> None:
+        self.variables = tuple(variables)
+        self.decisions = {d.variable.index: d for d in decisions}
+        self.requirements = tuple(requirements)
+        self._null = [False] * len(self.variables)
+        if nullable:
+            for v in self.variables:
+                if v.definition is not None:
+                    self._null[v.index] = any(
+                        self._null[p.index] for p in v.definition.variables
+                    ) or any(isinstance(e, Fault) for e in v.definition.entries)
+        #: How many values each variable has here.
+        self.sizes = [len(v) + n for v, n in zip(self.variables, self._null, strict=True)]
+        self._of_variable: dict[int, Table | None] = {}
+        self._of_requirement: dict[int, Table] = {}
+        #: Variable -> the requirements that its value can decide, through whatever depends on it.
+        self._users: dict[int, list[int]] = {}
+        for number, requirement in enumerate(self.requirements):
+            for v in self.ancestors(_concerned(requirement)):
+                self._users.setdefault(v, []).append(number)
+
+    def preferred(self, variable: int) -> int:
+        """The option that is taken where nothing speaks against it."""
+        decision = self.decisions.get(variable)
+        return decision.default if decision else 0
+
+    def ancestors(self, seeds: Iterable[int]) -> set[int]:
+        """Some variables with all that defines or gates them."""
+        found: set[int] = set()
+        waiting = list(seeds)
+        while waiting:
+            index = waiting.pop()
+            if index in found:
+                continue
+            found.add(index)
+            definition = self.variables[index].definition
+            if definition is not None:
+                waiting.extend(v.index for v in definition.variables)
+            elif index in self.decisions:
+                for guard in self.decisions[index].guards:
+                    waiting.extend(v.index for v in guard.selector.variables)
+        return found
+
+    def closure(self, seeds: Iterable[int]) -> tuple[set[int], list[Table]]:
+        """All variables that have a say in the values of some, with the tables over them: what
+        they are defined by, what gates them, and the requirements that any of these can decide."""
+        found: set[int] = set()
+        used: set[int] = set()
+        waiting = list(seeds)
+        tables: list[Table] = []
+        while waiting:
+            index = waiting.pop()
+            if index in found:
+                continue
+            found.add(index)
+            table = self.of_variable(index)
+            if table is not None:
+                tables.append(table)
+                waiting.extend(table.scope)
+            for number in self._users.get(index, ()):
+                if number not in used:
+                    used.add(number)
+                    tables.append(self.of_requirement(number))
+                    waiting.extend(_concerned(self.requirements[number]))
+        return found, tables
+
+    def of_variable(self, index: int) -> Table | None:
+        """The tie of a derived variable or the gate of a decision; None if it is free."""
+        if index not in self._of_variable:
+            variable = self.variables[index]
+            decision = self.decisions.get(index)
+            made: Table | None = None
+            if variable.definition is not None:
+                made = self._tie(variable, variable.definition)
+            elif decision is not None and decision.guards:
+                made = self._gate(decision)
+            self._of_variable[index] = made
+        return self._of_variable[index]
+
+    def of_requirement(self, number: int) -> Table:
+        if number not in self._of_requirement:
+            requirement = self.requirements[number]
+            holds = self.table(requirement.condition, lambda e: e is not False, null=True)
+            asked = self.mask(requirement.guards)
+            scope = tuple(sorted({*holds.scope, *asked.scope}))
+            cells = self.align(holds, scope)
+            off = bytes(1 - b for b in self.align(asked, scope))
+            self._of_requirement[number] = Table(scope, _or(cells, off))
+        return self._of_requirement[number]
+
+    def mask(self, guards: Sequence[Guard]) -> Table:
+        """1 where all guards hold."""
+        return self.join(
+            [self.table(g.selector, lambda e, case=g.case: _is_case(e, case)) for g in guards]
+        )
+
+    def table(self, val: Val, test: Callable[[Any], bool], *, null: bool = False) -> Table:
+        """Where the entry passes a test; ``null`` is for combinations that have no entry."""
+        cells = bytes(map(bool, map(test, val.entries)))
+        scope = tuple(v.index for v in val.variables)
+        if any(self._null[index] for index in scope):
+            offsets = self._padded(val.variables)
+            cells = bytes(cells[o] if o >= 0 else null for o in offsets)
+        return Table(scope, cells)
+
+    def join(self, tables: Sequence[Table], scope: tuple[int, ...] | None = None) -> Table:
+        """1 where all are."""
+        if scope is None:
+            scope = tuple(sorted({index for table in tables for index in table.scope}))
+        result: bytes | None = None
+        for table in tables:
+            aligned = self.align(table, scope)
+            result = aligned if result is None else _and(result, aligned)
+        if result is None:
+            result = b"\x01" * prod(self.sizes[index] for index in scope)
+        return Table(scope, result)
+
+    def align(self, table: Table, scope: tuple[int, ...]) -> bytes:
+        """The cells over a scope that holds the table's, in any order."""
+        if table.scope == scope:
+            return table.cells
+        strides = dict.fromkeys(scope, 0)
+        step = 1
+        for index in reversed(table.scope):
+            strides[index] = step
+            step *= self.sizes[index]
+        pick = gather(tuple(self.sizes[i] for i in scope), tuple(strides.values()))
+        return pick(table.cells)
+
+    def _tie(self, variable: Variable, definition: Val) -> Table:
+        size = self.sizes[variable.index]
+        cells = size * prod(self.sizes[v.index] for v in definition.variables)
+        if cells > MAX_TIE:
+            names = [v.name for v in (*definition.variables, variable)]
+            raise TooCoupled(names, cells, MAX_TIE, f"'{variable.name}'")
+        rows = [bytes(k == value for k in range(size)) for value in range(size)]
+        none = rows[-1] if self._null[variable.index] else bytes(size)
+        picked = (none if isinstance(e, Fault) else rows[e] for e in definition.entries)
+        scope = tuple(v.index for v in definition.variables)
+        if any(self._null[index] for index in scope):
+            entries = list(picked)
+            picked = (entries[o] if o >= 0 else none for o in self._padded(definition.variables))
+        return Table((*scope, variable.index), b"".join(picked))
+
+    def _gate(self, decision: Decision) -> Table:
+        active = self.mask(decision.guards)
+        index = decision.variable.index
+        size = self.sizes[index]
+        rows = (bytes(k == decision.default for k in range(size)), b"\x01" * size)
+        return Table((*active.scope, index), b"".join(rows[a] for a in active.cells))
+
+    def _padded(self, variables: Sequence[Variable]) -> list[int]:
+        """For each combination here, the offset in a table over the domains; -1 for no value."""
+        offsets = [0]
+        for v in variables:
+            size = len(v)
+            offsets = [
+                o * size + i if o >= 0 and i < size else -1
+                for o in offsets
+                for i in range(self.sizes[v.index])
+            ]
+        return offsets
+
+
+def gather(sizes: tuple[int, ...], strides: tuple[int, ...]) -> Callable[[bytes], bytes]:
+    """A function that picks, for each combination (row-major), the cell at its offset."""
+    return (_small_gather if prod(sizes) <= 1 << 12 else _gather)(sizes, strides)
+
+
+def _gather(sizes: tuple[int, ...], strides: tuple[int, ...]) -> Callable[[bytes], bytes]:
+    offsets = [0]
+    for size, stride in zip(sizes, strides, strict=True):
+        steps = [i * stride for i in range(size)]
+        offsets = [o + step for o in offsets for step in steps]
+    if len(offsets) == 1:
+        return lambda cells: cells
+    pick = itemgetter(*offsets)
+    return lambda cells: bytes(pick(cells))
+
+
+_small_gather = lru_cache(maxsize=1024)(_gather)
+
+
+def _is_case(entry: Any, case: int) -> bool:
+    return not isinstance(entry, Fault) and entry == case
+
+
+def _concerned(requirement: Requirement) -> set[int]:
+    vals = [requirement.condition, *(g.selector for g in requirement.guards)]
+    return {v.index for val in vals for v in val.variables}
+
+
+def _and(left: bytes, right: bytes) -> bytes:
+    joined = int.from_bytes(left, "little") & int.from_bytes(right, "little")
+    return joined.to_bytes(len(left), "little")
+
+
+def _or(left: bytes, right: bytes) -> bytes:
+    joined = int.from_bytes(left, "little") | int.from_bytes(right, "little")
+    return joined.to_bytes(len(left), "little")
+
+
+def project(cells: bytes, size: int) -> bytes:
+    """Whether any of each ``size`` neighbouring cells is 1: the innermost variable eliminated."""
+    length = len(cells) // size
+    found = 0
+    for k in range(size):
+        found |= int.from_bytes(cells[k::size], "little")
+    return found.to_bytes(length, "little")

@@ -1,0 +1,209 @@
+"""Is there an architecture for which ...? Exact answers, with an architecture to show.
+
+Pure Python, since `check` asks this for every fault of every shape: is the fault reached by an
+architecture that satisfies all requirements, and by which? Only the variables that have a say are
+looked at (`Constraints.closure`); they are eliminated one by one (`ordering.plan`), and the answer
+is read back in reverse. Where the tables would grow too large, the variable with the most
+neighbours is tried option by option instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from tsdsl.ir.constraints import Constraints, Table, project
+from tsdsl.ir.ordering import Plan, TooCoupled, plan
+from tsdsl.ir.space import Decision, Requirement, SpaceGraph
+from tsdsl.ir.values import Fault, Val, Variable
+
+#: A value and what its entry must be like. The test is also given the faults among the entries
+#: (``lambda e: isinstance(e, Fault)`` asks for them); a combination that has no entry because
+#: something earlier faults passes no test.
+Evidence = tuple[Val, Callable[[Any], bool]]
+
+#: Cells of the largest table that is built; beyond, a variable is tried option by option.
+MAX_CELLS = 1 << 20
+#: How many such trials are made before giving up.
+MAX_TRIALS = 2000
+
+
+def find(space: SpaceGraph, evidence: Sequence[Evidence]) -> list[int] | None:
+    """An assignment (option index for each variable) of an architecture of the space under which
+    every piece of evidence holds, as near to the defaults as it is found; None if there is none.
+
+    A derived variable without a value, because its definition faults, is at -1.
+    Raises `TooCoupled`.
+    """
+    return solver(space).find(evidence)
+
+
+@lru_cache(maxsize=4)
+def solver(space: SpaceGraph) -> Solver:
+    """The solver of a space; it keeps what it has learnt about it."""
+    return Solver(space.variables, space.decisions, space.requirements)
+
+
+class Solver:
+    """Answers `find` for a set of variables, decisions and requirements."""
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        decisions: Sequence[Decision],
+        requirements: Sequence[Requirement] = (),
+    ) -> None:
+        self._all = Constraints(variables, decisions, requirements, nullable=True)
+        self._base: list[int] | None = None
+        self._known = False
+        self._plans: dict[frozenset[tuple[int, ...]], Plan] = {}
+
+    def base(self) -> list[int] | None:
+        """An architecture that satisfies all requirements; None if there is none."""
+        if not self._known:
+            seeds = {
+                v.index
+                for r in self._all.requirements
+                for val in (r.condition, *(g.selector for g in r.guards))
+                for v in val.variables
+            }
+            tables = self._all.closure(seeds)[1]
+            constant = [
+                self._all.of_requirement(k)
+                for k, r in enumerate(self._all.requirements)
+                if r.condition.is_constant
+            ]
+            solved = self._solve([*tables, *constant])
+            self._base = None if solved is None else self._complete(solved, None)
+            self._known = True
+        return self._base
+
+    def find(self, evidence: Sequence[Evidence]) -> list[int] | None:
+        """See `tsdsl.ir.solve.find`."""
+        base = self.base()
+        if base is None:
+            return None
+        wanted = [self._all.table(val, test) for val, test in evidence]
+        if not all(1 in table.cells for table in wanted) or self._solve(wanted) is None:
+            return None
+        seeds = {index for table in wanted for index in table.scope}
+        solved = self._solve([*self._all.closure(seeds)[1], *wanted])
+        return None if solved is None else self._complete(solved, base)
+
+    def options(self, variable: Variable) -> tuple[int, ...]:
+        """Which values some architecture gives to a variable."""
+        usable: set[int] = set()
+        for index in range(len(variable)):
+            if index in usable:
+                continue
+            at = Val((variable,), tuple(range(len(variable))))
+            found = self.find([(at, lambda e, index=index: e == index)])
+            if found is not None:
+                usable.add(found[variable.index])
+        return tuple(sorted(usable))
+
+    def _complete(self, solved: dict[int, int], base: list[int] | None) -> list[int]:
+        """A full assignment from that of some variables: the others follow ``base``."""
+        made: list[int] = []
+        for variable in self._all.variables:
+            index = variable.index
+            decision = self._all.decisions.get(index)
+            if index in solved:
+                value = solved[index]
+                made.append(value if value < len(variable) else -1)
+            elif variable.definition is not None:
+                entry = entry_at(variable.definition, made)
+                made.append(-1 if entry is None or isinstance(entry, Fault) else entry)
+            elif decision is None:
+                made.append(0)
+            elif base is not None and is_active(decision, made):
+                made.append(base[index])
+            else:
+                made.append(decision.default)
+        return made
+
+    def _solve(self, tables: Iterable[Table]) -> dict[int, int] | None:
+        trials = [0]
+        return self._search(list(tables), trials)
+
+    def _search(self, tables: list[Table], trials: list[int]) -> dict[int, int] | None:
+        sizes = self._all.sizes
+        for table in tables:
+            if not table.scope and not table.cells[0]:
+                return None
+        scopes = frozenset(table.scope for table in tables)
+        order = self._plans.get(scopes)
+        if order is None:
+            order = plan(scopes, sizes)
+            if len(self._plans) < 512:
+                self._plans[scopes] = order
+        if order.peak <= MAX_CELLS:
+            return self._eliminate(tables, order)
+        trials[0] += 1
+        widest = order.widest(sizes)
+        if trials[0] > MAX_TRIALS:
+            names = [self._all.variables[v].name for v in widest]
+            raise TooCoupled(names, order.peak, MAX_CELLS, "checking this space")
+        counts = {v: sum(v in table.scope for table in tables) for v in widest}
+        pivot = max(widest, key=lambda v: (counts[v], v))
+        first = self._all.preferred(pivot)
+        for value in sorted(range(sizes[pivot]), key=lambda value: value != first):
+            found = self._search([self._fix(t, pivot, value) for t in tables], trials)
+            if found is not None:
+                found[pivot] = value
+                return found
+        return None
+
+    def _fix(self, table: Table, variable: int, value: int) -> Table:
+        """The part of a table where a variable has a value."""
+        if variable not in table.scope:
+            return table
+        rest = tuple(v for v in table.scope if v != variable)
+        cells = self._all.align(table, (*rest, variable))
+        return Table(rest, cells[value :: self._all.sizes[variable]])
+
+    def _eliminate(self, tables: list[Table], order: Plan) -> dict[int, int] | None:
+        sizes = self._all.sizes
+        buckets: dict[int, list[Table]] = {v: [] for v in order.order}
+        rank = {v: k for k, v in enumerate(order.order)}
+        for table in tables:
+            if table.scope:
+                buckets[min(table.scope, key=rank.__getitem__)].append(table)
+        joints: list[tuple[int, Table]] = []
+        for variable in order.order:
+            held = buckets.pop(variable)
+            rest = tuple(sorted({v for table in held for v in table.scope if v != variable}))
+            joint = self._all.join(held, (*rest, variable))
+            joints.append((variable, joint))
+            cells = project(joint.cells, sizes[variable])
+            if 1 not in cells:
+                return None
+            if rest and 0 in cells:
+                buckets[min(rest, key=rank.__getitem__)].append(Table(rest, cells))
+        solved: dict[int, int] = {}
+        for variable, joint in reversed(joints):
+            offset = 0
+            for v in joint.scope[:-1]:
+                offset = offset * sizes[v] + solved[v]
+            size = sizes[variable]
+            row = joint.cells[offset * size : (offset + 1) * size]
+            first = self._all.preferred(variable)
+            solved[variable] = first if row[first] else row.index(1)
+        return solved
+
+
+def entry_at(val: Val, assignment: Sequence[int]) -> Any:
+    """The entry of a value under an assignment; None if a variable has no value (-1) there."""
+    offset = 0
+    for variable in val.variables:
+        at = assignment[variable.index]
+        if at < 0:
+            return None
+        offset = offset * len(variable.domain) + at
+    return val.entries[offset]
+
+
+def is_active(decision: Decision, assignment: Sequence[int]) -> bool:
+    """Whether all guards of a decision hold."""
+    return all(entry_at(g.selector, assignment) == g.case for g in decision.guards)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from typing import ClassVar
 
 from tsdsl.ir.op import (
     MAX_EXTENT,
     Dims,
-    FunctionCall,
     Init,
-    ModuleCall,
     Op,
     OpArgs,
     Param,
@@ -28,19 +25,14 @@ class NoArgs(OpArgs):
 
 
 class Elementwise(Op):
-    """One tensor of any rank, value by value: a subclass names torch's function of it."""
+    """One tensor of any rank, value by value: a subclass has only `module` to add."""
 
     Args = NoArgs
     examples = (({}, ((5, 3, 4, 6),)), ({}, ((7,),)), ({}, ((3, 11),)))
-    expression: ClassVar[str]
 
     @staticmethod
     def infer(args: NoArgs, *shapes: Shape) -> Shape:
         return shapes[0]
-
-    @classmethod
-    def module(cls, args: NoArgs, *shapes: Shape) -> ModuleCall | FunctionCall:
-        return FunctionCall(cls.expression)
 
 
 def show(shape: Iterable[int]) -> str:

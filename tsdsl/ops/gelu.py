@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tsdsl.ops.common import Elementwise
+from tsdsl.ir.op import FunctionCall, Shape
+from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Gelu(Elementwise):
     """x * Phi(x), with the exact normal distribution function."""
 
     name = "gelu"
-    expression = "torch.nn.functional.gelu({0})"
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("torch.nn.functional.gelu({0})")

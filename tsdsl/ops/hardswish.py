@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tsdsl.ops.common import Elementwise
+from tsdsl.ir.op import FunctionCall, Shape
+from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class HardSwish(Elementwise):
     """x * clamp(x + 3, 0, 6) / 6."""
 
     name = "hardswish"
-    expression = "torch.nn.functional.hardswish({0})"
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("torch.nn.functional.hardswish({0})")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tsdsl.ops.common import Elementwise
+from tsdsl.ir.op import FunctionCall, Shape
+from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Identity(Elementwise):
     """The tensor as it is: ``none`` and ``skip``."""
 
     name = "identity"
-    expression = "{0}"
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("{0}")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tsdsl.ops.common import Elementwise
+from tsdsl.ir.op import FunctionCall, Shape
+from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Relu(Elementwise):
     """max(x, 0)."""
 
     name = "relu"
-    expression = "torch.nn.functional.relu({0})"
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("torch.nn.functional.relu({0})")

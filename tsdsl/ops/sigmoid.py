@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tsdsl.ops.common import Elementwise
+from tsdsl.ir.op import FunctionCall, Shape
+from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Sigmoid(Elementwise):
     """1 / (1 + exp(-x))."""
 
     name = "sigmoid"
-    expression = "torch.sigmoid({0})"
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("torch.sigmoid({0})")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from tsdsl.ops.common import Elementwise
+from tsdsl.ir.op import FunctionCall, Shape
+from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Tanh(Elementwise):
     """Hyperbolic tangent."""
 
     name = "tanh"
-    expression = "torch.tanh({0})"
+
+    @staticmethod
+    def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
+        return FunctionCall("torch.tanh({0})")

@@ -8,13 +8,13 @@ Names are imported on first use: `import tsdsl` alone costs next to nothing, and
 `compile` imports torch.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+# Type checkers take this name for true; importing typing for it would be most of the cost.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tsdsl.compiler import check, compile, emit, load
     from tsdsl.diagnostics import (
         ArchitectureError,
@@ -56,7 +56,7 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import click
 
 import tsdsl
+from tsdsl.analysis.items import By, items
 from tsdsl.cli import tables
 from tsdsl.cli.options import Amount, colour_option, frozen_option, set_option, spec_argument
 from tsdsl.cli.output import coloured, data, is_terminal, show
@@ -26,7 +28,10 @@ Examples:
 @frozen_option
 @set_option
 @click.option(
-    "--views", type=click.IntRange(1), metavar="N", help="Also print the cost of N views of a video."
+    "--views",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Also print the cost of N views of a video.",
 )
 @click.option(
     "--by",
@@ -42,7 +47,7 @@ def command(
     frozen: str | None,
     settings: dict[str, Any],
     views: int | None,
-    by: str | None,
+    by: By | None,
     as_json: bool,
     low: int | None,
     high: int | None,
@@ -63,41 +68,39 @@ def command(
             raise click.UsageError("--by is for one architecture: name it with --frozen")
         return _space(file, space, views, as_json, low, high)
     network = space.network(arch)
-    macs = sum(item.macs for item in tables.items(network))
     if as_json:
         data(json.dumps(_network_json(space, network, views), indent=2))
     elif is_terminal():
         from tsdsl.cli.rich_tables import print_costs
 
-        print_costs(network, by or "stage", views, colour=_colour())
+        print_costs(network, by or "stage", views, colour=coloured(sys.stdout))
     else:
         data(tables.costs(network, by or "stage", views))
+    macs = sum(item.macs for item in items(network))
     return _window(file, macs, macs, low, high)
 
 
-def _colour() -> bool:
-    import sys
-
-    return coloured(sys.stdout)
-
-
 def _space(
-    file: str, space: tsdsl.Space, views: int | None, as_json: bool, low: int | None, high: int | None
+    file: str,
+    space: tsdsl.Space,
+    views: int | None,
+    as_json: bool,
+    low: int | None,
+    high: int | None,
 ) -> int:
     bounds = space.bounds("macs")
-    ends = {"min": bounds.min, "max": bounds.max}
     if as_json:
         report: dict[str, Any] = _head(space, views) | {"macs": None, "params": None, "items": []}
-        for name, (macs, arch) in ends.items():
+        for name, end in (("min", bounds.min), ("max", bounds.max)):
             report[name] = {
-                "macs": macs,
-                "params": int(space.params(arch)),
-                "decisions": dict(arch),
+                "macs": end.value,
+                "params": int(space.params(end.architecture)),
+                "decisions": dict(end.architecture),
             }
         data(json.dumps(report, indent=2))
     else:
-        data(tables.bounds(space, ends, views))
-    return _window(file, bounds.min[0], bounds.max[0], low, high)
+        data(tables.bounds(space, bounds, views))
+    return _window(file, bounds.min.value, bounds.max.value, low, high)
 
 
 def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
@@ -112,10 +115,10 @@ def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
 
 
 def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[str, Any]:
-    items = tables.items(network)
+    found = items(network)
     return _head(space, views) | {
-        "macs": sum(item.macs for item in items),
-        "params": sum(item.params for item in items),
+        "macs": sum(item.macs for item in found),
+        "params": sum(item.params for item in found),
         "items": [
             {
                 "path": ".".join(item.path),
@@ -124,7 +127,7 @@ def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[s
                 "params": item.params,
                 "shape": list(item.shape),
             }
-            for item in items
+            for item in found
         ],
     }
 
@@ -132,23 +135,15 @@ def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[s
 def _window(file: str, least: int, most: int, low: int | None, high: int | None) -> int:
     """0 if a count, or some count of a space, lies in the window; else say so, and 1."""
     if low is not None and most < low:
-        sign, wanted, gap = "below", f"--min {tables.giga(low)}", low - most
-        told = most
+        told, end, side, wanted, gap = most, "maximum", "below --min", low, low - most
     elif high is not None and least > high:
-        sign, wanted, gap = "above", f"--max {tables.giga(high)}", least - high
-        told = least
+        told, end, side, wanted, gap = least, "minimum", "above --max", high, least - high
     else:
         return 0
-    subject = "the count is" if least == most else "every architecture of the space is"
-    reached = "" if least == most else f"at {'most' if sign == 'below' else 'least'} "
-    show(
-        [
-            tsdsl.Diagnostic(
-                "E0591",
-                f"{subject} {sign} the window: {reached}{tables.giga(told)} GFLOPs "
-                f"(multiply-adds), {tables.giga(gap)} {sign} {wanted}",
-                file=file,
-            )
-        ]
+    subject = "the network" if least == most else f"the {end} of the space"
+    message = (
+        f"{subject} has {tables.giga(told)} GFLOPs (multiply-adds): "
+        f"{tables.amount(gap)} {side} {tables.amount(wanted)}"
     )
+    show([tsdsl.Diagnostic("E0591", message, file=file)])
     return 1

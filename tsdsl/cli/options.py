@@ -41,7 +41,7 @@ frozen_option = click.option(
 )
 
 
-class Amount(click.ParamType):
+class Amount(click.ParamType):  # type: ignore[type-arg]
     """A number of operations: ``1.37G``, ``250M``, ``1370000000``; exactly that integer."""
 
     name = "amount"
@@ -53,14 +53,14 @@ class Amount(click.ParamType):
         if not match or len(value) > 40:
             self.fail(f"'{value}' is not an amount such as 1.37G, 250M or 1370000000", param, ctx)
         whole, fraction, suffix = match[1], match[2] or "", match[3]
-        scaled = int(whole + fraction) * _SUFFIX[suffix]
+        scaled: int = int(whole + fraction) * _SUFFIX[suffix]
         if scaled % 10 ** len(fraction):
             self.fail(f"'{value}' is not a whole number", param, ctx)
         return scaled // 10 ** len(fraction)
 
 
-class Setting(click.ParamType):
-    """``name=value``: a parameter or a decision of the spec and its value, as the spec writes it."""
+class Setting(click.ParamType):  # type: ignore[type-arg]
+    """``name=value``: a param or a decision of the spec, and its value as the spec writes it."""
 
     name = "name=value"
 

@@ -38,9 +38,7 @@ Examples:
     help="arch.json for one, archs.jsonl for one in each line, or a directory.",
 )
 @colour_option
-def command(
-    file: str, count: int, seed: int, settings: dict[str, Any], output: str | None
-) -> None:
+def command(file: str, count: int, seed: int, settings: dict[str, Any], output: str | None) -> None:
     """Draw architectures from a space.
 
     They are distinct, and drawn with the probabilities that the spec gives its options. One goes

@@ -41,10 +41,9 @@ def as_data(diagnostic: Diagnostic) -> dict[str, Any]:
 
 
 def _span(span: Span | None) -> dict[str, Any] | None:
-    return span and {
-        "start": _point(span.source, span.start),
-        "end": _point(span.source, span.end),
-    }
+    if span is None:
+        return None
+    return {"start": _point(span.source, span.start), "end": _point(span.source, span.end)}
 
 
 def _point(source: Source, offset: int) -> dict[str, int]:

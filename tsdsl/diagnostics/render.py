@@ -146,9 +146,7 @@ def _underlines(mark: _Mark) -> list[_Underline]:
     ]
 
 
-def _excerpt(
-    source: Source, marks: list[_Mark], gutter: int, colour: bool, kind: str
-) -> list[str]:
+def _excerpt(source: Source, marks: list[_Mark], gutter: int, colour: bool, kind: str) -> list[str]:
     paint = _paint if colour else _plain
     bar = paint(" " * gutter + " |", "frame")
     shown: dict[int, list[_Underline]] = {}

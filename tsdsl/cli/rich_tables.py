@@ -1,0 +1,45 @@
+"""Costs on a terminal. The only file that imports rich."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from tsdsl.analysis.items import By, group, items
+from tsdsl.cli import tables
+from tsdsl.ir.network import Network
+
+
+def print_costs(network: Network, by: By, views: int | None, *, colour: bool) -> None:
+    """Print the table of one network."""
+    found = group(items(network), by)
+    console = _console(colour)
+    console.print(tables.title(network), style="bold", markup=False)
+    console.print(_table(tables.cells(found, by)))
+    console.print(tables.footer(sum(row.macs for row in found), views), markup=False)
+
+
+def _console(colour: bool) -> Console:
+    return Console(
+        no_color=not colour, force_terminal=colour or None, highlight=False, soft_wrap=False
+    )
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Table:
+    head, *body, total = lines
+    table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold cyan")
+    for at, (name, sum_) in enumerate(zip(head, total, strict=True)):
+        flush = at in tables.NUMBERS
+        table.add_column(
+            name,
+            justify="right" if flush else "left",
+            footer=sum_,
+            footer_style="bold",
+            no_wrap=flush,
+            overflow="fold",
+        )
+    for row in body:
+        table.add_row(*row)
+    return table

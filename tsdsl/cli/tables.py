@@ -1,0 +1,121 @@
+"""Costs as aligned text. `rich_tables` draws the same rows on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import tsdsl
+from tsdsl.analysis.items import By, Group, group, items
+from tsdsl.cli.output import aligned
+from tsdsl.diagnostics.render import visible
+from tsdsl.ir.network import Network
+
+if TYPE_CHECKING:
+    from tsdsl.analysis.bounds import Bounds
+
+CONVENTION = (
+    "FLOPs are multiply-adds (MACs) of convolutions, linear layers and matrix products for one "
+    "view; bias, normalisation, activations, pooling and element-wise work count nothing"
+)
+NOTE = "GFLOPs (multiply-adds) of convolutions, linear layers and matrix products, for one view"
+
+
+def cells(found: Sequence[Group], by: By) -> list[list[str]]:
+    """Header, rows and total as text."""
+    macs, params = sum(row.macs for row in found), sum(row.params for row in found)
+    return [
+        [by, "ops", "GFLOPs", "share", "params"],
+        *(
+            [
+                row.name,
+                str(row.ops),
+                giga(row.macs),
+                f"{100 * row.macs / macs if macs else 0:.1f}%",
+                f"{row.params:,}",
+            ]
+            for row in found
+        ),
+        ["total", str(sum(row.ops for row in found)), giga(macs), "", f"{params:,}"],
+    ]
+
+
+#: Columns of `cells` that are numbers.
+NUMBERS = (1, 2, 3, 4)
+
+
+def costs(network: Network, by: By, views: int | None) -> str:
+    """The table of one network, the convention, and what several views cost."""
+    found = group(items(network), by)
+    table = aligned(cells(found, by), NUMBERS)
+    return f"{title(network)}\n\n{table}\n\n{footer(sum(row.macs for row in found), views)}"
+
+
+def title(network: Network) -> str:
+    return f"{network.name}: clip {size(network.clip.shape)}"
+
+
+def footer(macs: int, views: int | None) -> str:
+    several = f"\n{views} views: {giga(macs * views)} GFLOPs (multiply-adds)" if views else ""
+    return NOTE + several
+
+
+def bounds(space: tsdsl.Space, found: Bounds, views: int | None) -> str:
+    """The cheapest and the dearest architecture of a space, side by side."""
+    both = (found.min, found.max)
+    archs = [end.architecture for end in both]
+    cost = [
+        ["", "minimum", "maximum"],
+        ["GFLOPs", *(giga(end.value) for end in both)],
+        *([[f"{views} views", *(giga(end.value * views) for end in both)]] if views else []),
+        ["params", *(f"{int(space.params(arch)):,}" for arch in archs)],
+        ["", "", ""],
+    ]
+    names = [decision.path for decision in space.graph.decisions]
+    chosen = [[name, *(option(arch, name) for arch in archs)] for name in names]
+    return (
+        f"{space.graph.name}: {len(names)} decisions, clip {size(space.input_shape)}\n\n"
+        f"{aligned([*cost, *chosen], (1, 2))}\n\n{NOTE}\n"
+        "exact over the whole space; - is a decision that does not apply"
+    )
+
+
+def option(arch: tsdsl.Architecture, path: str) -> str:
+    """How an option is written; of a decision that is inactive, a dash."""
+    if path not in arch:
+        return "-"
+    value = arch[path]
+    return str(value).lower() if isinstance(value, bool) else visible(str(value))
+
+
+def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
+    """What there is to know of a network: input, output, size, cost by stage."""
+    network = space.network(arch)
+    found = items(network)
+    tensors = sum(len(call.params) for _, call in network.ops())
+    macs, params = sum(item.macs for item in found), sum(item.params for item in found)
+    facts = [
+        ["input", "N x " + size(network.clip.shape)],
+        ["output", "N x " + size(network.body.result.shape)],
+        ["cost", f"{giga(macs)} GFLOPs (multiply-adds) per view"],
+        ["params", f"{params:,} in {tensors} tensors"],
+        ["operations", str(len(found))],
+    ]
+    table = aligned(cells(group(found, "stage"), "stage"), NUMBERS)
+    return f"{network.name}\n{aligned(facts)}\n\n{table}"
+
+
+def size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def giga(count: int) -> str:
+    return f"{count / 1e9:.3f}"
+
+
+def amount(count: int) -> str:
+    """With a suffix and three digits or four: 1.43G, 12.5M, 250."""
+    for suffix, unit in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= unit:
+            return f"{count / unit:.4g}{suffix}"
+    return str(count)

@@ -19,9 +19,10 @@ from tsdsl.ir.values import Val
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Edge:
-    """A tensor: ``shape`` is a table of `Shape`; ``hint`` is the name it has in the spec, if any."""
+    """A tensor: ``shape`` is a table of `Shape`; ``hint`` is the name it has in the spec, if any
+    (set when a ``let`` names it)."""
 
     shape: Val
     hint: str = ""

@@ -65,7 +65,15 @@ class SpaceGraph:
     streams: Mapping[str, tuple[str, ...]]
     #: Earlier decision path -> today's (``moved old -> new``).
     moved: Mapping[str, str] = field(default_factory=dict)
-    #: Identity of what can be built: decisions, operations and parameters; not clip size or recipe.
-    hash: str = ""
+    #: Stands in for the computed `hash`.
+    stated_hash: str = ""
     #: Value of each param, after ``--set``.
     params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """Identity of what can be built: decisions, operations and what they learn; neither layout
+        and names in the file, nor clip size and recipe."""
+        from tsdsl.ir.identity import space_hash
+
+        return self.stated_hash or space_hash(self)

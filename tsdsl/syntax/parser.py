@@ -77,7 +77,7 @@ class _Run:
             if self.feed(token):
                 at += 1
                 if self.states[-1] == self.tables.accept:
-                    return self.values[-2]
+                    return self.values[-1]
                 continue
             self.errors += 1
             if self.errors > MAX_ERRORS:
@@ -116,6 +116,8 @@ class _Run:
             values.append(self.reduce(rule_number, rule.keep, right, start))
             starts.append(start)
             states.append(gotos[states[-1]][rule.origin])
+            if states[-1] == self.tables.accept:
+                return True
 
     def reduce(self, number: int, keep: tuple[int, ...], right: list[Any], start: int) -> Any:
         callback = self.callbacks[number]
@@ -146,6 +148,8 @@ class _Run:
             if rule.length:
                 del stack[-rule.length :]
             stack.append(gotos[stack[-1]][rule.origin])
+            if stack[-1] == self.tables.accept:
+                return True
 
     def expected(self, states: list[int]) -> list[str]:
         return [n for n, kind in self.kind.items() if self.follows(states, kind)]

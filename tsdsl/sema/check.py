@@ -1,0 +1,131 @@
+"""The straight line of meaning: a file to the spaces that it holds, with all findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tsdsl.diagnostics import Collector, Diagnostic
+from tsdsl.ir.space import SpaceGraph
+from tsdsl.sema.context import Context
+from tsdsl.sema.elaborate import Elaborated, Elaborator
+from tsdsl.sema.merge import merged
+from tsdsl.sema.modules import STD, Loader, Module
+from tsdsl.sema.names import check_blocks
+from tsdsl.sema.reach import Reach
+from tsdsl.sema.settings import Sections, read_sections
+from tsdsl.syntax import ast
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSpace:
+    graph: SpaceGraph
+    sections: Sections
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file, checked: the spaces in which nothing is wrong, by name, and all findings."""
+
+    spaces: Mapping[str, CheckedSpace]
+    #: Spaces that no other space of the file extends, whether or not something is wrong in them.
+    names: tuple[str, ...]
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity == "error" for d in self.diagnostics)
+
+
+def check_file(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Checked:
+    """Check a file. Raises `FileError` where it cannot be read, and for nothing else."""
+    found = Collector()
+    loader = Loader(found)
+    return _check(loader.load(path), loader, found, overrides or {})
+
+
+def check_text(
+    text: str, name: str, path: Path, overrides: Mapping[str, Any] | None = None
+) -> Checked:
+    """Check a text as if it were the file at ``path`` (an editor's buffer)."""
+    found = Collector()
+    loader = Loader(found)
+    return _check(loader.load_text(text, name, path), loader, found, overrides or {})
+
+
+def _check(
+    module: Module, loader: Loader, found: Collector, overrides: Mapping[str, Any]
+) -> Checked:
+    for path, loaded in loader.modules.items():
+        if path.parent != STD or loaded is module:
+            check_blocks(loaded, found)
+    bases = {
+        s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)
+    } - set()
+    names = tuple(name for name in module.spaces if name not in bases)
+    broken = found.has_errors
+    spaces: dict[str, CheckedSpace] = {}
+    for name in names:
+        # After a syntax error the tree has holes: what is told of it must not be guesswork.
+        checked = None if broken and not _whole(module) else _space(
+            module.spaces[name], loader, found, overrides
+        )
+        if checked is not None:
+            spaces[name] = checked
+    if found.has_errors:
+        spaces = {}
+    return Checked(spaces, names, tuple(found))
+
+
+def _whole(module: Module) -> bool:
+    return not module.lost
+
+
+def _space(
+    tree: ast.Space, loader: Loader, found: Collector, overrides: Mapping[str, Any]
+) -> CheckedSpace | None:
+    statements = merged(tree, loader, found)
+    context = Context(found, loader)
+    elaborator = Elaborator(context, overrides)
+    space = elaborator.run(tree.name, statements)
+    if space is None:
+        return None
+    sections = read_sections(statements, elaborator, space)
+    _check_moved(space, context)
+    Reach(space).run()
+    if found.has_errors:
+        return None
+    return CheckedSpace(_graph(tree, space), sections)
+
+
+def _check_moved(space: Elaborated, context: Context) -> None:
+    paths = {d.path for d in context.decisions}
+    for old, (new, statement) in space.moved.items():
+        if new not in paths and new not in space.moved:
+            context.error(
+                "E0518", f"'{new}' is no decision of this space", statement.new.span
+            )
+        if old in paths:
+            context.error(
+                "E0518", f"'{old}' is a decision of this space: it has not moved", statement.old.span
+            )
+
+
+def _graph(tree: ast.Space, space: Elaborated) -> SpaceGraph:
+    context = space.context
+    return SpaceGraph(
+        name=tree.name.text,
+        doc=tree.doc,
+        source=tree.span.source.name,
+        clip=space.clip,
+        interval=space.interval,
+        decisions=tuple(context.decisions),
+        variables=tuple(context.variables),
+        requirements=tuple(context.requirements),
+        root=space.root,
+        streams=space.streams,
+        moved={old: new for old, (new, _) in space.moved.items()},
+        params=space.params,
+    )

@@ -1,0 +1,194 @@
+"""The state of one elaboration: variables, decisions, guards, nodes and findings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tsdsl.diagnostics import Collector, Diagnostic, Label, Span
+from tsdsl.ir.graph import Guard, Node
+from tsdsl.ir.space import Decision, Requirement
+from tsdsl.ir.values import (
+    Fault,
+    TableTooLarge,
+    Val,
+    Variable,
+    constant,
+    lift,
+    of_variable,
+    select,
+)
+from tsdsl.sema.functions import Wrong
+from tsdsl.sema.modules import Loader
+
+#: A space with more operations than this is taken for a mistake (``repeat 1000000000``).
+MAX_NODES = 100_000
+#: A table over several variables with more entries than this becomes a variable of its own.
+DERIVE_ABOVE = 2048
+
+_SAID = Diagnostic("E0000", "already reported")
+#: Stands for a value that cannot be had, for a reason that was reported where it arose.
+SILENT = Fault(_SAID)
+POISON = constant(SILENT)
+
+
+class TooLarge(Exception):
+    """The space is too large to elaborate; the finding has been recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A table with faults: each is a finding if some architecture reaches it."""
+
+    value: Val
+    guards: tuple[Guard, ...]
+
+
+class Context:
+    def __init__(self, found: Collector, loader: Loader) -> None:
+        self.found = found
+        self.loader = loader
+        self.variables: list[Variable] = []
+        self.decisions: list[Decision] = []
+        self.requirements: list[Requirement] = []
+        self.suspects: list[Suspect] = []
+        self.guards: tuple[Guard, ...] = ()
+        self.nodes: list[Node] = []
+        #: Where the calls that are being elaborated were written, outermost first.
+        self.uses: list[Span] = []
+        #: Constant faults, which need no search for an architecture that reaches them.
+        self._count = 0
+
+    # -------------------------------------------------------------- findings
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        hint: str | None = None,
+        labels: Sequence[Label] = (),
+    ) -> Val:
+        """Record a finding; the poison that stands for the value."""
+        self.found.add(self.diagnostic(code, message, span, hint, labels))
+        return POISON
+
+    def warn(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+        self.found.add(Diagnostic(code, message, span, help=hint, severity="warning"))
+
+    def diagnostic(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        hint: str | None = None,
+        labels: Sequence[Label] = (),
+    ) -> Diagnostic:
+        """A finding; inside blocks with the place in the space from which they are used."""
+        extra: tuple[Label, ...] = ()
+        if self.uses and self.uses[0] != span:
+            extra = (Label(self.uses[0], "used here"),)
+        return Diagnostic(code, message, span, (*labels, *extra), hint)
+
+    # -------------------------------------------------------------- values
+
+    def lift(self, function: Callable[..., Any], span: Span, *vals: Val) -> Val:
+        """`tsdsl.ir.values.lift`, where the function may raise `Wrong`; large tables are derived."""
+
+        def guarded(*arguments: Any) -> Any:
+            try:
+                return function(*arguments)
+            except Wrong as wrong:
+                return Fault(self.diagnostic(wrong.code, wrong.message, span, wrong.hint))
+
+        try:
+            result = lift(guarded, *vals)
+        except TableTooLarge as error:
+            return self.too_wide(error, span)
+        self.suspect(result, vals)
+        return self.derive(result, span.text[:40]) if self._wide(result) else result
+
+    def select(self, selector: Val, cases: Sequence[Val], span: Span) -> Val:
+        try:
+            return select(selector, cases)
+        except TableTooLarge as error:
+            return self.too_wide(error, span)
+
+    def suspect(self, result: Val, inputs: Sequence[Val]) -> None:
+        """Remember the faults that arose in ``result``."""
+        faults = result.faults()
+        if not faults:
+            return
+        known = {fault for val in inputs for fault in val.faults()}
+        if any(fault not in known for fault in faults):
+            self.suspects.append(Suspect(result, self.guards))
+
+    def too_wide(self, error: TableTooLarge, span: Span) -> Val:
+        names = ", ".join(v.name for v in error.variables[:6])
+        more = f" and {len(error.variables) - 6} more" if len(error.variables) > 6 else ""
+        return self.error(
+            "E0512",
+            f"this value depends on too many decisions at once: {names}{more} "
+            f"({error.size:,} combinations)",
+            span,
+            "fix some of them with '=', or give the decisions fewer options",
+        )
+
+    def _wide(self, val: Val) -> bool:
+        return len(val.variables) > 1 and len(val.entries) > DERIVE_ABOVE
+
+    def derive(self, val: Val, name: str) -> Val:
+        """The same value as a function of one new variable, where that is smaller."""
+        if len(val.variables) < 2:
+            return val
+        domain = tuple(dict.fromkeys(val.entries))
+        if len(domain) * 2 > prod(len(v) for v in val.variables):
+            return val
+        number = {entry: at for at, entry in enumerate(domain)}
+        definition = Val(val.variables, tuple(number[entry] for entry in val.entries))
+        return of_variable(self.variable(name, domain, definition))
+
+    def variable(
+        self, name: str, domain: tuple[Any, ...], definition: Val | None = None
+    ) -> Variable:
+        variable = Variable(len(self.variables), name, domain, definition)
+        self.variables.append(variable)
+        return variable
+
+    # -------------------------------------------------------------- graph
+
+    def emit(self, node: Node, span: Span) -> None:
+        self._count += 1
+        if self._count > MAX_NODES:
+            self.error(
+                "E0511",
+                f"this space has more than {MAX_NODES:,} operations",
+                self.uses[0] if self.uses else span,
+                "repeat fewer blocks",
+            )
+            raise TooLarge
+        self.nodes.append(node)
+
+    @contextmanager
+    def region(self, guard: Guard | None = None) -> Iterator[list[Node]]:
+        """Collect the nodes that are emitted inside, under one more guard."""
+        nodes, guards = self.nodes, self.guards
+        inside: list[Node] = []
+        self.nodes = inside
+        if guard is not None and not guard.selector.is_constant:
+            self.guards = (*guards, guard)
+        try:
+            yield inside
+        finally:
+            self.nodes, self.guards = nodes, guards
+
+    @contextmanager
+    def use(self, span: Span) -> Iterator[None]:
+        self.uses.append(span)
+        try:
+            yield
+        finally:
+            self.uses.pop()

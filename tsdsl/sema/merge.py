@@ -1,0 +1,204 @@
+"""``extends``: the statements of a space and its bases, merged into one list.
+
+A statement that has a name replaces the base's of that name, where it stands; a stream or stage
+written without parentheses amends the base's; everything else is appended. In an amended stage,
+``name = ...`` or ``name ~ ...`` replaces a binding or the count of the repeat of that name, and
+``use`` or ``repeat`` replaces all of the base's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
+from tsdsl.sema.modules import Loader, Module
+from tsdsl.syntax import ast
+
+
+def merged(
+    space: ast.Space, loader: Loader, found: Collector, seen: tuple[ast.Space, ...] = ()
+) -> list[ast.Statement]:
+    """All statements that make up a space, base first."""
+    own = _once(space.body, found)
+    if space.base is None:
+        return own
+    base = _base(space, loader, found)
+    if base is None:
+        return own
+    if base in (*seen, space):
+        found.add(
+            Diagnostic("E0206", f"space '{space.name.text}' extends itself", space.base.span)
+        )
+        return own
+    return _apply(merged(base, loader, found, (*seen, space)), own, found)
+
+
+def _base(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
+    base = space.base
+    assert base is not None
+    module: Module | None = loader.by_source(base.span.source)
+    name = base.text if isinstance(base, ast.Name) else base.name.text
+    if isinstance(base, ast.Member):
+        assert isinstance(base.object, ast.Name)
+        alias = base.object.text
+        if alias not in module.imports:
+            hint = did_you_mean(alias, module.imports, "import the file first")
+            found.add(
+                Diagnostic("E0201", f"'{alias}' is no import", base.object.span, help=hint)
+            )
+            return None
+        module = module.imports[alias]
+        if module is None:
+            return None
+    if name not in module.spaces:
+        if name not in module.lost:
+            hint = did_you_mean(name, module.spaces)
+            found.add(Diagnostic("E0201", f"there is no space '{name}'", base.span, help=hint))
+        return None
+    return module.spaces[name]
+
+
+def _key(statement: Any) -> Hashable | None:
+    match statement:
+        case ast.Param(name) | ast.Let(name) | ast.Binding(name):
+            return ("name", name.text)
+        case ast.Repeat(name) if name is not None:
+            return ("name", name.text)
+        case ast.Stream(name):
+            return ("stream", name.text)
+        case ast.Stage(name):
+            return ("stage", name.text)
+        case ast.Section(kind, name):
+            return (kind, name.text if name and kind == "evaluate" else "")
+        case ast.Input() | ast.Head() | ast.Stem():
+            return type(statement).__name__
+        case _:
+            return None
+
+
+def _once(statements: Sequence[Any], found: Collector) -> list[Any]:
+    """The statements of one body, with a finding where one of them is there twice."""
+    seen: dict[Hashable, Any] = {}
+    kept: list[Any] = []
+    for statement in statements:
+        key = _key(statement)
+        if key is not None and key in seen:
+            _twice(statement, seen[key], found)
+            continue
+        if key is not None:
+            seen[key] = statement
+        kept.append(statement)
+    return kept
+
+
+def _twice(statement: Any, first: Any, found: Collector) -> None:
+    name = getattr(statement, "name", None)
+    shown = f"'{name.text}'" if name else f"'{type(statement).__name__.lower()}'"
+    found.add(
+        Diagnostic(
+            "E0202",
+            f"{shown} is declared twice",
+            _head(statement),
+            labels=(Label(_head(first), "declared here first"),),
+            help="remove one, or give it another name",
+        )
+    )
+
+
+def _head(statement: Any) -> Span:
+    name = getattr(statement, "name", None)
+    return name.span if name else statement.span
+
+
+def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[Any]:
+    result = list(base)
+    index = {_key(s): at for at, s in enumerate(result) if _key(s) is not None}
+    for change in changes:
+        key = _key(change)
+        at = index.get(key) if key is not None else None
+        if isinstance(change, ast.Fuse | ast.Attend):
+            _release(result, change)
+            result.append(change)
+        elif isinstance(change, ast.Stream) and change.arguments is None:
+            if at is None:
+                names = [k[1] for k in index if isinstance(k, tuple) and k[0] == "stream"]
+                found.add(
+                    Diagnostic(
+                        "E0208",
+                        f"there is no stream '{change.name.text}' to amend",
+                        change.name.span,
+                        help=did_you_mean(
+                            change.name.text,
+                            names,
+                            f"a new stream names its input: stream {change.name.text}(clip) {{",
+                        ),
+                    )
+                )
+            else:
+                stream = result[at]
+                body = _apply(list(stream.body), change.body, found)
+                result[at] = replace(stream, body=tuple(body))
+        elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
+            result[at] = _amend_stage(result[at], change)
+        elif at is not None:
+            result[at] = _replace(result[at], change)
+        else:
+            if key is not None:
+                index[key] = len(result)
+            result.append(change)
+    return result
+
+
+def _replace(old: Any, new: Any) -> Any:
+    if isinstance(old, ast.Repeat) and isinstance(new, ast.Binding):
+        return replace(old, count=new.value)
+    if isinstance(old, ast.Param) and isinstance(new, ast.Binding):
+        return new
+    return new
+
+
+def _amend_stage(stage: ast.Stage, change: ast.Stage) -> ast.Stage:
+    body: list[Any] = list(stage.body)
+    if any(isinstance(s, ast.Use | ast.Repeat) for s in change.body):
+        body = [s for s in body if not isinstance(s, ast.Use | ast.Repeat)]
+    return replace(stage, body=tuple(_amend_items(body, change.body)))
+
+
+def _amend_items(body: list[Any], changes: Sequence[Any]) -> list[Any]:
+    pending = list(changes)
+
+    def visit(items: Sequence[Any]) -> list[Any]:
+        visited: list[Any] = []
+        for item in items:
+            key = _key(item)
+            for change in pending:
+                if key is not None and _key(change) == key:
+                    item = _replace(item, change)
+                    pending.remove(change)
+                    break
+            if isinstance(item, ast.Repeat):
+                item = replace(item, body=tuple(visit(item.body)))
+            visited.append(item)
+        return visited
+
+    result = visit(body)
+    first = next(
+        (at for at, s in enumerate(result) if isinstance(s, ast.Use | ast.Repeat)), len(result)
+    )
+    before = [s for s in pending if isinstance(s, ast.Let | ast.Binding)]
+    after = [s for s in pending if s not in before]
+    return [*result[:first], *before, *result[first:], *after]
+
+
+def _release(statements: list[Any], change: ast.Fuse | ast.Attend) -> None:
+    """Take the points that ``change`` speaks of out of the base's statements."""
+    points = {p.text for p in change.points}
+    for at, statement in enumerate(statements):
+        if type(statement) is not type(change) or statement.target.text != change.target.text:
+            continue
+        if isinstance(change, ast.Fuse) and statement.source.text != change.source.text:
+            continue
+        kept = tuple(p for p in statement.points if p.text not in points)
+        statements[at] = replace(statement, points=kept)

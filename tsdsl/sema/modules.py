@@ -1,0 +1,162 @@
+"""Files to modules: reading, parsing and following imports.
+
+An import names a standard module (``"std/video"``) or a file relative to the importing one. Files
+must lie under the root of the run: the nearest folder above the entry file that holds a ``.git`` or
+a ``pyproject.toml``, or else the entry file's own folder, so that a spec cannot read what it likes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tsdsl.diagnostics import Collector, Diagnostic, FileError, Label, Source, Span, did_you_mean
+from tsdsl.files import read_text
+from tsdsl.syntax import ast
+from tsdsl.syntax.parser import parse
+
+#: A larger file is no spec.
+MAX_BYTES = 1 << 20
+
+STD = Path(__file__).resolve().parent.parent / "std"
+
+
+@dataclass(slots=True, eq=False)
+class Module:
+    """A parsed file with what its names mean."""
+
+    tree: ast.Module
+    #: alias -> module; None where the import failed (already reported).
+    imports: dict[str, Module | None] = field(default_factory=dict)
+    blocks: dict[str, ast.Block] = field(default_factory=dict)
+    spaces: dict[str, ast.Space] = field(default_factory=dict)
+    #: Names that the recovery from syntax errors threw away.
+    lost: frozenset[str] = frozenset()
+
+
+class Loader:
+    """Loads an entry file and everything that it imports, each file once."""
+
+    def __init__(self, found: Collector) -> None:
+        self.found = found
+        self.modules: dict[Path, Module] = {}
+        self._open: list[Path] = []
+        self.root = Path()
+
+    def load(self, path: str | Path) -> Module:
+        """The module of an entry file. Raises `FileError` where it cannot be read."""
+        text = read_text(path, limit=MAX_BYTES)
+        return self.load_text(text, str(path), Path(path).resolve())
+
+    def load_text(self, text: str, name: str, path: Path) -> Module:
+        self.root = _root(path)
+        return self._module(Source(name, text), path)
+
+    def by_source(self, source: Source) -> Module:
+        return next(m for m in self.modules.values() if m.tree.source is source)
+
+    def _module(self, source: Source, path: Path) -> Module:
+        parsed = parse(source, self.found)
+        module = Module(parsed.module, lost=parsed.lost)
+        self.modules[path] = module
+        self._open.append(path)
+        seen: dict[str, Span] = {}
+        for import_ in parsed.module.imports:
+            self._declare(seen, import_.alias)
+            module.imports[import_.alias.text] = self._import(import_, source, path)
+        for block in parsed.module.blocks:
+            self._declare(seen, block.name)
+            module.blocks.setdefault(block.name.text, block)
+        for space in parsed.module.spaces:
+            self._declare(seen, space.name)
+            module.spaces.setdefault(space.name.text, space)
+        self._open.pop()
+        return module
+
+    def _declare(self, seen: dict[str, Span], name: ast.Ident) -> None:
+        if name.text in seen:
+            self.found.add(
+                Diagnostic(
+                    "E0202",
+                    f"'{name.text}' is declared twice",
+                    name.span,
+                    labels=(Label(seen[name.text], "declared here first"),),
+                    help="rename one of them",
+                )
+            )
+        seen.setdefault(name.text, name.span)
+
+    def _import(self, import_: ast.Import, source: Source, path: Path) -> Module | None:
+        target = self._locate(import_, path)
+        if target is None:
+            return None
+        if target in self._open:
+            chain = [*self._open[self._open.index(target) :], target]
+            self._fail(
+                "E0212",
+                "imports go in a circle: " + " -> ".join(p.name for p in chain),
+                import_.span,
+                "move what both need into a third file",
+            )
+            return None
+        if target in self.modules:
+            return self.modules[target]
+        try:
+            text = read_text(target, limit=MAX_BYTES)
+        except FileError as error:
+            problem = error.diagnostics[0]
+            self._fail("E0211", f"cannot import \"{import_.path}\": {problem.message}", import_.span)
+            return None
+        return self._module(Source(_shown(import_.path, source.name, target), text), target)
+
+    def _locate(self, import_: ast.Import, path: Path) -> Path | None:
+        text = import_.path
+        if text.startswith("std/"):
+            known = {f"std/{p.stem}": p for p in sorted(STD.glob("*.tsnet"))}
+            if text not in known:
+                hint = did_you_mean(text, known, "the standard modules are " + ", ".join(known))
+                self._fail("E0211", f"there is no standard module \"{text}\"", import_.span, hint)
+            return known.get(text)
+        if not text or "\0" in text:
+            self._fail("E0211", "an import needs the path of a file", import_.span)
+            return None
+        written = Path(text)
+        target = written if written.is_absolute() else path.parent / written
+        if not target.suffix:
+            target = target.with_suffix(".tsnet")
+        try:
+            target = target.resolve()
+        except (OSError, RuntimeError):
+            self._fail("E0211", f"cannot import \"{text}\": the path does not resolve", import_.span)
+            return None
+        inside = target.is_relative_to(self.root) or target.is_relative_to(STD)
+        if written.is_absolute() or not inside:
+            self._fail(
+                "E0213",
+                f"\"{text}\" lies outside of {self.root.name or self.root}/, the root of this spec",
+                import_.span,
+                "import files below the root (the nearest folder with .git or pyproject.toml, "
+                'or the folder of the spec), or "std/..."',
+            )
+            return None
+        return target
+
+    def _fail(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
+        self.found.add(Diagnostic(code, message, span, help=hint))
+
+
+def _root(path: Path) -> Path:
+    for folder in path.parents:
+        if (folder / ".git").exists() or (folder / "pyproject.toml").exists():
+            return folder
+    return path.parent
+
+
+def _shown(written: str, importer: str, target: Path) -> str:
+    """How messages name an imported file: relative to where the user stands, if possible."""
+    if written.startswith("std/"):
+        return f"{written}.tsnet"
+    try:
+        return str(target.relative_to(Path.cwd()))
+    except ValueError:
+        return str(target)

@@ -1,0 +1,243 @@
+"""What can be said of blocks from their text alone: names, argument names, types, recursion.
+
+A space is elaborated, and so is every block that it uses; this looks at all blocks of a file, used
+or not, so that a library file can be checked by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
+from tsdsl.ops import BY_NAME
+from tsdsl.sema import signatures
+from tsdsl.sema.evaluate import IDENTITIES
+from tsdsl.sema.functions import BUILTINS
+from tsdsl.sema.modules import Module
+from tsdsl.syntax import ast
+
+
+def check_blocks(module: Module, found: Collector) -> None:
+    """Check every block of a module. Findings go to ``found``."""
+    for block in module.tree.blocks:
+        _Names(module, found).block(block)
+        cycle = _cycle(block, module)
+        if cycle:
+            found.add(
+                Diagnostic(
+                    "E0207",
+                    "blocks call each other in a circle: " + " -> ".join(cycle),
+                    block.name.span,
+                    help="a block is unrolled completely, so it cannot call itself",
+                )
+            )
+
+
+class _Names:
+    def __init__(self, module: Module, found: Collector) -> None:
+        self.module = module
+        self.found = found
+        self.local: dict[str, Span] = {}
+
+    def error(
+        self, code: str, message: str, span: Span, hint: str | None, labels: list[Label] | None = None
+    ) -> None:
+        self.found.add(Diagnostic(code, message, span, tuple(labels or ()), hint))
+
+    def declare(self, name: ast.Ident) -> None:
+        if name.text in self.local:
+            self.error(
+                "E0202",
+                f"'{name.text}' is declared twice",
+                name.span,
+                "give one of them another name",
+                [Label(self.local[name.text], "declared here first")],
+            )
+        self.local.setdefault(name.text, name.span)
+
+    def block(self, block: ast.Block) -> None:
+        plain_seen = False
+        for formal in block.formals:
+            if formal.type is not None and formal.type.text not in signatures.TYPES:
+                known = ", ".join(signatures.TYPES)
+                self.error(
+                    "E0310",
+                    f"there is no type '{formal.type.text}'",
+                    formal.type.span,
+                    did_you_mean(formal.type.text, signatures.TYPES, f"types are: {known}"),
+                )
+            if not signatures.is_tensor(formal):
+                plain_seen = True
+            elif plain_seen:
+                self.error(
+                    "E0305",
+                    f"tensor '{formal.name.text}' comes after a plain parameter",
+                    formal.span,
+                    "tensors come first; a plain parameter has a type, as in width: int",
+                )
+            if formal.default is not None:
+                self.expression(formal.default)
+            self.declare(formal.name)
+        if not any(signatures.is_tensor(f) for f in block.formals):
+            self.error(
+                "E0311",
+                f"block '{block.name.text}' takes no tensor",
+                block.name.span,
+                f"write: block {block.name.text}(x, ...) {{",
+            )
+        for statement in block.body:
+            if isinstance(statement, ast.Let):
+                self.expression(statement.value)
+                self.declare(statement.name)
+            else:
+                self.expression(statement.condition)
+        self.expression(block.result)
+
+    def expression(self, node: ast.Expr) -> None:
+        for part in walk(node):
+            if isinstance(part, ast.Name):
+                self.name(part)
+            elif isinstance(part, ast.Member):
+                self.member(part)
+            elif isinstance(part, ast.Call):
+                self.call(part)
+
+    def name(self, node: ast.Name) -> None:
+        name = node.text
+        module = self.module
+        known = [*self.local, *module.blocks, *module.imports, *BY_NAME, *BUILTINS, *IDENTITIES]
+        if name in known or name in module.lost:
+            return
+        for alias, imported in module.imports.items():
+            if imported is not None and name in imported.blocks:
+                self.error(
+                    "E0201",
+                    f"'{name}' is not known here",
+                    node.span,
+                    f"did you mean '{alias}.{name}'?",
+                )
+                return
+        self.error("E0201", f"'{name}' is not known here", node.span, did_you_mean(name, known))
+
+    def member(self, node: ast.Member) -> None:
+        imported = self._import(node.object)
+        if imported is None:
+            return
+        name = node.name.text
+        if name not in imported.blocks and name not in imported.lost:
+            self.error(
+                "E0204",
+                f"{imported.tree.source.name} has no block '{name}'",
+                node.name.span,
+                did_you_mean(name, imported.blocks, "it has: " + ", ".join(imported.blocks)),
+            )
+
+    def _import(self, node: ast.Expr) -> Module | None:
+        if isinstance(node, ast.Name) and node.text not in self.local:
+            return self.module.imports.get(node.text)
+        return None
+
+    def call(self, node: ast.Call) -> None:
+        """Argument names of a call to a known block or operation."""
+        name, parameters, declared = self._signature(node.function)
+        if parameters is None:
+            return
+        for argument in node.arguments:
+            if isinstance(argument.value, ast.SetDomain | ast.RangeDomain):
+                self.error(
+                    "E0501",
+                    "a block makes no decisions",
+                    argument.span,
+                    "decide in the space ('~' in use, stem, fuse or attend) and pass the value in",
+                )
+            if argument.name is not None and argument.name.text not in parameters:
+                self.error(
+                    "E0306",
+                    f"{name} has no argument '{argument.name.text}'",
+                    argument.name.span.to(argument.span),
+                    did_you_mean(
+                        argument.name.text,
+                        parameters,
+                        "it has: " + (", ".join(parameters) or "none"),
+                    ),
+                    declared,
+                )
+
+    def _signature(self, node: ast.Expr) -> tuple[str, list[str] | None, list[Label]]:
+        block: ast.Block | None = None
+        name = ""
+        if isinstance(node, ast.Name) and node.text not in self.local:
+            name = node.text
+            block = self.module.blocks.get(name)
+            if block is None and name in BY_NAME:
+                return name, [p.name for p in signatures.of_op(BY_NAME[name])], []
+        elif isinstance(node, ast.Member):
+            imported = self._import(node.object)
+            name = node.name.text
+            block = imported.blocks.get(name) if imported else None
+        if block is None:
+            return name, None, []
+        names = [p.name for p in signatures.of_block(block)]
+        return name, names, [Label(block.name.span, "declared here")]
+
+
+def walk(node: ast.Expr) -> Iterator[ast.Expr]:
+    """An expression and everything in it. The object of a member access on a name comes too."""
+    yield node
+    match node:
+        case ast.Member(owner, _):
+            yield from walk(owner)
+        case ast.Index(owner, index):
+            yield from walk(owner)
+            yield from walk(index)
+        case ast.Call(function, arguments):
+            yield from walk(function)
+            for argument in arguments:
+                value = argument.value
+                if isinstance(value, ast.SetDomain | ast.RangeDomain):
+                    continue
+                if not isinstance(value, ast.ValueRange | ast.Record):
+                    yield from walk(value)
+        case ast.Unary(_, operand):
+            yield from walk(operand)
+        case ast.Binary(_, left, right):
+            yield from walk(left)
+            yield from walk(right)
+        case ast.Conditional(condition, then, otherwise):
+            yield from walk(condition)
+            yield from walk(then)
+            yield from walk(otherwise)
+        case ast.Pipe(value, function):
+            yield from walk(value)
+            yield from walk(function)
+        case _:
+            pass
+
+
+def _calls(block: ast.Block, module: Module) -> Iterator[tuple[ast.Block, Module]]:
+    local = {f.name.text for f in block.formals}
+    values = [s.value if isinstance(s, ast.Let) else s.condition for s in block.body]
+    for value in (*values, block.result):
+        for part in walk(value):
+            if isinstance(part, ast.Name) and part.text not in local:
+                if part.text in module.blocks:
+                    yield module.blocks[part.text], module
+            elif isinstance(part, ast.Member) and isinstance(part.object, ast.Name):
+                imported = module.imports.get(part.object.text)
+                if imported is not None and part.name.text in imported.blocks:
+                    yield imported.blocks[part.name.text], imported
+
+
+def _cycle(start: ast.Block, module: Module) -> list[str] | None:
+    """Names of the blocks of a call chain from a block back to itself."""
+    seen: set[int] = set()
+    stack: list[tuple[ast.Block, Module, list[str]]] = [(start, module, [start.name.text])]
+    while stack:
+        block, where, chain = stack.pop()
+        for called, home in _calls(block, where):
+            if called is start:
+                return [*chain, start.name.text]
+            if id(called) not in seen:
+                seen.add(id(called))
+                stack.append((called, home, [*chain, called.name.text]))
+    return None

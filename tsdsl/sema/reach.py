@@ -1,0 +1,227 @@
+"""Which of the faults that elaboration met does an architecture of the space reach?
+
+A table entry can be a fault for a combination that never happens: another branch runs, a
+requirement rules it out. Only what some architecture reaches is a finding, told once for each
+place, with the fewest decisions that bring it about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+from tsdsl.diagnostics import Diagnostic
+from tsdsl.ir.graph import Guard, walk
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.solve import Solver
+from tsdsl.ir.space import Decision
+from tsdsl.ir.values import Fault, Val, Variable, spread
+from tsdsl.sema.context import SILENT, Context, Suspect
+from tsdsl.sema.elaborate import Elaborated
+
+#: Combinations of one place that are tried before it is taken for unreachable.
+MAX_TRIES = 64
+
+
+class Reach:
+    def __init__(self, space: Elaborated) -> None:
+        self.space = space
+        self.context: Context = space.context
+        self.solver = Solver(
+            self.context.variables, self.context.decisions, self.context.requirements
+        )
+        self.by_variable = {d.variable.index: d for d in self.context.decisions}
+
+    def run(self) -> None:
+        """Report what is reached, then what the constraints leave of the space."""
+        try:
+            self._faults()
+            if not self.context.found.has_errors and self.context.requirements:
+                self._constraints()
+        except TooCoupled as error:
+            names = ", ".join(list(error.names)[:6])
+            self.context.found.add(
+                Diagnostic(
+                    "W0906",
+                    f"this space is too coupled to check completely: {names}",
+                    self.context.decisions[0].span,
+                    severity="warning",
+                )
+            )
+        if not self.context.found.has_errors:
+            self._effects()
+
+    # -------------------------------------------------------------- faults
+
+    def _faults(self) -> None:
+        tried: dict[tuple[Any, ...], int] = {}
+        for suspect in self.context.suspects:
+            for fault in suspect.value.faults():
+                if fault is SILENT:
+                    continue
+                span = fault.diagnostic.span
+                assert span is not None
+                place = (fault.diagnostic.code, id(span.source), span.start, span.end)
+                if tried.get(place, 0) >= MAX_TRIES:
+                    continue
+                tried[place] = tried.get(place, 0) + 1
+                if self._reaches(suspect, fault):
+                    tried[place] = MAX_TRIES
+
+    def _reaches(self, suspect: Suspect, fault: Fault) -> bool:
+        if suspect.value.is_constant and not suspect.guards:
+            self.context.found.add(fault.diagnostic)
+            return True
+        evidence = [(suspect.value, lambda e: e == fault), *map(_holds, suspect.guards)]
+        witness = self.solver.find(evidence)
+        if witness is None:
+            return False
+        chosen = self._cause(suspect, fault, witness)
+        diagnostic = fault.diagnostic
+        if chosen:
+            diagnostic = replace(diagnostic, message=f"{diagnostic.message}; {_when(chosen)}")
+        self.context.found.add(diagnostic)
+        return True
+
+    def _cause(
+        self, suspect: Suspect, fault: Fault, witness: Sequence[int]
+    ) -> list[tuple[Decision, int]]:
+        """The fewest decisions under which the fault arises, as the witness makes them."""
+        variables = _smallest(suspect.value, fault, witness)
+        for guard in suspect.guards:
+            variables.extend(_smallest_case(guard, witness))
+        found: dict[int, tuple[Decision, int]] = {}
+        for variable in variables:
+            for index in _decisions_of(variable):
+                found[index] = (self.by_variable[index], witness[index])
+        return [found[index] for index in sorted(found)]
+
+    # -------------------------------------------------------------- constraints
+
+    def _constraints(self) -> None:
+        requirements = self.context.requirements
+        if self.solver.base() is None:
+            self._empty()
+            return
+        used: set[int] = {v.index for r in requirements for v in r.condition.variables}
+        for decision in self.context.decisions:
+            if decision.variable.index not in used:
+                continue
+            usable = set(self.solver.options(decision.variable))
+            left = [
+                label for at, label in enumerate(decision.options) if at not in usable
+            ]
+            if left:
+                names = ", ".join(str(label) for label in left[:8])
+                self.context.warn(
+                    "W0901",
+                    f"no architecture uses {names} of '{decision.path}': "
+                    "the requirements rule it out",
+                    decision.span,
+                    "drop the option, or relax a requirement",
+                )
+
+    def _empty(self) -> None:
+        requirements = self.context.requirements
+        for size in (1, 2):
+            for some in combinations(requirements, size):
+                solver = Solver(self.context.variables, self.context.decisions, some)
+                if solver.base() is None:
+                    texts = " and ".join(f"'{r.text}'" for r in some)
+                    self.context.error(
+                        "E0505",
+                        f"no architecture satisfies {texts}",
+                        some[0].span,
+                        "relax it, or give the decisions more options",
+                    )
+                    return
+        self.context.error(
+            "E0505",
+            f"no architecture satisfies all {len(requirements)} requirements together",
+            requirements[0].span,
+            "relax one of them",
+        )
+
+    # -------------------------------------------------------------- effects
+
+    def _effects(self) -> None:
+        """A decision that nothing depends on changes nothing."""
+        relevant: set[int] = set()
+
+        def touch(val: Val) -> None:
+            for variable in val.variables:
+                touch_variable(variable)
+
+        def touch_variable(variable: Variable) -> None:
+            if variable.index not in relevant:
+                relevant.add(variable.index)
+                if variable.definition is not None:
+                    touch(variable.definition)
+
+        for placed in walk(self.space.root):
+            for val in placed.node.args.values():
+                touch(val)
+            for guard in placed.guards:
+                touch(guard.selector)
+        for decision in self.context.decisions:
+            if decision.variable.index not in relevant and len(decision.options) > 1:
+                self.context.warn(
+                    "W0902",
+                    f"'{decision.path}' changes nothing: no operation depends on it",
+                    decision.span,
+                    "use it, or remove it",
+                )
+
+
+def _holds(guard: Guard) -> tuple[Val, Any]:
+    return guard.selector, lambda entry: type(entry) is int and entry == guard.case
+
+
+def _smallest(val: Val, fault: Fault, witness: Sequence[int]) -> list[Variable]:
+    """The fewest variables of a table whose values in the witness mean a fault of this kind,
+    whatever the others are."""
+    code = fault.diagnostic.code
+
+    def faulty(entry: Any) -> bool:
+        return isinstance(entry, Fault) and entry.diagnostic.code == code
+
+    return _fewest(val, witness, faulty)
+
+
+def _smallest_case(guard: Guard, witness: Sequence[int]) -> list[Variable]:
+    return _fewest(guard.selector, witness, lambda entry: entry == guard.case)
+
+
+def _fewest(val: Val, witness: Sequence[int], holds: Any) -> list[Variable]:
+    variables = val.variables
+    for size in range(min(len(variables), 4)):
+        for some in combinations(variables, size):
+            fixed = {v.index for v in some}
+            rows = _rows(variables)
+            if all(
+                holds(entry)
+                for row, entry in zip(rows, spread(val, variables), strict=True)
+                if all(row[k] == witness[v.index] for k, v in enumerate(variables) if v.index in fixed)
+            ):
+                return list(some)
+    return list(variables)
+
+
+def _rows(variables: Sequence[Variable]) -> list[tuple[int, ...]]:
+    from tsdsl.ir.values import assignments
+
+    return list(assignments(variables))
+
+
+def _decisions_of(variable: Variable) -> list[int]:
+    if variable.definition is None:
+        return [variable.index]
+    return [index for v in variable.definition.variables for index in _decisions_of(v)]
+
+
+def _when(chosen: Sequence[tuple[Decision, int]]) -> str:
+    parts = [f"{decision.path} = {decision.options[at]}" for decision, at in chosen[:6]]
+    more = f" and {len(chosen) - 6} more" if len(chosen) > 6 else ""
+    return "when " + ", ".join(parts) + more

@@ -1,0 +1,165 @@
+"""What the search, train and evaluate sections of a spec may say, as validated documents.
+
+Sources of the defaults: the supplement of Auto-TSNet (Gong et al., ICCV 2021), sections 1 and 3, and
+its tables 2 and 3; where it is silent, the default is an assumption and says so.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_CONFIG = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
+
+
+class Section(BaseModel):
+    model_config = _CONFIG
+
+
+def _kind(value: Any) -> Any:
+    """A bare word (``sgd``) is the kind without arguments."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
+Pair = tuple[int, int]
+
+
+class Sgd(Section):
+    kind: Literal["sgd"] = "sgd"
+    momentum: Fraction = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-5
+    nesterov: bool = False
+
+
+class Adam(Section):
+    kind: Literal["adam"] = "adam"
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+Optimizer = Annotated[Sgd | Adam, BeforeValidator(_kind), Field(discriminator="kind")]
+
+
+class Cosine(Section):
+    """Half-period cosine decay to 0 after a linear warm-up."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    #: Learning rate at the first step of the warm-up, as a share of the full one (assumed).
+    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class Constant(Section):
+    kind: Literal["constant"] = "constant"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+Schedule = Annotated[Cosine | Constant, BeforeValidator(_kind), Field(discriminator="kind")]
+
+
+class Adaptive(Section):
+    """As many samples as ``factor`` times the entropy of the distribution (FP-NAS)."""
+
+    kind: Literal["adaptive"] = "adaptive"
+    factor: Positive = 0.25
+
+
+class Budget(Section):
+    """The expected cost is pushed into ``low``..``high``; ``weight`` is beta of the paper's eq. 3."""
+
+    cost: Literal["flops", "params", "latency"]
+    low: Annotated[float, Field(ge=0)]
+    high: Positive
+    weight: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Budget:
+        if self.low > self.high:
+            raise ValueError(f"the budget is empty: {self.low:g} is more than {self.high:g}")
+        return self
+
+
+class PhaseRates(Section):
+    weights: Positive
+    arch: Positive
+
+
+class Phase(Section):
+    """One phase of a progressive search."""
+
+    name: str
+    #: The streams that exist in it; empty for all.
+    streams: tuple[str, ...] = ()
+    #: Decision paths, or beginnings of them, that are learned.
+    learn: tuple[str, ...]
+    epochs: Positive
+    lr: PhaseRates
+    #: The share of the epochs in which only weights are trained.
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.25
+    budgets: tuple[Budget, ...] = ()
+
+
+class Search(Section):
+    algorithm: Literal["parsec"]
+    samples: Annotated[int, Field(ge=1, le=10**6, strict=True)] | Adaptive = 13
+    #: Divides the log-likelihood of a batch; "sum" and "mean" name the two usual readings (assumed).
+    temperature: Positive = 1.0
+    likelihood: Literal["sum", "mean"] = "mean"
+    baseline: bool = True
+    #: Epoch from which decisions of one block are distributed jointly (FP-NAS); 0 for never.
+    joint_from: Annotated[int, Field(ge=0)] = 0
+    data: Literal["shared", "split"] = "shared"
+    batch: Count = 256
+    weights: Optimizer = Sgd()
+    arch: Optimizer = Adam()
+    budgets: tuple[Budget, ...] = ()
+    phases: tuple[Phase, ...] = ()
+
+
+class Train(Section):
+    init: Literal["he"] = "he"
+    optimizer: Optimizer = Sgd()
+    lr: Positive = 0.4
+    schedule: Schedule = Cosine(warmup_epochs=34)
+    epochs: Positive = 300
+    batch: Count = 256
+    label_smoothing: Fraction = 0.0
+    mixed_precision: bool = False
+    ema: Fraction = 0.0
+    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    augment: Literal["none", "autoaugment"] = "none"
+    flip: bool = True
+    #: Limits of the short side, in pixels, from which one is drawn for each clip.
+    jitter: Pair | None = None
+    crop: Count | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Train:
+        if self.jitter is not None:
+            low, high = self.jitter
+            if not 1 <= low <= high:
+                raise ValueError(f"jitter {low}..{high} is no range of sizes")
+            if self.crop is not None and self.crop > low:
+                raise ValueError(f"a crop of {self.crop} does not fit a short side of {low}")
+        return self
+
+
+class Evaluate(Section):
+    """``clips`` uniform clips of a video, each with the given crops; scores are averaged."""
+
+    name: str
+    clips: Count = 10
+    crops: Literal["center", "left_center_right"] = "center"
+    crop: Count | None = None
+    #: Short side in pixels; None for the crop.
+    short_side: Count | None = None
+
+    @property
+    def views(self) -> int:
+        return self.clips * (3 if self.crops == "left_center_right" else 1)

@@ -1,0 +1,319 @@
+"""The settings of sections: from expressions to the documents of `tsdsl.sema.sections`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
+from tsdsl.ir.values import Fault, Val
+from tsdsl.sema import sections
+from tsdsl.sema.elaborate import Elaborated, Elaborator
+from tsdsl.sema.functions import show
+from tsdsl.syntax import ast
+
+Places = dict[tuple[Any, ...], Span]
+
+
+@dataclass(slots=True)
+class Sections:
+    search: sections.Search | None = None
+    train: sections.Train | None = None
+    evaluations: tuple[sections.Evaluate, ...] = ()
+
+
+def read_sections(
+    statements: Sequence[ast.Statement], elaborator: Elaborator, space: Elaborated
+) -> Sections:
+    """Validate the sections of a space. Findings go to the elaborator's context."""
+    reader = _Reader(elaborator, space)
+    result = Sections()
+    evaluations: list[sections.Evaluate] = []
+    for statement in statements:
+        if not isinstance(statement, ast.Section):
+            continue
+        document = reader.section(statement)
+        if isinstance(document, sections.Search):
+            result.search = document
+        elif isinstance(document, sections.Train):
+            result.train = document
+        elif isinstance(document, sections.Evaluate):
+            evaluations.append(document)
+    result.evaluations = tuple(evaluations)
+    return result
+
+
+class _Reader:
+    def __init__(self, elaborator: Elaborator, space: Elaborated) -> None:
+        self.elaborator = elaborator
+        self.context = elaborator.context
+        self.space = space
+
+    def section(self, section: ast.Section) -> BaseModel | None:
+        places: Places = {(): section.name.span if section.name else section.span}
+        values, fine = self._settings(section.settings, places, ())
+        if section.kind == "search":
+            assert section.name is not None
+            values["algorithm"] = section.name.text
+            places[("algorithm",)] = section.name.span
+            model: type[BaseModel] = sections.Search
+        elif section.kind == "train":
+            model = sections.Train
+            places[()] = Span(section.span.source, section.span.start, section.span.start + 5)
+        else:
+            assert section.name is not None
+            model = sections.Evaluate
+            values["name"] = section.name.text
+        document = self._validate(model, values, places)
+        if fine and isinstance(document, sections.Search):
+            self._check_phases(section, document)
+        return document if fine else None
+
+    # -------------------------------------------------------------- reading
+
+    def _settings(
+        self, settings: Sequence[ast.Setting], places: Places, at: tuple[Any, ...]
+    ) -> tuple[dict[str, Any], bool]:
+        values: dict[str, Any] = {}
+        fine = True
+        for setting in settings:
+            match setting:
+                case ast.Assign(name, value):
+                    key = (*at, name.text)
+                    if name.text in values:
+                        self._twice(name, places[key])
+                        continue
+                    places[key] = value.span
+                    found = self._value(value, places, key)
+                    fine = fine and found is not _BROKEN
+                    values[name.text] = found
+                case ast.Budget():
+                    budget = self._budget(setting)
+                    fine = fine and budget is not None
+                    budgets = values.setdefault("budgets", [])
+                    if budget is not None:
+                        places[(*at, "budgets", len(budgets))] = setting.span
+                        budgets.append(budget)
+                case ast.Phase(name, inner):
+                    phases = values.setdefault("phases", [])
+                    key = (*at, "phases", len(phases))
+                    places[key] = name.span
+                    content, good = self._settings(inner, places, key)
+                    fine = fine and good
+                    phases.append({"name": name.text, **content})
+                case ast.Streams(names):
+                    places[(*at, "streams")] = setting.span
+                    for name in names:
+                        self._known_stream(name)
+                    values["streams"] = [name.text for name in names]
+                case ast.Learn(targets):
+                    places[(*at, "learn")] = setting.span
+                    for target in targets:
+                        self._known_target(target)
+                    values["learn"] = [target.text for target in targets]
+        return values, fine
+
+    def _twice(self, name: ast.Ident, first: Span) -> None:
+        self.context.error(
+            "E0202",
+            f"'{name.text}' is set twice",
+            name.span,
+            "remove one",
+            [Label(first, "set here first")],
+        )
+
+    def _value(
+        self, node: ast.Expr | ast.ValueRange | ast.Record, places: Places, at: tuple[Any, ...]
+    ) -> Any:
+        scope = self.space.scope
+        match node:
+            case ast.ValueRange(low, high):
+                limits = [self._value(low, places, (*at, 0)), self._value(high, places, (*at, 1))]
+                return _BROKEN if _BROKEN in limits else limits
+            case ast.Record(fields):
+                return self._fields(fields, places, at)
+            case ast.Name(text) if scope.lookup(text) is None:
+                return text
+            case ast.Call(ast.Name(text), arguments) if scope.lookup(text) is None:
+                from tsdsl.sema.functions import BUILTINS
+
+                if text not in BUILTINS:
+                    found = self._fields(arguments, places, at)
+                    return _BROKEN if found is _BROKEN else {"kind": text, **found}
+            case _:
+                pass
+        val = self.elaborator.plain(node, self.elaborator.env(node.span, scope), "a setting")
+        if not val.is_constant:
+            self.context.error("E0601", "a setting does not depend on a decision", node.span)
+            return _BROKEN
+        return _BROKEN if isinstance(val.value, Fault) else val.value
+
+    def _fields(
+        self, fields: Sequence[ast.Argument], places: Places, at: tuple[Any, ...]
+    ) -> Any:
+        values: dict[str, Any] = {}
+        for argument in fields:
+            value = argument.value
+            if argument.name is None or isinstance(value, ast.SetDomain | ast.RangeDomain):
+                self.context.error(
+                    "E0601", "give this by name, as in cosine(warmup_epochs=34)", argument.span
+                )
+                return _BROKEN
+            key = (*at, argument.name.text)
+            places[key] = argument.span
+            values[argument.name.text] = self._value(value, places, key)
+        return _BROKEN if _BROKEN in values.values() else values
+
+    def _budget(self, setting: ast.Budget) -> dict[str, Any] | None:
+        parts: dict[str, Any] = {"cost": setting.cost.text}
+        written = {"low": setting.low, "high": setting.high, "weight": setting.weight}
+        for key, node in written.items():
+            if node is not None:
+                value = self._value(node, {}, ())
+                if value is _BROKEN:
+                    return None
+                parts[key] = value
+        return parts
+
+    # -------------------------------------------------------------- checking
+
+    def _known_stream(self, name: ast.Ident) -> None:
+        if name.text not in self.space.streams:
+            known = ", ".join(self.space.streams)
+            self.context.error(
+                "E0209",
+                f"there is no stream '{name.text}'",
+                name.span,
+                did_you_mean(name.text, self.space.streams, f"the streams are: {known}"),
+            )
+
+    def _known_target(self, target: ast.DecisionPath) -> None:
+        paths = [d.path for d in self.context.decisions]
+        if any(covers(target.text, path) for path in paths):
+            return
+        starts = dict.fromkeys(p.split(".")[0] for p in paths)
+        if target.text in self.elaborator.overrides:
+            return
+        close = nearest(target.text, [*paths, *starts])
+        hint = f"did you mean '{close}'?" if close else "decisions begin with: " + ", ".join(starts)
+        if not paths:
+            hint = "this space has no decisions"
+        self.context.error("E0603", f"no decision begins with '{target.text}'", target.span, hint)
+
+    def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
+        left = [
+            d.path
+            for d in self.context.decisions
+            if not any(covers(t, d.path) for phase in search.phases for t in phase.learn)
+        ]
+        if search.phases and left:
+            shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+            assert section.name is not None
+            self.context.warn(
+                "W0905",
+                f"no phase learns {shown}",
+                section.name.span,
+                "they stay at their default; add them to a 'learn'",
+            )
+
+    def _validate(
+        self, model: type[BaseModel], values: Mapping[str, Any], places: Places
+    ) -> BaseModel | None:
+        if _has_broken(values):
+            return None
+        try:
+            return model.model_validate(_with_tuples(values))
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                self._report(model, problem, places)
+            return None
+
+    def _report(self, model: type[BaseModel], problem: Any, places: Places) -> None:
+        location = tuple(problem["loc"])
+        span = places[()]
+        for length in range(len(location), 0, -1):
+            for candidate in _without_tags(location[:length]):
+                if candidate in places:
+                    span = places[candidate]
+                    break
+            else:
+                continue
+            break
+        name = str(location[-1]) if location else ""
+        kind = problem["type"]
+        if kind == "extra_forbidden":
+            known = _keys(model, location[:-1])
+            self.context.error(
+                "E0602",
+                f"there is no setting '{name}' here",
+                span,
+                did_you_mean(name, known, "settings are: " + ", ".join(known)),
+            )
+        elif kind == "missing":
+            self.context.error("E0604", f"the setting '{name}' is missing", span)
+        else:
+            given = problem.get("input")
+            shown = f"'{name}' = {show(given)}: " if isinstance(given, str | int | float) else ""
+            hint = None
+            if kind in ("literal_error", "union_tag_invalid") and isinstance(given, str | dict):
+                expected = problem.get("ctx", {}).get("expected_tags") or problem["ctx"]["expected"]
+                word = given if isinstance(given, str) else str(cast(Any, given).get("kind"))
+                options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
+                shown = f"'{name}' = {word}: "
+                hint = did_you_mean(word, options)
+                message = "it is one of " + ", ".join(options)
+            else:
+                message = problem["msg"].removeprefix("Value error, ")
+                message = message[0].lower() + message[1:]
+            self.context.error("E0605", f"{shown}{message}", span, hint)
+
+
+def covers(prefix: str, path: str) -> bool:
+    """Whether a decision's path is, or begins with, what a ``learn`` names."""
+    return path == prefix or (path.startswith(prefix) and path[len(prefix)] in ".[")
+
+
+_BROKEN: Any = Val((), ("broken",))
+
+
+def _has_broken(value: Any) -> bool:
+    if value is _BROKEN:
+        return True
+    if isinstance(value, dict):
+        return any(map(_has_broken, cast(dict[str, Any], value).values()))
+    return isinstance(value, list) and any(map(_has_broken, cast(list[Any], value)))
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _with_tuples(v) for k, v in cast(Mapping[str, Any], value).items()}
+    return tuple(map(_with_tuples, cast(list[Any], value))) if isinstance(value, list) else value
+
+
+def _without_tags(location: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """A location with and without the tags of unions that pydantic puts into it."""
+    tags = {"sgd", "adam", "cosine", "constant", "adaptive", "Adaptive", "constrained-int"}
+    return [location, tuple(part for part in location if part not in tags)]
+
+
+def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The settings of the document that a location leads to."""
+    known: dict[str, type[BaseModel]] = {
+        "phases": sections.Phase,
+        "lr": sections.PhaseRates,
+        "sgd": sections.Sgd,
+        "adam": sections.Adam,
+        "cosine": sections.Cosine,
+        "constant": sections.Constant,
+        "adaptive": sections.Adaptive,
+        "Adaptive": sections.Adaptive,
+    }
+    for part in reversed(location):
+        if part in known:
+            model = known[part]
+            break
+    hidden = {"algorithm", "name", "kind", "budgets", "phases"}
+    return [name for name in model.model_fields if name not in hidden]

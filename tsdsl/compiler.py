@@ -1,0 +1,89 @@
+"""The straight line through the stages: a file to a space, an architecture to a network.
+
+    text -> syntax -> sema -> ir.SpaceGraph -> freeze -> ir.Network -> backends
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError, did_you_mean
+from tsdsl.ir.architecture import Architecture
+from tsdsl.sema.check import Checked, check_file
+from tsdsl.space import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tsdsl.ir.network import Network
+
+PathLike = str | os.PathLike[str]
+
+
+def check(path: PathLike, set: Mapping[str, Any] | None = None) -> list[Diagnostic]:
+    """Everything that is wrong with a file, in source order. Never raises for what is in it, nor
+    for a file that cannot be read: that is a finding too."""
+    try:
+        return list(check_file(Path(path), set).diagnostics)
+    except DiagnosticError as error:
+        return list(error.diagnostics)
+
+
+def load(
+    path: PathLike, set: Mapping[str, Any] | None = None, space: str | None = None
+) -> Space:
+    """The space of a file. ``set`` gives params other values and fixes decisions; ``space`` names
+    one where the file has several. Raises `SpecError`, which holds every finding, or `FileError`.
+    """
+    return select(check_file(Path(path), set), os.fspath(path), space)
+
+
+def select(checked: Checked, file: str, name: str | None = None) -> Space:
+    """The one space of a checked file, or the one of that name. Raises `SpecError`."""
+    if checked.has_errors:
+        raise SpecError(d for d in checked.diagnostics if d.severity == "error")
+    if not checked.names:
+        raise SpecError([_finding("this file has no space, only blocks", file, "load one that does")])
+    known = ", ".join(checked.names)
+    if name is None:
+        if len(checked.names) > 1:
+            message = f"this file has {len(checked.names)} spaces: {known}"
+            raise SpecError([_finding(message, file, "name one of them, or keep one in each file")])
+        name = checked.names[0]
+    if name not in checked.spaces:
+        hint = did_you_mean(name, checked.names, f"it has: {known}")
+        raise SpecError([_finding(f"there is no space '{name}'", file, hint)])
+    found = checked.spaces[name]
+    return Space(found.graph, found.sections)
+
+
+def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> nn.Module:
+    """The network of an architecture as a plain `nn.Module`: ``net(clip_NCTHW) -> logits``.
+
+    ``frozen`` is an `Architecture`, a mapping or the path of an ``arch.json``; a space without
+    decisions needs none. Raises `ArchitectureError`.
+    """
+    from tsdsl.backends.build import build
+
+    return build(network(space, frozen))
+
+
+def emit(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> str:
+    """The same network as the text of a Python module that imports torch only."""
+    from tsdsl.backends.source import emit as emit_source
+
+    return emit_source(network(space, frozen))
+
+
+def network(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> Network:
+    """The frozen graph of an architecture: every attribute a number, every edge a shape."""
+    if isinstance(frozen, str | os.PathLike):
+        frozen = Architecture.load(frozen)
+    return space.network(frozen)
+
+
+def _finding(message: str, file: str, hint: str | None) -> Diagnostic:
+    return Diagnostic("E0513", message, file=file, help=hint)

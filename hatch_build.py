@@ -8,6 +8,7 @@ since they name the grammar that they were made from.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,9 @@ class TablesHook(BuildHookInterface):  # type: ignore[type-arg]
         target = root / TABLES
         target.parent.mkdir(exist_ok=True)
         grammar = (root / GRAMMAR).read_text(encoding="utf-8")
-        target.write_bytes(_tables_module(root).build(grammar))
+        written = target.with_suffix(f".{os.getpid()}")
+        written.write_bytes(_tables_module(root).build(grammar))
+        written.replace(target)
         if version == "editable":
             return
         build_data["force_include"][str(target)] = TABLES

@@ -7,7 +7,7 @@ import click
 import tsdsl
 from tsdsl.cli.options import colour_option
 from tsdsl.cli.output import data, note, show
-from tsdsl.diagnostics import Diagnostic, FileError
+from tsdsl.diagnostics.catalogue import FILES
 from tsdsl.diagnostics.render import summary
 
 EPILOG = """\b
@@ -36,14 +36,7 @@ def command(files: tuple[str, ...], form: str, dump: bool) -> int:
     """
     if dump and (len(files) != 1 or form != "text"):
         raise click.UsageError("--dump takes one FILE and no --format")
-    found: list[Diagnostic] = []
-    unread = False
-    for file in files:
-        try:
-            found += tsdsl.check(file)
-        except FileError as error:
-            found += error.diagnostics
-            unread = True
+    found = [finding for file in files for finding in tsdsl.check(file)]
     if form == "text":
         show(found)
         if not dump:
@@ -54,7 +47,7 @@ def command(files: tuple[str, ...], form: str, dump: bool) -> int:
 
         if text := FORMATS[form](found):
             data(text)
-    if unread:
+    if any(d.span is None and d.code in FILES for d in found):
         return 3
     if any(d.severity == "error" for d in found):
         return 1

@@ -10,6 +10,7 @@ import click
 import tsdsl
 from tsdsl.cli.options import colour_option, frozen_option, set_option, spec_argument
 from tsdsl.cli.output import data, note
+from tsdsl.cli.spec import open_network
 from tsdsl.files import write_atomic
 
 EPILOG = """\b
@@ -55,18 +56,3 @@ def command(file: str, frozen: str | None, settings: dict[str, Any], output: str
         return
     write_atomic(output, source)
     note(f"wrote {output}")
-
-
-def open_network(
-    file: str, frozen: str | None, settings: dict[str, Any]
-) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
-    """The space of a file and the architecture of a file; a searchable space needs one."""
-    space = tsdsl.load(file, set=settings)
-    if frozen is not None:
-        return space, tsdsl.Architecture.load(frozen)
-    if space.decisions:
-        raise click.UsageError(
-            f"'{file}' is a space of {len(space.decisions)} decisions: say which network with "
-            f"--frozen arch.json ('tsdsl sample {file} -o arch.json' draws one)"
-        )
-    return space, None

@@ -13,6 +13,7 @@ from tsdsl.analysis.items import By, items
 from tsdsl.cli import tables
 from tsdsl.cli.options import Amount, colour_option, frozen_option, set_option, spec_argument
 from tsdsl.cli.output import coloured, data, is_terminal, show
+from tsdsl.cli.spec import architecture
 
 EPILOG = """\b
 Examples:
@@ -62,7 +63,7 @@ def command(
     if low is not None and high is not None and low > high:
         raise click.UsageError("--min is larger than --max")
     space = tsdsl.load(file, set=settings)
-    arch = tsdsl.Architecture.load(frozen) if frozen is not None else None
+    arch = architecture(space, frozen) if frozen is not None else None
     if arch is None and space.decisions:
         if by is not None:
             raise click.UsageError("--by is for one architecture: name it with --frozen")

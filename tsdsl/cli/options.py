@@ -53,10 +53,11 @@ class Amount(click.ParamType):  # type: ignore[type-arg]
         if not match or len(value) > 40:
             self.fail(f"'{value}' is not an amount such as 1.37G, 250M or 1370000000", param, ctx)
         whole, fraction, suffix = match[1], match[2] or "", match[3]
-        scaled: int = int(whole + fraction) * _SUFFIX[suffix]
-        if scaled % 10 ** len(fraction):
+        parts: int = 10 ** len(fraction)
+        scaled = int(whole + fraction) * _SUFFIX[suffix]
+        if scaled % parts:
             self.fail(f"'{value}' is not a whole number", param, ctx)
-        return scaled // 10 ** len(fraction)
+        return scaled // parts
 
 
 class Setting(click.ParamType):  # type: ignore[type-arg]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ import tsdsl
 from tsdsl.cli.options import colour_option, set_option, spec_argument
 from tsdsl.cli.output import data, note
 from tsdsl.files import write_atomic
+
+if TYPE_CHECKING:
+    from tsdsl.analysis.sample import Weights
 
 EPILOG = """\b
 Examples:
@@ -29,6 +32,7 @@ Examples:
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds draw alike."
 )
+@click.option("--uniform", is_flag=True, help="All architectures are equally probable.")
 @set_option
 @click.option(
     "-o",
@@ -38,17 +42,20 @@ Examples:
     help="arch.json for one, archs.jsonl for one in each line, or a directory.",
 )
 @colour_option
-def command(file: str, count: int, seed: int, settings: dict[str, Any], output: str | None) -> None:
+def command(
+    file: str, count: int, seed: int, uniform: bool, settings: dict[str, Any], output: str | None
+) -> None:
     """Draw architectures from a space.
 
-    They are distinct, and drawn with the probabilities that the spec gives its options. One goes
-    to standard output as arch.json, several as JSON lines.
+    They are distinct, and drawn with the weights that the spec gives its options (--uniform: all
+    alike). One goes to standard output as arch.json, several as JSON lines.
     """
     suffix = os.path.splitext(output)[1] if output is not None else ""
     if suffix == ".json" and count > 1:
         raise click.UsageError(f"-n {count} architectures need a .jsonl file or a directory")
     space = tsdsl.load(file, set=settings)
-    drawn = [space.sample(seed=seed)] if count == 1 else space.sample(count, seed=seed)
+    weights: Weights = "architectures" if uniform else "initial"
+    drawn = space.sample(count, seed=seed, weights=weights)
     if output is None:
         data(document(drawn[0]) if count == 1 else lines(drawn))
     elif suffix == ".json":

@@ -1,0 +1,64 @@
+"""``tsdsl check``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import tsdsl
+
+BAD = "tsnet 1\nspace X {\n  param crop = \n  input clip(channels=3\n}\n"
+
+
+def test_a_good_spec(run, starter: Path) -> None:
+    done = run("check", starter)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == "1 file checked: no findings\n"
+
+
+def test_findings(run, tmp_path: Path) -> None:
+    (tmp_path / "bad.tsnet").write_text(BAD)
+    done = run("check", "bad.tsnet")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "bad.tsnet:" in done.stderr and "^" in done.stderr
+    assert "1 file checked: " in done.stderr.splitlines()[-1]
+
+
+def test_json(run, starter: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.tsnet").write_text(BAD)
+    done = run("check", "bad.tsnet", starter, "missing.tsnet", "--format", "json")
+    assert done.exit_code == 3 and done.stderr == ""
+    report = json.loads(done.stdout)
+    assert report["format_version"] == 1
+    assert {d["file"] for d in report["diagnostics"]} == {"bad.tsnet", "missing.tsnet"}
+    first = report["diagnostics"][0]
+    assert set(first) == {"code", "severity", "message", "file", "span", "labels", "help", "fix"}
+    assert json.loads(run("check", starter, "--format", "json").stdout)["diagnostics"] == []
+
+
+def test_sarif(run, tmp_path: Path) -> None:
+    (tmp_path / "bad.tsnet").write_text(BAD)
+    done = run("check", "bad.tsnet", "--format", "sarif")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["version"] == "2.1.0"
+
+
+def test_github(run, starter: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.tsnet").write_text(BAD)
+    done = run("check", "bad.tsnet", "--format", "github")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("::error file=bad.tsnet,title=E")
+    assert run("check", starter, "--format", "github").output == ""
+
+
+def test_dump_loads_back(run, starter: Path) -> None:
+    done = run("check", "--dump", starter)
+    assert (done.exit_code, done.stderr) == (0, "")
+    document = tsdsl.load(starter).document
+    assert type(document).model_validate_json(done.stdout) == document
+
+
+def test_dump_of_a_bad_spec(run, tmp_path: Path) -> None:
+    (tmp_path / "bad.tsnet").write_text(BAD)
+    done = run("check", "--dump", "bad.tsnet")
+    assert done.exit_code == 1 and done.stdout == "" and "error[" in done.stderr

@@ -1,0 +1,34 @@
+"""The spec and the architecture that a command names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import tsdsl
+from tsdsl.cli.output import show
+from tsdsl.diagnostics import Collector
+
+
+def open_network(
+    file: str, frozen: str | None, settings: dict[str, Any]
+) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
+    """The space of a file and the architecture of a file; a searchable space needs one."""
+    space = tsdsl.load(file, set=settings)
+    if frozen is not None:
+        return space, architecture(space, frozen)
+    if space.decisions:
+        raise click.UsageError(
+            f"'{file}' is a space of {len(space.decisions)} decisions: say which network with "
+            f"--frozen arch.json ('tsdsl sample {file} -o arch.json' draws one)"
+        )
+    return space, None
+
+
+def architecture(space: tsdsl.Space, path: str) -> tsdsl.Architecture:
+    """The architecture of a file, valid in the space; what merely looks wrong is shown."""
+    warnings = Collector()
+    found = space.architecture(tsdsl.Architecture.load(path), warnings)
+    show(warnings)
+    return found

@@ -139,12 +139,18 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stderr.strip() == "interrupted"
 
 
-def test_broken_pipe(spawn, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["completion", "bash"], ["--help"], ["check", "--help"]])
+def test_broken_pipe(spawn, arguments: list[str], unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = spawn(
-            "completion", "bash", capture_output=False, stdout=writer, stderr=subprocess.PIPE
+            *arguments,
+            env={"PYTHONUNBUFFERED": unbuffered},
+            capture_output=False,
+            stdout=writer,
+            stderr=subprocess.PIPE,
         )
     finally:
         os.close(writer)
@@ -152,9 +158,16 @@ def test_broken_pipe(spawn, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_full_output(spawn) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_output(spawn, unbuffered: str) -> None:
     with open("/dev/full", "w") as full:
-        done = spawn("--help", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        done = spawn(
+            "--help",
+            env={"PYTHONUNBUFFERED": unbuffered},
+            capture_output=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
     assert done.returncode == 3
     assert done.stderr == "tsdsl: cannot write the output: No space left on device\n"
 

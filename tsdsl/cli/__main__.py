@@ -23,6 +23,9 @@ from tsdsl.cli.options import colour, colour_option
 
 FINDINGS, USAGE, IO, INTERNAL, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
+#: Set by the completion scripts.
+COMPLETE = "_TSDSL_COMPLETE"
+
 EPILOG = """\b
 Examples:
   tsdsl init my_space                                 # writes my_space.tsnet
@@ -52,10 +55,15 @@ class Main(LazyGroup):
             # A name that the terminal's encoding lacks is no reason to fail.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            result = super().main(args=args, prog_name="tsdsl", **extra)
+            result = super().main(args=args, prog_name="tsdsl", complete_var=COMPLETE, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
             raise
+        except SystemExit:
+            if COMPLETE in os.environ:
+                raise
+            # Not in standalone mode, click exits for one reason only: it met a broken pipe.
+            return BROKEN_PIPE
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             return INTERRUPTED

@@ -21,9 +21,9 @@ Examples:
 @colour_option
 def command(shell: str) -> None:
     """Print the script that lets a shell complete tsdsl."""
-    from tsdsl.cli.__main__ import cli
+    from tsdsl.cli.__main__ import COMPLETE, cli
 
     found = get_completion_class(shell)
     assert found is not None, shell
-    script = found(cli, {}, "tsdsl", "_TSDSL_COMPLETE")
+    script = found(cli, {}, "tsdsl", COMPLETE)
     data(script.source_template % script.source_vars())

@@ -1,0 +1,76 @@
+"""What holds for every network: keys, parameters, cost and numbers."""
+
+from __future__ import annotations
+
+import copy
+from math import prod
+
+import torch
+from reference import run
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tsdsl.backends.build import build
+from tsdsl.ir.naming import state_key
+from tsdsl.ir.network import Network
+
+
+def expected_parameters(network: Network) -> dict[str, tuple[int, ...]]:
+    """The keys and shapes of what a network learns."""
+    return {
+        state_key(path, param.name): param.shape
+        for path, call in network.ops()
+        for param in call.params
+    }
+
+
+def scrambled(module: nn.Module, seed: int = 0) -> nn.Module:
+    """A copy in float64 and evaluation mode, with every parameter and statistic random."""
+    module = copy.deepcopy(module).double().eval()
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point():
+            value = torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
+            fan = prod(tensor.shape[1:]) if tensor.ndim > 1 else 1
+            if tensor.ndim > 1:
+                value = (value - 0.5) * (12 / fan) ** 0.5
+            elif not name.endswith("running_var"):
+                value = value - 0.3
+            else:
+                value = value + 0.5
+            tensor.copy_(value)
+    return module
+
+
+def assert_same_numbers(network: Network, module: nn.Module | None = None) -> None:
+    """The emitted code computes what the graph says, in float64."""
+    module = scrambled(module or build(network))
+    generator = torch.Generator().manual_seed(1)
+    clip = torch.randn(2, *network.clip.shape, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        mine, theirs = module(clip), run(network, module.state_dict(), clip)
+    torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+def assert_same_parameters(network: Network, module: nn.Module | None = None) -> None:
+    module = module or build(network)
+    found = {name: tuple(p.shape) for name, p in module.named_parameters()}
+    assert found == expected_parameters(network)
+
+
+def assert_same_cost(network: Network) -> None:
+    """Analytic multiply-adds are half of what torch counts, on the meta device."""
+    with torch.device("meta"):
+        module = build(network).eval()
+        clip = torch.empty(1, *network.clip.shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(clip)
+    assert counter.get_total_flops() == 2 * sum(call.macs for _, call in network.ops())
+
+
+def assert_sound(network: Network) -> nn.Module:
+    module = build(network)
+    assert_same_parameters(network, module)
+    assert_same_numbers(network, module)
+    assert_same_cost(network)
+    return module

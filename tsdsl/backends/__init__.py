@@ -1,0 +1,1 @@
+"""From IR to torch: source (`emit`) and modules (`build`). The only package that imports torch."""

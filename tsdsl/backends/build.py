@@ -1,0 +1,49 @@
+"""A frozen network as a module of torch: what its emitted source defines."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import re
+import sys
+from types import ModuleType
+
+from torch import nn
+
+from tsdsl.backends.emit import source
+from tsdsl.ir.network import Network
+
+
+def build(network: Network) -> nn.Module:
+    """A plain module that holds no reference to tsdsl.
+
+    The emitted source is run as a module of its own, named after the network and the text. It is
+    known to `sys.modules` and `linecache`, so that copying, pickling within the process,
+    tracebacks and `inspect.getsource` work. Parameters are created on torch's current default device and dtype.
+    """
+    emitted = source(network)
+    module = _module(network.name, emitted.text)
+    made = getattr(module, emitted.class_name)()
+    assert isinstance(made, nn.Module)
+    return made
+
+
+def _module(name: str, text: str) -> ModuleType:
+    """The source as an imported module; equal source is one module."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII).lower()
+    full = f"tsdsl_network_{plain}_{digest}"
+    known = sys.modules.get(full)
+    if known is not None:
+        return known
+    file = f"<{full}>"
+    module = ModuleType(full, f"Emitted from {name}.")
+    module.__file__ = file
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    sys.modules[full] = module
+    try:
+        exec(compile(text, file, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[full]
+        raise
+    return module

@@ -1,0 +1,10 @@
+"""From a network to Python source.
+
+`groups`       which calls of a block share a class, by `template`
+`constructor`  what a class makes, with `values` named
+`forward`      what it computes, by `expression`
+`classes`      a block's class
+`network`      the top-level class, its stages by `chains`
+`initialise`   how parameters start
+`naming`, `text`  Python names; literals, docstrings, broken lines
+"""

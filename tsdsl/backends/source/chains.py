@@ -1,0 +1,138 @@
+"""A stage as one ``Sequential``: its blocks in a loop over what differs between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tsdsl.backends.source.template import BlockNode, ChainNode, OpNode, Template, TemplateNode
+from tsdsl.backends.source.text import Doc, Group, call, literal
+from tsdsl.backends.source.values import tagged_value
+from tsdsl.ir.op import FunctionCall
+
+#: From this many blocks on, a run of one class is a loop.
+SHORTEST_LOOP = 3
+
+
+def chains(body: Template) -> Template:
+    """The body of a network with ``s1.0``, ``s1.1``, ... as one node, where each feeds the next and
+    nothing else."""
+    uses: dict[object, int] = {body.result: 1}
+    for node in body.nodes:
+        if not isinstance(node, OpNode | BlockNode):
+            raise AssertionError("an open choice in a network")
+        for key in node.inputs:
+            uses[key] = uses.get(key, 0) + 1
+    sizes: dict[object, int] = {}
+    for node in body.nodes:
+        if _has_module(node):
+            sizes[node.path[:-1]] = sizes.get(node.path[:-1], 0) + 1
+    nodes: list[TemplateNode] = []
+    at = 0
+    while at < len(body.nodes):
+        run = _run(body.nodes, at, uses)
+        if run and sizes[run[0].path[:-1]] == len(run):
+            path, output = run[0].path[:-1], run[-1].output
+            nodes.append(ChainNode(path, tuple(run), run[0].inputs, output))
+            at += len(run)
+        else:
+            nodes.append(body.nodes[at])
+            at += 1
+    return Template(tuple(nodes), body.result, body.values)
+
+
+def _has_module(node: TemplateNode) -> bool:
+    return not (isinstance(node, OpNode) and isinstance(node.call, FunctionCall))
+
+
+def _run(
+    nodes: Sequence[TemplateNode], at: int, uses: Mapping[object, int]
+) -> list[BlockNode | OpNode]:
+    """The nodes from ``at`` on that are numbered from 0 in one container and feed each other."""
+    run: list[BlockNode | OpNode] = []
+    for node in nodes[at:]:
+        if not isinstance(node, OpNode | BlockNode) or not _has_module(node):
+            break
+        container, name = node.path[:-1], node.path[-1]
+        plain = isinstance(node, BlockNode) or getattr(node.call, "apply", None) is None
+        if not container or name != str(len(run)) or len(node.inputs) != 1 or not plain:
+            break
+        if run and (
+            container != run[0].path[:-1]
+            or node.inputs[0] != run[-1].output
+            or uses[run[-1].output] != 1
+        ):
+            break
+        run.append(node)
+    return run
+
+
+def sequential(
+    chain: ChainNode,
+    construct: Callable[[BlockNode | OpNode], Doc],
+    values: Callable[[BlockNode], tuple[str, Mapping[str, Any]]],
+) -> Doc:
+    """The expression that makes a stage. ``values`` gives a block's class and its arguments."""
+    items: list[tuple[str, Doc]] = []
+    at = 0
+    while at < len(chain.nodes):
+        run = _same_class(chain.nodes, at)
+        if len(run) < SHORTEST_LOOP:
+            items.append(("", construct(chain.nodes[at])))
+            at += 1
+        else:
+            items.append(("*", _loop([values(node) for node in run])))
+            at += len(run)
+    return Group("nn.Sequential(", tuple(items))
+
+
+def _same_class(nodes: Sequence[BlockNode | OpNode], at: int) -> list[BlockNode]:
+    run: list[BlockNode] = []
+    for node in nodes[at:]:
+        if not isinstance(node, BlockNode) or (run and node.group != run[0].group):
+            break
+        run.append(node)
+    return run
+
+
+def _loop(blocks: Sequence[tuple[str, Mapping[str, Any]]]) -> Doc:
+    """``(Block(width=24, se=i % 2 == 0) for i in range(5))``, with a table for what has no rule."""
+    name = blocks[0][0]
+    columns = {key: [values[key] for _, values in blocks] for key in blocks[0][1]}
+    rules = {key: _rule(column) for key, column in columns.items()}
+    tabled = [key for key, rule in rules.items() if rule is None]
+    element = call(name, **{key: rule or key for key, rule in rules.items()})
+    numbered = any("i " in (rule or "") for rule in rules.values())
+    count = len(blocks)
+    if not tabled:
+        index = "i" if numbered else "_"
+        clause: tuple[str, Doc] = (f"for {index} in ", f"range({count})")
+    else:
+        rows = [[columns[key][at] for key in tabled] for at in range(count)]
+        if len(tabled) == 1:
+            table: Doc = Group("(", tuple(("", literal(row[0])) for row in rows), kind="tuple")
+        else:
+            table = Group("(", tuple(("", literal(tuple(row))) for row in rows), kind="tuple")
+        target = ", ".join(tabled)
+        if numbered:
+            target = f"i, {target}" if len(tabled) == 1 else f"i, ({target})"
+            table = Group("enumerate(", (("", table),))
+        clause = (f"for {target} in ", table)
+    return Group("(", (("", element), clause), kind="generator")
+
+
+def _rule(column: Sequence[Any]) -> str | None:
+    """A column of values as a constant or a formula of the block's number ``i``."""
+    tagged = [tagged_value(value) for value in column]
+    first, rest = tagged[0], tagged[1:]
+    if all(value == first for value in rest):
+        return literal(column[0])
+    if all(type(value) is bool for value in column):
+        for remainder in (0, 1):
+            if all(value == (i % 2 == remainder) for i, value in enumerate(column)):
+                return f"i % 2 == {remainder}"
+    if all(value == rest[0] for value in rest):
+        if isinstance(column[0], bool):
+            return "i == 0" if column[0] else "i > 0"
+        return f"{literal(column[0])} if i == 0 else {literal(column[1])}"
+    return None

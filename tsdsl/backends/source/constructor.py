@@ -1,0 +1,238 @@
+"""What a class makes in ``__init__``: submodules, and the values that its forward reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tsdsl.backends.source.expression import alias
+from tsdsl.backends.source.groups import Group
+from tsdsl.backends.source.initialise import Rules, own_statements
+from tsdsl.backends.source.naming import attribute
+from tsdsl.backends.source.template import (
+    BlockNode,
+    IfNode,
+    Instance,
+    Key,
+    OpNode,
+    Template,
+)
+from tsdsl.backends.source.text import WIDTH, Doc, call, layout, literal
+from tsdsl.backends.source.values import Names, Scope, Vector
+from tsdsl.ir.graph import Path
+from tsdsl.ir.naming import module_path
+from tsdsl.ir.network import BlockCall
+from tsdsl.ir.op import FunctionCall, ModuleCall
+
+#: A size that is the same on all axes.
+_EVEN = re.compile(r"^\((\d+), \1, \1\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all classes of a module need to know of one another."""
+
+    groups: Sequence[Group]
+    instance_of: Mapping[BlockCall, Instance]
+    rules: Rules
+
+
+@dataclass(slots=True)
+class Built:
+    """A constructor, and how the forward reaches what it made."""
+
+    #: ``self.name = name``, containers, then the submodules.
+    attributes: list[str] = field(default_factory=list[str])
+    lines: list[str] = field(default_factory=list[str])
+    #: An ``if`` -> the condition, and the case for which it holds.
+    conditions: dict[Key, tuple[str, int]] = field(default_factory=dict[Key, tuple[str, int]])
+    #: A stateless operation -> expressions of its arguments.
+    arguments: dict[Key, dict[str, str]] = field(default_factory=dict[Key, dict[str, str]])
+
+
+def access(path: Path) -> str:
+    """The submodule of a path, from the module that holds it."""
+    first, *rest = module_path(path)
+    return f"self.{first}" + "".join(f"[{literal(name)}]" for name in rest)
+
+
+def construct(node: OpNode | BlockNode, names: Names, context: Context) -> Doc:
+    """The expression that makes a submodule."""
+    if isinstance(node, BlockNode):
+        group = context.groups[node.group]
+        values = {
+            param: names.expression(
+                {i: vector[context.instance_of[c]] for i, c in node.calls.items()},
+                wish=param,
+                fallback=f"{'_'.join(node.path)}_{param}",
+            )
+            for param, vector in group.params.items()
+        }
+        return call(group.name, **values)
+    module = node.call
+    assert isinstance(module, ModuleCall)
+    modules = {i: m for i, m in node.modules.items() if isinstance(m, ModuleCall)}
+    args = [
+        _argument(node, {i: m.args[at] for i, m in modules.items()}, names, at == 0)
+        for at in range(len(module.args))
+    ]
+    kwargs = {
+        key: _argument(node, vector, names, False, key)
+        for key in module.kwargs
+        if not _is_default(vector := {i: m.kwargs[key] for i, m in modules.items()}, modules, key)
+    }
+    return call(alias(module.target), *args, **kwargs)
+
+
+def _is_default(vector: Vector, modules: Mapping[Instance, ModuleCall], key: str) -> bool:
+    return all(
+        key in m.defaults
+        and (type(vector[i]), vector[i]) == (type(m.defaults[key]), m.defaults[key])
+        for i, m in modules.items()
+    )
+
+
+def _argument(node: OpNode, vector: Vector, names: Names, first: bool, key: str = "") -> str:
+    """One argument of a torch module. A size that is equal on all axes is one number."""
+    field_name = key or _field_of(node, vector)
+    formal = node.inputs[0] if node.inputs else ()
+    wish = field_name
+    if first and formal and formal[0] == "in" and names.channels:
+        wish = names.channels[int(formal[1])]
+    text = names.expression(vector, wish, f"{'_'.join(node.path)}_{field_name or 'in'}")
+    return _EVEN.sub(r"\1", text)
+
+
+def _field_of(node: OpNode, vector: Vector) -> str:
+    """The argument in the spec that a value of the torch module is."""
+    for name in next(iter(node.calls.values())).op.Args.model_fields:
+        known = {i: getattr(c.args, name) for i, c in node.calls.items()}
+        if all((type(known[i]), known[i]) == (type(v), v) for i, v in vector.items()):
+            return name
+    return ""
+
+
+class Constructor:
+    """Writes the constructor of one class."""
+
+    def __init__(self, group: Group, context: Context) -> None:
+        self._context = context
+        self.scope = Scope(group)
+        self.built = Built()
+        paths = _paths(group.body)
+        assert len(set(paths)) == len(paths), f"{group.name}: two submodules of one name"
+        self._modules = {module_path(path)[0] for path in paths}
+        self._stored: dict[str, str] = {}
+        self._containers: set[Path] = set()
+        self._indent = 8
+        self.built.lines = self._nodes(group.body)
+        group.params = self.scope.params
+
+    def _nodes(self, body: Template) -> list[str]:
+        lines: list[str] = []
+        for node in body.nodes:
+            match node:
+                case OpNode() if isinstance(node.call, FunctionCall):
+                    self._arguments(node, node.call)
+                case OpNode() | BlockNode():
+                    lines += self._submodule(node)
+                case IfNode():
+                    lines += self._if(node)
+                case _:
+                    raise AssertionError("a chain in a block")
+        return lines
+
+    def _submodule(self, node: OpNode | BlockNode) -> list[str]:
+        for depth in range(1, len(node.path)):
+            container = node.path[:depth]
+            if container not in self._containers:
+                self._containers.add(container)
+                self.built.attributes.append(f"{access(container)} = nn.ModuleDict()")
+        target = access(node.path)
+        made = construct(node, self.scope, self._context)
+        lines = list(layout(f"{target} = ", made, width=WIDTH - self._indent))
+        if isinstance(node, OpNode) and isinstance(node.call, ModuleCall):
+            lines += own_statements(node.call, target, self._context.rules)
+        return lines
+
+    def _if(self, node: IfNode) -> list[str]:
+        on = max(node.cases, key=lambda case: (len(node.cases[case].nodes), case))
+        (off,) = (case for case in node.cases if case != on)
+        vector = {i: case == on for i, case in node.taken.items()}
+        expression = self.scope.flag(vector, _flag_name(node, on, off))
+        stored = self._store(expression.removeprefix("not "))
+        negated = expression.startswith("not ")
+        self.built.conditions[node.output] = (stored, off if negated else on)
+        self._indent += 4
+        first = (expression, self._nodes(node.cases[on]))
+        opposite = expression.removeprefix("not ") if negated else f"not {expression}"
+        second = (opposite, self._nodes(node.cases[off]))
+        self._indent -= 4
+        if not first[1]:
+            first, second = second, first
+        lines: list[str] = []
+        if first[1]:
+            lines += [f"if {first[0]}:", *_indented(first[1])]
+            if second[1]:
+                lines += ["else:", *_indented(second[1])]
+        return lines
+
+    def _store(self, name: str) -> str:
+        """The attribute that keeps a parameter for the forward."""
+        if name not in self._stored:
+            wanted = f"use_{name}" if name in self._modules else name
+            chosen = attribute(wanted, {*self._modules, *self._stored.values()})
+            self._stored[name] = chosen
+            self.built.attributes.append(f"self.{chosen} = {name}")
+        return f"self.{self._stored[name]}"
+
+    def _arguments(self, node: OpNode, function: FunctionCall) -> None:
+        found: dict[str, str] = {}
+        for key in function.args:
+            vector: dict[int, Any] = {i: m.args[key] for i, m in _functions(node).items()}
+            text = self.scope.expression(vector, key, f"{'_'.join(node.path)}_{key}")
+            constant = text == literal(next(iter(vector.values())))
+            if constant:
+                found[key] = text
+            elif text.isidentifier():
+                found[key] = self._store(text)
+            else:
+                name = attribute(f"{'_'.join(node.path)}_{key}", self._modules)
+                self.built.attributes.append(f"self.{name} = {text}")
+                found[key] = f"self.{name}"
+        self.built.arguments[node.output] = found
+
+
+def _functions(node: OpNode) -> dict[Instance, FunctionCall]:
+    return {i: m for i, m in node.modules.items() if isinstance(m, FunctionCall)}
+
+
+def _flag_name(node: IfNode, on: int, off: int) -> str:
+    """A name for a choice that no parameter of the block makes."""
+    hint = node.cases[on].values[node.output].hint if node.output in node.cases[on].values else ""
+    if hint:
+        return f"with_{hint}"
+    body, other = node.cases[on], node.cases[off]
+    if not other.nodes and other.result[0] == "in":
+        return "project"
+    return f"with_{body.nodes[0].path[-1]}" if body.nodes and body.nodes[0].path else "choice"
+
+
+def _paths(body: Template) -> list[Path]:
+    """The paths of all submodules."""
+    found: list[Path] = []
+    for node in body.nodes:
+        if isinstance(node, IfNode):
+            for case in node.cases.values():
+                found += _paths(case)
+        elif isinstance(node, BlockNode) or (
+            isinstance(node, OpNode) and isinstance(node.call, ModuleCall)
+        ):
+            found.append(node.path)
+    return found
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

@@ -1,0 +1,257 @@
+"""``forward`` as it is written by hand: chains nested, one convolution a line, the spec's names.
+
+A tensor that is used once and has no name in the spec is written where it is used, unless the line
+would hold two layers or become long.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tsdsl.backends.source.constructor import Built, access
+from tsdsl.backends.source.expression import fill, names, places
+from tsdsl.backends.source.naming import unique, variable
+from tsdsl.backends.source.template import (
+    BlockNode,
+    ChainNode,
+    IfNode,
+    Key,
+    OpNode,
+    Template,
+    TemplateNode,
+    Value,
+)
+from tsdsl.backends.source.text import WIDTH
+from tsdsl.ir.op import FunctionCall, ModuleCall, Shape
+
+#: An expression longer than this is given a name.
+LONGEST = 72
+#: For tensors that have no name in the spec and no chain to continue.
+_FRESH = ("x", "y", "z", "u", "v", "w")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An expression that is not written yet. ``layers`` counts the layers in it."""
+
+    text: str
+    layers: int = 0
+
+
+class Forward:
+    """Writes the body of one forward."""
+
+    def __init__(
+        self,
+        body: Template,
+        inputs: Sequence[str],
+        built: Built,
+        taken: Iterable[str] = (),
+        hint: Callable[[TemplateNode], str] | None = None,
+        shapes: bool = False,
+    ) -> None:
+        self._values: Mapping[Key, Value] = body.values
+        self._built = built
+        self._hint = hint
+        self._shapes = shapes
+        self._globals = frozenset(taken)
+        self._uses: Counter[Key] = Counter()
+        self._results: set[Key] = set()
+        self._count(body)
+        self._pending: dict[Key, Pending] = {}
+        self._variables: dict[Key, str] = {("in", i): name for i, name in enumerate(inputs)}
+        self.lines: list[str] = []
+        self._indent = 0
+        result = self._body(body)
+        self._line("return ", result, body.result)
+
+    def _count(self, body: Template) -> None:
+        for node in body.nodes:
+            if isinstance(node, IfNode):
+                for case in node.cases.values():
+                    self._count(case)
+            else:
+                self._uses.update(_reads(node))
+        self._uses[body.result] += 1
+        self._results.add(body.result)
+
+    def _body(self, body: Template) -> str:
+        """Writes the statements, gives the expression of the result."""
+        for node in body.nodes:
+            if isinstance(node, IfNode):
+                self._if(node)
+            else:
+                self._call(node)
+        return self._take(body.result).text
+
+    # ------------------------------------------------------------------ one node
+
+    def _call(self, node: OpNode | BlockNode | ChainNode) -> None:
+        template, values = self._template(node)
+        layer = _is_layer(node)
+        if layer:
+            for key in node.inputs:
+                if key in self._pending and self._pending[key].layers:
+                    self._bind(key)
+        while True:
+            parts = {str(i): self._peek(key).text for i, key in enumerate(node.inputs)}
+            text = fill(template, {**values, **parts})
+            waiting = [key for key in node.inputs if key in self._pending]
+            if len(text) <= LONGEST or not waiting:
+                break
+            self._bind(max(waiting, key=lambda key: len(self._pending[key].text)))
+        layers = layer + sum(self._peek(key).layers for key in set(node.inputs))
+        for key in _reads(node):
+            self._release(key)
+        self._pending[node.output] = Pending(text, layers)
+        if not self._uses[node.output]:
+            del self._pending[node.output]
+            if isinstance(node, BlockNode | ChainNode) or isinstance(node.call, ModuleCall):
+                self.lines.append(f"{' ' * self._indent}{text}")
+        elif self._uses[node.output] > 1 or self._name_of(node):
+            self._bind(node.output, self._name_of(node))
+
+    def _template(self, node: OpNode | BlockNode | ChainNode) -> tuple[str, dict[str, str]]:
+        if isinstance(node, OpNode):
+            if isinstance(node.call, FunctionCall):
+                return node.call.expression, self._built.arguments.get(node.output, {})
+            return node.call.apply or "{module}({0})", {"module": access(node.path)}
+        inputs = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
+        return f"{{module}}({inputs})", {"module": access(node.path)}
+
+    def _name_of(self, node: TemplateNode) -> str:
+        """The name that the spec, or the place in the network, gives a result. What is returned
+        needs none."""
+        if node.output in self._results and self._uses[node.output] == 1:
+            return ""
+        hint = self._values[node.output].hint if node.output in self._values else ""
+        return hint or (self._hint(node) if self._hint else "")
+
+    # ------------------------------------------------------------------ a choice
+
+    def _if(self, node: IfNode) -> None:
+        condition, on = self._built.conditions[node.output]
+        (off,) = (case for case in node.cases if case != on)
+        for key in dict.fromkeys(key for case in node.cases.values() for key in _outer(case)):
+            if key in self._pending:
+                self._bind(key)
+        first, first_lines = self._case(node.cases[on])
+        second, second_lines = self._case(node.cases[off])
+        for case in node.cases.values():
+            self._release(case.result)
+        choice = f"{first} if {condition} else {second}"
+        if not first_lines and not second_lines and len(choice) + self._indent <= LONGEST:
+            self._pending[node.output] = Pending(choice, 1)
+            self._bind(node.output, self._name_of(node) or self._default_name(node))
+            return
+        name = self._choose(node.output, self._name_of(node) or self._default_name(node), (second,))
+        pad = " " * self._indent
+        first_lines += [f"{pad}    {name} = {first}"] if first != name else []
+        second_lines += [f"{pad}    {name} = {second}"] if second != name else []
+        if first_lines:
+            self.lines += [f"{pad}if {condition}:", *first_lines]
+            self.lines += [f"{pad}else:", *second_lines] if second_lines else []
+        else:
+            self.lines += [f"{pad}if not {condition}:", *second_lines]
+        self._variables[node.output] = name
+
+    def _case(self, body: Template) -> tuple[str, list[str]]:
+        """The result's expression and the statements before it. The result stays in use."""
+        before, self.lines = self.lines, []
+        self._indent += 4
+        for node in body.nodes:
+            if isinstance(node, IfNode):
+                self._if(node)
+            else:
+                self._call(node)
+        text = self._peek(body.result).text
+        lines, self.lines = self.lines, before
+        self._indent -= 4
+        return text, lines
+
+    def _default_name(self, node: IfNode) -> str:
+        """A choice between an input as it is and something made of it is a shortcut."""
+        results = [case.result for case in node.cases.values() if not case.nodes]
+        return "shortcut" if results and results[0][0] == "in" else ""
+
+    # ------------------------------------------------------------------ names
+
+    def _peek(self, key: Key) -> Pending:
+        return self._pending[key] if key in self._pending else Pending(self._variables[key])
+
+    def _take(self, key: Key) -> Pending:
+        found = self._peek(key)
+        self._release(key)
+        return found
+
+    def _release(self, key: Key) -> None:
+        self._uses[key] -= 1
+        if self._uses[key] <= 0:
+            self._pending.pop(key, None)
+
+    def _bind(self, key: Key, hint: str = "") -> None:
+        """Write a pending expression as an assignment."""
+        pending = self._pending.pop(key)
+        name = self._choose(key, hint, names(pending.text))
+        self._variables[key] = name
+        self._line(f"{name} = ", pending.text, key)
+
+    def _choose(self, key: Key, hint: str, sources: Iterable[str]) -> str:
+        """A variable: the hint, or the one whose value is not needed any more, or a new one."""
+        live = {self._variables[k] for k in self._variables if self._uses[k] > 0 and k != key}
+        for pending in self._pending.values():
+            live.update(names(pending.text))
+        if hint:
+            return unique(variable(hint), live | self._globals)
+        mine = [name for name in sources if name in set(self._variables.values())]
+        if self._hint and len(mine) > 1:
+            mine = []
+        for name in mine:
+            if name not in live:
+                return name
+        for name in _FRESH:
+            if name not in live and name not in self._globals:
+                return name
+        return unique("x", live | self._globals)
+
+    def _line(self, prefix: str, text: str, key: Key) -> None:
+        line = f"{' ' * self._indent}{prefix}{text}"
+        shapes = set(self._values[key].shapes.values()) if key in self._values else set[Shape]()
+        if self._shapes and len(shapes) == 1:
+            (shape,) = shapes
+            comment = f"  # [{', '.join(map(str, shape))}]"
+            if len(line) + len(comment) + 8 <= WIDTH:
+                line += comment
+        self.lines.append(line)
+
+
+def _reads(node: OpNode | BlockNode | ChainNode) -> list[Key]:
+    """The tensors that a node's expression names, each as often as it does."""
+    if not isinstance(node, OpNode):
+        return list(node.inputs)
+    call = node.call
+    text = call.expression if isinstance(call, FunctionCall) else call.apply or "{module}({0})"
+    return [node.inputs[int(place)] for place in places(text) if place.isdigit()]
+
+
+def _is_layer(node: TemplateNode) -> bool:
+    """Starts a new line of a forward: a block, or an operation with a matrix of weights."""
+    if not isinstance(node, OpNode):
+        return True
+    call = next(iter(node.calls.values()))
+    return any(len(param.shape) > 1 for param in call.params)
+
+
+def _outer(body: Template) -> list[Key]:
+    """The tensors of outside that a case reads."""
+    made: set[Key] = set()
+    found: list[Key] = []
+    for node in body.nodes:
+        if isinstance(node, IfNode):
+            found += [key for case in node.cases.values() for key in _outer(case)]
+        else:
+            found += _reads(node)
+        made.add(node.output)
+    return [key for key in dict.fromkeys([*found, body.result]) if key not in made]

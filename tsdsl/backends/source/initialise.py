@@ -1,0 +1,69 @@
+"""How parameters start, as statements of torch: the one place that gives `Init` its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tsdsl.backends.source.expression import alias
+from tsdsl.ir.network import Network
+from tsdsl.ir.op import Init, ModuleCall
+
+#: He (arXiv 1502.01852): normal, by the fan out, gain of ReLU; linear layers: normal, 0.01. As in
+#: the SlowFast code base, slowfast/utils/weight_init_helper.py.
+STATEMENTS: Mapping[Init, str] = {
+    "he": 'nn.init.kaiming_normal_({}, mode="fan_out", nonlinearity="relu")',
+    "linear": "nn.init.normal_({}, std=0.01)",
+    "zeros": "nn.init.zeros_({})",
+    "ones": "nn.init.ones_({})",
+}
+#: Starts of a kind of module as a whole; the others are said where a module is made.
+_OF_A_KIND = frozenset({"he", "linear"})
+
+#: Module class -> (parameter -> start), where all modules of the class start alike.
+Rules = Mapping[str, Mapping[str, Init]]
+
+
+def rules(network: Network) -> Rules:
+    """What one function can initialise for the whole network."""
+    found: dict[str, dict[str, Init]] = {}
+    uneven: set[str] = set()
+    for _, call in network.ops():
+        module = call.module
+        if not isinstance(module, ModuleCall):
+            continue
+        known = found.setdefault(module.target, {})
+        for parameter, init in module.init.items():
+            if known.setdefault(parameter, init) != init:
+                uneven.add(module.target)
+    return {
+        target: inits
+        for target, inits in found.items()
+        if target not in uneven and not _OF_A_KIND.isdisjoint(inits.values())
+    }
+
+
+def own_statements(module: ModuleCall, access: str, common: Rules) -> Iterator[str]:
+    """The initialisation of one module that no rule covers."""
+    if module.target not in common:
+        for parameter, init in module.init.items():
+            yield STATEMENTS[init].format(f"{access}.{parameter}")
+
+
+def function(common: Rules) -> Iterator[str]:
+    """The source of ``_initialise``."""
+    if not common:
+        return
+    yield "def _initialise(network: nn.Module) -> None:"
+    yield '    """He initialisation of convolutions; linear layers normal with deviation 0.01."""'
+    yield "    for module in network.modules():"
+    word = "if"
+    for target, inits in sorted(common.items()):
+        yield f"        {word} isinstance(module, {alias(target)}):"
+        word = "elif"
+        for parameter, init in inits.items():
+            statement = STATEMENTS[init].format(f"module.{parameter}")
+            if parameter == "bias":
+                yield "            if module.bias is not None:"
+                yield f"                {statement}"
+            else:
+                yield f"            {statement}"

@@ -1,0 +1,229 @@
+"""One body for many calls of a block: what is common to them, with the calls it stands for.
+
+The calls of a block differ in numbers and in the cases that their ``if`` took. `merge` lays two
+bodies over one another; where they differ in anything else it gives None, and the block becomes
+two classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tsdsl.ir.graph import Path
+from tsdsl.ir.network import BlockCall, Body, OpCall, Tensor
+from tsdsl.ir.op import FunctionCall, ModuleCall, Shape
+
+#: Where a tensor comes from within a body: equal for the corresponding tensors of two calls.
+Key = tuple[int | str, ...]
+#: Which call of the block.
+Instance = int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A tensor of the template: its name in the spec and its shape in each call."""
+
+    hint: str
+    shapes: Mapping[Instance, Shape]
+
+
+@dataclass(frozen=True, slots=True)
+class OpNode:
+    path: Path
+    call: ModuleCall | FunctionCall
+    inputs: tuple[Key, ...]
+    output: Key
+    calls: Mapping[Instance, OpCall]
+    modules: Mapping[Instance, ModuleCall | FunctionCall]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockNode:
+    path: Path
+    #: Position of the nested block's class in the list of classes.
+    group: int
+    inputs: tuple[Key, ...]
+    output: Key
+    calls: Mapping[Instance, BlockCall]
+
+
+@dataclass(frozen=True, slots=True)
+class IfNode:
+    path: Path
+    output: Key
+    cases: Mapping[int, Template]
+    taken: Mapping[Instance, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainNode:
+    """Calls that run one after another as a ``Sequential``. Only at the top of a network."""
+
+    path: Path
+    nodes: tuple[BlockNode | OpNode, ...]
+    inputs: tuple[Key, ...]
+    output: Key
+
+
+TemplateNode = OpNode | BlockNode | IfNode | ChainNode
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    nodes: tuple[TemplateNode, ...]
+    result: Key
+    values: Mapping[Key, Value]
+
+
+def template(
+    body: Body,
+    instance: Instance,
+    formals: tuple[Tensor, ...],
+    group_of: Callable[[BlockCall], int],
+) -> Template:
+    """The template of a single call's body."""
+    keys: dict[Tensor, Key] = {tensor: ("in", i) for i, tensor in enumerate(formals)}
+    return _Reader(instance, keys, group_of).read(body, (), formals)
+
+
+class _Reader:
+    def __init__(
+        self, instance: Instance, keys: dict[Tensor, Key], group_of: Callable[[BlockCall], int]
+    ) -> None:
+        self._instance = instance
+        self._keys = keys
+        self._group_of = group_of
+        self._values: dict[Key, Value] = {}
+
+    def read(self, body: Body, at: Key, formals: tuple[Tensor, ...] = ()) -> Template:
+        for tensor in formals:
+            self._note(tensor, self._keys[tensor])
+        nodes: list[TemplateNode] = []
+        self._nodes(body, at, nodes)
+        return Template(tuple(nodes), self._keys[body.result], self._values)
+
+    def _note(self, tensor: Tensor, key: Key) -> Key:
+        self._keys[tensor] = key
+        self._values[key] = Value(tensor.hint, {self._instance: tensor.shape})
+        return key
+
+    def _nodes(self, body: Body, at: Key, nodes: list[TemplateNode]) -> None:
+        for i, call in enumerate(body.calls):
+            here: Key = (*at, i)
+            if isinstance(call, OpCall):
+                inputs = tuple(self._keys[t] for t in call.inputs)
+                module = call.module
+                output = self._note(call.output, here)
+                one = self._instance
+                nodes.append(OpNode(call.path, module, inputs, output, {one: call}, {one: module}))
+            elif isinstance(call, BlockCall):
+                inputs = tuple(self._keys[t] for t in call.inputs)
+                group = self._group_of(call)
+                output = self._note(call.output, here)
+                calls = {self._instance: call}
+                nodes.append(BlockNode(call.path, group, inputs, output, calls))
+            elif call.kind == "if" and call.cases == 2:
+                case = self.read(call.body, (*here, call.case))
+                output = self._note(call.output, here)
+                taken = {self._instance: call.case}
+                nodes.append(IfNode(call.path, output, {call.case: case}, taken))
+            else:
+                self._nodes(call.body, (*here, call.case), nodes)
+                self._keys[call.output] = self._keys[call.body.result]
+
+
+def merge(a: Template, b: Template) -> Template | None:
+    """Both as one, or None where they differ in structure."""
+    if len(a.nodes) != len(b.nodes) or a.result != b.result:
+        return None
+    nodes: list[TemplateNode] = []
+    for left, right in zip(a.nodes, b.nodes, strict=True):
+        merged = _merge_node(left, right)
+        if merged is None:
+            return None
+        nodes.append(merged)
+    return Template(tuple(nodes), a.result, _merge_values(a.values, b.values))
+
+
+def _merge_node(left: TemplateNode, right: TemplateNode) -> TemplateNode | None:
+    if left.path != right.path or left.output != right.output:
+        return None
+    match left, right:
+        case OpNode(), OpNode():
+            if left.inputs != right.inputs or not _alike(left.call, right.call):
+                return None
+            return replace(
+                left,
+                calls={**left.calls, **right.calls},
+                modules={**left.modules, **right.modules},
+            )
+        case BlockNode(), BlockNode():
+            if left.inputs != right.inputs or left.group != right.group:
+                return None
+            return replace(left, calls={**left.calls, **right.calls})
+        case IfNode(), IfNode():
+            cases = dict(left.cases)
+            for case, theirs in right.cases.items():
+                mine = cases.get(case)
+                both = theirs if mine is None else merge(mine, theirs)
+                if both is None:
+                    return None
+                cases[case] = both
+            taken = {**left.taken, **right.taken}
+            return replace(left, cases=dict(sorted(cases.items())), taken=taken)
+        case _:
+            return None
+
+
+def _alike(left: ModuleCall | FunctionCall, right: ModuleCall | FunctionCall) -> bool:
+    """Whether two calls differ in values only."""
+    match left, right:
+        case ModuleCall(), ModuleCall():
+            return (
+                left.target == right.target
+                and len(left.args) == len(right.args)
+                and left.kwargs.keys() == right.kwargs.keys()
+                and left.init == right.init
+                and left.apply == right.apply
+            )
+        case FunctionCall(), FunctionCall():
+            return left.expression == right.expression and left.args.keys() == right.args.keys()
+        case _:
+            return False
+
+
+def _merge_values(a: Mapping[Key, Value], b: Mapping[Key, Value]) -> dict[Key, Value]:
+    merged = dict(a)
+    for key, value in b.items():
+        mine = merged.get(key)
+        merged[key] = value if mine is None else Value(mine.hint, {**mine.shapes, **value.shapes})
+    return merged
+
+
+def settle(body: Template) -> Template:
+    """Without the ``if`` whose case is the same in every call."""
+    return _settle(body, {})
+
+
+def _settle(body: Template, renamed: dict[Key, Key]) -> Template:
+    nodes: list[TemplateNode] = []
+    for node in body.nodes:
+        if isinstance(node, IfNode):
+            if len(node.cases) == 1:
+                (inner,) = node.cases.values()
+                settled = _settle(inner, renamed)
+                nodes += settled.nodes
+                renamed[node.output] = settled.result
+            else:
+                cases = {c: _settle(inner, dict(renamed)) for c, inner in node.cases.items()}
+                nodes.append(replace(node, cases=cases))
+        else:
+            inputs = tuple(renamed.get(key, key) for key in node.inputs)
+            nodes.append(replace(node, inputs=inputs))
+    values = dict(body.values)
+    for outer, inner in renamed.items():
+        hint = values[outer].hint if outer in values else ""
+        if hint and inner in values and not values[inner].hint and inner[0] != "in":
+            values[inner] = replace(values[inner], hint=hint)
+    return Template(tuple(nodes), renamed.get(body.result, body.result), values)

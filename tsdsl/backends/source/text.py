@@ -1,0 +1,108 @@
+"""Python text: literals, docstrings, and calls broken over lines as a formatter would."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A bracketed list. ``items`` are (prefix, content): ``("stride=", "(1, 2, 2)")``.
+
+    A ``collection`` breaks into one item per line; a call first tries all items on one line. A
+    ``generator``'s items are clauses and take no commas.
+    """
+
+    opening: str
+    items: tuple[tuple[str, Doc], ...]
+    closing: str = ")"
+    kind: str = "call"
+
+
+Doc = str | Group
+
+
+def call(function: str, *args: Doc, **kwargs: Doc) -> Group:
+    named = tuple((f"{name}=", value) for name, value in kwargs.items())
+    return Group(f"{function}(", (*(("", arg) for arg in args), *named))
+
+
+def flat(doc: Doc) -> str:
+    """On one line."""
+    if isinstance(doc, str):
+        return doc
+    separator = " " if doc.kind == "generator" else ", "
+    inside = separator.join(prefix + flat(item) for prefix, item in doc.items)
+    if doc.kind == "tuple" and len(doc.items) == 1:
+        inside += ","
+    return f"{doc.opening}{inside}{doc.closing}"
+
+
+def layout(
+    prefix: str, doc: Doc, suffix: str = "", indent: int = 0, width: int = WIDTH
+) -> Iterator[str]:
+    """Lines of ``prefix doc suffix`` at an indentation (in columns)."""
+    pad = " " * indent
+    line = f"{pad}{prefix}{flat(doc)}{suffix}"
+    if isinstance(doc, str) or not doc.items or (len(line) <= width):
+        yield line
+        return
+    yield f"{pad}{prefix}{doc.opening}"
+    joined = ", ".join(p + flat(item) for p, item in doc.items)
+    if doc.kind == "call" and len(joined) + indent + 4 <= width:
+        yield f"{pad}    {joined}"
+    else:
+        lone = len(doc.items) == 1 and doc.kind == "call" and not isinstance(doc.items[0][1], str)
+        comma = "" if doc.kind == "generator" or lone else ","
+        for item_prefix, item in doc.items:
+            yield from layout(item_prefix, item, comma, indent + 4, width)
+    yield f"{pad}{doc.closing}{suffix}"
+
+
+def literal(value: Any) -> str:
+    """A plain value as source; strings with double quotes."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, tuple | list):
+        items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+        inside = ", ".join(map(literal, items))
+        return f"({inside},)" if len(items) == 1 else f"({inside})"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as source")
+
+
+def docstring(text: str, indent: int = 0) -> Iterator[str]:
+    """The lines of a docstring. Whatever the text is, it reads as that text and nothing else."""
+    pad = " " * indent
+    lines = [_safe(line) for line in text.strip().splitlines()] or [""]
+    wrapped: list[str] = []
+    for at, line in enumerate(lines):
+        room = WIDTH - indent - (3 if at == 0 else 0)
+        lead = " " * (len(line) - len(line.lstrip()))
+        wrapped += textwrap.wrap(
+            line, room, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    if len(wrapped) == 1 and len(wrapped[0]) + indent + 6 <= WIDTH:
+        last = wrapped[0][:-1] + '\\"' if wrapped[0].endswith('"') else wrapped[0]
+        yield f'{pad}"""{last}"""'
+        return
+    yield f'{pad}"""{wrapped[0]}'
+    yield from ((pad + line).rstrip() for line in wrapped[1:])
+    yield f'{pad}"""'
+
+
+def _safe(line: str) -> str:
+    line = line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').rstrip()
+    return re.sub(r"[^\x20-\x7e\u00a1-\ud7ff]", lambda m: _escape(m[0]), line)
+
+
+def _escape(character: str) -> str:
+    return " " if character == "\t" else character.encode("unicode_escape").decode("ascii")

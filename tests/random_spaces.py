@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from functools import lru_cache
+from itertools import count, product
+from math import prod
 from random import Random
 from typing import Any
 
@@ -115,7 +117,7 @@ class Maker:
             requirements=tuple(self.requirements),
             root=Region(tuple(nodes), result),
             streams={},
-            **{"hash": "made-hash", **more},
+            **{"stated_hash": "made-hash", **more},
         )
 
 
@@ -268,6 +270,20 @@ def architectures(space: SpaceGraph) -> Iterator[list[int]]:
             yield at
 
 
+#: Spaces with at most this many combinations are enumerated.
+MAX_COMBINATIONS = 6000
+
+
+@lru_cache(maxsize=64)
+def enumerated(seed: int) -> tuple[SpaceGraph, list[list[int]]]:
+    """A space small enough to enumerate, with all of its architectures as assignments."""
+    for attempt in count():
+        space = random_space(1000 * attempt + seed, tight=seed % 3 == 0)
+        if prod(len(d.options) for d in space.decisions) <= MAX_COMBINATIONS:
+            return space, list(architectures(space))
+    raise AssertionError
+
+
 def holds(requirement: Requirement, at: Sequence[int]) -> bool:
     asked = all(g.selector.at(at) == g.case for g in requirement.guards)
     return not asked or requirement.condition.at(at) is not False
@@ -297,3 +313,46 @@ def brute_cost(space: SpaceGraph, at: Sequence[int]) -> tuple[int, int]:
                     size *= extent
                 params += size
     return macs, params
+
+
+def chain(blocks: int = 80, stages: int = 4, requirement: bool = True) -> SpaceGraph:
+    """A long chain: width, kernel and expansion for each block, depth for each stage. The shape
+    after each block is a derived variable, since depth decides whose width it has."""
+    maker = Maker()
+    clip = Edge(constant((3, 8, 64, 64)), "clip")
+    x, nodes = clip, list[Node]()
+    first: list[Val] = []
+    per = blocks // stages
+    for s in range(stages):
+        depth = maker.decide(f"s{s}.depth", "int", tuple(range(per // 2, per + 1)))
+        for b in range(per):
+            runs = lift(lambda d, b=b: int(d > b), depth)
+            inside = maker if runs.is_constant else maker.under(runs, 1)
+            at = f"s{s}[{b}]"
+            width = inside.decide(
+                f"{at}.width", "int", tuple(16 * (s + 1) + 8 * k for k in range(5))
+            )
+            kernel = inside.decide(f"{at}.kernel", "dims", KERNELS, [written(k) for k in KERNELS])
+            expand = inside.decide(f"{at}.expand", "ratio", (1.5, 2.25, 3.0))
+            if b == 0:
+                first.append(width)
+            body = block(inside, f"b{b}", x, width, kernel, expand)
+            if runs.is_constant:
+                nodes.append(body)
+                out = body.output
+            else:
+                cases = (Region((), x), Region((body,), body.output))
+                nodes.append(maker.switch(at, "depth", runs, ("skip", "run"), cases))
+                out = nodes[-1].output
+            x = Edge(maker.derive(f"shape {at}", out.shape))
+            passed = maker.op("identity", f"pass{s}_{b}", out)
+            nodes.append(OpNode(passed.path, passed.op, passed.args, passed.inputs, x, passed.span))
+    head = maker.op("global_avg_pool", "pool", x)
+    last = maker.op("linear", "linear", head.output, out=400)
+    nodes += [head, last]
+    if requirement:
+        for (k, low), high in zip(enumerate(first), first[1:], strict=False):
+            maker.require(lift(lambda p, q: p <= q, low, high), f"widths grow {k}")
+        channels = lift(lambda shape: shape[0], x.shape)
+        maker.require(lift(lambda c: c >= 72, channels), "wide at the end")
+    return maker.space(clip, nodes, last.output)

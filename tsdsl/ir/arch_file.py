@@ -145,14 +145,13 @@ def _json(source: Source) -> Any:
         raise _failure("E0701", f"not JSON: {headline}", source, span, help_line) from None
     except _Duplicate as twice:
         key = str(twice)
-        span = _key(source, key, last=True)
-        raise _failure("E0704", f"'{key[:60]}' is given twice", source, span) from None
+        place = _key(source, key, last=True)
+        raise _failure("E0704", f"'{key[:60]}' is given twice", source, place) from None
     except _NotFinite as number:
-        at = source.text.find(str(number))
-        span = Span(source, at, at + len(str(number))) if at >= 0 else None
-        raise _failure(
-            "E0705", f"{str(number)[:40]} is not a finite number", source, span
-        ) from None
+        text = str(number)
+        at = source.text.find(text)
+        found = Span(source, at, at + len(text)) if at >= 0 else None
+        raise _failure("E0705", f"{text[:40]} is not a finite number", source, found) from None
     except UnicodeEncodeError:
         raise _failure("E0701", "a string holds half of a surrogate pair", source) from None
     except RecursionError:

@@ -17,7 +17,7 @@ are excluded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from operator import itemgetter
@@ -67,8 +67,8 @@ class Constraints:
         #: Variable -> the requirements that its value can decide, through whatever depends on it.
         self._users: dict[int, list[int]] = {}
         for number, requirement in enumerate(self.requirements):
-            for v in self.ancestors(_concerned(requirement)):
-                self._users.setdefault(v, []).append(number)
+            for index in self.ancestors(_concerned(requirement)):
+                self._users.setdefault(index, []).append(number)
 
     def preferred(self, variable: int) -> int:
         """The option that is taken where nothing speaks against it."""
@@ -92,13 +92,21 @@ class Constraints:
                     waiting.extend(v.index for v in guard.selector.variables)
         return found
 
-    def closure(self, seeds: Iterable[int]) -> tuple[set[int], list[Table]]:
+    def closure(
+        self, seeds: Iterable[int], *, every_requirement: bool = False
+    ) -> tuple[set[int], list[Table]]:
         """All variables that have a say in the values of some, with the tables over them: what
-        they are defined by, what gates them, and the requirements that any of these can decide."""
+        they are defined by, what gates them, and the requirements that any of these can decide
+        (or every requirement)."""
         found: set[int] = set()
         used: set[int] = set()
         waiting = list(seeds)
         tables: list[Table] = []
+        if every_requirement:
+            used.update(range(len(self.requirements)))
+            for number, requirement in enumerate(self.requirements):
+                tables.append(self.of_requirement(number))
+                waiting.extend(_concerned(requirement))
         while waiting:
             index = waiting.pop()
             if index in found:
@@ -114,6 +122,27 @@ class Constraints:
                     tables.append(self.of_requirement(number))
                     waiting.extend(_concerned(self.requirements[number]))
         return found, tables
+
+    def complete(self, solved: Mapping[int, int], base: Sequence[int] | None = None) -> list[int]:
+        """A full assignment from that of some variables. Other decisions are as in ``base`` where
+        they are active (without it, at their default); -1 stands for no value."""
+        made: list[int] = []
+        for variable in self.variables:
+            index = variable.index
+            decision = self.decisions.get(index)
+            if index in solved:
+                value = solved[index]
+                made.append(value if value < len(variable) else -1)
+            elif variable.definition is not None:
+                entry = entry_at(variable.definition, made)
+                made.append(-1 if entry is None or isinstance(entry, Fault) else entry)
+            elif decision is None:
+                made.append(0)
+            elif base is not None and is_active(decision, made):
+                made.append(base[index])
+            else:
+                made.append(decision.default)
+        return made
 
     def of_variable(self, index: int) -> Table | None:
         """The tie of a derived variable or the gate of a decision; None if it is free."""
@@ -141,9 +170,7 @@ class Constraints:
 
     def mask(self, guards: Sequence[Guard]) -> Table:
         """1 where all guards hold."""
-        return self.join(
-            [self.table(g.selector, lambda e, case=g.case: _is_case(e, case)) for g in guards]
-        )
+        return self.join([self.table(g.selector, equals(g.case)) for g in guards])
 
     def table(self, val: Val, test: Callable[[Any], bool], *, null: bool = False) -> Table:
         """Where the entry passes a test; ``null`` is for combinations that have no entry."""
@@ -213,6 +240,22 @@ class Constraints:
         return offsets
 
 
+def entry_at(val: Val, assignment: Sequence[int]) -> Any:
+    """The entry of a value under an assignment; None if a variable has no value (-1) there."""
+    offset = 0
+    for variable in val.variables:
+        at = assignment[variable.index]
+        if at < 0:
+            return None
+        offset = offset * len(variable.domain) + at
+    return val.entries[offset]
+
+
+def is_active(decision: Decision, assignment: Sequence[int]) -> bool:
+    """Whether all guards of a decision hold."""
+    return all(entry_at(g.selector, assignment) == g.case for g in decision.guards)
+
+
 def gather(sizes: tuple[int, ...], strides: tuple[int, ...]) -> Callable[[bytes], bytes]:
     """A function that picks, for each combination (row-major), the cell at its offset."""
     return (_small_gather if prod(sizes) <= 1 << 12 else _gather)(sizes, strides)
@@ -232,8 +275,13 @@ def _gather(sizes: tuple[int, ...], strides: tuple[int, ...]) -> Callable[[bytes
 _small_gather = lru_cache(maxsize=1024)(_gather)
 
 
-def _is_case(entry: Any, case: int) -> bool:
-    return not isinstance(entry, Fault) and entry == case
+def equals(value: Any) -> Callable[[Any], bool]:
+    """A test of entries."""
+
+    def test(entry: Any) -> bool:
+        return bool(entry == value)
+
+    return test
 
 
 def _concerned(requirement: Requirement) -> set[int]:

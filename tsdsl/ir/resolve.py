@@ -21,7 +21,7 @@ from tsdsl.diagnostics import (
     nearest,
 )
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.solve import entry_at, is_active
+from tsdsl.ir.constraints import entry_at, is_active
 from tsdsl.ir.space import Decision, Requirement, SpaceGraph
 from tsdsl.ir.values import Fault, Val
 
@@ -57,6 +57,16 @@ def validate(
 def assignment(space: SpaceGraph, architecture: Mapping[str, Any]) -> list[int]:
     """Option index of every variable of the space. Raises `ArchitectureError`."""
     return resolve(space, architecture).assignment
+
+
+def architecture_at(space: SpaceGraph, assignment: Sequence[int]) -> Architecture:
+    """The architecture of an assignment: its active decisions."""
+    chosen = {
+        d.path: d.options[assignment[d.variable.index]]
+        for d in space.decisions
+        if is_active(d, assignment)
+    }
+    return Architecture(chosen, space.name, space.hash)
 
 
 def resolve(space: SpaceGraph, decisions: Mapping[str, Any]) -> Resolution:
@@ -197,7 +207,7 @@ class _Resolver:
         of = f"space {name}" if name and name != self.space.name else "another version of the space"
         fits = not self.found.has_errors
         self._report(
-            "W0716",
+            "W0970",
             f"this architecture was made for {of}"
             + (": its decisions fit, what they build may differ" if fits else ""),
             None,

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from tsdsl.ir.constraints import Constraints, Table, project
+from tsdsl.ir.constraints import Constraints, Table, equals, project
 from tsdsl.ir.ordering import Plan, TooCoupled, plan
 from tsdsl.ir.space import Decision, Requirement, SpaceGraph
-from tsdsl.ir.values import Fault, Val, Variable
+from tsdsl.ir.values import Val, Variable
 
 #: A value and what its entry must be like. The test is also given the faults among the entries
 #: (``lambda e: isinstance(e, Fault)`` asks for them); a combination that has no entry because
@@ -62,20 +62,8 @@ class Solver:
     def base(self) -> list[int] | None:
         """An architecture that satisfies all requirements; None if there is none."""
         if not self._known:
-            seeds = {
-                v.index
-                for r in self._all.requirements
-                for val in (r.condition, *(g.selector for g in r.guards))
-                for v in val.variables
-            }
-            tables = self._all.closure(seeds)[1]
-            constant = [
-                self._all.of_requirement(k)
-                for k, r in enumerate(self._all.requirements)
-                if r.condition.is_constant
-            ]
-            solved = self._solve([*tables, *constant])
-            self._base = None if solved is None else self._complete(solved, None)
+            solved = self._solve(self._all.closure((), every_requirement=True)[1])
+            self._base = None if solved is None else self._all.complete(solved)
             self._known = True
         return self._base
 
@@ -89,39 +77,23 @@ class Solver:
             return None
         seeds = {index for table in wanted for index in table.scope}
         solved = self._solve([*self._all.closure(seeds)[1], *wanted])
-        return None if solved is None else self._complete(solved, base)
+        return None if solved is None else self._all.complete(solved, base)
 
     def options(self, variable: Variable) -> tuple[int, ...]:
-        """Which values some architecture gives to a variable."""
+        """Which values some architecture gives to a variable; to a decision, while it is active."""
+        decision = self._all.decisions.get(variable.index)
+        active: list[Evidence] = [
+            (g.selector, equals(g.case)) for g in (decision.guards if decision else ())
+        ]
         usable: set[int] = set()
         for index in range(len(variable)):
             if index in usable:
                 continue
             at = Val((variable,), tuple(range(len(variable))))
-            found = self.find([(at, lambda e, index=index: e == index)])
+            found = self.find([*active, (at, equals(index))])
             if found is not None:
                 usable.add(found[variable.index])
         return tuple(sorted(usable))
-
-    def _complete(self, solved: dict[int, int], base: list[int] | None) -> list[int]:
-        """A full assignment from that of some variables: the others follow ``base``."""
-        made: list[int] = []
-        for variable in self._all.variables:
-            index = variable.index
-            decision = self._all.decisions.get(index)
-            if index in solved:
-                value = solved[index]
-                made.append(value if value < len(variable) else -1)
-            elif variable.definition is not None:
-                entry = entry_at(variable.definition, made)
-                made.append(-1 if entry is None or isinstance(entry, Fault) else entry)
-            elif decision is None:
-                made.append(0)
-            elif base is not None and is_active(decision, made):
-                made.append(base[index])
-            else:
-                made.append(decision.default)
-        return made
 
     def _solve(self, tables: Iterable[Table]) -> dict[int, int] | None:
         trials = [0]
@@ -191,19 +163,3 @@ class Solver:
             first = self._all.preferred(variable)
             solved[variable] = first if row[first] else row.index(1)
         return solved
-
-
-def entry_at(val: Val, assignment: Sequence[int]) -> Any:
-    """The entry of a value under an assignment; None if a variable has no value (-1) there."""
-    offset = 0
-    for variable in val.variables:
-        at = assignment[variable.index]
-        if at < 0:
-            return None
-        offset = offset * len(variable.domain) + at
-    return val.entries[offset]
-
-
-def is_active(decision: Decision, assignment: Sequence[int]) -> bool:
-    """Whether all guards of a decision hold."""
-    return all(entry_at(g.selector, assignment) == g.case for g in decision.guards)

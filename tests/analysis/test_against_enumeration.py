@@ -1,0 +1,157 @@
+"""Costs, bounds, counts and samples of small spaces, against brute force over all architectures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+import pytest
+from random_spaces import brute_cost, decisions_of, enumerated
+
+from tsdsl.analysis.bounds import bounds
+from tsdsl.analysis.costs import assignments, costs
+from tsdsl.analysis.count import count
+from tsdsl.analysis.sample import Sampler, sample
+from tsdsl.diagnostics import ArchitectureError, SpecError
+from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.resolve import architecture_at
+from tsdsl.ir.space import SpaceGraph
+from tsdsl.space import Space
+
+SEEDS = range(60)
+COSTS: tuple[Literal["macs", "params"], ...] = ("macs", "params")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_count(seed: int) -> None:
+    space, found = enumerated(seed)
+    assert count(space) == len(found)
+    assert Space(space).size == len(found)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bounds(seed: int) -> None:
+    space, found = enumerated(seed)
+    if not found:
+        with pytest.raises(SpecError):
+            bounds(space, "macs")
+        return
+    brute = {architecture_at(space, at): brute_cost(space, at) for at in found}
+    for k, cost in enumerate(COSTS):
+        ends = bounds(space, cost)
+        values = [both[k] for both in brute.values()]
+        assert (ends.min.value, ends.max.value) == (min(values), max(values))
+        for end in ends:
+            assert brute[end.architecture][k] == end.value
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_costs(seed: int) -> None:
+    graph, found = enumerated(seed)
+    some = found[:: max(1, len(found) // 60)]
+    archs = [architecture_at(graph, at) for at in some]
+    assert assignments(graph, archs).tolist() == some
+    for k, cost in enumerate(COSTS):
+        assert costs(graph, archs, cost).tolist() == [brute_cost(graph, at)[k] for at in some]
+    space = Space(graph)
+    for at, arch in zip(some[:3], archs, strict=False):
+        assert (space.flops(arch), space.params(dict(arch))) == brute_cost(graph, at)
+    assert costs(graph, [], "macs").tolist() == []
+
+
+def odds(space: SpaceGraph, found: list[list[int]]) -> dict[Architecture, float]:
+    """The probability of each architecture under the weights of the spec."""
+    weight: dict[Architecture, float] = {}
+    for at in found:
+        chosen = decisions_of(space, at)
+        p = 1.0
+        for d in space.decisions:
+            if d.path in chosen:
+                weights = d.weights or (1.0,) * len(d.options)
+                p *= weights[at[d.variable.index]] / sum(weights)
+        weight[Architecture(chosen)] = p
+    total = sum(weight.values())
+    return {arch: p / total for arch, p in weight.items()}
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("weights", ["initial", "architectures"])
+def test_samples_have_the_distribution(
+    seed: int, weights: Literal["initial", "architectures"]
+) -> None:
+    space, found = enumerated(seed)
+    if not found:
+        with pytest.raises(SpecError):
+            Sampler(space, weights)
+        return
+    p = odds(space, found)
+    if weights == "architectures":
+        p = dict.fromkeys(p, 1 / len(p))
+    n = 3000
+    drawn = Counter(sample(space, 1, n, weights, distinct=False))
+    assert drawn.keys() <= p.keys()
+    # Rare ones together, so that the statistic is near to its limit.
+    rare = [arch for arch in p if p[arch] * n < 5]
+    cells = [(drawn[arch], p[arch] * n) for arch in p if p[arch] * n >= 5]
+    if rare:
+        cells.append((sum(drawn[a] for a in rare), sum(p[a] for a in rare) * n))
+    statistic = sum((seen - wanted) ** 2 / wanted for seen, wanted in cells)
+    freedom = max(len(cells) - 1, 1)
+    assert statistic < freedom + 4.5 * (2 * freedom) ** 0.5 + 8
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_samples_are_distinct_and_reproducible(seed: int) -> None:
+    space, found = enumerated(seed)
+    if not found:
+        return
+    drawn = sample(space, 5, 10)
+    assert drawn == sample(space, 5, 10)
+    assert len(set(drawn)) == len(drawn) == min(10, len(found))
+    assert sample(space, 5, 5) == drawn[:5]
+    everything = sample(space, 5, len(found) + 1)
+    assert set(everything) == {architecture_at(space, at) for at in found}
+    assert len(everything) == len(found)
+
+
+def test_weights_of_a_caller() -> None:
+    space, _ = enumerated(2)
+    first = space.decisions[0]
+    last = [0.0] * (len(first.options) - 1) + [1.0]
+    for arch in sample(space, 0, 5, {first.path: last}):
+        assert arch[first.path] == first.options[-1]
+    with pytest.raises(ValueError, match="weights"):
+        sample(space, 0, 1, {first.path: [1.0] * 9})
+
+
+def test_costs_validate() -> None:
+    space, found = enumerated(4)
+    good = architecture_at(space, found[0])
+    bad = Architecture({**good, "s0.width": 5})
+    with pytest.raises(ArchitectureError):
+        costs(space, [good, bad], "macs")
+    with pytest.raises(ArchitectureError):
+        costs(space, [{}], "macs")
+    extra = Architecture({**good, "s9.width": 5})
+    with pytest.raises(ArchitectureError):
+        costs(space, [extra], "macs")
+    written = {k: float(o) if isinstance(o, int) else o for k, o in good.items()}
+    assert costs(space, [written], "macs").tolist() == costs(space, [good], "macs").tolist()
+
+
+@pytest.mark.parametrize("seed", range(0, 60, 3))
+def test_costs_refuse_what_violates_a_requirement(seed: int) -> None:
+    space, found = enumerated(seed)
+    allowed = {architecture_at(space, at) for at in found}
+    free = SpaceGraph(
+        **{
+            name: () if name == "requirements" else getattr(space, name)
+            for name in SpaceGraph.__dataclass_fields__
+        }
+    )
+    for arch in sample(free, 0, 20):
+        if arch in allowed:
+            assert costs(space, [arch], "macs")[0] == costs(free, [arch], "macs")[0]
+        else:
+            with pytest.raises(ArchitectureError):
+                costs(space, [arch], "macs")

@@ -1,0 +1,38 @@
+"""A chain of 80 blocks with a width, a kernel and an expansion each, and a depth per stage."""
+
+from __future__ import annotations
+
+import time
+
+from random_spaces import brute_cost, chain
+
+from tsdsl.analysis.bounds import bounds
+from tsdsl.analysis.count import count
+from tsdsl.analysis.factors import cost_factors
+from tsdsl.ir.freeze import assignment
+from tsdsl.space import Space
+
+
+def test_counts_of_a_chain_have_a_closed_form() -> None:
+    space = chain(80, requirement=False)
+    assert count(space) == sum((5 * 4 * 3) ** depth for depth in range(10, 21)) ** 4
+
+
+def test_a_chain_is_answered_at_once() -> None:
+    space = chain(80)
+    start = time.perf_counter()
+    factors = cost_factors(space, "macs")
+    tabled = time.perf_counter()
+    ends = bounds(space, "macs")
+    size = count(space)
+    done = time.perf_counter()
+    assert tabled - start < 1
+    assert done - tabled < 1
+    assert max(f.table.size for f in factors) < 5000
+    assert size > 10**140
+    for end in ends:
+        assert brute_cost(space, assignment(space, end.architecture))[0] == end.value
+    drawn = Space(space).sample(50, seed=0)
+    values = Space(space).flops(drawn)
+    assert ends.min.value < values.min() < values.max() < ends.max.value
+    assert [Space(space).flops(arch) for arch in drawn[:5]] == values[:5].tolist()

@@ -1,0 +1,82 @@
+"""The cost of one frozen network, operation by operation. No numpy, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from tsdsl.ir.graph import Path
+from tsdsl.ir.network import Network
+from tsdsl.ir.op import Shape
+
+By = Literal["stream", "stage", "block", "op"]
+
+#: How many leading segments of a path name its group, by the first segment; "" is for streams.
+_DEPTH: dict[By, dict[str, int]] = {
+    "stream": {"": 1, "fuse": 1, "attend": 1, "head": 1},
+    "stage": {"": 2, "fuse": 3, "attend": 3, "head": 1},
+    "block": {"": 3, "fuse": 3, "attend": 3, "head": 2},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One operation. ``macs`` are multiply-accumulates for one clip; ``shape`` is the result's,
+    without the batch axis."""
+
+    path: Path
+    op: str
+    macs: int
+    params: int
+    shape: Shape
+
+    @property
+    def elements(self) -> int:
+        """Values of the result."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What the operations of one group cost together."""
+
+    name: str
+    macs: int
+    params: int
+    ops: int
+
+
+def items(network: Network) -> list[Item]:
+    """Every operation, in order of execution."""
+    return [
+        Item(
+            path,
+            call.op.name,
+            call.macs,
+            sum(prod(param.shape) for param in call.params),
+            call.output.shape,
+        )
+        for path, call in network.ops()
+    ]
+
+
+def group(found: Iterable[Item], by: By) -> list[Group]:
+    """Costs by stream, stage, block (a stem, fusion or attention counts as one) or kind of
+    operation, in order of first appearance."""
+    sums: dict[str, list[int]] = {}
+    for item in found:
+        name = item.op if by == "op" else ".".join(_leading(item.path, by))
+        total = sums.setdefault(name, [0, 0, 0])
+        total[0] += item.macs
+        total[1] += item.params
+        total[2] += 1
+    return [Group(name, *total) for name, total in sums.items()]
+
+
+def _leading(path: Path, by: By) -> Path:
+    depths = _DEPTH[by]
+    if len(path) > 1 and path[1] == "stem" and path[0] not in depths:
+        return path[: min(depths[""], 2)]
+    return path[: depths.get(path[0], depths[""])]

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Checks, counts and compiles a real spec, and runs the network on a clip. `make demo` runs it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+BIN=${BIN:-.venv/bin}
+OUT=${OUT:-build/demo}
+mkdir -p "$OUT"
+
+run() {
+  printf '\n$ %s\n' "$*"
+  "$BIN/$@"
+}
+
+run tsdsl check specs/auto_tsnet_s.tsnet
+run tsdsl sample specs/auto_tsnet_s.tsnet --seed 1 -o "$OUT/arch.json"
+run tsdsl flops specs/auto_tsnet_s.tsnet --frozen "$OUT/arch.json" --by stage
+run tsdsl compile specs/auto_tsnet_s.tsnet --frozen "$OUT/arch.json" -o "$OUT/model.py"
+run python examples/run_compiled.py "$OUT/model.py" 3 16 160 160

@@ -1,0 +1,28 @@
+"""The scripts of `examples/` run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_demo(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, module in (("tsdsl", "-m tsdsl.cli"), ("python", "")):
+        script = tools / name
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        script.chmod(0o755)
+    settings = {**os.environ, "BIN": str(tools), "OUT": str(tmp_path / "out")}
+    done = subprocess.run(
+        [ROOT / "examples" / "demo.sh"], env=settings, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "multiply-adds" in done.stdout and "logits (1, 400)" in done.stdout

@@ -73,7 +73,7 @@ def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) ->
 
 def emit(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> str:
     """The same network as the text of a Python module that imports torch only."""
-    from tsdsl.backends.source import emit as emit_source
+    from tsdsl.backends.emit import emit as emit_source
 
     return emit_source(network(space, frozen))
 

@@ -13,21 +13,97 @@ SYNTAX = {
     "E0101": "characters that have no meaning",
     "E0102": "text that is not closed",
     "E0103": "not a number",
+    "E0104": "an escape that means nothing",
+    "E0105": "a brace that is not closed",
+    "E0106": "a word or sign that does not fit",
+    "E0107": "another version of the language",
+    "E0108": "nested too deep",
 }
 
-NAMES: dict[str, str] = {}
+NAMES = {
+    "E0201": "an unknown name",
+    "E0202": "declared twice",
+    "E0203": "a function that is not called",
+    "E0204": "no such member",
+    "E0205": "no such block of a stage",
+    "E0206": "a space that extends itself",
+    "E0207": "a block that calls itself",
+    "E0208": "nothing to amend",
+    "E0209": "no such stream, stem or stage",
+    "E0211": "a file that cannot be imported",
+    "E0212": "imports in a circle",
+    "E0213": "an import from outside of the root",
+}
 
-TYPES: dict[str, str] = {}
+TYPES = {
+    "E0301": "no operation",
+    "E0302": "a tensor where a value is expected, or the other way round",
+    "E0303": "a value of another type",
+    "E0304": "too many or too few arguments",
+    "E0305": "arguments in the wrong order, or twice",
+    "E0306": "an unknown argument",
+    "E0307": "a missing argument",
+    "E0308": "the wrong number of tensors",
+    "E0309": "an argument out of range",
+    "E0310": "an unknown type",
+    "E0311": "a block without a tensor",
+}
 
-SHAPES: dict[str, str] = {}
+SHAPES = {
+    "E0401": "shapes that do not fit",
+    "E0402": "a head that gives no class scores",
+    "E0404": "an axis that a tensor does not have",
+    "E0405": "a division without a result",
+    "E0406": "a number that is too large",
+}
 
-SPACE: dict[str, str] = {
+SPACE = {
+    "E0501": "a decision where none can be made",
+    "E0502": "an option that is there twice",
+    "E0503": "a range that cannot be",
+    "E0504": "an option that depends on a decision",
+    "E0505": "a requirement that no architecture satisfies",
+    "E0506": "a default that is no option",
+    "E0507": "a weight that cannot be",
+    "E0508": "a --set that does not fit",
+    "E0509": "a stride for a block that takes none",
+    "E0510": "a stride without a block that always runs",
+    "E0511": "a space that is too large",
+    "E0512": "a value that depends on too many decisions",
+    "E0513": "no space, or several",
+    "E0514": "a space without input or head",
+    "E0515": "a stream without its input, or with its stem in the wrong place",
+    "E0516": "streams that wait for each other",
+    "E0517": "a repeat that is no count",
+    "E0518": "a move that goes nowhere",
     "E0591": "the cost is outside the window that was asked for",
+    "E0592": "decisions too coupled for an exact answer",
+    "E0593": "no architecture to bound",
+    "E0594": "too few distinct architectures",
 }
 
-SECTIONS: dict[str, str] = {}
+SECTIONS = {
+    "E0601": "a setting that cannot be",
+    "E0602": "an unknown setting",
+    "E0603": "nothing to learn there",
+    "E0604": "a missing setting",
+    "E0605": "a setting out of range",
+}
 
-ARCHITECTURES: dict[str, str] = {}
+ARCHITECTURES = {
+    "E0701": "not JSON",
+    "E0702": "not of the form of an architecture file",
+    "E0703": "another format",
+    "E0704": "a key that is there twice",
+    "E0705": "a number that cannot be",
+    "E0706": "nested too deep",
+    "E0711": "an unknown decision",
+    "E0712": "a missing decision",
+    "E0713": "an option out of range",
+    "E0714": "a decision given under two names",
+    "E0715": "a requirement that is not met",
+    "E0717": "no architecture given",
+}
 
 FILES = {
     "E0801": "no such file",
@@ -40,7 +116,15 @@ FILES = {
     "E0808": "a file that exists already",
 }
 
-WARNINGS: dict[str, str] = {}
+WARNINGS = {
+    "W0901": "an option that no architecture uses",
+    "W0902": "a decision that changes nothing",
+    "W0903": "a range whose end is not reached",
+    "W0904": "a decision with one option",
+    "W0905": "a decision that no phase learns",
+    "W0906": "a space that is too coupled to check completely",
+    "W0970": "an architecture of another space",
+}
 
 #: Code -> short title.
 CATALOGUE: dict[str, str] = {

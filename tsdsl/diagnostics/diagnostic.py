@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
 from tsdsl.diagnostics.source import Span
+from tsdsl.record import Record
 
 Severity = Literal["error", "warning", "note"]
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Record, eq=True):
     """A second place that explains the first ("declared here")."""
 
     span: Span
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(Record, eq=True):
     """A replacement of the text of ``span`` that repairs the finding."""
 
     span: Span
     replacement: str
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Record, eq=True):
     """One finding. ``span`` is None only where no text is concerned (a missing file)."""
 
     code: str

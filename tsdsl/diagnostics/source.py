@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+
+from tsdsl.record import Record, factory
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class Source(Record):
     """A text that was read: the name to show for it, and what it holds.
 
     Two sources are the same only when they are the same object, so that a span can be traced
@@ -16,7 +16,7 @@ class Source:
 
     name: str
     text: str
-    _line_starts: list[int] = field(default_factory=list, repr=False)
+    _line_starts: list[int] = factory(default_factory=list)
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset; both start at 1, columns count characters."""
@@ -38,8 +38,7 @@ class Source:
         return self.text[start:end].rstrip("\r\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Record, eq=True):
     """The half-open range ``[start, end)`` of characters of one source."""
 
     source: Source

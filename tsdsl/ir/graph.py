@@ -8,19 +8,18 @@ decisions: an ``if``, an option, a depth). Attributes and shapes are `Val` table
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from tsdsl.diagnostics import Span
 from tsdsl.ir.op import Op
 from tsdsl.ir.values import Val
+from tsdsl.record import Record
 
 #: Names from the enclosing block call (or the space) to a node; the segments of its state-dict keys.
 Path = tuple[str, ...]
 
 
-@dataclass(slots=True, eq=False)
-class Edge:
+class Edge(Record):
     """A tensor: ``shape`` is a table of `Shape`; ``hint`` is the name it has in the spec, if any
     (set when a ``let`` names it)."""
 
@@ -28,8 +27,7 @@ class Edge:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OpNode:
+class OpNode(Record):
     path: Path
     op: type[Op]
     #: Every field of the op's Args, by name.
@@ -39,8 +37,7 @@ class OpNode:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BlockInfo:
+class BlockInfo(Record):
     """What the backends need of a block's definition."""
 
     name: str
@@ -50,8 +47,7 @@ class BlockInfo:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CallNode:
+class CallNode(Record):
     path: Path
     block: BlockInfo
     #: Parameters of plain type (int, ratio, bool, dims, string), in order of declaration.
@@ -66,8 +62,7 @@ class CallNode:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Switch:
+class Switch(Record):
     """``cases[selector]`` runs. ``kind``: an ``if`` expression of a block, a choice between
     operations, or the depth of a ``repeat`` (case 1 runs the block, case 0 passes on)."""
 
@@ -83,22 +78,19 @@ class Switch:
 Node = OpNode | CallNode | Switch
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Region:
+class Region(Record):
     nodes: tuple[Node, ...]
     result: Edge
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(Record, eq=True):
     """Holds where ``selector`` has the value ``case``."""
 
     selector: Val
     case: int
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Record, eq=True):
     """An operation of the graph with where it stands and when it runs."""
 
     #: Full path from the space: ``("sparse", "s1", "0", "conv1")``.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from tsdsl.record import Record, factory
 
 #: Sizes of a tensor without its batch axis. A feature map is (channels, time, height, width), a
 #: matrix (channels, positions), a vector (channels,).
@@ -44,8 +45,7 @@ Axis = Literal["OUT", "IN", "KT", "KH", "KW", "CHANNELS"]
 Init = Literal["he", "linear", "zeros", "ones"]
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(Record, eq=True):
     """One tensor that an operation learns (or, for ``buffer``, keeps beside what it learns)."""
 
     name: str
@@ -54,8 +54,7 @@ class Param:
     init: Init
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleCall:
+class ModuleCall(Record, eq=True):
     """A `torch.nn` module as data: ``target(*args, **kwargs)``, e.g. ``torch.nn.Conv3d``.
 
     Arguments are plain ints, floats, bools, strings and tuples of ints. ``init`` maps a parameter
@@ -64,22 +63,21 @@ class ModuleCall:
 
     target: str
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    init: Mapping[str, Init] = field(default_factory=dict)
+    kwargs: Mapping[str, Any] = factory(default_factory=dict)
+    init: Mapping[str, Init] = factory(default_factory=dict)
     #: An expression around the call, with ``{module}`` and ``{0}`` for its input; None for a plain call.
     apply: str | None = None
     #: What ``kwargs`` would be if they were left out. ``kwargs`` is complete, so that calls of one
     #: target can be compared.
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = factory(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionCall:
+class FunctionCall(Record, eq=True):
     """A stateless operation as an expression of torch: ``{0}``, ``{1}`` stand for the inputs and
     ``{name}`` for the entries of ``args``. Tensors have a leading batch axis: N, C, T, H, W."""
 
     expression: str
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = factory(default_factory=dict)
 
 
 class Op(ABC):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tsdsl.diagnostics import Span
 from tsdsl.ir.architecture import Option
 from tsdsl.ir.graph import Edge, Guard, Region
 from tsdsl.ir.values import Val, Variable
+from tsdsl.record import Record, factory
 
 DecisionKind = Literal["int", "ratio", "dims", "bool", "string", "op"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Decision:
+class Decision(Record):
     """One searched value. ``options[i]`` is how option i is written in ``arch.json``;
     ``variable.domain[i]`` is what it means."""
 
@@ -33,8 +32,7 @@ class Decision:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Requirement:
+class Requirement(Record):
     """``condition`` (a table of booleans) must hold wherever all guards do."""
 
     condition: Val
@@ -44,8 +42,7 @@ class Requirement:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SpaceGraph:
+class SpaceGraph(Record):
     name: str
     doc: str
     #: The file that it was read from, as the user wrote it.
@@ -64,11 +61,11 @@ class SpaceGraph:
     #: Names of the streams, and of the points (stem and stages) of each, in order.
     streams: Mapping[str, tuple[str, ...]]
     #: Earlier decision path -> today's (``moved old -> new``).
-    moved: Mapping[str, str] = field(default_factory=dict)
+    moved: Mapping[str, str] = factory(default_factory=dict)
     #: Stands in for the computed `hash`.
     stated_hash: str = ""
     #: Value of each param, after ``--set``.
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = factory(default_factory=dict)
 
     @property
     def hash(self) -> str:

@@ -13,20 +13,19 @@ architecture of the space reaches it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
+from tsdsl.record import Record
 
 #: Tables with more entries than this are refused with a diagnostic.
 MAX_ENTRIES = 1 << 18
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Variable:
+class Variable(Record):
     """A finite-domain variable. ``definition`` is None for a decision; for a derived variable it
     is the table, over earlier variables, of indices into ``domain``."""
 
@@ -39,15 +38,13 @@ class Variable:
         return len(self.domain)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Record, eq=True):
     """Why a combination has no value. Equal faults are one finding."""
 
     diagnostic: Diagnostic
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Val:
+class Val(Record):
     """``entries`` is row-major over the domains of ``variables``, which are sorted by index."""
 
     variables: tuple[Variable, ...]

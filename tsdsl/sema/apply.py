@@ -11,7 +11,7 @@ from tsdsl.ir.graph import CallNode, Edge, Guard, OpNode, Path, Region, Switch
 from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
 from tsdsl.ir.values import Fault, Val, constant
 from tsdsl.sema import signatures
-from tsdsl.sema.context import POISON, Context
+from tsdsl.sema.context import POISON, SILENT, Context
 from tsdsl.sema.functions import Wrong, show, type_name
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
 from tsdsl.sema.signatures import Parameter
@@ -63,6 +63,7 @@ class Applier(ABC):
         named: dict[str, tuple[Val, Span]],
         span: Span,
     ) -> Any:
+        before = len(self.context.found)
         known = {p.name: p for p in self.parameters(value)}
         free = [name for name in known if name not in value.args]
         result = OpValue(value.callee, value.name, dict(value.args), dict(value.spans))
@@ -96,7 +97,7 @@ class Applier(ABC):
         for name, val, where in given:
             result.args[name] = self.typed(value, known[name], val, where)
             result.spans[name] = where
-        return result
+        return result if len(self.context.found) == before else SILENT
 
     def _declared(self, value: OpValue) -> list[Label]:
         if isinstance(value.callee, BlockRef):

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tsdsl.diagnostics import Collector, Diagnostic
 from tsdsl.ir.space import SpaceGraph
+from tsdsl.record import Record
 from tsdsl.sema.context import Context
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.merge import merged
 from tsdsl.sema.modules import STD, Loader, Module
 from tsdsl.sema.names import check_blocks
-from tsdsl.sema.reach import Reach
 from tsdsl.sema.settings import Sections, read_sections
 from tsdsl.syntax import ast
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedSpace:
+class CheckedSpace(Record, eq=True):
     graph: SpaceGraph
     sections: Sections
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Record, eq=True):
     """A file, checked: the spaces in which nothing is wrong, by name, and all findings."""
 
     spaces: Mapping[str, CheckedSpace]
@@ -63,7 +60,7 @@ def _check(
             check_blocks(loaded, found)
     bases = {
         s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)
-    } - set()
+    }
     names = tuple(name for name in module.spaces if name not in bases)
     broken = found.has_errors
     spaces: dict[str, CheckedSpace] = {}
@@ -94,7 +91,10 @@ def _space(
         return None
     sections = read_sections(statements, elaborator, space)
     _check_moved(space, context)
-    Reach(space).run()
+    if context.decisions or context.suspects:
+        from tsdsl.sema.reach import Reach
+
+        Reach(space).run()
     if found.has_errors:
         return None
     return CheckedSpace(_graph(tree, space), sections)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -21,6 +20,7 @@ from tsdsl.ir.values import (
     of_variable,
     select,
 )
+from tsdsl.record import Record
 from tsdsl.sema.functions import Wrong
 from tsdsl.sema.modules import Loader
 
@@ -29,9 +29,8 @@ MAX_NODES = 100_000
 #: A table over several variables with more entries than this becomes a variable of its own.
 DERIVE_ABOVE = 2048
 
-_SAID = Diagnostic("E0000", "already reported")
 #: Stands for a value that cannot be had, for a reason that was reported where it arose.
-SILENT = Fault(_SAID)
+SILENT = Fault(Diagnostic("", "reported already"))
 POISON = constant(SILENT)
 
 
@@ -39,8 +38,7 @@ class TooLarge(Exception):
     """The space is too large to elaborate; the finding has been recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(Record, eq=True):
     """A table with faults: each is a finding if some architecture reaches it."""
 
     value: Val

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from tsdsl.diagnostics import Collector, Label, Span, did_you_mean, nearest
@@ -13,6 +12,7 @@ from tsdsl.ir.graph import BlockInfo, Edge, Guard, Path, Region, Switch
 from tsdsl.ir.op import MAX_EXTENT
 from tsdsl.ir.space import Requirement
 from tsdsl.ir.values import Fault, Val, constant
+from tsdsl.record import Record, factory
 from tsdsl.sema import signatures
 from tsdsl.sema.context import POISON, SILENT, Context, TooLarge
 from tsdsl.sema.decide import Decider
@@ -27,8 +27,7 @@ MAX_REPEAT = 1000
 _IGNORED = frozenset(BUILTINS)
 
 
-@dataclass(slots=True)
-class Elaborated:
+class Elaborated(Record, eq=True):
     """What elaboration found out about a space."""
 
     context: Context
@@ -38,21 +37,19 @@ class Elaborated:
     streams: dict[str, tuple[str, ...]]
     params: dict[str, Any]
     scope: Scope
-    moved: dict[str, tuple[str, ast.Moved]] = field(default_factory=dict)
+    moved: dict[str, tuple[str, ast.Moved]] = factory(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
-class _Stream:
+class _Stream(Record):
     tree: ast.Stream
     scope: Scope
     #: Name of each point -> the statement that leads to it, in order.
-    points: dict[str, ast.Stem | ast.Stage] = field(default_factory=dict)
-    done: dict[str, Edge] = field(default_factory=dict)
-    running: set[str] = field(default_factory=set)
+    points: dict[str, ast.Stem | ast.Stage] = factory(default_factory=dict)
+    done: dict[str, Edge] = factory(default_factory=dict)
+    running: set[str] = factory(default_factory=set)
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Record, eq=True):
     """The blocks of a stage, as they are unrolled."""
 
     path: Path
@@ -385,6 +382,7 @@ class Elaborator(Decider):
             else:
                 stream.done[point] = self._stage(stream, statement, edge)
             self._settling.pop()
+            self._name_after(stream, point)
         for at, (statement, place, finished) in enumerate(self._slots[:before]):
             if (
                 place.text == point
@@ -394,7 +392,13 @@ class Elaborator(Decider):
                 finished.add(point)
                 stream.done[point] = self._slot(at, statement, place, stream)
                 self._scope_of(stream, point).output = stream.done[point]
+                self._name_after(stream, point)
         return stream.done[point]
+
+    def _name_after(self, stream: _Stream, point: str) -> None:
+        """Emitted source calls the tensor of a stream by the stream's name."""
+        edge = stream.done[point]
+        edge.hint = edge.hint or stream.tree.name.text
 
     def _scope_of(self, stream: _Stream, point: str) -> Scope:
         found = stream.scope.names.get(point)

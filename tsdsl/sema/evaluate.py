@@ -350,6 +350,7 @@ class Evaluator(Applier):
         tensors: list[Edge] = []
         positional: list[tuple[Val, Span]] = []
         named: dict[str, tuple[Val, Span]] = {}
+        misplaced = False
         for argument in node.arguments:
             value = self.argument(argument, env)
             edge = self.as_tensor(value)
@@ -368,6 +369,7 @@ class Evaluator(Applier):
                         "arguments by position come before those by name",
                         argument.span,
                     )
+                    misplaced = True
                 positional.append((value, argument.span))
             elif argument.name.text in named:
                 self.context.error(
@@ -378,7 +380,7 @@ class Evaluator(Applier):
                 )
             else:
                 named[argument.name.text] = (value, argument.name.span.to(argument.span))
-        if operation is POISON:
+        if operation is POISON or misplaced:
             return POISON, tuple(tensors)
         return self.bind(operation, positional, named, node.span), tuple(tensors)
 

@@ -9,10 +9,10 @@ written without parentheses amends the base's; everything else is appended. In a
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
+from tsdsl.record import replace
 from tsdsl.sema.modules import Loader, Module
 from tsdsl.syntax import ast
 

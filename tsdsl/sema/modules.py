@@ -7,11 +7,11 @@ a ``pyproject.toml``, or else the entry file's own folder, so that a spec cannot
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsdsl.diagnostics import Collector, Diagnostic, FileError, Label, Source, Span, did_you_mean
 from tsdsl.files import read_text
+from tsdsl.record import Record, factory
 from tsdsl.syntax import ast
 from tsdsl.syntax.parser import parse
 
@@ -21,15 +21,14 @@ MAX_BYTES = 1 << 20
 STD = Path(__file__).resolve().parent.parent / "std"
 
 
-@dataclass(slots=True, eq=False)
-class Module:
+class Module(Record):
     """A parsed file with what its names mean."""
 
     tree: ast.Module
     #: alias -> module; None where the import failed (already reported).
-    imports: dict[str, Module | None] = field(default_factory=dict)
-    blocks: dict[str, ast.Block] = field(default_factory=dict)
-    spaces: dict[str, ast.Space] = field(default_factory=dict)
+    imports: dict[str, Module | None] = factory(default_factory=dict)
+    blocks: dict[str, ast.Block] = factory(default_factory=dict)
+    spaces: dict[str, ast.Space] = factory(default_factory=dict)
     #: Names that the recovery from syntax errors threw away.
     lost: frozenset[str] = frozenset()
 

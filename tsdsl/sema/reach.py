@@ -8,7 +8,6 @@ place, with the fewest decisions that bring it about.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -18,6 +17,7 @@ from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import Decision
 from tsdsl.ir.values import Fault, Val, Variable, spread
+from tsdsl.record import replace
 from tsdsl.sema.context import SILENT, Context, Suspect
 from tsdsl.sema.elaborate import Elaborated
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from tsdsl.diagnostics import Span
 from tsdsl.ir.graph import BlockInfo, Edge, Guard, Path
 from tsdsl.ir.op import Op
 from tsdsl.ir.values import Val
+from tsdsl.record import Record, factory
 from tsdsl.sema.modules import Module
 from tsdsl.syntax import ast
 
 
-@dataclass(slots=True, eq=False)
-class BlockRef:
+class BlockRef(Record):
     """A block's definition in its module."""
 
     tree: ast.Block
@@ -25,8 +24,7 @@ class BlockRef:
     sites: dict[int, str]
 
 
-@dataclass(slots=True, eq=False)
-class OpValue:
+class OpValue(Record):
     """An operation or block with some of its arguments: a value of type ``op``.
 
     ``callee`` None is the identity (``none``, ``skip``). Options of a decision are such values, so
@@ -35,9 +33,9 @@ class OpValue:
 
     callee: type[Op] | BlockRef | None
     name: str
-    args: dict[str, Val] = field(default_factory=dict)
+    args: dict[str, Val] = factory(default_factory=dict)
     #: Where each argument was written.
-    spans: dict[str, Span] = field(default_factory=dict)
+    spans: dict[str, Span] = factory(default_factory=dict)
 
     def fill(self, other: OpValue) -> None:
         self.callee, self.name = other.callee, other.name
@@ -47,8 +45,7 @@ class OpValue:
         return self.name
 
 
-@dataclass(slots=True, eq=False)
-class Scope:
+class Scope(Record):
     """A named part of a space: the space, a stream, a stage, a block of a stage.
 
     Names are looked up here and then outwards. ``guards`` tell when the part runs; ``decided`` has
@@ -57,13 +54,13 @@ class Scope:
 
     path: str
     parent: Scope | None = None
-    names: dict[str, Any] = field(default_factory=dict)
-    declared: dict[str, Span] = field(default_factory=dict)
+    names: dict[str, Any] = factory(default_factory=dict)
+    declared: dict[str, Span] = factory(default_factory=dict)
     guards: tuple[Guard, ...] = ()
     #: The tensor after this part.
     output: Edge | None = None
     #: Blocks of a stage by position.
-    items: dict[int, Scope] = field(default_factory=dict)
+    items: dict[int, Scope] = factory(default_factory=dict)
     kind: str = "scope"
 
     def child(self, path: str, kind: str = "scope") -> Scope:
@@ -87,15 +84,14 @@ class Scope:
             scope = scope.parent
 
 
-@dataclass(slots=True, eq=False)
-class Env:
+class Env(Record):
     """Where an expression is evaluated: its names, its module, and the names of its call sites."""
 
     scope: Scope
     module: Module
     #: The block whose body it is; None in a space.
     block: BlockRef | None = None
-    sites: dict[int, str] = field(default_factory=dict)
+    sites: dict[int, str] = factory(default_factory=dict)
     #: Decisions written inline belong here; None where none may be written.
     decisions: Scope | None = None
     #: Path from the enclosing block call (or the space) to what is applied here.

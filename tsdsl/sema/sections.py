@@ -116,17 +116,17 @@ class Search(Section):
     joint_from: Annotated[int, Field(ge=0)] = 0
     data: Literal["shared", "split"] = "shared"
     batch: Count = 256
-    weights: Optimizer = Sgd()
-    arch: Optimizer = Adam()
+    weights: Optimizer = Field(default_factory=Sgd)
+    arch: Optimizer = Field(default_factory=Adam)
     budgets: tuple[Budget, ...] = ()
     phases: tuple[Phase, ...] = ()
 
 
 class Train(Section):
     init: Literal["he"] = "he"
-    optimizer: Optimizer = Sgd()
+    optimizer: Optimizer = Field(default_factory=Sgd)
     lr: Positive = 0.4
-    schedule: Schedule = Cosine(warmup_epochs=34)
+    schedule: Schedule = Field(default_factory=lambda: Cosine(warmup_epochs=34))
     epochs: Positive = 300
     batch: Count = 256
     label_smoothing: Fraction = 0.0

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
 from tsdsl.ir.values import Fault, Val
+from tsdsl.record import Record
 from tsdsl.sema import sections
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.functions import show
 from tsdsl.syntax import ast
 
+#: Where the parts of a section are written; with `NAME` at the end, where their name is.
 Places = dict[tuple[Any, ...], Span]
+NAME = "="
 
 
-@dataclass(slots=True)
-class Sections:
+class Sections(Record, eq=True):
     search: sections.Search | None = None
     train: sections.Train | None = None
     evaluations: tuple[sections.Evaluate, ...] = ()
@@ -84,9 +85,10 @@ class _Reader:
                 case ast.Assign(name, value):
                     key = (*at, name.text)
                     if name.text in values:
-                        self._twice(name, places[key])
+                        self._twice(name, places[(*key, NAME)])
                         continue
                     places[key] = value.span
+                    places[(*key, NAME)] = name.span
                     found = self._value(value, places, key)
                     fine = fine and found is not _BROKEN
                     values[name.text] = found
@@ -246,6 +248,7 @@ class _Reader:
         kind = problem["type"]
         if kind == "extra_forbidden":
             known = _keys(model, location[:-1])
+            span = places.get((*location, NAME), span)
             self.context.error(
                 "E0602",
                 f"there is no setting '{name}' here",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from tsdsl.ir.op import Op
+from tsdsl.record import Record
 from tsdsl.sema.functions import is_number, type_name
 from tsdsl.syntax import ast
 
@@ -16,8 +16,7 @@ from tsdsl.syntax import ast
 TYPES = ("int", "ratio", "bool", "dims", "string", "op", "tensor")
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Record, eq=True):
     name: str
     #: None where any plain value is taken, and pydantic judges it.
     type: str | None
@@ -51,7 +50,7 @@ def is_tensor(formal: ast.Formal) -> bool:
 
 def fits(value: Any, wanted: str | None) -> bool:
     """Whether a plain value has a type; an int is a ratio, never the other way round."""
-    if wanted is None:
+    if wanted not in TYPES:
         return True
     if wanted == "ratio":
         return is_number(value)

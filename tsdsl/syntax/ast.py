@@ -5,22 +5,20 @@ Lark's trees and tokens stop at `tsdsl.syntax.builder`; everything after works o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
 
 from tsdsl.diagnostics import Source, Span
+from tsdsl.record import Record as SyntaxNode
 
 
-@dataclass(frozen=True, slots=True)
-class Ident:
+class Ident(SyntaxNode):
     """A name with its place."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Comment:
+class Comment(SyntaxNode):
     """A comment, kept for the formatter. ``doc`` for ``///``."""
 
     text: str
@@ -31,52 +29,44 @@ class Comment:
 # ------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(SyntaxNode):
     value: int | float
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DimsLiteral:
+class DimsLiteral(SyntaxNode):
     value: tuple[int, int, int]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(SyntaxNode):
     value: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Bool:
+class Bool(SyntaxNode):
     value: bool
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(SyntaxNode):
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(SyntaxNode):
     object: Expr
     name: Ident
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(SyntaxNode):
     object: Expr
     index: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(SyntaxNode):
     """``value``, ``name = value`` or ``name ~ domain``."""
 
     name: Ident | None
@@ -84,38 +74,33 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(SyntaxNode):
     function: Expr
     arguments: tuple[Argument, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Unary:
+class Unary(SyntaxNode):
     operator: Literal["-", "not"]
     operand: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binary:
+class Binary(SyntaxNode):
     operator: str
     left: Expr
     right: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Conditional:
+class Conditional(SyntaxNode):
     condition: Expr
     then: Expr
     otherwise: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Pipe:
+class Pipe(SyntaxNode):
     """``value -> function``: the value becomes the first tensor argument."""
 
     value: Expr
@@ -142,22 +127,19 @@ Expr = (
 # ------------------------------------------------------------------ domains and setting values
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(SyntaxNode):
     value: Expr
     weight: Expr | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class SetDomain:
+class SetDomain(SyntaxNode):
     options: tuple[Option, ...]
     default: Expr | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class RangeDomain:
+class RangeDomain(SyntaxNode):
     low: Expr
     high: Expr
     step: Expr | None
@@ -168,8 +150,7 @@ class RangeDomain:
 Domain = SetDomain | RangeDomain
 
 
-@dataclass(frozen=True, slots=True)
-class ValueRange:
+class ValueRange(SyntaxNode):
     """``182..228`` as the value of a setting."""
 
     low: Expr
@@ -177,8 +158,7 @@ class ValueRange:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(SyntaxNode):
     """``(weights=0.4, arch=0.015)``."""
 
     fields: tuple[Argument, ...]
@@ -188,8 +168,7 @@ class Record:
 # ------------------------------------------------------------------ statements
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(SyntaxNode):
     name: Ident
     type: Ident | None
     value: Expr
@@ -197,22 +176,19 @@ class Param:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(SyntaxNode):
     name: Ident
     arguments: tuple[Argument, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Let:
+class Let(SyntaxNode):
     name: Ident
     value: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(SyntaxNode):
     """``name = value`` (fixed) or ``name ~ domain`` (decided)."""
 
     name: Ident
@@ -221,14 +197,12 @@ class Binding:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Stem:
+class Stem(SyntaxNode):
     call: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(SyntaxNode):
     """``use call``, ``use name = call`` or ``use name ~ {calls}``."""
 
     name: Ident | None
@@ -236,8 +210,7 @@ class Use:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(SyntaxNode):
     """``repeat count``, ``repeat name = count`` or ``repeat name ~ counts``."""
 
     name: Ident | None
@@ -246,8 +219,7 @@ class Repeat:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(SyntaxNode):
     """``arguments`` is None without parentheses: a stage of stride 1, or an amendment."""
 
     name: Ident
@@ -257,8 +229,7 @@ class Stage:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(SyntaxNode):
     """``arguments`` is None for an amendment of the base's stream."""
 
     name: Ident
@@ -268,8 +239,7 @@ class Stream:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Fuse:
+class Fuse(SyntaxNode):
     source: Ident
     target: Ident
     points: tuple[Ident, ...]
@@ -277,37 +247,32 @@ class Fuse:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Attend:
+class Attend(SyntaxNode):
     target: Ident
     points: tuple[Ident, ...]
     value: Expr | Domain
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(SyntaxNode):
     value: Expr
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Require:
+class Require(SyntaxNode):
     condition: Expr
     message: str | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionPath:
+class DecisionPath(SyntaxNode):
     """A decision's path, or the beginning of one, as it was written."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(SyntaxNode):
     old: DecisionPath
     new: DecisionPath
     span: Span
@@ -316,15 +281,13 @@ class Moved:
 # ------------------------------------------------------------------ sections
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(SyntaxNode):
     name: Ident
     value: Expr | ValueRange | Record
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(SyntaxNode):
     cost: Ident
     low: Expr
     high: Expr
@@ -332,20 +295,17 @@ class Budget:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Streams:
+class Streams(SyntaxNode):
     names: tuple[Ident, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Learn:
+class Learn(SyntaxNode):
     targets: tuple[DecisionPath, ...]
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(SyntaxNode):
     name: Ident
     settings: tuple[Setting, ...]
     span: Span
@@ -354,8 +314,7 @@ class Phase:
 Setting = Assign | Budget | Streams | Learn | Phase
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(SyntaxNode):
     """``search ALGORITHM { }``, ``train { }`` or ``evaluate NAME { }``."""
 
     kind: Literal["search", "train", "evaluate"]
@@ -385,23 +344,20 @@ Statement = (
 # ------------------------------------------------------------------ declarations
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
+class Import(SyntaxNode):
     path: str
     alias: Ident
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Formal:
+class Formal(SyntaxNode):
     name: Ident
     type: Ident | None
     default: Expr | None
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(SyntaxNode):
     name: Ident
     formals: tuple[Formal, ...]
     body: tuple[Let | Require, ...]
@@ -410,8 +366,7 @@ class Block:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(SyntaxNode):
     name: Ident
     base: Name | Member | None
     body: tuple[Statement, ...]
@@ -419,11 +374,10 @@ class Space:
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(SyntaxNode):
     source: Source
     version: int
     imports: tuple[Import, ...]
     spaces: tuple[Space, ...]
     blocks: tuple[Block, ...]
-    comments: tuple[Comment, ...] = field(default=(), repr=False)
+    comments: tuple[Comment, ...] = ()

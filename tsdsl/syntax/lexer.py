@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 
 from tsdsl.diagnostics import Collector, Diagnostic, Source, Span
+from tsdsl.record import Record
 from tsdsl.syntax.ast import Comment
 from tsdsl.syntax.tables import Tables, load
 
 
-@dataclass(slots=True)
-class Token:
+class Token(Record, eq=True):
     kind: int
     text: str
     start: int
     end: int
 
 
-@dataclass(slots=True)
-class Tokens:
+class Tokens(Record, eq=True):
     items: list[Token]
     comments: list[Comment]
     #: Start of a token -> the documentation comment in front of it.

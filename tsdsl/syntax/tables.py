@@ -7,19 +7,19 @@ whose grammar has changed since finds another fingerprint and builds them from t
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tsdsl.record import Record
 
 #: Changes whenever the layout of the precomputed file does.
 LAYOUT = "tsnet-tables/1"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Record, eq=True):
     """A production. ``callback`` names the builder function; None splices the children into the
     parent. ``keep`` are the positions of the right-hand side that reach the builder."""
 
@@ -29,8 +29,7 @@ class Rule:
     keep: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(Record, eq=True):
     """``actions[state][terminal]``: n >= 0 shifts to state n, n < 0 reduces by rule -n - 1.
     ``gotos[state][origin]``: the state after a reduction."""
 
@@ -77,7 +76,8 @@ def build(grammar: str) -> bytes:
 
 
 def fingerprint(grammar: str) -> str:
-    return hashlib.sha256(f"{LAYOUT}\n{grammar}".encode()).hexdigest()
+    # A checksum will do: it tells apart the versions of one file, and hashlib takes long to load.
+    return f"{zlib.crc32(f'{LAYOUT} {grammar}'.encode()):08x}-{len(grammar)}"
 
 
 def describe(grammar: str) -> dict[str, Any]:

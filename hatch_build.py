@@ -7,11 +7,10 @@ since they name the grammar that they were made from.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -30,7 +29,7 @@ class TablesHook(BuildHookInterface):  # type: ignore[type-arg]
         target.parent.mkdir(exist_ok=True)
         grammar = (root / GRAMMAR).read_text(encoding="utf-8")
         written = target.with_suffix(f".{os.getpid()}")
-        written.write_bytes(_tables_module(root).build(grammar))
+        written.write_bytes(_build_tables(root, grammar))
         written.replace(target)
         if version == "editable":
             return
@@ -39,13 +38,12 @@ class TablesHook(BuildHookInterface):  # type: ignore[type-arg]
             build_data["force_include"][str(shipped)] = f"{PACKAGE}/{shipped.name}"
 
 
-def _tables_module(root: Path) -> ModuleType:
-    """`tsdsl.syntax.tables` by itself: the package's dependencies need not be there to build it."""
-    spec = importlib.util.spec_from_file_location(
-        "tsdsl_build_tables", root / "tsdsl/syntax/tables.py"
-    )
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def _build_tables(root: Path, grammar: str) -> bytes:
+    """Of the checkout's own code, only what needs no dependency but Lark is imported."""
+    sys.path.insert(0, str(root))
+    try:
+        tables = importlib.import_module("tsdsl.syntax.tables")
+    finally:
+        sys.path.remove(str(root))
+    built: bytes = tables.build(grammar)
+    return built

@@ -146,7 +146,7 @@ def test_costs_refuse_what_violates_a_requirement(seed: int) -> None:
     free = SpaceGraph(
         **{
             name: () if name == "requirements" else getattr(space, name)
-            for name in SpaceGraph.__dataclass_fields__
+            for name in SpaceGraph.__annotations__
         }
     )
     for arch in sample(free, 0, 20):

@@ -21,18 +21,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from tsdsl.ir.graph import Guard
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Decision, Requirement
 from tsdsl.ir.values import Fault, Val, Variable
+from tsdsl.record import Record
 
 #: Cells of the largest table that ties a derived variable.
 MAX_TIE = 1 << 22
 
 
-class Table(NamedTuple):
+class Table(Record):
     """``cells`` is row-major over ``scope`` (indices of variables)."""
 
     scope: tuple[int, ...]

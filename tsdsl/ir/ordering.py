@@ -9,15 +9,14 @@ symbolic: no table is built.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import prod
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
+from tsdsl.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """An elimination order with, for each step, the neighbours that the variable still has."""
 
     order: tuple[int, ...]

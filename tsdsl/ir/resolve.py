@@ -7,7 +7,6 @@ range, requirements that are not met.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tsdsl.diagnostics import (
@@ -24,13 +23,13 @@ from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.constraints import entry_at, is_active
 from tsdsl.ir.space import Decision, Requirement, SpaceGraph
 from tsdsl.ir.values import Fault, Val
+from tsdsl.record import Record
 
 #: For how many unknown decisions a nearest name is looked for.
 _SUGGESTIONS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(Record):
     """An architecture that fits a space."""
 
     architecture: Architecture

@@ -9,7 +9,6 @@ Nothing but click is imported until a verb runs: the start is most of what a sho
 from __future__ import annotations
 
 import gc
-import gc
 import io
 import os
 import sys

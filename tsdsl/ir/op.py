@@ -88,6 +88,8 @@ class Op(ABC):
     #: How many tensors it takes; None for one or more (``concat``).
     inputs: ClassVar[int | None] = 1
     Args: ClassVar[type[OpArgs]]
+    #: Whether the result has the shape of the input, whatever that is.
+    keeps_shape: ClassVar[bool] = False
     #: (arguments, input shapes) pairs that the contract tests run.
     examples: ClassVar[tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...]]
 

@@ -137,16 +137,26 @@ def lift(function: Callable[..., Any], *vals: Val) -> Val:
         return constant(_apply(function, tuple(val.entries[0] for val in vals)))
     if prod(len(v) for v in variables) > MAX_ENTRIES:
         raise TableTooLarge(variables)
-    known: dict[tuple[Any, ...], Any] = {}
+    known: dict[Any, Any] = {}
     entries: list[Any] = []
-    for key in zip(*(spread(val, variables) for val in vals), strict=True):
-        tagged = tuple(map(_exact, key))
-        try:
+    tables = [spread(val, variables) for val in vals]
+    if any(_mixes(val) for val in vals):
+        for key in zip(*tables, strict=True):
+            tagged = tuple(map(_exact, key))
+            if tagged not in known:
+                known[tagged] = _apply(function, key)
             entries.append(known[tagged])
-        except KeyError:
-            known[tagged] = result = _apply(function, key)
-            entries.append(result)
+    else:
+        for key in zip(*tables, strict=True):
+            if key not in known:
+                known[key] = _apply(function, key)
+            entries.append(known[key])
     return reduce(Val(variables, tuple(entries)))
+
+
+def _mixes(val: Val) -> bool:
+    """Whether entries of different types could be taken for each other as dictionary keys."""
+    return len({type(e) for e in val.entries} & {bool, int, float}) > 1
 
 
 def _exact(value: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from tsdsl.ir.op import ModuleCall, Op, OpArgs, Param, Shape, ShapeError
-from tsdsl.ops.common import initialisation, show
+from tsdsl.ir.op import ModuleCall, Op, OpArgs, Param, Shape
+from tsdsl.ops.common import initialisation
 
 
 class BatchNormArgs(OpArgs):
@@ -26,6 +26,7 @@ class BatchNorm(Op):
 
     name = "bn"
     Args = BatchNormArgs
+    keeps_shape = True
     examples = (
         ({}, ((5, 3, 4, 6),)),
         ({"init": 0}, ((5, 3, 4, 6),)),
@@ -35,8 +36,6 @@ class BatchNorm(Op):
 
     @staticmethod
     def infer(args: BatchNormArgs, *shapes: Shape) -> Shape:
-        if len(shapes[0]) not in (1, 2, 4):
-            raise ShapeError(f"bn is not defined for {show(shapes[0])}")
         return shapes[0]
 
     @staticmethod

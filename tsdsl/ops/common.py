@@ -28,6 +28,7 @@ class Elementwise(Op):
     """One tensor of any rank, value by value: a subclass has only `module` to add."""
 
     Args = NoArgs
+    keeps_shape = True
     examples = (({}, ((5, 3, 4, 6),)), ({}, ((7,),)), ({}, ((3, 11),)))
 
     @staticmethod

@@ -234,22 +234,42 @@ class Applier(ABC):
         args: dict[str, Val] = {}
         for name, field in op.Args.model_fields.items():
             args[name] = value.args.get(name) or constant(field.get_default())
+        shape = self.result_shape(op, args, [t.shape for t in tensors], value, span)
+        output = Edge(shape)
+        node = OpNode(path, op, args, tuple(tensors), output, span)
+        self.context.emit(node, span)
+        return output
+
+    def result_shape(
+        self, op: type[Op], args: dict[str, Val], shapes: list[Val], value: OpValue, span: Span
+    ) -> Val:
+        """The shape of an operation's result as a table, over what varies of its inputs."""
+        inputs = [*args.values(), *shapes]
+        varying = [at for at, val in enumerate(inputs) if not val.is_constant]
+        if op.keeps_shape and len(varying) <= len(shapes) and not shapes[0].is_constant:
+            # Only whether the arguments are valid is to be found out, for any one shape.
+            usable = shapes[0].distinct()[:1]
+            if usable and all(val.is_constant for val in args.values()):
+                checked = self.result_shape(op, args, [constant(usable[0])], value, span)
+                return checked if checked.faults() else shapes[0]
         names = tuple(args)
         count = len(names)
+        full: list[Any] = [val.entries[0] for val in inputs]
+        for val in inputs:
+            if val.is_constant and isinstance(val.entries[0], Fault):
+                return val
 
         def infer(*entries: Any) -> Any:
-            result = self.infer(op, names, entries[:count], entries[count:])
+            for at, entry in zip(varying, entries, strict=True):
+                full[at] = entry
+            result = self.infer(op, names, tuple(full[:count]), full[count:])
             if isinstance(result[0], str):
                 code, message, name = result
                 where = value.spans.get(str(name), span) if name else span
                 return Fault(self.context.diagnostic(str(code), str(message), where))
             return result
 
-        shape = self.context.lift(infer, span, *args.values(), *(t.shape for t in tensors))
-        output = Edge(shape)
-        node = OpNode(path, op, args, tuple(tensors), output, span)
-        self.context.emit(node, span)
-        return output
+        return self.context.lift(infer, span, *(inputs[at] for at in varying))
 
     def infer(
         self, op: type[Op], names: tuple[str, ...], values: tuple[Any, ...], shapes: Sequence[Shape]

@@ -1,6 +1,6 @@
 """Runs a network that `tsdsl compile -o model.py` wrote, on a random clip. Imports torch only.
 
-    python examples/run_compiled.py model.py 3 16 160 160
+python examples/run_compiled.py model.py 3 16 160 160
 """
 
 import runpy

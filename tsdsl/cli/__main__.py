@@ -37,12 +37,6 @@ Examples:
 """
 
 
-def _start_fast() -> None:
-    """What a short command need not do: collect garbage all the time, look for pydantic's plugins."""
-    gc.set_threshold(50_000, 20, 50)
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-
-
 class Main(LazyGroup):
     """The whole command: runs a verb and turns whatever happens into an exit code."""
 
@@ -50,7 +44,6 @@ class Main(LazyGroup):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         extra["standalone_mode"] = False
-        _start_fast()
         colour.set("auto")
         try:
             code = self._run(list(sys.argv[1:] if args is None else args), extra)

@@ -19,8 +19,10 @@ def open_network(
     if frozen is not None:
         return space, architecture(space, frozen)
     if space.decisions:
+        from tsdsl.cli.tables import several
+
         raise click.UsageError(
-            f"'{file}' is a space of {len(space.decisions)} decisions: say which network with "
+            f"'{file}' has {several(len(space.decisions), 'decision')}: say which network with "
             f"--frozen arch.json ('tsdsl sample {file} -o arch.json' draws one)"
         )
     return space, None

@@ -74,7 +74,7 @@ def bounds(space: tsdsl.Space, found: Bounds, views: int | None) -> str:
     names = [decision.path for decision in space.graph.decisions]
     chosen = [[name, *(option(arch, name) for arch in archs)] for name in names]
     return (
-        f"{space.graph.name}: {len(names)} decisions, clip {size(space.input_shape)}\n\n"
+        f"{space.graph.name}: {several(len(names), 'decision')}, clip {size(space.input_shape)}\n\n"
         f"{aligned([*cost, *chosen], (1, 2))}\n\n{NOTE}\n"
         "exact over the whole space; - is a decision that does not apply"
     )
@@ -103,6 +103,10 @@ def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
     ]
     table = aligned(cells(group(found, "stage"), "stage"), NUMBERS)
     return f"{network.name}\n{aligned(facts)}\n\n{table}"
+
+
+def several(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def size(shape: Sequence[int]) -> str:

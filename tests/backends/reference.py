@@ -1,7 +1,7 @@
 """A second execution of a network, which shares no code with the emitter.
 
-It reads the graph and the arguments of the spec, never `ModuleCall` or `FunctionCall`, and computes with
-functions of torch and a state dict.
+It reads the graph and the arguments of the spec, never `ModuleCall` or `FunctionCall`, and computes
+with functions of torch and a state dict.
 """
 
 from __future__ import annotations

@@ -176,6 +176,20 @@ def nested_choice() -> Network:
     return network((4, 3, 4, 4), make)
 
 
+def unread() -> Network:
+    """A tensor that only one case reads is computed in the other one too, as it is counted."""
+    info = block_info("unread", ("x",), ("use",))
+
+    def body(b: Hand, x: Tensor, use: bool) -> Tensor:
+        y = b.op("conv", x, out=4, kernel=(3, 1, 1))
+        return b.choose("if", int(use), 2, lambda c: c.op("relu", y) if use else x)
+
+    def make(b: Hand, x: Tensor) -> Tensor:
+        return b.block(info, body, b.block(info, body, x, at="a", use=True), at="b", use=False)
+
+    return network((4, 3, 4, 4), make)
+
+
 NETWORKS = {
     "two_stream": two_stream,
     "searched": lambda: two_stream(kernels=((3, 3, 3), (1, 3, 3), (3, 5, 5))),
@@ -186,6 +200,7 @@ NETWORKS = {
     "no_parameters": no_parameters,
     "functional_values": functional_values,
     "nested_choice": nested_choice,
+    "unread": unread,
 }
 
 

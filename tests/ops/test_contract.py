@@ -26,10 +26,10 @@ EXAMPLES = [
 
 def torch_module(call: ModuleCall, device: str = "meta") -> nn.Module:
     package, name = call.target.rsplit(".", 1)
-    return getattr(importlib.import_module(package), name)(
-        *call.args, **call.kwargs, device=device
-    ) if call.target not in NO_DEVICE else getattr(importlib.import_module(package), name)(
-        *call.args, **call.kwargs
+    return (
+        getattr(importlib.import_module(package), name)(*call.args, **call.kwargs, device=device)
+        if call.target not in NO_DEVICE
+        else getattr(importlib.import_module(package), name)(*call.args, **call.kwargs)
     )
 
 

@@ -19,7 +19,8 @@ def build(network: Network) -> nn.Module:
 
     The emitted source is run as a module of its own, named after the network and the text. It is
     known to `sys.modules` and `linecache`, so that copying, pickling within the process,
-    tracebacks and `inspect.getsource` work. Parameters are created on torch's current default device and dtype.
+    tracebacks and `inspect.getsource` work. Parameters are created on torch's current default
+    device and dtype.
     """
     emitted = source(network)
     module = _module(network.name, emitted.text)

@@ -16,6 +16,7 @@ from tsdsl.backends.source.naming import class_name
 from tsdsl.backends.source.network import network_class
 from tsdsl.backends.source.text import docstring
 from tsdsl.ir.network import Network
+from tsdsl.ir.op import ModuleCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def source(network: Network) -> Source:
         parts.insert(0, _HALF)
     body = "\n\n\n".join("\n".join(part) for part in parts)
     head = "\n".join(_header(network))
-    return Source(f"{head}\n\n{_imports(body)}\n\n\n{body}\n", top)
+    return Source(f"{head}\n\n{_imports(body, network)}\n\n\n{body}\n", top)
 
 
 _HALF = [
@@ -74,8 +75,8 @@ def _header(network: Network) -> Iterator[str]:
     lines += [
         "",
         f"Parameters: {count:,}",
-        f"Multiply-adds: {macs:,} for one clip of {clip} (convolutions, linear layers and matrix",
-        "products; half of what torch.utils.flop_counter counts)",
+        f"Multiply-adds: {macs:,} for one clip of {clip}",
+        "(convolutions, linear layers, matrix products; half of what FlopCounterMode counts)",
     ]
     if network.space_hash:
         lines.append(f"Space: {network.space_hash}")
@@ -89,10 +90,12 @@ def _show(option: object) -> str:
     return str(option).lower() if isinstance(option, bool) else str(option)
 
 
-def _imports(body: str) -> str:
-    """The imports that the code uses."""
+def _imports(body: str, network: Network) -> str:
+    """The imports that the code uses: torch, and what the operation of a plug-in names."""
     names = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
-    lines: list[str] = []
+    targets = {m.target for _, call in network.ops() if isinstance(m := call.module, ModuleCall)}
+    packages = {target.rpartition(".")[0] for target in targets}
+    lines = [f"import {package}" for package in sorted(packages - {"torch.nn"})]
     if "torch" in names:
         lines.append("import torch")
     if "F" in names:

@@ -49,8 +49,7 @@ def _signature(name: str, params: list[str], result: str) -> Iterator[str]:
 
 
 def _annotation(vector: Vector) -> str:
-    kinds = sorted({_kind(value) for value in vector.values() if value is not None})
-    return " | ".join([*kinds, "None"] if None in vector.values() else kinds)
+    return " | ".join(sorted({_kind(value) for value in vector.values()}))
 
 
 def _kind(value: object) -> str:

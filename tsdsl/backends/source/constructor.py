@@ -211,9 +211,6 @@ def _functions(node: OpNode) -> dict[Instance, FunctionCall]:
 
 def _flag_name(node: IfNode, on: int, off: int) -> str:
     """A name for a choice that no parameter of the block makes."""
-    hint = node.cases[on].values[node.output].hint if node.output in node.cases[on].values else ""
-    if hint:
-        return f"with_{hint}"
     body, other = node.cases[on], node.cases[off]
     if not other.nodes and other.result[0] == "in":
         return "project"

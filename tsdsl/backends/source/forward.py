@@ -34,10 +34,12 @@ _FRESH = ("x", "y", "z", "u", "v", "w")
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An expression that is not written yet. ``layers`` counts the layers in it."""
+    """An expression that is not written yet. ``layers`` counts the layers in it; ``joined`` tensors
+    belong to no stream any more."""
 
     text: str
     layers: int = 0
+    joined: bool = False
 
 
 class Forward:
@@ -105,7 +107,8 @@ class Forward:
         layers = layer + sum(self._peek(key).layers for key in set(node.inputs))
         for key in _reads(node):
             self._release(key)
-        self._pending[node.output] = Pending(text, layers)
+        joined = isinstance(node, OpNode) and len(set(node.inputs)) > 1
+        self._pending[node.output] = Pending(text, layers, joined)
         if not self._uses[node.output]:
             del self._pending[node.output]
             if isinstance(node, BlockNode | ChainNode) or isinstance(node.call, ModuleCall):
@@ -194,7 +197,8 @@ class Forward:
     def _bind(self, key: Key, hint: str = "") -> None:
         """Write a pending expression as an assignment."""
         pending = self._pending.pop(key)
-        name = self._choose(key, hint, names(pending.text))
+        continued = () if pending.joined and self._hint else names(pending.text)
+        name = self._choose(key, hint, continued)
         self._variables[key] = name
         self._line(f"{name} = ", pending.text, key)
 
@@ -206,8 +210,6 @@ class Forward:
         if hint:
             return unique(variable(hint), live | self._globals)
         mine = [name for name in sources if name in set(self._variables.values())]
-        if self._hint and len(mine) > 1:
-            mine = []
         for name in mine:
             if name not in live:
                 return name

@@ -19,6 +19,11 @@ STATEMENTS: Mapping[Init, str] = {
 #: Starts of a kind of module as a whole; the others are said where a module is made.
 _OF_A_KIND = frozenset({"he", "linear"})
 
+_SAID: Mapping[Init, str] = {
+    "he": "Weights by He's rule, fan out",
+    "linear": "linear layers normal with deviation 0.01",
+}
+
 #: Module class -> (parameter -> start), where all modules of the class start alike.
 Rules = Mapping[str, Mapping[str, Init]]
 
@@ -54,7 +59,9 @@ def function(common: Rules) -> Iterator[str]:
     if not common:
         return
     yield "def _initialise(network: nn.Module) -> None:"
-    yield '    """He initialisation of convolutions; linear layers normal with deviation 0.01."""'
+    used = {init for inits in common.values() for init in inits.values()}
+    said = [text for init, text in _SAID.items() if init in used]
+    yield f'    """{"; ".join(said)}; biases zero."""'
     yield "    for module in network.modules():"
     word = "if"
     for target, inits in sorted(common.items()):

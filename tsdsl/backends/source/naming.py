@@ -31,13 +31,15 @@ _SPELLING = {
 
 def class_name(name: str, taken: Collection[str]) -> str:
     """``x3d_stem`` -> ``X3DStem``, numbered from 2 if taken."""
+    if name[:1].isupper() and module_name(name) == name:
+        return unique(name, {*taken, *_TAKEN})
     words = [word for word in module_name(name).split("_") if word]
     if words and words[0] == "underscore":
         words = words[1:]
     found = "".join(_SPELLING.get(word.lower(), word[0].upper() + word[1:]) for word in words)
     if not found or not found.isidentifier():
         found = f"Block{found}"
-    return unique(found, taken | _TAKEN if isinstance(taken, frozenset) else {*taken, *_TAKEN})
+    return unique(found, {*taken, *_TAKEN})
 
 
 def variable(name: str) -> str:

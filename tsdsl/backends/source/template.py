@@ -222,8 +222,8 @@ def _settle(body: Template, renamed: dict[Key, Key]) -> Template:
             inputs = tuple(renamed.get(key, key) for key in node.inputs)
             nodes.append(replace(node, inputs=inputs))
     values = dict(body.values)
-    for outer, inner in renamed.items():
-        hint = values[outer].hint if outer in values else ""
-        if hint and inner in values and not values[inner].hint and inner[0] != "in":
-            values[inner] = replace(values[inner], hint=hint)
+    for outside, inside in renamed.items():
+        hint = values[outside].hint if outside in values else ""
+        if hint and inside in values and not values[inside].hint and inside[0] != "in":
+            values[inside] = replace(values[inside], hint=hint)
     return Template(tuple(nodes), renamed.get(body.result, body.result), values)

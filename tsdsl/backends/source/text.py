@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,12 +83,23 @@ def docstring(text: str, indent: int = 0) -> Iterator[str]:
     pad = " " * indent
     lines = [_safe(line) for line in text.strip().splitlines()] or [""]
     wrapped: list[str] = []
-    for at, line in enumerate(lines):
-        room = WIDTH - indent - (3 if at == 0 else 0)
-        lead = " " * (len(line) - len(line.lstrip()))
-        wrapped += textwrap.wrap(
-            line, room, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False
-        ) or [""]
+    for paragraph in _paragraphs(lines):
+        room = WIDTH - indent
+        first = "" if wrapped else "   "
+        if all(len(first + line) <= room for line in paragraph):
+            wrapped += paragraph
+            continue
+        whole = " ".join(paragraph)
+        lead = " " * (len(whole) - len(whole.lstrip()))
+        filled = textwrap.wrap(
+            whole,
+            room,
+            initial_indent=first,
+            subsequent_indent=lead,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        wrapped += [filled[0].removeprefix(first), *filled[1:]]
     if len(wrapped) == 1 and len(wrapped[0]) + indent + 6 <= WIDTH:
         last = wrapped[0][:-1] + '\\"' if wrapped[0].endswith('"') else wrapped[0]
         yield f'{pad}"""{last}"""'
@@ -99,9 +109,24 @@ def docstring(text: str, indent: int = 0) -> Iterator[str]:
     yield f'{pad}"""'
 
 
+def _paragraphs(lines: list[str]) -> Iterator[list[str]]:
+    """Runs of lines that may be filled anew; an indented or empty line is one of its own."""
+    run: list[str] = []
+    for line in lines:
+        if line and not line[0].isspace():
+            run.append(line)
+            continue
+        if run:
+            yield run
+        yield [line]
+        run = []
+    if run:
+        yield run
+
+
 def _safe(line: str) -> str:
     line = line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').rstrip()
-    return re.sub(r"[^\x20-\x7e\u00a1-\ud7ff]", lambda m: _escape(m[0]), line)
+    return "".join(c if c.isprintable() else _escape(c) for c in line)
 
 
 def _escape(character: str) -> str:

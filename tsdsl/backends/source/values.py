@@ -79,7 +79,8 @@ class Scope:
         order = sorted(self._named, key=lambda name: name != wish)
         if _is_constant(vector):
             whole = len(vector) == len(self._calls)
-            if not whole and wish in self._named and _agree(vector, self._named[wish]):
+            known = self._named.get(wish)
+            if known and not whole and not _is_constant(known) and _agree(vector, known):
                 return self._use(wish)
             return literal(next(iter(vector.values())))
         for name in order:
@@ -89,8 +90,7 @@ class Scope:
             made = self._made(vector, name)
             if made:
                 return made
-        whole = {i: vector.get(i) for i in self._calls}
-        return self._use(self._add(variable(fallback), whole))
+        return self._use(self._add(variable(fallback), self._whole(vector)))
 
     def flag(self, vector: Vector, wish: str) -> str:
         """A choice as an expression; calls that the choice does not concern have False."""
@@ -101,6 +101,15 @@ class Scope:
                 return f"not {self._use(name)}"
         whole = {i: vector.get(i, False) for i in self._calls}
         return self._use(self._add(variable(wish), whole))
+
+    def _whole(self, vector: Vector) -> Vector:
+        """The value for every call: one that has none, and does not read it, gets its
+        predecessor's, so that a stage has one value."""
+        last = next(iter(vector.values()))
+        whole: dict[Instance, Any] = {}
+        for i in self._calls:
+            last = whole[i] = vector.get(i, last)
+        return whole
 
     def _use(self, name: str) -> str:
         self._used.add(name)

@@ -8,8 +8,6 @@
 VENV ?= .venv
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,$(if $(shell \
   $(p) -c 'import sys; sys.version_info >= (3, 11) and print(1)' 2>/dev/null),$(p))))
-# Where torch without GPU libraries is to be had; used if it answers.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -24,9 +22,6 @@ $(READY): pyproject.toml constraints.txt hatch_build.py
 	@test -n "$(PYTHON)" || { echo "tsdsl needs Python 3.11 or newer" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) (once; some minutes)" >&2
-	@index=$$($(BIN)/python -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5); \
-	  print("--extra-index-url", sys.argv[1])' $(TORCH_INDEX)/torch/ 2>/dev/null || true); \
-	  $(BIN)/python -m pip install -q -c constraints.txt $$index torch
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,video]'
 	@touch $@
 

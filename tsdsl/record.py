@@ -3,7 +3,7 @@
 A frozen slotted dataclass takes most of a millisecond to define and every field of an instance a
 call to create; a compiler has a hundred such classes and every run of the command line pays for
 them. A `Record` class has the same look (annotations, defaults, keyword arguments, ``match``),
-is frozen for the type checker, and costs a twentieth. Equality is identity unless the class says
+is frozen for the type checker (unless it is a `MutableRecord`), and costs a twentieth. Equality is identity unless the class says
 ``eq=True``.
 """
 
@@ -27,7 +27,6 @@ def factory(*, default_factory: Callable[[], T]) -> T:
     return cast(T, _Factory(default_factory))
 
 
-@dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(factory,))
 class RecordType(type):
     """Makes slots and an ``__init__`` of the annotations of a class."""
 
@@ -50,12 +49,21 @@ class RecordType(type):
         return super().__new__(mcs, name, bases, namespace)
 
 
-class Record(metaclass=RecordType):
-    """Base of all records."""
-
+class _Shown(metaclass=RecordType):
     def __repr__(self) -> str:
-        inside = ", ".join(f"{f}={getattr(self, f)!r}" for f in self.__match_args__)
+        fields: tuple[str, ...] = type(self).__dict__["__match_args__"]
+        inside = ", ".join(f"{f}={getattr(self, f)!r}" for f in fields)
         return f"{type(self).__name__}({inside})"
+
+
+@dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(factory,))
+class Record(_Shown):
+    """A record that does not change once it is made."""
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(factory,))
+class MutableRecord(_Shown):
+    """A record whose fields are assigned to."""
 
 
 def replace(record: T, **changes: Any) -> T:
@@ -81,13 +89,14 @@ def _initialiser(fields: tuple[str, ...], defaults: dict[str, Any]) -> Callable[
         lines.append(f" self.{field} = {value}")
     text = f"def __init__(self, {', '.join(parameters)}):\n" + "\n".join(lines)
     exec(text, names)
-    return names["__init__"]
+    return cast(Callable[..., None], names["__init__"])
 
 
-def _equal(self: Any, other: object) -> bool:
+def _equal(self: Any, other: Any) -> bool:
     if type(other) is not type(self):
-        return NotImplemented
-    return all(getattr(self, f) == getattr(other, f) for f in self.__match_args__)
+        return False
+    fields: tuple[str, ...] = self.__match_args__
+    return all(getattr(self, f) == getattr(other, f) for f in fields)
 
 
 def _hash(self: Any) -> int:

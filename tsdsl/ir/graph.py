@@ -13,13 +13,13 @@ from typing import Literal
 from tsdsl.diagnostics import Span
 from tsdsl.ir.op import Op
 from tsdsl.ir.values import Val
-from tsdsl.record import Record
+from tsdsl.record import MutableRecord, Record
 
 #: Names from the enclosing block call (or the space) to a node; the segments of its state-dict keys.
 Path = tuple[str, ...]
 
 
-class Edge(Record):
+class Edge(MutableRecord):
     """A tensor: ``shape`` is a table of `Shape`; ``hint`` is the name it has in the spec, if any
     (set when a ``let`` names it)."""
 

@@ -102,6 +102,16 @@ class Context:
             except Wrong as wrong:
                 return Fault(self.diagnostic(wrong.code, wrong.message, span, wrong.hint))
 
+        if all(not val.variables for val in vals):
+            # Most values are constant, and a network without decisions has no others.
+            entries = [val.entries[0] for val in vals]
+            for val in vals:
+                if type(val.entries[0]) is Fault:
+                    return val
+            result = constant(guarded(*entries))
+            if type(result.entries[0]) is Fault:
+                self.suspects.append(Suspect(result, self.guards))
+            return result
         try:
             result = lift(guarded, *vals)
         except TableTooLarge as error:

@@ -12,7 +12,7 @@ from tsdsl.ir.graph import BlockInfo, Edge, Guard, Path, Region, Switch
 from tsdsl.ir.op import MAX_EXTENT
 from tsdsl.ir.space import Requirement
 from tsdsl.ir.values import Fault, Val, constant
-from tsdsl.record import Record, factory
+from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.sema import signatures
 from tsdsl.sema.context import POISON, SILENT, Context, TooLarge
 from tsdsl.sema.decide import Decider
@@ -40,7 +40,7 @@ class Elaborated(Record, eq=True):
     moved: dict[str, tuple[str, ast.Moved]] = factory(default_factory=dict)
 
 
-class _Stream(Record):
+class _Stream(MutableRecord):
     tree: ast.Stream
     scope: Scope
     #: Name of each point -> the statement that leads to it, in order.
@@ -49,7 +49,7 @@ class _Stream(Record):
     running: set[str] = factory(default_factory=set)
 
 
-class _Run(Record, eq=True):
+class _Run(MutableRecord):
     """The blocks of a stage, as they are unrolled."""
 
     path: Path

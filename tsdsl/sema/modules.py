@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tsdsl.diagnostics import Collector, Diagnostic, FileError, Label, Source, Span, did_you_mean
 from tsdsl.files import read_text
-from tsdsl.record import Record, factory
+from tsdsl.record import MutableRecord, factory
 from tsdsl.syntax import ast
 from tsdsl.syntax.parser import parse
 
@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 20
 STD = Path(__file__).resolve().parent.parent / "std"
 
 
-class Module(Record):
+class Module(MutableRecord):
     """A parsed file with what its names mean."""
 
     tree: ast.Module

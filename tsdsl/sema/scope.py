@@ -9,7 +9,7 @@ from tsdsl.diagnostics import Span
 from tsdsl.ir.graph import BlockInfo, Edge, Guard, Path
 from tsdsl.ir.op import Op
 from tsdsl.ir.values import Val
-from tsdsl.record import Record, factory
+from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.sema.modules import Module
 from tsdsl.syntax import ast
 
@@ -24,7 +24,7 @@ class BlockRef(Record):
     sites: dict[int, str]
 
 
-class OpValue(Record):
+class OpValue(MutableRecord):
     """An operation or block with some of its arguments: a value of type ``op``.
 
     ``callee`` None is the identity (``none``, ``skip``). Options of a decision are such values, so
@@ -45,7 +45,7 @@ class OpValue(Record):
         return self.name
 
 
-class Scope(Record):
+class Scope(MutableRecord):
     """A named part of a space: the space, a stream, a stage, a block of a stage.
 
     Names are looked up here and then outwards. ``guards`` tell when the part runs; ``decided`` has
@@ -84,7 +84,7 @@ class Scope(Record):
             scope = scope.parent
 
 
-class Env(Record):
+class Env(MutableRecord):
     """Where an expression is evaluated: its names, its module, and the names of its call sites."""
 
     scope: Scope

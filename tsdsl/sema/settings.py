@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
 from tsdsl.ir.values import Fault, Val
-from tsdsl.record import Record
+from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.functions import show
@@ -20,7 +20,7 @@ Places = dict[tuple[Any, ...], Span]
 NAME = "="
 
 
-class Sections(Record, eq=True):
+class Sections(MutableRecord):
     search: sections.Search | None = None
     train: sections.Train | None = None
     evaluations: tuple[sections.Evaluate, ...] = ()

@@ -1,7 +1,7 @@
 """Names of the submodules of a block, from its text alone.
 
 Each place where a block applies something gets the name of what is applied, numbered from 1 where
-the block does so more than once (``conv1``, ``bn1``, ``conv2``). As the names depend on the text
+the block does so more than once (``conv1``, ``bn1``, ``conv2``; ``conv5_1`` for a name with a digit). As the names depend on the text
 only, every architecture, the supernet and the emitted source use the same state-dict keys.
 """
 
@@ -27,7 +27,8 @@ def name_sites(expressions: Iterable[ast.Expr], ignored: frozenset[str]) -> dict
         if counts[name] > 1:
             while True:
                 ordinal[name] = ordinal.get(name, 0) + 1
-                chosen = f"{name}{ordinal[name]}"
+                between = "_" if name[-1].isdigit() else ""
+                chosen = f"{name}{between}{ordinal[name]}"
                 if chosen not in taken:
                     break
             taken.add(chosen)

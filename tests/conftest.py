@@ -1,4 +1,7 @@
-"""``--update-goldens`` writes expected outputs anew; it is refused in CI."""
+"""``--update-goldens`` writes expected outputs anew; it is refused in CI.
+
+``--sweep`` adds the tests that are marked so: the same questions on more or larger cases.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-goldens", action="store_true", help="write expected outputs anew; read the diff"
     )
+    parser.addoption("--sweep", action="store_true", help="more and larger cases (an hour)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "sweep: runs with --sweep only")
     if config.getoption("--update-goldens") and os.environ.get("CI"):
         raise pytest.UsageError("goldens are not regenerated in CI")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--sweep"):
+        for item in items:
+            if item.get_closest_marker("sweep"):
+                item.add_marker(pytest.mark.skip(reason="--sweep"))
 
 
 @pytest.fixture

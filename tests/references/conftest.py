@@ -1,0 +1,34 @@
+"""Makes pytorchvideo importable without torchvision, of which it needs one name at import time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def _stub() -> dict[str, ModuleType]:
+    torchvision, ops = ModuleType("torchvision"), ModuleType("torchvision.ops")
+    # Only detection heads use it, and none is built here.
+    ops.RoIAlign = type("RoIAlign", (), {})  # type: ignore[attr-defined]
+    torchvision.ops = ops  # type: ignore[attr-defined]
+    return {"torchvision": torchvision, "torchvision.ops": ops}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pytorchvideo() -> None:
+    """Imports what the tests build. The stub does not outlive the import."""
+    if "torchvision" in sys.modules:
+        return
+    stub = _stub()
+    sys.modules.update(stub)
+    try:
+        import pytorchvideo.models.slowfast
+        import pytorchvideo.models.x3d  # noqa: F401
+    finally:
+        for name in stub:
+            del sys.modules[name]

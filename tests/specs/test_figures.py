@@ -1,0 +1,73 @@
+"""Parameters and multiply-adds of the shipped specs, to the digits that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from figures import FIXED, PYTORCHVIDEO_PARAMS, REFERENCES, SPECS, Reference
+
+import tsdsl
+from tsdsl.ir.arch_file import dump
+
+
+def load(name: str, **params: Any) -> tsdsl.Space:
+    return tsdsl.load(SPECS / f"{name}.tsnet", set=params)
+
+
+def giga(macs: int, like: str) -> str:
+    """As many digits as ``like`` has."""
+    return f"{macs / 1e9:.{len(like.partition('.')[2])}f}"
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_networks(name: str) -> None:
+    params, train_crop, at_train, test_crop, at_test, windowed = FIXED[name]
+    space = load(name)
+    assert space.input_shape[2:] == (train_crop, train_crop)
+    assert space.params() == params
+    assert giga(space.flops(), at_train) == at_train
+    tested = load(name, crop=test_crop)
+    assert tested.params() == params
+    assert giga(tested.flops(), at_test) == at_test
+    if windowed:
+        original = load(name, crop=test_crop, head_pool_of_train_crop=True)
+        assert original.params() == params
+        assert giga(original.flops(), windowed) == windowed
+
+
+@pytest.mark.parametrize("name", PYTORCHVIDEO_PARAMS)
+def test_pytorchvideo_leaves_one_normalisation_out(name: str) -> None:
+    space = load(name, pytorchvideo_shortcut=True)
+    assert space.params() == PYTORCHVIDEO_PARAMS[name]
+    assert space.flops() == load(name).flops()
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: f"{r.spec}-{r.name}")
+def test_reference_architectures(reference: Reference, golden: Callable[[Path, str], None]) -> None:
+    space = load(reference.spec)
+    assert space.input_shape[2] < reference.crop, "a spec stands at its train crop"
+    arch = space.architecture(reference.decisions)
+    golden(
+        reference.path,
+        dump(tsdsl.Architecture(arch, space.name, space.hash, reference.provenance)),
+    )
+    loaded = tsdsl.Architecture.load(reference.path)
+    assert loaded == arch
+    assert f"{space.params(loaded) / 1e6:.3f}" == reference.mparams
+    tested = load(reference.spec, crop=reference.crop)
+    assert tested.hash == space.hash
+    assert giga(tested.flops(loaded), reference.gmacs) == reference.gmacs
+
+
+def test_the_sparse_stream_of_r2_alone() -> None:
+    """At 160 it lies inside the window of the supplement's table 1, 1.37 to 1.43 G."""
+    from tsdsl.analysis.items import items
+
+    reference = next(r for r in REFERENCES if (r.spec, r.name) == ("auto_tsnet_s", "R2"))
+    space = load("auto_tsnet_s")
+    network = space.network(space.architecture(reference.decisions))
+    sparse = sum(item.macs for item in items(network) if item.path[0] == "sparse")
+    assert sparse == 1_382_760_392

@@ -1,0 +1,71 @@
+"""Every shipped spec is right, and counts what torch counts, for its network or for any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from figures import spec_files
+from torch.utils.flop_counter import FlopCounterMode
+
+import tsdsl
+
+#: Architectures of one test, so that a sweep spreads over workers.
+CHUNK = 5
+#: Architectures of each searchable space: by default, and with --sweep.
+SAMPLED, SWEPT = 20, 200
+#: Specs that leave decisions open. The others must have none.
+SEARCHED = {"auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream"}
+
+
+def chunks() -> list[object]:
+    return [
+        pytest.param(seed, marks=[pytest.mark.sweep] if seed * CHUNK >= SAMPLED else [])
+        for seed in range(SWEPT // CHUNK)
+    ]
+
+
+#: Specs with a space of their own (a file may hold blocks only), and those among them that search.
+#: The family auto_tsnet is S itself.
+SPACES = [path for path in spec_files() if "\nspace " in path.read_text(encoding="utf-8")]
+SEARCHABLE = [path for path in SPACES if path.stem in SEARCHED]
+FIXED = [path for path in SPACES if path.stem not in {*SEARCHED, "auto_tsnet"}]
+
+
+def by_name(path: Path) -> str:
+    return path.stem
+
+
+def counted(space: tsdsl.Space, arch: tsdsl.Architecture | None = None) -> tuple[int, int]:
+    """Multiply-adds and parameters as torch counts them, without computing anything."""
+    with torch.device("meta"), torch.no_grad():
+        net = tsdsl.compile(space, frozen=arch).eval()
+        clip_NCTHW = torch.empty(1, *space.input_shape)
+        with FlopCounterMode(display=False) as counter:
+            net(clip_NCTHW)
+    total = counter.get_total_flops()
+    assert total % 2 == 0
+    return total // 2, sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize("path", spec_files(), ids=by_name)
+def test_nothing_is_wrong(path: Path) -> None:
+    assert [f"{d.code} {d.message}" for d in tsdsl.check(path)] == []
+
+
+@pytest.mark.parametrize("path", FIXED, ids=by_name)
+def test_fixed_networks_cost_what_torch_counts(path: Path) -> None:
+    space = tsdsl.load(path)
+    assert space.decisions == ()
+    assert (space.flops(), space.params()) == counted(space)
+
+
+@pytest.mark.parametrize("seed", chunks())
+@pytest.mark.parametrize("path", SEARCHABLE, ids=by_name)
+def test_architectures_cost_what_torch_counts(path: Path, seed: int) -> None:
+    space = tsdsl.load(path)
+    assert space.decisions
+    for arch in space.sample(CHUNK, seed=seed):
+        found = counted(space, arch)
+        assert (space.flops(arch), space.params(arch)) == found

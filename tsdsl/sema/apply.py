@@ -1,4 +1,4 @@
-"""Applying operations and blocks to tensors: binding arguments, inferring shapes, emitting nodes."""
+"""Applying operations and blocks to tensors: arguments bound, shapes inferred, nodes emitted."""
 
 from __future__ import annotations
 

@@ -58,16 +58,16 @@ def _check(
     for path, loaded in loader.modules.items():
         if path.parent != STD or loaded is module:
             check_blocks(loaded, found)
-    bases = {
-        s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)
-    }
+    bases = {s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)}
     names = tuple(name for name in module.spaces if name not in bases)
     broken = found.has_errors
     spaces: dict[str, CheckedSpace] = {}
     for name in names:
         # After a syntax error the tree has holes: what is told of it must not be guesswork.
-        checked = None if broken and not _whole(module) else _space(
-            module.spaces[name], loader, found, overrides
+        checked = (
+            None
+            if broken and not _whole(module)
+            else _space(module.spaces[name], loader, found, overrides)
         )
         if checked is not None:
             spaces[name] = checked
@@ -104,12 +104,12 @@ def _check_moved(space: Elaborated, context: Context) -> None:
     paths = {d.path for d in context.decisions}
     for old, (new, statement) in space.moved.items():
         if new not in paths and new not in space.moved:
-            context.error(
-                "E0518", f"'{new}' is no decision of this space", statement.new.span
-            )
+            context.error("E0518", f"'{new}' is no decision of this space", statement.new.span)
         if old in paths:
             context.error(
-                "E0518", f"'{old}' is a decision of this space: it has not moved", statement.old.span
+                "E0518",
+                f"'{old}' is a decision of this space: it has not moved",
+                statement.old.span,
             )
 
 

@@ -94,7 +94,7 @@ class Context:
     # -------------------------------------------------------------- values
 
     def lift(self, function: Callable[..., Any], span: Span, *vals: Val) -> Val:
-        """`tsdsl.ir.values.lift`, where the function may raise `Wrong`; large tables are derived."""
+        """`tsdsl.ir.values.lift` of a function that may raise `Wrong`; large tables are derived."""
 
         def guarded(*arguments: Any) -> Any:
             try:

@@ -33,9 +33,7 @@ class Decider(Evaluator):
         self.declared: dict[str, Span] = {}
         self.docs: dict[str, str] = {}
 
-    def decide(
-        self, path: str, name: ast.Ident, domain: ast.Domain, scope: Scope, env: Env
-    ) -> Val:
+    def decide(self, path: str, name: ast.Ident, domain: ast.Domain, scope: Scope, env: Env) -> Val:
         if path in self.declared:
             return self.context.error(
                 "E0202",
@@ -103,9 +101,7 @@ class Decider(Evaluator):
             seen.setdefault(key, span)
         return fine
 
-    def _range(
-        self, domain: ast.RangeDomain, env: Env
-    ) -> list[tuple[Any, Option, Span]] | None:
+    def _range(self, domain: ast.RangeDomain, env: Env) -> list[tuple[Any, Option, Span]] | None:
         low = self.number(domain.low, env)
         high = self.number(domain.high, env)
         step = self.number(domain.step, env) if domain.step else 1
@@ -233,9 +229,7 @@ class Decider(Evaluator):
         for case, (shell, option) in enumerate(zip(shells, domain.options, strict=True)):
             if fixed not in (None, case):
                 continue
-            inner = Scope(
-                f"{path}.{_callee(option.value)}", env.scope, guards=self.context.guards
-            )
+            inner = Scope(f"{path}.{_callee(option.value)}", env.scope, guards=self.context.guards)
             with self.context.region(Guard(selector, case)):
                 val = self.plain(
                     option.value,
@@ -274,9 +268,7 @@ class Decider(Evaluator):
         weights: list[float] = []
         for option in domain.options:
             if option.weight is None:
-                self.context.error(
-                    "E0507", "give every option a weight, or none", option.span
-                )
+                self.context.error("E0507", "give every option a weight, or none", option.span)
                 return None
             weight = self.number(option.weight, env)
             if weight is None:

@@ -241,9 +241,7 @@ class Elaborator(Decider):
         self.space.names[statement.name.text] = self.clip
         return values.get("interval", 1)
 
-    def _named(
-        self, arguments: Sequence[ast.Argument], env: Env
-    ) -> dict[str, tuple[Val, Span]]:
+    def _named(self, arguments: Sequence[ast.Argument], env: Env) -> dict[str, tuple[Val, Span]]:
         found: dict[str, tuple[Val, Span]] = {}
         for argument in arguments:
             value = argument.value
@@ -253,9 +251,7 @@ class Elaborator(Decider):
                 self.context.error(
                     "E0305", f"'{argument.name.text}' is given twice", argument.name.span
                 )
-            elif isinstance(
-                value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.Record
-            ):
+            elif isinstance(value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.Record):
                 self.context.error(
                     "E0501", f"'{argument.name.text}' is fixed here, with '='", argument.span
                 )
@@ -467,9 +463,7 @@ class Elaborator(Decider):
         run = _Run((stream.tree.name.text, name), scope, edge, stride)
         self._items(tree.body, run, scope, None)
         if run.stride is not None and not run.slot:
-            self.context.error(
-                "E0510", f"stage '{name}' has a stride and no block", run.stride[1]
-            )
+            self.context.error("E0510", f"stage '{name}' has a stride and no block", run.stride[1])
         scope.output = run.edge
         return run.edge
 
@@ -555,9 +549,7 @@ class Elaborator(Decider):
         counts = self.context.lift(check, item.count.span, count)
         return None if not counts.distinct() else counts
 
-    def _iteration(
-        self, item: ast.Repeat, run: _Run, outer: Scope, counts: Val, at: int
-    ) -> None:
+    def _iteration(self, item: ast.Repeat, run: _Run, outer: Scope, counts: Val, at: int) -> None:
         runs = self.context.lift(lambda count: int(count > at), item.count.span, counts)
         slot, before = run.slot, run.edge
         with self.context.region(Guard(runs, 1)) as nodes:
@@ -659,9 +651,7 @@ class Elaborator(Decider):
         for key in self.overrides:
             if key not in self.used:
                 close = nearest(key, known)
-                params = ", ".join(
-                    n for n, v in self.space.names.items() if isinstance(v, Val)
-                )
+                params = ", ".join(n for n, v in self.space.names.items() if isinstance(v, Val))
                 self.context.error(
                     "E0508",
                     f"--set {key}: space '{name.text}' has no param or decision of that name",

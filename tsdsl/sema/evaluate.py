@@ -216,9 +216,7 @@ class Evaluator(Applier):
                 "tensors have + (sum) and * (product)",
             )
         value = OpValue(op, op.name)
-        return self.apply(
-            constant(value), (sides[0], sides[1]), env.path(node, op.name), node.span
-        )
+        return self.apply(constant(value), (sides[0], sides[1]), env.path(node, op.name), node.span)
 
     def logic(self, node: ast.Binary, env: Env) -> Val:
         """``and`` and ``or`` look at their right side only where the left does not settle it."""
@@ -357,9 +355,7 @@ class Evaluator(Applier):
             if edge is not None and argument.name is None and not positional and not named:
                 tensors.append(edge)
             elif edge is not None:
-                self.context.error(
-                    "E0305", "tensors come first, by position", argument.span
-                )
+                self.context.error("E0305", "tensors come first, by position", argument.span)
             elif not isinstance(value, Val):
                 self.context.error("E0302", "this is no value", argument.span)
             elif argument.name is None:

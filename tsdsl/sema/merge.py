@@ -28,9 +28,7 @@ def merged(
     if base is None:
         return own
     if base in (*seen, space):
-        found.add(
-            Diagnostic("E0206", f"space '{space.name.text}' extends itself", space.base.span)
-        )
+        found.add(Diagnostic("E0206", f"space '{space.name.text}' extends itself", space.base.span))
         return own
     return _apply(merged(base, loader, found, (*seen, space)), own, found)
 
@@ -45,9 +43,7 @@ def _base(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | Non
         alias = base.object.text
         if alias not in module.imports:
             hint = did_you_mean(alias, module.imports, "import the file first")
-            found.add(
-                Diagnostic("E0201", f"'{alias}' is no import", base.object.span, help=hint)
-            )
+            found.add(Diagnostic("E0201", f"'{alias}' is no import", base.object.span, help=hint))
             return None
         module = module.imports[alias]
         if module is None:

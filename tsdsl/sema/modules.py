@@ -104,7 +104,7 @@ class Loader:
             text = read_text(target, limit=MAX_BYTES)
         except FileError as error:
             problem = error.diagnostics[0]
-            self._fail("E0211", f"cannot import \"{import_.path}\": {problem.message}", import_.span)
+            self._fail("E0211", f'cannot import "{import_.path}": {problem.message}', import_.span)
             return None
         return self._module(Source(_shown(import_.path, source.name, target), text), target)
 
@@ -114,7 +114,7 @@ class Loader:
             known = {f"std/{p.stem}": p for p in sorted(STD.glob("*.tsnet"))}
             if text not in known:
                 hint = did_you_mean(text, known, "the standard modules are " + ", ".join(known))
-                self._fail("E0211", f"there is no standard module \"{text}\"", import_.span, hint)
+                self._fail("E0211", f'there is no standard module "{text}"', import_.span, hint)
             return known.get(text)
         if not text or "\0" in text:
             self._fail("E0211", "an import needs the path of a file", import_.span)
@@ -126,13 +126,13 @@ class Loader:
         try:
             target = target.resolve()
         except (OSError, RuntimeError):
-            self._fail("E0211", f"cannot import \"{text}\": the path does not resolve", import_.span)
+            self._fail("E0211", f'cannot import "{text}": the path does not resolve', import_.span)
             return None
         inside = target.is_relative_to(self.root) or target.is_relative_to(STD)
         if written.is_absolute() or not inside:
             self._fail(
                 "E0213",
-                f"\"{text}\" lies outside of {self.root.name or self.root}/, the root of this spec",
+                f'"{text}" lies outside of {self.root.name or self.root}/, the root of this spec',
                 import_.span,
                 "import files below the root (the nearest folder with .git or pyproject.toml, "
                 'or the folder of the spec), or "std/..."',

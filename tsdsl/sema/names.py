@@ -40,7 +40,12 @@ class _Names:
         self.local: dict[str, Span] = {}
 
     def error(
-        self, code: str, message: str, span: Span, hint: str | None, labels: list[Label] | None = None
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        hint: str | None,
+        labels: list[Label] | None = None,
     ) -> None:
         self.found.add(Diagnostic(code, message, span, tuple(labels or ()), hint))
 

@@ -110,9 +110,7 @@ class Reach:
             if decision.variable.index not in used:
                 continue
             usable = set(self.solver.options(decision.variable))
-            left = [
-                label for at, label in enumerate(decision.options) if at not in usable
-            ]
+            left = [label for at, label in enumerate(decision.options) if at not in usable]
             if left:
                 names = ", ".join(str(label) for label in left[:8])
                 self.context.warn(
@@ -203,7 +201,9 @@ def _fewest(val: Val, witness: Sequence[int], holds: Any) -> list[Variable]:
             if all(
                 holds(entry)
                 for row, entry in zip(rows, spread(val, variables), strict=True)
-                if all(row[k] == witness[v.index] for k, v in enumerate(variables) if v.index in fixed)
+                if all(
+                    row[k] == witness[v.index] for k, v in enumerate(variables) if v.index in fixed
+                )
             ):
                 return list(some)
     return list(variables)

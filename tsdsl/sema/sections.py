@@ -1,7 +1,7 @@
 """What the search, train and evaluate sections of a spec may say, as validated documents.
 
-Sources of the defaults: the supplement of Auto-TSNet (Gong et al., ICCV 2021), sections 1 and 3, and
-its tables 2 and 3; where it is silent, the default is an assumption and says so.
+Sources of the defaults: the supplement of Auto-TSNet (Gong et al., ICCV 2021), sections 1 and 3,
+and its tables 2 and 3; where it is silent, the default is an assumption and says so.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Adaptive(Section):
 
 
 class Budget(Section):
-    """The expected cost is pushed into ``low``..``high``; ``weight`` is beta of the paper's eq. 3."""
+    """The expected cost is pushed into ``low``..``high``; ``weight`` is beta of equation 3."""
 
     cost: Literal["flops", "params", "latency"]
     low: Annotated[float, Field(ge=0)]
@@ -108,7 +108,7 @@ class Phase(Section):
 class Search(Section):
     algorithm: Literal["parsec"]
     samples: Annotated[int, Field(ge=1, le=10**6, strict=True)] | Adaptive = 13
-    #: Divides the log-likelihood of a batch; "sum" and "mean" name the two usual readings (assumed).
+    #: Divides the log-likelihood of a batch; "sum" and "mean" are its two readings (assumed).
     temperature: Positive = 1.0
     likelihood: Literal["sum", "mean"] = "mean"
     baseline: bool = True

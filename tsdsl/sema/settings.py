@@ -153,9 +153,7 @@ class _Reader:
             return _BROKEN
         return _BROKEN if isinstance(val.value, Fault) else val.value
 
-    def _fields(
-        self, fields: Sequence[ast.Argument], places: Places, at: tuple[Any, ...]
-    ) -> Any:
+    def _fields(self, fields: Sequence[ast.Argument], places: Places, at: tuple[Any, ...]) -> Any:
         values: dict[str, Any] = {}
         for argument in fields:
             value = argument.value

@@ -1,8 +1,9 @@
 """Names of the submodules of a block, from its text alone.
 
 Each place where a block applies something gets the name of what is applied, numbered from 1 where
-the block does so more than once (``conv1``, ``bn1``, ``conv2``; ``conv5_1`` for a name with a digit). As the names depend on the text
-only, every architecture, the supernet and the emitted source use the same state-dict keys.
+the block does so more than once (``conv1``, ``bn1``, ``conv2``; ``conv5_1`` for a name with a
+digit). As the names depend on the text only, every architecture, the supernet and the emitted
+source use the same state-dict keys.
 """
 
 from __future__ import annotations

@@ -327,17 +327,7 @@ class Section(SyntaxNode):
 InStage = Let | Binding | Use | Repeat | Require
 InStream = Let | Binding | Stem | Stage | Require
 Statement = (
-    Param
-    | Input
-    | Let
-    | Binding
-    | Stream
-    | Fuse
-    | Attend
-    | Head
-    | Require
-    | Moved
-    | Section
+    Param | Input | Let | Binding | Stream | Fuse | Attend | Head | Require | Moved | Section
 )
 
 

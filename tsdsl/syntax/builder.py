@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast as python_ast
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Source, Span
 from tsdsl.syntax import ast
@@ -28,7 +28,7 @@ class Builder:
         self._told_depth = False
 
     def callback(self, name: str) -> Callable[[list[Any], int, int], Any]:
-        return getattr(self, f"on_{name}")
+        return cast(Callable[[list[Any], int, int], Any], getattr(self, f"on_{name}"))
 
     # -------------------------------------------------------------- helpers
 
@@ -41,7 +41,7 @@ class Builder:
     def doc(self, start: int) -> str:
         return self.docs.get(start, "")
 
-    def nested(self, node: Any, *children: Any) -> Any:
+    def nested(self, node: ast.Expr, *children: Any) -> ast.Expr:
         """Note how deep an expression nests; past the limit it is reported, once, and cut."""
         depths = self._depths
         depth = 1
@@ -245,9 +245,7 @@ class Builder:
         return ast.Section("search", self.ident(name), tuple(settings), self.doc(start), span)
 
     def on_train(self, children: list[Any], start: int, end: int) -> ast.Section:
-        return ast.Section(
-            "train", None, tuple(children), self.doc(start), self.span(start, end)
-        )
+        return ast.Section("train", None, tuple(children), self.doc(start), self.span(start, end))
 
     def on_evaluate(self, children: list[Any], start: int, end: int) -> ast.Section:
         name, *settings = children
@@ -327,8 +325,10 @@ class Builder:
 
     def on_unary(self, children: list[Any], start: int, end: int) -> ast.Expr:
         operand = children[-1]
-        operator = "-" if len(children) == 2 else "not"
-        return self.nested(ast.Unary(operator, operand, self.span(start, end)), operand)
+        span = self.span(start, end)
+        negative = len(children) == 2
+        node = ast.Unary("-", operand, span) if negative else ast.Unary("not", operand, span)
+        return self.nested(node, operand)
 
     def on_call(self, children: list[Any], start: int, end: int) -> ast.Expr:
         function, *arguments = children
@@ -386,9 +386,7 @@ class Builder:
     def on_dims(self, children: list[Any], start: int, end: int) -> ast.DimsLiteral:
         parts = children[0].text.split("x")
         if any(len(part) > 18 for part in parts):
-            self.found.add(
-                Diagnostic("E0103", "this size is too large", self.span(start, end))
-            )
+            self.found.add(Diagnostic("E0103", "this size is too large", self.span(start, end)))
             parts = ["1", "1", "1"]
         t, h, w = (int(part) for part in parts)
         return ast.DimsLiteral((t, h, w), self.span(start, end))
@@ -403,7 +401,7 @@ class Builder:
                     "E0104",
                     "this text has an escape that means nothing",
                     self.span(start, end),
-                    help=r'write \\ for a backslash, \" for a quote, \n for a line end',
+                    help=r"write \\ for a backslash, \" for a quote, \n for a line end",
                 )
             )
             value = text[1:-1]

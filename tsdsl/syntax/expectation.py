@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tsdsl.syntax.tables import load
+
 _NAMES = {
     "NAME": "a name",
     "NUMBER": "a number",
@@ -30,12 +32,6 @@ _NAMES = {
 _VALUE = {"NUMBER", "DIMS", "STRING", "NAME", "LPAR", "IF", "NOT", "TRUE", "FALSE", "MINUS"}
 #: Terminals that carry on a complete expression.
 _OPERATORS = {"PLUS", "MINUS", "TIMES", "COMPARE", "AND", "OR", "__ANON_0", "DOT", "LPAR", "LSQB"}
-#: Words of the language that users may take for names.
-_RESERVED = frozenset(
-    "tsnet import as space extends param input let stream stage stem use repeat fuse after attend "
-    "head require else moved search train evaluate budget in weight phase streams learn if then or "
-    "and not true false block return default step".split()
-)
 
 
 def describe(
@@ -47,7 +43,12 @@ def describe(
     choices = _choices(expected)
     if expected == ["TSNET"]:
         return "a file begins with its language version", "write this first: tsnet 1"
-    if text in _RESERVED and "NAME" in expected and "IF" not in expected and len(choices) <= 3:
+    if (
+        text in load().keywords
+        and "NAME" in expected
+        and "IF" not in expected
+        and len(choices) <= 3
+    ):
         return (
             f"'{text}' is a word of the language and cannot be a name{where}",
             f"pick another name, such as '{text}_1'",

@@ -122,7 +122,7 @@ def _report(source: Source, at: int, found: Collector) -> int:
     while stop < len(text) and text[stop] == text[at]:
         stop += 1
     shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"
-    help_line = {
+    hint = {
         "#": "comments begin with //",
         "'": 'text is written in double quotes: "..."',
         "&": "write 'and'",
@@ -131,8 +131,6 @@ def _report(source: Source, at: int, found: Collector) -> int:
         ";": "statements need no separator",
     }.get(text[at])
     found.add(
-        Diagnostic(
-            "E0101", f"'{shown}' has no meaning here", Span(source, at, stop), help=help_line
-        )
+        Diagnostic("E0101", f"'{shown}' has no meaning here", Span(source, at, stop), help=hint)
     )
     return text.find("\n", at) if text[at] == "#" and "\n" in text[at:] else stop

@@ -7,7 +7,7 @@ token; panic-mode recovery at statements; and speed.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Source, Span
 from tsdsl.syntax import ast
@@ -19,6 +19,10 @@ from tsdsl.syntax.tables import Tables, load
 MAX_BRACKETS = 200
 #: After this many syntax errors the rest of a file is not looked at.
 MAX_ERRORS = 50
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 class Splice(list[Any]):
@@ -77,7 +81,7 @@ class _Run:
             if self.feed(token):
                 at += 1
                 if self.states[-1] == self.tables.accept:
-                    return self.values[-1]
+                    return cast(ast.Module, self.values[-1])
                 continue
             self.errors += 1
             if self.errors > MAX_ERRORS:
@@ -182,7 +186,9 @@ class _Run:
                 "E0105",
                 f"the {{ of {owner or 'this part'} is not closed",
                 Span(self.source, brace.start, brace.end),
-                labels=(Label(Span(self.source, token.start, token.end), "a } is missing before this"),)
+                labels=(
+                    Label(Span(self.source, token.start, token.end), "a } is missing before this"),
+                )
                 if token.text
                 else (),
                 help="add a }",
@@ -298,11 +304,10 @@ class _Run:
         return True
 
 
-_CONSTRUCTS = frozenset(
+#: Words with which a construct begins, as a message names it.
+_CONSTRUCTS = _words(
     "import space block param input stream stage stem repeat use fuse attend head require moved "
-    "search train evaluate budget phase streams learn let return if".split()
+    "search train evaluate budget phase streams learn let return if"
 )
-_STATEMENTS = frozenset(
-    "IMPORT SPACE BLOCK PARAM INPUT STREAM STAGE STEM REPEAT USE FUSE ATTEND HEAD REQUIRE MOVED "
-    "SEARCH TRAIN EVALUATE BUDGET PHASE STREAMS LEARN LET RETURN".split()
-)
+#: Terminals at which a statement begins.
+_STATEMENTS = frozenset(word.upper() for word in _CONSTRUCTS - {"if"})

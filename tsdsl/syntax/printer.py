@@ -74,7 +74,9 @@ def _print(node: ast.Expr, level: int) -> str:
             mine = _LEVEL.get(operator, _TIMES)
             return _wrap(f"{_print(left, mine)} {operator} {_print(right, mine + 1)}", mine, level)
         case ast.Conditional(condition, then, otherwise):
-            text = f"if {_print(condition, -1)} then {_print(then, -1)} else {_print(otherwise, -1)}"
+            text = (
+                f"if {_print(condition, -1)} then {_print(then, -1)} else {_print(otherwise, -1)}"
+            )
             return _wrap(text, -1, level)
         case ast.Pipe(source, function):
             return _wrap(f"{_print(source, _PIPE)} -> {_print(function, _POSTFIX)}", _PIPE, level)

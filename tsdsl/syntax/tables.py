@@ -118,7 +118,9 @@ def describe(grammar: str) -> dict[str, Any]:
             text = terminal.pattern.value
             (keywords if text.isalpha() else punctuation)[text] = number[terminal.name]
         else:
-            patterns.append((-terminal.priority, number[terminal.name], terminal.pattern.to_regexp()))
+            patterns.append(
+                (-terminal.priority, number[terminal.name], terminal.pattern.to_regexp())
+            )
     patterns.sort(key=lambda entry: entry[0])
     return {
         "fingerprint": fingerprint(grammar),

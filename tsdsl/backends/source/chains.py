@@ -8,6 +8,7 @@ from typing import Any
 from tsdsl.backends.source.template import BlockNode, ChainNode, OpNode, Template, TemplateNode
 from tsdsl.backends.source.text import Doc, Group, call, literal
 from tsdsl.backends.source.values import tagged_value
+from tsdsl.ir.graph import Path
 from tsdsl.ir.op import FunctionCall
 
 #: From this many blocks on, a run of one class is a loop.
@@ -23,10 +24,11 @@ def chains(body: Template) -> Template:
             raise AssertionError("an open choice in a network")
         for key in node.inputs:
             uses[key] = uses.get(key, 0) + 1
-    sizes: dict[object, int] = {}
+    # Every module below a path counts: what lies deeper keeps the container from being a sequence.
+    sizes: dict[Path, int] = {}
     for node in body.nodes:
-        if _has_module(node):
-            sizes[node.path[:-1]] = sizes.get(node.path[:-1], 0) + 1
+        for length in range(1, len(node.path)) if _has_module(node) else ():
+            sizes[node.path[:length]] = sizes.get(node.path[:length], 0) + 1
     nodes: list[TemplateNode] = []
     at = 0
     while at < len(body.nodes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -27,8 +28,11 @@ def pytorchvideo() -> None:
     stub = _stub()
     sys.modules.update(stub)
     try:
-        import pytorchvideo.models.slowfast
-        import pytorchvideo.models.x3d  # noqa: F401
+        with warnings.catch_warnings():
+            # fvcore scripts a function at import, which today's torch deprecates.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import pytorchvideo.models.slowfast
+            import pytorchvideo.models.x3d  # noqa: F401
     finally:
         for name in stub:
             del sys.modules[name]

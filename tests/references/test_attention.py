@@ -86,7 +86,9 @@ def assert_same(ours: Tensor, expected: Tensor) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("call", "m"), [("v.glore()", 3), ("v.glore(5)", 5)])
+@pytest.mark.parametrize(
+    ("call", "m"), [("v.glore()", 6), ("v.glore(0.4)", 4), ("v.glore(1.0)", 12)]
+)
 def test_glore(load: Load, call: str, m: int) -> None:
     """arXiv 1811.12814: V = B X, Z = ((I + A) V) W with a ReLU between, Y = X + B^T Z."""
     space, net = load(SPEC, call=call, channels=C, frames=T)

@@ -10,6 +10,7 @@ import pytest
 from figures import FIXED, PYTORCHVIDEO_PARAMS, REFERENCES, SPECS, Reference
 
 import tsdsl
+from tsdsl.analysis.items import items
 from tsdsl.ir.arch_file import dump
 
 
@@ -64,10 +65,30 @@ def test_reference_architectures(reference: Reference, golden: Callable[[Path, s
 
 def test_the_sparse_stream_of_r2_alone() -> None:
     """At 160 it lies inside the window of the supplement's table 1, 1.37 to 1.43 G."""
-    from tsdsl.analysis.items import items
+    assert stream_macs(load("auto_tsnet_s"), reference("auto_tsnet_s", "R2")) == 1_382_760_392
 
-    reference = next(r for r in REFERENCES if (r.spec, r.name) == ("auto_tsnet_s", "R2"))
-    space = load("auto_tsnet_s")
-    network = space.network(space.architecture(reference.decisions))
-    sparse = sum(item.macs for item in items(network) if item.path[0] == "sparse")
-    assert sparse == 1_382_760_392
+
+@pytest.mark.parametrize(
+    ("spec", "name"), [("auto_tsnet_s", "R2"), ("auto_tsnet_m", "R2"), ("auto_tsnet_l", "R1")]
+)
+def test_one_architecture_passes_the_budgets_of_all_phases(spec: str, name: str) -> None:
+    """The sparse stream alone, both streams, and both with attention: a search in phases can go
+    from each window into the next."""
+    space = load(spec)
+    limits = space.graph.params
+    chosen = reference(spec, name).decisions
+    attended = chosen | {f"attend.sparse.{point}": "v.glore(1.0)" for point in ("s2", "s3", "s4")}
+    alone = stream_macs(space, reference(spec, name))
+    assert limits["sparse_low"] <= alone <= limits["sparse_high"]
+    assert limits["fused_low"] <= space.flops(chosen) <= limits["fused_high"]
+    assert limits["full_low"] <= space.flops(attended) <= limits["full_high"]
+
+
+def reference(spec: str, name: str) -> Reference:
+    return next(r for r in REFERENCES if (r.spec, r.name) == (spec, name))
+
+
+def stream_macs(space: tsdsl.Space, member: Reference) -> int:
+    """Multiply-adds of the sparse stream."""
+    network = space.network(space.architecture(member.decisions))
+    return sum(item.macs for item in items(network) if item.path[0] == "sparse")

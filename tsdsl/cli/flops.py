@@ -12,7 +12,7 @@ import tsdsl
 from tsdsl.analysis.items import By, items
 from tsdsl.cli import tables
 from tsdsl.cli.options import Amount, colour_option, frozen_option, set_option, spec_argument
-from tsdsl.cli.output import coloured, data, is_terminal, show
+from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.spec import architecture
 
 EPILOG = """\b
@@ -71,10 +71,10 @@ def command(
     network = space.network(arch)
     if as_json:
         data(json.dumps(_network_json(space, network, views), indent=2))
-    elif is_terminal():
+    elif coloured(sys.stdout):
         from tsdsl.cli.rich_tables import print_costs
 
-        print_costs(network, by or "stage", views, colour=coloured(sys.stdout))
+        print_costs(network, by or "stage", views)
     else:
         data(tables.costs(network, by or "stage", views))
     macs = sum(item.macs for item in items(network))

@@ -37,10 +37,6 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty()
 
 
-def is_terminal() -> bool:
-    return sys.stdout.isatty()
-
-
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
     """Rows as plain text in columns two blanks apart; the columns in ``right`` end flush."""
     flush = set(right)

@@ -12,19 +12,13 @@ from tsdsl.cli import tables
 from tsdsl.ir.network import Network
 
 
-def print_costs(network: Network, by: By, views: int | None, *, colour: bool) -> None:
-    """Print the table of one network."""
+def print_costs(network: Network, by: By, views: int | None) -> None:
+    """Print the table of one network, coloured."""
     found = group(items(network), by)
-    console = _console(colour)
+    console = Console(force_terminal=True, highlight=False, soft_wrap=False)
     console.print(tables.title(network), style="bold", markup=False)
     console.print(_table(tables.cells(found, by)))
     console.print(tables.footer(sum(row.macs for row in found), views), markup=False)
-
-
-def _console(colour: bool) -> Console:
-    return Console(
-        no_color=not colour, force_terminal=colour or None, highlight=False, soft_wrap=False
-    )
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Table:

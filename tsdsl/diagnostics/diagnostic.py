@@ -92,7 +92,8 @@ class Collector:
             self.add(diagnostic)
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        """In source order, file by file, errors of no place first; at most ``LIMIT`` of them."""
+        """In source order, file by file, errors of no place first; at most ``LIMIT`` of them, and
+        no warning in place of an error."""
         files: dict[str, int] = {}
         for found in self._found.values():
             files.setdefault(found.file_name, len(files))
@@ -100,19 +101,35 @@ class Collector:
             self._found.values(),
             key=lambda d: (files[d.file_name], d.span.start if d.span else -1),
         )
-        return iter(ordered[: self.LIMIT])
+        if len(ordered) > self.LIMIT:
+            errors = [d for d in ordered if d.severity == "error"][: self.LIMIT]
+            others = [d for d in ordered if d.severity != "error"][: self.LIMIT - len(errors)]
+            shown = {id(d) for d in (*errors, *others)}
+            ordered = [d for d in ordered if id(d) in shown]
+        return iter(ordered)
 
     def __len__(self) -> int:
         return len(self._found)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is far more than is shown: no need to look for more."""
+        return len(self._found) > 2 * self.LIMIT
 
     @property
     def has_errors(self) -> bool:
         return any(d.severity == "error" for d in self._found.values())
 
 
+#: Names that a mistyped one is compared with.
+MAX_CANDIDATES = 500
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that a mistyped name most likely meant, or None."""
     pool = list(dict.fromkeys(candidates))
+    if len(pool) > MAX_CANDIDATES:
+        pool = [c for c in pool if c[:1] == name[:1]][:MAX_CANDIDATES]
     folded = [c for c in pool if c.lower() == name.lower()]
     if folded:
         return folded[0]

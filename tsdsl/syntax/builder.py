@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast as python_ast
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from tsdsl.syntax.lexer import Token
 #: How deep expressions may nest.
 MAX_DEPTH = 200
 
+_ESCAPES = {"\\": "\\", '"': '"', "n": "\n", "t": "\t"}
 _SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -367,7 +368,7 @@ class Builder:
                 Diagnostic("E0103", "this number is too long", self.span(token.start, token.end))
             )
             return 0
-        if digits.isdigit():
+        if digits.isdecimal():
             whole = int(digits) * scale
             return whole / 100 if percent else whole
         from fractions import Fraction
@@ -375,7 +376,7 @@ class Builder:
         exact = Fraction(digits) * scale / (100 if percent else 1) if _modest(digits) else None
         if exact is not None and scale > 1 and exact.denominator == 1:
             return int(exact)
-        value = float(exact) if exact is not None else float(digits)
+        value = float(exact) if exact is not None else float(digits) * scale
         if value in (float("inf"), float("-inf")):
             self.found.add(
                 Diagnostic("E0103", "this number is too large", self.span(token.start, token.end))
@@ -393,19 +394,22 @@ class Builder:
 
     def on_string(self, children: list[Any], start: int, end: int) -> ast.Text:
         text: str = children[0].text
-        try:
-            value = python_ast.literal_eval(text) if "\\" in text else text[1:-1]
-        except (ValueError, SyntaxError):
-            self.found.add(
-                Diagnostic(
-                    "E0104",
-                    "this text has an escape that means nothing",
-                    self.span(start, end),
-                    help=r"write \\ for a backslash, \" for a quote, \n for a line end",
+
+        def meant(escape: re.Match[str]) -> str:
+            sign = escape.group()[1]
+            if sign not in _ESCAPES:
+                place = self.span(start + 1 + escape.start(), start + 1 + escape.end())
+                self.found.add(
+                    Diagnostic(
+                        "E0104",
+                        f"'{escape.group()}' means nothing in a text",
+                        place,
+                        help=r"write \\ for a backslash, \" for a quote, \n for a line end",
+                    )
                 )
-            )
-            value = text[1:-1]
-        return ast.Text(value, self.span(start, end))
+            return _ESCAPES.get(sign, sign)
+
+        return ast.Text(re.sub(r"\\.", meant, text[1:-1]), self.span(start, end))
 
     def on_boolean(self, children: list[Any], start: int, end: int) -> ast.Bool:
         return ast.Bool(children[0].text == "true", self.span(start, end))
@@ -422,4 +426,4 @@ class Builder:
 def _modest(digits: str) -> bool:
     """Whether the exponent is small enough for exact arithmetic."""
     _, _, exponent = digits.lower().partition("e")
-    return not exponent or abs(int(exponent)) <= 400
+    return not exponent or abs(int(exponent)) <= 250

@@ -10,6 +10,9 @@ from tsdsl.record import Record
 from tsdsl.syntax.ast import Comment
 from tsdsl.syntax.tables import Tables, load
 
+#: After this many errors the rest of a text is not looked at: it is no spec.
+MAX_ERRORS = 50
+
 
 class Token(Record, eq=True):
     kind: int
@@ -23,6 +26,8 @@ class Tokens(Record, eq=True):
     comments: list[Comment]
     #: Start of a token -> the documentation comment in front of it.
     docs: dict[int, str]
+    #: False where there was too much wrong to read on.
+    complete: bool = True
 
 
 @cache
@@ -36,7 +41,7 @@ def _scanner() -> tuple[re.Pattern[str], dict[str, int], dict[str, int]]:
 
 
 def lex(source: Source, found: Collector) -> Tokens:
-    """All tokens of a text. What is no token is reported and left out."""
+    """All tokens of a text. What is no token is reported, and what was meant put in its place."""
     tables: Tables = load()
     pattern, keywords, punctuation = _scanner()
     text = source.text
@@ -46,7 +51,7 @@ def lex(source: Source, found: Collector) -> Tokens:
     comments: list[Comment] = []
     docs: dict[int, str] = {}
     pending: list[str] = []
-    at, end = 0, len(text)
+    at, end, errors = 0, len(text), 0
     match = pattern.match
     while True:
         found_token = match(text, at)
@@ -54,7 +59,13 @@ def lex(source: Source, found: Collector) -> Tokens:
             at = _skip_blank(text, at)
             if at >= end:
                 break
-            at = _report(source, at, found)
+            errors += 1
+            if errors > MAX_ERRORS:
+                return Tokens(items, comments, docs, complete=False)
+            start = at
+            terminal, value, at = _report(source, at, found)
+            if terminal:
+                items.append(Token(tables.terminals.index(terminal), value, start, at))
             continue
         group = found_token.lastgroup
         assert group is not None
@@ -82,6 +93,14 @@ def lex(source: Source, found: Collector) -> Tokens:
 _BLANK = re.compile(r"[ \t\r\n\f]*")
 _WORD = re.compile(r"[\w.]+")
 _DIMS = re.compile(r"\d+(x\d+)+")
+_SIGNS = {
+    "#": "comments begin with //",
+    "'": 'text is written in double quotes: "..."',
+    "&": "write 'and'",
+    "|": "write 'or'",
+    "!": "write 'not'",
+    ";": "statements need no separator",
+}
 
 
 def _skip_blank(text: str, at: int) -> int:
@@ -89,8 +108,9 @@ def _skip_blank(text: str, at: int) -> int:
     return blank.end() if blank else at
 
 
-def _report(source: Source, at: int, found: Collector) -> int:
-    """Say what is wrong with the text at an offset that begins no token; where to go on."""
+def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
+    """Say what is wrong with the text at an offset that begins no token. What was meant, for the
+    parser to go on with (terminal, text; no terminal to leave it out); and where it ends."""
     text = source.text
     if text[at] == '"':
         stop = text.find("\n", at)
@@ -103,34 +123,35 @@ def _report(source: Source, at: int, found: Collector) -> int:
                 help='end it with " on the same line',
             )
         )
-        return stop
+        return "STRING", '""', stop
     word = _WORD.match(text, at)
     if word and text[at].isdigit():
-        help_line = "a number is written as 24, 0.25, 1e-5, 25%, 1.4G (suffixes k M G T %)"
+        kind, value = "NUMBER", "1"
+        hint = "a number is written as 24, 0.25, 1e-5, 25%, 1.4G (suffixes k M G T %)"
         if _DIMS.match(word.group()):
-            help_line = "sizes are time x height x width, as in 1x3x3"
+            kind, value = "DIMS", "1x1x1"
+            hint = "sizes are time x height x width, as in 1x3x3"
+        message = f"'{word.group()[:40]}' is not a number"
+        found.add(Diagnostic("E0103", message, Span(source, at, word.end()), help=hint))
+        return kind, value, word.end()
+    if word and text[at].isidentifier():
+        name = word.group().partition(".")[0]
         found.add(
             Diagnostic(
-                "E0103",
-                f"'{word.group()[:40]}' is not a number",
-                Span(source, at, word.end()),
-                help=help_line,
+                "E0101",
+                f"'{name[:40]}' cannot be a name",
+                Span(source, at, at + len(name)),
+                help="names are made of the letters a to z and A to Z, digits and _",
             )
         )
-        return word.end()
+        return "NAME", name, at + len(name)
     stop = at + 1
     while stop < len(text) and text[stop] == text[at]:
         stop += 1
     shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"
-    hint = {
-        "#": "comments begin with //",
-        "'": 'text is written in double quotes: "..."',
-        "&": "write 'and'",
-        "|": "write 'or'",
-        "!": "write 'not'",
-        ";": "statements need no separator",
-    }.get(text[at])
-    found.add(
-        Diagnostic("E0101", f"'{shown}' has no meaning here", Span(source, at, stop), help=hint)
-    )
-    return text.find("\n", at) if text[at] == "#" and "\n" in text[at:] else stop
+    message = f"'{shown}' has no meaning here"
+    found.add(Diagnostic("E0101", message, Span(source, at, stop), help=_SIGNS.get(text[at])))
+    if text[at] == "#":
+        line_end = text.find("\n", at)
+        stop = len(text) if line_end < 0 else line_end
+    return "", "", stop

@@ -17,6 +17,8 @@ from tsdsl.syntax.tables import Tables, load
 
 #: Brackets and braces may nest this deep.
 MAX_BRACKETS = 200
+#: Symbols that may wait on the stack of the parser.
+MAX_STACK = 3000
 #: After this many syntax errors the rest of a file is not looked at.
 MAX_ERRORS = 50
 
@@ -30,7 +32,8 @@ class Splice(list[Any]):
 
 
 class Parsed:
-    """A module, and the names that error recovery threw away (they are not unknown later on)."""
+    """A module, the names that error recovery threw away (they are not unknown later on), and
+    whether there was nothing wrong: the tree of a text with errors has holes."""
 
     def __init__(self, module: ast.Module, lost: frozenset[str], clean: bool) -> None:
         self.module = module
@@ -43,7 +46,8 @@ def parse(source: Source, found: Collector) -> Parsed:
     before = len(found)
     tokens = lex(source, found)
     run = _Run(source, load(), Builder(source, tokens.docs, found), found)
-    module = run.parse(tokens.items) if run.shallow(tokens.items) else None
+    readable = tokens.complete and run.shallow(tokens.items)
+    module = run.parse(tokens.items) if readable else None
     if module is None:
         module = ast.Module(source, 1, (), (), ())
     module = ast.Module(
@@ -78,6 +82,9 @@ class _Run:
         while at < len(stream):
             token = stream[at]
             before = list(self.states)
+            if len(before) > MAX_STACK:
+                self.too_deep(token, "this nests too deep to be read")
+                return None
             if self.feed(token):
                 at += 1
                 if self.states[-1] == self.tables.accept:
@@ -127,7 +134,12 @@ class _Run:
         callback = self.callbacks[number]
         if callback is None and len(keep) == 1:
             return right[keep[0]]
-        children: list[Any] = Splice()
+        if callback is None and keep and type(right[keep[0]]) is Splice:
+            # A list that grows by one: long ones are not to be copied each time.
+            children = right[keep[0]]
+            keep = keep[1:]
+        else:
+            children = Splice()
         for position in keep:
             child = right[position]
             if type(child) is Splice:
@@ -281,6 +293,12 @@ class _Run:
 
             self.lost.update(re.findall(r"[A-Za-z_]\w*", value.span.text))
 
+    def too_deep(self, token: Token, message: str) -> None:
+        span = Span(self.source, token.start, token.end)
+        self.found.add(
+            Diagnostic("E0108", message, span, help="name a part with let, or use a block")
+        )
+
     def shallow(self, tokens: list[Token]) -> bool:
         """Whether brackets nest no deeper than is allowed."""
         opening = {self.kind[n] for n in ("LPAR", "LBRACE", "LSQB")}
@@ -290,14 +308,7 @@ class _Run:
             if token.kind in opening:
                 depth += 1
                 if depth > MAX_BRACKETS:
-                    self.found.add(
-                        Diagnostic(
-                            "E0108",
-                            f"brackets nest more than {MAX_BRACKETS} deep",
-                            Span(self.source, token.start, token.end),
-                            help="name a part with let, or use a block",
-                        )
-                    )
+                    self.too_deep(token, f"brackets nest more than {MAX_BRACKETS} deep")
                     return False
             elif token.kind in closing:
                 depth -= 1

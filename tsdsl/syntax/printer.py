@@ -5,7 +5,7 @@ from __future__ import annotations
 from tsdsl.syntax import ast
 
 _LEVEL = {"or": 1, "and": 2, "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4, "+": 5, "-": 5}
-_PIPE, _NOT, _TIMES, _UNARY, _POSTFIX = 0, 3, 6, 7, 8
+_PIPE, _NOT, _COMPARE, _TIMES, _UNARY, _POSTFIX = 0, 3, 4, 6, 7, 8
 
 
 def expression(node: ast.Expr) -> str:
@@ -55,7 +55,8 @@ def _print(node: ast.Expr, level: int) -> str:
         case ast.DimsLiteral((t, h, w)):
             return f"{t}x{h}x{w}"
         case ast.Text(text):
-            return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+            escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+            return f'"{escaped}"'
         case ast.Bool(value_):
             return "true" if value_ else "false"
         case ast.Name(text):
@@ -72,7 +73,9 @@ def _print(node: ast.Expr, level: int) -> str:
             return _wrap(f"-{_print(operand, _UNARY)}", _UNARY, level)
         case ast.Binary(operator, left, right):
             mine = _LEVEL.get(operator, _TIMES)
-            return _wrap(f"{_print(left, mine)} {operator} {_print(right, mine + 1)}", mine, level)
+            # A comparison has no other one beside it.
+            first = _print(left, mine + 1 if mine == _COMPARE else mine)
+            return _wrap(f"{first} {operator} {_print(right, mine + 1)}", mine, level)
         case ast.Conditional(condition, then, otherwise):
             text = (
                 f"if {_print(condition, -1)} then {_print(then, -1)} else {_print(otherwise, -1)}"

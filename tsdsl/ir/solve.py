@@ -53,7 +53,10 @@ class Solver:
         variables: Sequence[Variable],
         decisions: Sequence[Decision],
         requirements: Sequence[Requirement] = (),
+        limit: int | None = None,
     ) -> None:
+        #: Cells of all tables that may be built; None for as many as it takes.
+        self._left = limit
         self._all = Constraints(variables, decisions, requirements, nullable=True)
         self._base: list[int] | None = None
         self._known = False
@@ -110,11 +113,12 @@ class Solver:
             order = plan(scopes, sizes)
             if len(self._plans) < 512:
                 self._plans[scopes] = order
-        if order.peak <= MAX_CELLS:
+        spent = self._spend(order.total if order.peak <= MAX_CELLS else len(tables))
+        if order.peak <= MAX_CELLS and not spent:
             return self._eliminate(tables, order)
         trials[0] += 1
         widest = order.widest(sizes)
-        if trials[0] > MAX_TRIALS:
+        if trials[0] > MAX_TRIALS or spent:
             names = [self._all.variables[v].name for v in widest]
             raise TooCoupled(names, order.peak, MAX_CELLS, "checking this space")
         counts = {v: sum(v in table.scope for table in tables) for v in widest}
@@ -126,6 +130,12 @@ class Solver:
                 found[pivot] = value
                 return found
         return None
+
+    def _spend(self, cells: int) -> bool:
+        """Count work. True when more was done than the solver was given."""
+        if self._left is not None:
+            self._left -= cells
+        return self._left is not None and self._left < 0
 
     def _fix(self, table: Table, variable: int, value: int) -> Table:
         """The part of a table where a variable has a value."""

@@ -11,7 +11,7 @@ from tsdsl.ir.graph import CallNode, Edge, Guard, OpNode, Path, Region, Switch
 from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
 from tsdsl.ir.values import Fault, Val, constant
 from tsdsl.sema import signatures
-from tsdsl.sema.context import POISON, SILENT, Context
+from tsdsl.sema.context import POISON, ROUND, SILENT, STATEMENT, Context
 from tsdsl.sema.functions import Wrong, show, type_name
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
 from tsdsl.sema.signatures import Parameter
@@ -63,12 +63,13 @@ class Applier(ABC):
         named: dict[str, tuple[Val, Span]],
         span: Span,
     ) -> Any:
-        before = len(self.context.found)
+        fine = True
         known = {p.name: p for p in self.parameters(value)}
         free = [name for name in known if name not in value.args]
         result = OpValue(value.callee, value.name, dict(value.args), dict(value.spans))
         given: list[tuple[str, Val, Span]] = []
         if len(positional) > len(free):
+            fine = False
             extra = positional[len(free)][1]
             takes = ", ".join(free) or "none"
             declared = self._declared(value)
@@ -83,6 +84,7 @@ class Applier(ABC):
             given.append((name, val, where))
         for name, (val, where) in named.items():
             if name not in known:
+                fine = False
                 self.context.error(
                     "E0306",
                     f"{value.name} has no argument '{name}'",
@@ -91,13 +93,14 @@ class Applier(ABC):
                     self._declared(value),
                 )
             elif name in value.args or any(name == g[0] for g in given):
+                fine = False
                 self.context.error("E0305", f"'{name}' is given twice", where)
             else:
                 given.append((name, val, where))
         for name, val, where in given:
             result.args[name] = self.typed(value, known[name], val, where)
             result.spans[name] = where
-        return result if len(self.context.found) == before else SILENT
+        return result if fine else SILENT
 
     def _declared(self, value: OpValue) -> list[Label]:
         if isinstance(value.callee, BlockRef):
@@ -142,6 +145,7 @@ class Applier(ABC):
         """
         if any(t.shape is POISON for t in tensors):
             return Edge(POISON)
+        self.context.spend(ROUND, span)
         options = operation.distinct()
         if operation.is_constant:
             if not options:
@@ -348,6 +352,7 @@ class Applier(ABC):
     def body(self, tree: ast.Block, env: Env) -> tuple[Edge, dict[str, Val]]:
         locals_: dict[str, Val] = {}
         for statement in tree.body:
+            self.context.spend(STATEMENT, statement.span)
             if isinstance(statement, ast.Require):
                 self.require(statement, env)
                 continue

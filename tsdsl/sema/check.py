@@ -9,7 +9,7 @@ from typing import Any
 from tsdsl.diagnostics import Collector, Diagnostic
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.record import Record
-from tsdsl.sema.context import Context
+from tsdsl.sema.context import Context, Enough
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.merge import merged
 from tsdsl.sema.modules import STD, Loader, Module
@@ -55,29 +55,21 @@ def check_text(
 def _check(
     module: Module, loader: Loader, found: Collector, overrides: Mapping[str, Any]
 ) -> Checked:
-    for path, loaded in loader.modules.items():
-        if path.parent != STD or loaded is module:
-            check_blocks(loaded, found)
+    checked_files = [m for p, m in loader.modules.items() if p.parent != STD or m is module]
+    acyclic = all([check_blocks(loaded, found) for loaded in checked_files])
     bases = {s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)}
     names = tuple(name for name in module.spaces if name not in bases)
-    broken = found.has_errors
+    # After a syntax error the trees have holes, and a block that calls itself has no end: what is
+    # told of the spaces must not be guesswork.
+    usable = acyclic and all(m.clean for m in loader.modules.values())
     spaces: dict[str, CheckedSpace] = {}
     for name in names:
-        # After a syntax error the tree has holes: what is told of it must not be guesswork.
-        checked = (
-            None
-            if broken and not _whole(module)
-            else _space(module.spaces[name], loader, found, overrides)
-        )
+        checked = _space(module.spaces[name], loader, found, overrides) if usable else None
         if checked is not None:
             spaces[name] = checked
     if found.has_errors:
         spaces = {}
     return Checked(spaces, names, tuple(found))
-
-
-def _whole(module: Module) -> bool:
-    return not module.lost
 
 
 def _space(
@@ -86,15 +78,18 @@ def _space(
     statements = merged(tree, loader, found)
     context = Context(found, loader)
     elaborator = Elaborator(context, overrides)
-    space = elaborator.run(tree.name, statements)
-    if space is None:
-        return None
-    sections = read_sections(statements, elaborator, space)
-    _check_moved(space, context)
-    if context.decisions or context.suspects:
-        from tsdsl.sema.reach import Reach
+    try:
+        space = elaborator.run(tree.name, statements)
+        if space is None:
+            return None
+        sections = read_sections(statements, elaborator, space)
+        _check_moved(space, context)
+        if context.decisions or context.suspects:
+            from tsdsl.sema.reach import Reach
 
-        Reach(space).run()
+            Reach(space).run()
+    except Enough:
+        return None
     if found.has_errors:
         return None
     return CheckedSpace(_graph(tree, space), sections)

@@ -11,6 +11,7 @@ from tsdsl.diagnostics import Collector, Diagnostic, Label, Span
 from tsdsl.ir.graph import Guard, Node
 from tsdsl.ir.space import Decision, Requirement
 from tsdsl.ir.values import (
+    MAX_ENTRIES,
     Fault,
     TableTooLarge,
     Val,
@@ -19,13 +20,19 @@ from tsdsl.ir.values import (
     lift,
     of_variable,
     select,
+    union,
 )
 from tsdsl.record import Record
 from tsdsl.sema.functions import Wrong
 from tsdsl.sema.modules import Loader
 
 #: A space with more operations than this is taken for a mistake (``repeat 1000000000``).
-MAX_NODES = 100_000
+MAX_NODES = 40_000
+#: What the elaboration of a space may come to, in entries of tables (a second or two). The largest
+#: real space is ten times smaller.
+MAX_WORK = 2_000_000
+#: What an expression, a statement and one round of a repeat come to.
+EXPRESSION, STATEMENT, ROUND = 5, 5, 30
 #: A table over several variables with more entries than this becomes a variable of its own.
 DERIVE_ABOVE = 2048
 
@@ -34,8 +41,14 @@ SILENT = Fault(Diagnostic("", "reported already"))
 POISON = constant(SILENT)
 
 
-class TooLarge(Exception):
-    """The space is too large to elaborate; the finding has been recorded."""
+def is_broken(value: object) -> bool:
+    """Whether a value cannot be had whatever is decided (which was reported, or will be)."""
+    return isinstance(value, Val) and not value.variables and type(value.entries[0]) is Fault
+
+
+class Enough(Exception):
+    """There is no use in going on: the space is too large (which has been recorded), or more is
+    wrong with it than is shown."""
 
 
 class Suspect(Record, eq=True):
@@ -57,8 +70,8 @@ class Context:
         self.nodes: list[Node] = []
         #: Where the calls that are being elaborated were written, outermost first.
         self.uses: list[Span] = []
-        #: Constant faults, which need no search for an architecture that reaches them.
         self._count = 0
+        self._work = 0
 
     # -------------------------------------------------------------- findings
 
@@ -72,6 +85,8 @@ class Context:
     ) -> Val:
         """Record a finding; the poison that stands for the value."""
         self.found.add(self.diagnostic(code, message, span, hint, labels))
+        if self.found.is_full:
+            raise Enough
         return POISON
 
     def warn(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
@@ -112,6 +127,7 @@ class Context:
             if type(result.entries[0]) is Fault:
                 self.suspects.append(Suspect(result, self.guards))
             return result
+        self.spend(min(prod(map(len, union(vals))), MAX_ENTRIES), span)
         try:
             result = lift(guarded, *vals)
         except TableTooLarge as error:
@@ -168,16 +184,21 @@ class Context:
 
     # -------------------------------------------------------------- graph
 
+    def spend(self, amount: int, span: Span) -> None:
+        """Count work, and give up on a space that is far larger than any real one."""
+        self._work += amount
+        if self._work > MAX_WORK:
+            self._too_large("this space takes too long to work out", span)
+
+    def _too_large(self, message: str, span: Span) -> None:
+        hint = "repeat fewer blocks, or let fewer decisions meet in one value"
+        self.error("E0511", message, self.uses[0] if self.uses else span, hint)
+        raise Enough
+
     def emit(self, node: Node, span: Span) -> None:
         self._count += 1
         if self._count > MAX_NODES:
-            self.error(
-                "E0511",
-                f"this space has more than {MAX_NODES:,} operations",
-                self.uses[0] if self.uses else span,
-                "repeat fewer blocks",
-            )
-            raise TooLarge
+            self._too_large(f"this space has more than {MAX_NODES:,} operations", span)
         self.nodes.append(node)
 
     @contextmanager

@@ -21,6 +21,8 @@ from tsdsl.syntax import ast, printer
 
 #: A decision with more options is taken for a mistake.
 MAX_OPTIONS = 4096
+#: Weights are relative: more than this range is not needed, and they can be added up.
+LEAST_WEIGHT = 1e-100
 
 
 class Decider(Evaluator):
@@ -43,7 +45,9 @@ class Decider(Evaluator):
                 [Label(self.declared[path], "declared here first")],
             )
         self.declared[path] = name.span
-        if isinstance(domain, ast.SetDomain) and _nests(domain):
+        if isinstance(domain, ast.SetDomain) and not self._few(domain):
+            value = POISON
+        elif isinstance(domain, ast.SetDomain) and _nests(domain):
             value = self._nested(path, name, domain, env)
         else:
             options = self._options(domain, env)
@@ -75,7 +79,18 @@ class Decider(Evaluator):
                 options.append((val.value, _label(val.value, option.value), option.span))
         return None if bad or not self._uniform(options) else options
 
-    def _uniform(self, options: list[tuple[Any, Option, Span]]) -> bool:
+    def _few(self, domain: ast.SetDomain) -> bool:
+        if len(domain.options) <= MAX_OPTIONS:
+            return True
+        self.context.error(
+            "E0511",
+            f"{len(domain.options):,} options in one decision; at most {MAX_OPTIONS:,} are meant",
+            domain.options[MAX_OPTIONS].span,
+            "a range (8..512 step 8) is short to write",
+        )
+        return False
+
+    def _uniform(self, options: Sequence[tuple[Any, Option, Span]]) -> bool:
         """Whether all options are of one type and none is there twice."""
         seen: dict[tuple[str, Option], Span] = {}
         kinds = {"ratio" if is_number(v) else type_name(v) for v, _, _ in options}
@@ -125,15 +140,17 @@ class Decider(Evaluator):
                 "E0503", "a range of ratios needs a step", domain.span, "as in 1.5..3.0 step 0.75"
             )
             return None
-        count = int((high - low) // step if whole else math.floor((high - low) / step + 1e-9)) + 1
-        if count > MAX_OPTIONS:
+        steps = (high - low) // step if whole else (high - low) / step
+        if steps >= MAX_OPTIONS:
+            shown = f"{steps + 1:,}" if whole and steps < 10**15 else "far too many"
             self.context.error(
                 "E0503",
-                f"this range has {count:,} options; at most {MAX_OPTIONS:,} are meant",
+                f"this range has {shown} options; at most {MAX_OPTIONS:,} are meant",
                 domain.span,
                 "give it a larger step",
             )
             return None
+        count = int(steps if whole else math.floor(steps + 1e-9)) + 1
         if whole and (high - low) % step:
             last = low + (count - 1) * step
             self.context.warn(
@@ -143,7 +160,8 @@ class Decider(Evaluator):
                 f"write {low}..{last} step {step}",
             )
         values = [low + at * step if whole else round(low + at * step, 12) for at in range(count)]
-        return [(value, value, domain.span) for value in values]
+        options = [(value, value, domain.span) for value in values]
+        return options if self._uniform(options) else None
 
     def number(self, node: ast.Expr, env: Env) -> Any:
         """A fixed number; None where it is none (reported)."""
@@ -151,7 +169,12 @@ class Decider(Evaluator):
         if val.is_constant and isinstance(val.value, Fault):
             return None
         if not val.is_constant or not is_number(val.value):
-            self.context.error("E0503", "a fixed number is expected here", node.span)
+            given = f"the {type_name(val.value)} {show(val.value)}" if val.is_constant else None
+            self.context.error(
+                "E0503",
+                f"a fixed number is expected here, not {given or 'what a decision changes'}",
+                node.span,
+            )
             return None
         return val.value
 
@@ -214,6 +237,8 @@ class Decider(Evaluator):
         shells = [OpValue(None, "none") for _ in domain.options]
         labels = tuple(printer.expression(option.value) for option in domain.options)
         triples = [(s, x, o.span) for s, x, o in zip(shells, labels, domain.options, strict=True)]
+        if not self._uniform(triples):
+            return POISON
         fixed = self._override(path, triples, name.span) if path in self.overrides else None
         if path in self.overrides and fixed is None:
             return POISON
@@ -273,9 +298,13 @@ class Decider(Evaluator):
             weight = self.number(option.weight, env)
             if weight is None:
                 return None
-            if weight <= 0 or not math.isfinite(weight):
+            if not LEAST_WEIGHT <= weight <= 1 / LEAST_WEIGHT:
                 self.context.error(
-                    "E0507", f"a weight is above 0, not {weight}", option.weight.span
+                    "E0507",
+                    f"a weight is above 0, not {weight}"
+                    if weight <= 0
+                    else f"a weight is from {LEAST_WEIGHT:g} to {1 / LEAST_WEIGHT:g}, not {weight}",
+                    option.weight.span,
                 )
                 return None
             weights.append(float(weight))
@@ -352,7 +381,7 @@ def _label(value: Any, expression: ast.Expr) -> Option:
         return printer.expression(expression)
     if isinstance(value, tuple):
         return show(value)
-    return value
+    return cast(Option, value)
 
 
 def _matches(label: Option, given: Any) -> bool:

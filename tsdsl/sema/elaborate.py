@@ -14,7 +14,7 @@ from tsdsl.ir.space import Requirement
 from tsdsl.ir.values import Fault, Val, constant
 from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.sema import signatures
-from tsdsl.sema.context import POISON, SILENT, Context, TooLarge
+from tsdsl.sema.context import POISON, ROUND, SILENT, STATEMENT, Context, is_broken
 from tsdsl.sema.decide import Decider
 from tsdsl.sema.functions import BUILTINS, Wrong, need_bool, show, type_name
 from tsdsl.sema.modules import Loader, Module
@@ -40,13 +40,15 @@ class Elaborated(Record, eq=True):
     moved: dict[str, tuple[str, ast.Moved]] = factory(default_factory=dict)
 
 
+_Slot = tuple[int, ast.Fuse | ast.Attend, ast.Ident]
+
+
 class _Stream(MutableRecord):
     tree: ast.Stream
     scope: Scope
     #: Name of each point -> the statement that leads to it, in order.
     points: dict[str, ast.Stem | ast.Stage] = factory(default_factory=dict)
     done: dict[str, Edge] = factory(default_factory=dict)
-    running: set[str] = factory(default_factory=set)
 
 
 class _Run(MutableRecord):
@@ -66,7 +68,11 @@ class Elaborator(Decider):
         self.streams: dict[str, _Stream] = {}
         self.space = Scope("", kind="space")
         self.clip = Edge(POISON, "clip")
-        self._slots: list[tuple[ast.Fuse | ast.Attend, ast.Ident, set[str]]] = []
+        #: (stream, point) -> what is applied there: its number in the file, statement, point.
+        self._slots: dict[tuple[str, str], list[_Slot]] = {}
+        self._slot_count = 0
+        #: Numbers of the slots that are applied already.
+        self._filled: set[int] = set()
         self._settling: list[tuple[str, str]] = []
 
     def run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> Elaborated | None:
@@ -74,8 +80,6 @@ class Elaborator(Decider):
         with _deep_recursion():
             try:
                 return self._run(name, statements)
-            except TooLarge:
-                return None
             except RecursionError:
                 self.context.error("E0108", "this space nests too deep", name.span)
                 return None
@@ -94,13 +98,18 @@ class Elaborator(Decider):
         self._declare_slots(statements)
         for stream in self.streams.values():
             for point in stream.points:
-                self.settle(stream, point, len(self._slots))
+                self.settle(stream, point, self._slot_count)
             last = list(stream.points)[-1:]
             stream.scope.output = stream.done[last[0]] if last else stream.scope.output
         head = self._head(name, statements)
         for statement in statements:
             if isinstance(statement, ast.Require):
                 self.require(statement, self.env(statement.span, self.space))
+            elif isinstance(statement, ast.Stream) and statement.name.text in self.streams:
+                scope = self.streams[statement.name.text].scope
+                for inner in statement.body:
+                    if isinstance(inner, ast.Require):
+                        self.require(inner, self.env(inner.span, scope))
         self._unused_overrides(name)
         return Elaborated(
             self.context,
@@ -177,7 +186,11 @@ class Elaborator(Decider):
 
     def _let(self, statement: ast.Let, env: Env) -> None:
         self._declare(env.scope, statement.name)
+        outer, self.touched = self.touched, []
         env.scope.names[statement.name.text] = self.evaluate(statement.value, env)
+        if self.touched:
+            env.scope.conditions[statement.name.text] = tuple(dict.fromkeys(self.touched))
+        self.touched = outer
 
     def binding(self, statement: ast.Binding, env: Env) -> None:
         scope, name = env.scope, statement.name
@@ -281,7 +294,8 @@ class Elaborator(Decider):
         self.streams[tree.name.text] = stream
         for statement in tree.body:
             if isinstance(statement, ast.Stem):
-                stream.points.setdefault("stem", statement)
+                if self._declare(scope, ast.Ident("stem", statement.call.span)):
+                    stream.points["stem"] = statement
             elif isinstance(statement, ast.Stage):
                 if self._declare(scope, statement.name):
                     stream.points[statement.name.text] = statement
@@ -289,7 +303,7 @@ class Elaborator(Decider):
                 self._let(statement, self.env(statement.span, scope))
             elif isinstance(statement, ast.Binding):
                 self.binding(statement, self.env(statement.span, scope))
-        if list(stream.points).count("stem") and next(iter(stream.points)) != "stem":
+        if "stem" in stream.points and next(iter(stream.points)) != "stem":
             self.context.error(
                 "E0515", "the stem comes before the stages", stream.points["stem"].span
             )
@@ -297,9 +311,12 @@ class Elaborator(Decider):
     def _stream_source(self, tree: ast.Stream, env: Env) -> Edge:
         assert tree.arguments is not None
         first, *rest = tree.arguments or (None,)
-        edge = None
+        source: object = None
         if first is not None and first.name is None and isinstance(first.value, ast.Name):
-            edge = self.as_tensor(self.evaluate(first.value, env))
+            source = self.evaluate(first.value, env)
+        edge = source if isinstance(source, Edge) else None
+        if is_broken(source):
+            return Edge(POISON)
         if edge is None:
             self.context.error(
                 "E0515",
@@ -335,7 +352,26 @@ class Elaborator(Decider):
                     ends.insert(0, statement.source)
                 for point in statement.points:
                     if all([self._known_point(end, point) for end in ends]):
-                        self._slots.append((statement, point, set()))
+                        self._declare_slot(statement, point)
+
+    def _declare_slot(self, statement: ast.Fuse | ast.Attend, point: ast.Ident) -> None:
+        slots = self._slots.setdefault((statement.target.text, point.text), [])
+        for _, other, place in slots:
+            same = type(other) is type(statement)
+            if isinstance(other, ast.Fuse) and isinstance(statement, ast.Fuse):
+                same = other.source.text == statement.source.text
+            if same:
+                what = "a fusion of these streams" if isinstance(other, ast.Fuse) else "attention"
+                self.context.error(
+                    "E0202",
+                    f"there is {what} after '{point.text}' already",
+                    point.span,
+                    "name the point once; a block can apply several operations in a row",
+                    [Label(place.span, "given here first")],
+                )
+                return
+        slots.append((self._slot_count, statement, point))
+        self._slot_count += 1
 
     def _known_point(self, stream: ast.Ident, point: ast.Ident) -> bool:
         found = self.streams.get(stream.text)
@@ -371,7 +407,7 @@ class Elaborator(Decider):
             at = order.index(point)
             edge = stream.scope.output or Edge(POISON)
             if at:
-                edge = self.settle(stream, order[at - 1], len(self._slots))
+                edge = self.settle(stream, order[at - 1], self._slot_count)
             statement = stream.points[point]
             if isinstance(statement, ast.Stem):
                 stream.done[point] = self._stem(stream, statement, edge)
@@ -379,14 +415,10 @@ class Elaborator(Decider):
                 stream.done[point] = self._stage(stream, statement, edge)
             self._settling.pop()
             self._name_after(stream, point)
-        for at, (statement, place, finished) in enumerate(self._slots[:before]):
-            if (
-                place.text == point
-                and statement.target.text == stream.tree.name.text
-                and point not in finished
-            ):
-                finished.add(point)
-                stream.done[point] = self._slot(at, statement, place, stream)
+        for at, slot, place in self._slots.get(key, ()):
+            if at < before and at not in self._filled:
+                self._filled.add(at)
+                stream.done[point] = self._slot(at, slot, place, stream)
                 self._scope_of(stream, point).output = stream.done[point]
                 self._name_after(stream, point)
         return stream.done[point]
@@ -409,10 +441,12 @@ class Elaborator(Decider):
             source = self.settle(self.streams[statement.source.text], point.text, at)
             written = f"{statement.source.text}->{statement.target.text}"
             name = f"{statement.source.text}_to_{statement.target.text}"
-            kind, tensors = "fuse", (source, target)
+            kind = "fuse"
+            tensors: tuple[Edge, ...] = (source, target)
         else:
             written = name = statement.target.text
-            kind, tensors = "attend", (target,)
+            kind = "attend"
+            tensors = (target,)
         scope = self.space.child(f"{kind}.{written}.{point.text}")
         env = self.env(statement.span, scope)
         if isinstance(statement.value, ast.SetDomain | ast.RangeDomain):
@@ -476,6 +510,7 @@ class Elaborator(Decider):
     ) -> None:
         """Elaborate statements of a stage or of one iteration of a repeat."""
         for item in items:
+            self.context.spend(STATEMENT, item.span)
             env = self.env(item.span, scope)
             match item:
                 case ast.Let():
@@ -534,6 +569,7 @@ class Elaborator(Decider):
                 [Label(run.stride[1], "the stride is given here")],
             )
         for at in range(most):
+            self.context.spend(ROUND, item.span)
             self._iteration(item, run, scope, counts, at)
 
     def _counts(self, count: Val, item: ast.Repeat) -> Val | None:
@@ -588,7 +624,7 @@ class Elaborator(Decider):
         env.sites.update(name_sites([statement.value], _IGNORED))
         with self.context.use(statement.span):
             edge = self.tensor(statement.value, env)
-        if edge.shape is POISON:
+        if is_broken(edge.shape):
             return edge
 
         def check(shape: Any) -> Any:
@@ -601,7 +637,7 @@ class Elaborator(Decider):
             return shape
 
         checked = self.context.lift(check, statement.value.span, edge.shape)
-        if not checked.is_constant:
+        if len(checked.distinct()) > 1:
             self.context.error(
                 "E0402",
                 "the number of classes depends on a decision",

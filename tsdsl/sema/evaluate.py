@@ -14,7 +14,7 @@ from tsdsl.ops.add import Add
 from tsdsl.ops.mul import Mul
 from tsdsl.sema import functions
 from tsdsl.sema.apply import Applier
-from tsdsl.sema.context import POISON, Context
+from tsdsl.sema.context import EXPRESSION, POISON, Context, is_broken
 from tsdsl.sema.functions import BUILTINS, DIMS_MEMBERS, TENSOR_MEMBERS, Wrong
 from tsdsl.sema.modules import Module
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
@@ -32,6 +32,7 @@ class Evaluator(Applier):
         self.touched: list[Guard] = []
 
     def evaluate(self, node: ast.Expr, env: Env) -> Value:
+        self.context.spend(EXPRESSION, node.span)
         match node:
             case ast.Number(value) | ast.DimsLiteral(value) | ast.Text(value) | ast.Bool(value):
                 return constant(value)
@@ -69,15 +70,16 @@ class Evaluator(Applier):
         edge = self.as_tensor(value)
         if edge is not None:
             return edge
-        if value is not POISON:
+        if not is_broken(value):
             self.context.error("E0302", "a tensor is expected here", node.span)
         return Edge(POISON)
 
     # -------------------------------------------------------------- names
 
     def name(self, node: ast.Name, env: Env) -> Value:
-        value = env.scope.lookup(node.text)
+        value: Value | None = env.scope.lookup(node.text)
         if value is not None:
+            self.touched.extend(env.scope.conditions_of(node.text))
             return value
         if node.text in IDENTITIES:
             return constant(OpValue(None, node.text))
@@ -115,7 +117,7 @@ class Evaluator(Applier):
     def member(self, node: ast.Member, env: Env) -> Value:
         owner = self.evaluate(node.object, env)
         name = node.name.text
-        if owner is POISON:
+        if is_broken(owner):
             return POISON
         if isinstance(owner, Module):
             if name in owner.blocks:
@@ -146,7 +148,7 @@ class Evaluator(Applier):
                     f"{functions.show(value)} ({functions.type_name(value)}) has no '{name}'",
                     "a size has .t, .h and .w" if type(value) is tuple else None,
                 )
-            return value[DIMS_MEMBERS[name]]
+            return int(value[DIMS_MEMBERS[name]])
 
         return self.context.lift(extent, node.span, owner)
 
@@ -157,7 +159,9 @@ class Evaluator(Applier):
                 return scope.output
             return self.context.error("E0204", "this part has no output", node.name.span)
         if name in scope.names:
-            return scope.names[name]
+            self.touched.extend(scope.conditions.get(name, ()))
+            found: Value = scope.names[name]
+            return found
         known = [*scope.names, "out"]
         where = f"'{scope.path}'" if scope.path else "the space"
         hint = did_you_mean(name, known, "it has: " + ", ".join(known))
@@ -166,10 +170,10 @@ class Evaluator(Applier):
     def index(self, node: ast.Index, env: Env) -> Value:
         owner = self.evaluate(node.object, env)
         position = self.plain(node.index, env)
-        if owner is POISON or position is POISON:
+        if is_broken(owner) or is_broken(position):
             return POISON
         if not isinstance(owner, Scope) or not owner.items:
-            return self.context.error("E0205", "only a stage has numbered blocks", node.span)
+            return self.context.error("E0205", "only a stage has numbered blocks", node.object.span)
         if not position.is_constant or type(position.value) is not int:
             return self.context.error(
                 "E0205", "a block's position is a whole number that is fixed", node.index.span
@@ -204,7 +208,7 @@ class Evaluator(Applier):
         self, node: ast.Binary, values: tuple[Value, Value], sides: list[Edge | None], env: Env
     ) -> Value:
         op = {"+": Add, "*": Mul}.get(node.operator)
-        if POISON in values:
+        if any(map(is_broken, values)):
             return Edge(POISON)
         if op is None or sides[0] is None or sides[1] is None:
             return self.context.error(
@@ -270,7 +274,7 @@ class Evaluator(Applier):
     ) -> Value:
         for value, edge, branch in zip(values, edges, (node.then, node.otherwise), strict=True):
             if value is not None and edge is None:
-                if value is not POISON:
+                if not is_broken(value):
                     self.context.error(
                         "E0302",
                         "this branch is no tensor, and the other one is",
@@ -325,10 +329,10 @@ class Evaluator(Applier):
         else:
             operation, tensors = self.plain(function, env, "an operation"), ()
         if edge is None:
-            if value is not POISON:
+            if not is_broken(value):
                 self.context.error("E0302", "a tensor is expected before '->'", node.value.span)
             return Edge(POISON)
-        if operation is POISON:
+        if is_broken(operation):
             return Edge(POISON)
         return self.apply(operation, (edge, *tensors), env.path(function, "op"), function.span)
 
@@ -338,8 +342,10 @@ class Evaluator(Applier):
             if name in BUILTINS and name not in env.module.blocks:
                 return self.builtin(name, node, env)
         operation, tensors = self.callee_with_arguments(node, env)
-        if not tensors or operation is POISON:
+        if not tensors:
             return operation
+        if is_broken(operation):
+            return Edge(POISON)
         return self.apply(operation, tensors, env.path(node, "op"), node.span)
 
     def callee_with_arguments(self, node: ast.Call, env: Env) -> tuple[Val, tuple[Edge, ...]]:
@@ -376,7 +382,7 @@ class Evaluator(Applier):
                 )
             else:
                 named[argument.name.text] = (value, argument.name.span.to(argument.span))
-        if operation is POISON or misplaced:
+        if is_broken(operation) or misplaced:
             return POISON, tuple(tensors)
         return self.bind(operation, positional, named, node.span), tuple(tensors)
 

@@ -63,6 +63,8 @@ def binary(operator: str, left: Any, right: Any) -> Any:
                 f"a {type_name(left)} cannot equal a {type_name(right)}: "
                 f"{show(left)} {operator} {show(right)}",
             )
+        if type_name(left) == "op":
+            raise Wrong("E0303", "operations cannot be compared", "pass a bool to tell them apart")
         return (left == right) is (operator == "==")
     if not is_number(left) or not is_number(right):
         raise Wrong(

@@ -9,11 +9,11 @@ written without parentheses amends the base's; everything else is appended. In a
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
 from tsdsl.record import replace
-from tsdsl.sema.modules import Loader, Module
+from tsdsl.sema.modules import Loader
 from tsdsl.syntax import ast
 
 
@@ -36,7 +36,7 @@ def merged(
 def _base(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
     base = space.base
     assert base is not None
-    module: Module | None = loader.by_source(base.span.source)
+    module = loader.by_source(base.span.source)
     name = base.text if isinstance(base, ast.Name) else base.name.text
     if isinstance(base, ast.Member):
         assert isinstance(base.object, ast.Name)
@@ -45,9 +45,10 @@ def _base(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | Non
             hint = did_you_mean(alias, module.imports, "import the file first")
             found.add(Diagnostic("E0201", f"'{alias}' is no import", base.object.span, help=hint))
             return None
-        module = module.imports[alias]
-        if module is None:
+        imported = module.imports[alias]
+        if imported is None:
             return None
+        module = imported
     if name not in module.spaces:
         if name not in module.lost:
             hint = did_you_mean(name, module.spaces)
@@ -105,7 +106,7 @@ def _twice(statement: Any, first: Any, found: Collector) -> None:
 
 def _head(statement: Any) -> Span:
     name = getattr(statement, "name", None)
-    return name.span if name else statement.span
+    return cast(Span, name.span if name else statement.span)
 
 
 def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[Any]:
@@ -115,7 +116,7 @@ def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[An
         key = _key(change)
         at = index.get(key) if key is not None else None
         if isinstance(change, ast.Fuse | ast.Attend):
-            _release(result, change)
+            _release(result, len(base), change)
             result.append(change)
         elif isinstance(change, ast.Stream) and change.arguments is None:
             if at is None:
@@ -138,6 +139,16 @@ def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[An
                 result[at] = replace(stream, body=tuple(body))
         elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
             result[at] = _amend_stage(result[at], change)
+        elif isinstance(change, ast.Stage) and at is None and _only_amends(change):
+            stages = [s.name.text for s in result if isinstance(s, ast.Stage)]
+            found.add(
+                Diagnostic(
+                    "E0208",
+                    f"there is no stage '{change.name.text}' to amend",
+                    change.name.span,
+                    help=did_you_mean(change.name.text, stages, "a new stage has blocks (use)"),
+                )
+            )
         elif at is not None:
             result[at] = _replace(result[at], change)
         else:
@@ -150,9 +161,14 @@ def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[An
 def _replace(old: Any, new: Any) -> Any:
     if isinstance(old, ast.Repeat) and isinstance(new, ast.Binding):
         return replace(old, count=new.value)
-    if isinstance(old, ast.Param) and isinstance(new, ast.Binding):
-        return new
     return new
+
+
+def _only_amends(stage: ast.Stage) -> bool:
+    """Whether a stage is written as the change of another: without parentheses and blocks."""
+    return stage.arguments is None and not any(
+        isinstance(s, ast.Use | ast.Repeat) for s in stage.body
+    )
 
 
 def _amend_stage(stage: ast.Stage, change: ast.Stage) -> ast.Stage:
@@ -188,13 +204,14 @@ def _amend_items(body: list[Any], changes: Sequence[Any]) -> list[Any]:
     return [*result[:first], *before, *result[first:], *after]
 
 
-def _release(statements: list[Any], change: ast.Fuse | ast.Attend) -> None:
+def _release(statements: list[Any], inherited: int, change: ast.Fuse | ast.Attend) -> None:
     """Take the points that ``change`` speaks of out of the base's statements."""
     points = {p.text for p in change.points}
-    for at, statement in enumerate(statements):
+    for at, statement in enumerate(statements[:inherited]):
         if type(statement) is not type(change) or statement.target.text != change.target.text:
             continue
-        if isinstance(change, ast.Fuse) and statement.source.text != change.source.text:
+        source = getattr(statement, "source", None)
+        if isinstance(change, ast.Fuse) and source and source.text != change.source.text:
             continue
         kept = tuple(p for p in statement.points if p.text not in points)
         statements[at] = replace(statement, points=kept)

@@ -17,6 +17,8 @@ from tsdsl.syntax.parser import parse
 
 #: A larger file is no spec.
 MAX_BYTES = 1 << 20
+#: More imports than this, one inside the other or in all, are taken for a mistake.
+MAX_CHAIN, MAX_FILES = 50, 500
 
 STD = Path(__file__).resolve().parent.parent / "std"
 
@@ -31,6 +33,8 @@ class Module(MutableRecord):
     spaces: dict[str, ast.Space] = factory(default_factory=dict)
     #: Names that the recovery from syntax errors threw away.
     lost: frozenset[str] = frozenset()
+    #: Whether its text has no syntax errors.
+    clean: bool = True
 
 
 class Loader:
@@ -56,7 +60,7 @@ class Loader:
 
     def _module(self, source: Source, path: Path) -> Module:
         parsed = parse(source, self.found)
-        module = Module(parsed.module, lost=parsed.lost)
+        module = Module(parsed.module, lost=parsed.lost, clean=parsed.clean)
         self.modules[path] = module
         self._open.append(path)
         seen: dict[str, Span] = {}
@@ -100,6 +104,14 @@ class Loader:
             return None
         if target in self.modules:
             return self.modules[target]
+        if len(self._open) >= MAX_CHAIN or len(self.modules) >= MAX_FILES:
+            self._fail(
+                "E0211",
+                f"files import each other more than {MAX_CHAIN} deep, or are over {MAX_FILES:,}",
+                import_.span,
+                "put what belongs together into one file",
+            )
+            return None
         try:
             text = read_text(target, limit=MAX_BYTES)
         except FileError as error:
@@ -121,11 +133,11 @@ class Loader:
             return None
         written = Path(text)
         target = written if written.is_absolute() else path.parent / written
-        if not target.suffix:
+        if written.name not in ("", "..") and not written.suffix:
             target = target.with_suffix(".tsnet")
         try:
             target = target.resolve()
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, ValueError):
             self._fail("E0211", f'cannot import "{text}": the path does not resolve', import_.span)
             return None
         inside = target.is_relative_to(self.root) or target.is_relative_to(STD)

@@ -7,6 +7,7 @@ or not, so that a library file can be checked by itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
 from tsdsl.ops import BY_NAME
@@ -17,12 +18,18 @@ from tsdsl.sema.modules import Module
 from tsdsl.syntax import ast
 
 
-def check_blocks(module: Module, found: Collector) -> None:
-    """Check every block of a module. Findings go to ``found``."""
+def check_blocks(module: Module, found: Collector) -> bool:
+    """Check every block of a module. Findings go to ``found``; False where blocks call each other
+    in a circle."""
+    acyclic = True
+    done: set[int] = set()
     for block in module.tree.blocks:
+        if found.is_full:
+            break
         _Names(module, found).block(block)
-        cycle = _cycle(block, module)
+        cycle = _cycle(block, module, done)
         if cycle:
+            acyclic = False
             found.add(
                 Diagnostic(
                     "E0207",
@@ -31,6 +38,7 @@ def check_blocks(module: Module, found: Collector) -> None:
                     help="a block is unrolled completely, so it cannot call itself",
                 )
             )
+    return acyclic
 
 
 class _Names:
@@ -91,6 +99,8 @@ class _Names:
                 f"write: block {block.name.text}(x, ...) {{",
             )
         for statement in block.body:
+            if self.found.is_full:
+                return
             if isinstance(statement, ast.Let):
                 self.expression(statement.value)
                 self.declare(statement.name)
@@ -110,8 +120,8 @@ class _Names:
     def name(self, node: ast.Name) -> None:
         name = node.text
         module = self.module
-        known = [*self.local, *module.blocks, *module.imports, *BY_NAME, *BUILTINS, *IDENTITIES]
-        if name in known or name in module.lost:
+        places = (self.local, module.blocks, module.imports, BY_NAME, BUILTINS, IDENTITIES)
+        if any(name in place for place in places) or name in module.lost:
             return
         for alias, imported in module.imports.items():
             if imported is not None and name in imported.blocks:
@@ -122,7 +132,9 @@ class _Names:
                     f"did you mean '{alias}.{name}'?",
                 )
                 return
-        self.error("E0201", f"'{name}' is not known here", node.span, did_you_mean(name, known))
+        self.error(
+            "E0201", f"'{name}' is not known here", node.span, did_you_mean(name, chain(*places))
+        )
 
     def member(self, node: ast.Member) -> None:
         imported = self._import(node.object)
@@ -221,6 +233,7 @@ def walk(node: ast.Expr) -> Iterator[ast.Expr]:
 
 def _calls(block: ast.Block, module: Module) -> Iterator[tuple[ast.Block, Module]]:
     local = {f.name.text for f in block.formals}
+    local.update(s.name.text for s in block.body if isinstance(s, ast.Let))
     values = [s.value if isinstance(s, ast.Let) else s.condition for s in block.body]
     for value in (*values, block.result):
         for part in walk(value):
@@ -233,16 +246,25 @@ def _calls(block: ast.Block, module: Module) -> Iterator[tuple[ast.Block, Module
                     yield imported.blocks[part.name.text], imported
 
 
-def _cycle(start: ast.Block, module: Module) -> list[str] | None:
-    """Names of the blocks of a call chain from a block back to itself."""
-    seen: set[int] = set()
-    stack: list[tuple[ast.Block, Module, list[str]]] = [(start, module, [start.name.text])]
-    while stack:
-        block, where, chain = stack.pop()
-        for called, home in _calls(block, where):
-            if called is start:
-                return [*chain, start.name.text]
-            if id(called) not in seen:
-                seen.add(id(called))
-                stack.append((called, home, [*chain, called.name.text]))
+def _cycle(start: ast.Block, module: Module, done: set[int]) -> list[str] | None:
+    """Names of the blocks of a call chain that comes back to where it was, if one begins at a
+    block. ``done`` are blocks that were looked at: each circle is found once."""
+    if id(start) in done:
+        return None
+    done.add(id(start))
+    names = {id(start): start.name.text}
+    calls = [_calls(start, module)]
+    while calls:
+        for called, home in calls[-1]:
+            if id(called) in names:
+                circle = list(names.values())[list(names).index(id(called)) :]
+                return [*circle, called.name.text]
+            if id(called) not in done:
+                done.add(id(called))
+                names[id(called)] = called.name.text
+                calls.append(_calls(called, home))
+                break
+        else:
+            names.popitem()
+            calls.pop()
     return None

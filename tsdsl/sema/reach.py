@@ -7,8 +7,9 @@ place, with the fewest decisions that bring it about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
+from math import comb
 from typing import Any
 
 from tsdsl.diagnostics import Diagnostic
@@ -16,13 +17,18 @@ from tsdsl.ir.graph import Guard, walk
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import Decision
-from tsdsl.ir.values import Fault, Val, Variable, spread
+from tsdsl.ir.values import Fault, Val, Variable, assignments
 from tsdsl.record import replace
 from tsdsl.sema.context import SILENT, Context, Suspect
 from tsdsl.sema.elaborate import Elaborated
 
 #: Combinations of one place that are tried before it is taken for unreachable.
 MAX_TRIES = 64
+#: Cells of the tables of all questions together (two seconds), after which the check is
+#: incomplete, which is told.
+MAX_CELLS = 20_000_000
+#: Rows that are looked at for the fewest decisions that bring something about.
+MAX_ROWS = 100_000
 
 
 class Reach:
@@ -30,7 +36,7 @@ class Reach:
         self.space = space
         self.context: Context = space.context
         self.solver = Solver(
-            self.context.variables, self.context.decisions, self.context.requirements
+            self.context.variables, self.context.decisions, self.context.requirements, MAX_CELLS
         )
         self.by_variable = {d.variable.index: d for d in self.context.decisions}
 
@@ -47,6 +53,8 @@ class Reach:
                     "W0906",
                     f"this space is too coupled to check completely: {names}",
                     self.context.decisions[0].span,
+                    help="an option that nothing can use, or a combination that fails, may go "
+                    "unnoticed; 'tsdsl compile' still checks the architecture that it is given",
                     severity="warning",
                 )
             )
@@ -92,11 +100,8 @@ class Reach:
         variables = _smallest(suspect.value, fault, witness)
         for guard in suspect.guards:
             variables.extend(_smallest_case(guard, witness))
-        found: dict[int, tuple[Decision, int]] = {}
-        for variable in variables:
-            for index in _decisions_of(variable):
-                found[index] = (self.by_variable[index], witness[index])
-        return [found[index] for index in sorted(found)]
+        indices = sorted(_decisions_of(variables))
+        return [(self.by_variable[index], witness[index]) for index in indices]
 
     # -------------------------------------------------------------- constraints
 
@@ -125,7 +130,7 @@ class Reach:
         requirements = self.context.requirements
         for size in (1, 2):
             for some in combinations(requirements, size):
-                solver = Solver(self.context.variables, self.context.decisions, some)
+                solver = Solver(self.context.variables, self.context.decisions, some, MAX_CELLS)
                 if solver.base() is None:
                     texts = " and ".join(f"'{r.text}'" for r in some)
                     self.context.error(
@@ -192,33 +197,45 @@ def _smallest_case(guard: Guard, witness: Sequence[int]) -> list[Variable]:
     return _fewest(guard.selector, witness, lambda entry: entry == guard.case)
 
 
-def _fewest(val: Val, witness: Sequence[int], holds: Any) -> list[Variable]:
+def _fewest(val: Val, witness: Sequence[int], holds: Callable[[Any], bool]) -> list[Variable]:
+    """A smallest set of a table's variables whose values in the witness settle that an entry
+    ``holds``; where there are many sets to try, one from which none can be left out."""
     variables = val.variables
-    for size in range(min(len(variables), 4)):
-        for some in combinations(variables, size):
-            fixed = {v.index for v in some}
-            rows = _rows(variables)
-            if all(
-                holds(entry)
-                for row, entry in zip(rows, spread(val, variables), strict=True)
-                if all(
-                    row[k] == witness[v.index] for k, v in enumerate(variables) if v.index in fixed
-                )
-            ):
-                return list(some)
-    return list(variables)
+    rows = [
+        [row[at] == witness[v.index] for at, v in enumerate(variables)]
+        for row, entry in zip(assignments(variables), val.entries, strict=True)
+        if not holds(entry)
+    ]
+    for size in range(min(len(variables), 3)):
+        if comb(len(variables), size) * len(rows) > MAX_ROWS:
+            break
+        for some in combinations(range(len(variables)), size):
+            # Every combination that does not hold differs from the witness in one of them.
+            if all(not all(row[at] for at in some) for row in rows):
+                return [variables[at] for at in some]
+    kept = list(range(len(variables)))
+    for at in range(len(variables)):
+        fewer = [k for k in kept if k != at]
+        if all(not all(row[k] for k in fewer) for row in rows):
+            kept = fewer
+    return [variables[at] for at in kept]
 
 
-def _rows(variables: Sequence[Variable]) -> list[tuple[int, ...]]:
-    from tsdsl.ir.values import assignments
-
-    return list(assignments(variables))
-
-
-def _decisions_of(variable: Variable) -> list[int]:
-    if variable.definition is None:
-        return [variable.index]
-    return [index for v in variable.definition.variables for index in _decisions_of(v)]
+def _decisions_of(variables: Sequence[Variable]) -> set[int]:
+    """The decisions that variables follow from."""
+    seen: set[int] = set()
+    found: set[int] = set()
+    pending = list(variables)
+    while pending:
+        variable = pending.pop()
+        if variable.index in seen:
+            continue
+        seen.add(variable.index)
+        if variable.definition is None:
+            found.add(variable.index)
+        else:
+            pending.extend(variable.definition.variables)
+    return found
 
 
 def _when(chosen: Sequence[tuple[Decision, int]]) -> str:

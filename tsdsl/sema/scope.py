@@ -48,14 +48,15 @@ class OpValue(MutableRecord):
 class Scope(MutableRecord):
     """A named part of a space: the space, a stream, a stage, a block of a stage.
 
-    Names are looked up here and then outwards. ``guards`` tell when the part runs; ``decided`` has
-    the guards of each decision declared here.
+    Names are looked up here and then outwards. ``guards`` tell when the part runs.
     """
 
     path: str
     parent: Scope | None = None
     names: dict[str, Any] = factory(default_factory=dict)
     declared: dict[str, Span] = factory(default_factory=dict)
+    #: Guards of the parts of the space that the value of a name was read from.
+    conditions: dict[str, tuple[Guard, ...]] = factory(default_factory=dict)
     guards: tuple[Guard, ...] = ()
     #: The tensor after this part.
     output: Edge | None = None
@@ -73,6 +74,12 @@ class Scope(MutableRecord):
                 return scope.names[name]
             scope = scope.parent
         return None
+
+    def conditions_of(self, name: str) -> tuple[Guard, ...]:
+        scope: Scope | None = self
+        while scope is not None and name not in scope.names:
+            scope = scope.parent
+        return scope.conditions.get(name, ()) if scope else ()
 
     def join(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name

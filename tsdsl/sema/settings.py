@@ -52,6 +52,7 @@ class _Reader:
         self.elaborator = elaborator
         self.context = elaborator.context
         self.space = space
+        self.prefixes = {p for d in self.context.decisions for p in _prefixes(d.path)}
 
     def section(self, section: ast.Section) -> BaseModel | None:
         places: Places = {(): section.name.span if section.name else section.span}
@@ -84,6 +85,14 @@ class _Reader:
             match setting:
                 case ast.Assign(name, value):
                     key = (*at, name.text)
+                    if name.text in _STATED:
+                        self.context.error(
+                            "E0602",
+                            f"'{name.text}' is not set with '='",
+                            name.span,
+                            f"write: {_STATED[name.text]}",
+                        )
+                        continue
                     if name.text in values:
                         self._twice(name, places[(*key, NAME)])
                         continue
@@ -102,10 +111,17 @@ class _Reader:
                 case ast.Phase(name, inner):
                     phases = values.setdefault("phases", [])
                     key = (*at, "phases", len(phases))
+                    first = next((p for p in phases if p["name"] == name.text), None)
+                    if first is not None:
+                        self._twice(name, places[(*at, "phases", phases.index(first))])
+                        continue
                     places[key] = name.span
                     content, good = self._settings(inner, places, key)
                     fine = fine and good
                     phases.append({"name": name.text, **content})
+                case ast.Streams() | ast.Learn() if _word(setting) in values:
+                    word = _word(setting)
+                    self._twice(ast.Ident(word, setting.span), places[(*at, word)])
                 case ast.Streams(names):
                     places[(*at, "streams")] = setting.span
                     for name in names:
@@ -163,6 +179,9 @@ class _Reader:
                 )
                 return _BROKEN
             key = (*at, argument.name.text)
+            if argument.name.text in values:
+                self._twice(argument.name, places[key])
+                return _BROKEN
             places[key] = argument.span
             values[argument.name.text] = self._value(value, places, key)
         return _BROKEN if _BROKEN in values.values() else values
@@ -191,9 +210,9 @@ class _Reader:
             )
 
     def _known_target(self, target: ast.DecisionPath) -> None:
-        paths = [d.path for d in self.context.decisions]
-        if any(covers(target.text, path) for path in paths):
+        if target.text in self.prefixes:
             return
+        paths = [d.path for d in self.context.decisions]
         starts = dict.fromkeys(p.split(".")[0] for p in paths)
         if target.text in self.elaborator.overrides:
             return
@@ -204,11 +223,8 @@ class _Reader:
         self.context.error("E0603", f"no decision begins with '{target.text}'", target.span, hint)
 
     def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
-        left = [
-            d.path
-            for d in self.context.decisions
-            if not any(covers(t, d.path) for phase in search.phases for t in phase.learn)
-        ]
+        learned = {target for phase in search.phases for target in phase.learn}
+        left = [d.path for d in self.context.decisions if learned.isdisjoint(_prefixes(d.path))]
         if search.phases and left:
             shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             assert section.name is not None
@@ -272,12 +288,26 @@ class _Reader:
             self.context.error("E0605", f"{shown}{message}", span, hint)
 
 
-def covers(prefix: str, path: str) -> bool:
-    """Whether a decision's path is, or begins with, what a ``learn`` names."""
-    return path == prefix or (path.startswith(prefix) and path[len(prefix)] in ".[")
+def _prefixes(path: str) -> set[str]:
+    """Everything that a ``learn`` can name a decision by: its path, or a beginning of it."""
+    return {path, *(path[:at] for at, sign in enumerate(path) if sign in ".[")}
 
 
 _BROKEN: Any = Val((), ("broken",))
+
+#: What a section says with a statement or its heading, and how.
+_STATED = {
+    "algorithm": "search parsec { ... }",
+    "name": "phase NAME { ... } or evaluate NAME { ... }",
+    "budgets": "budget flops in 1.37G..1.43G weight 0.2",
+    "phases": "phase NAME { ... }",
+    "streams": "streams sparse, dense",
+    "learn": "learn sparse, fuse",
+}
+
+
+def _word(setting: ast.Streams | ast.Learn) -> str:
+    return "streams" if isinstance(setting, ast.Streams) else "learn"
 
 
 def _has_broken(value: Any) -> bool:
@@ -285,13 +315,13 @@ def _has_broken(value: Any) -> bool:
         return True
     if isinstance(value, dict):
         return any(map(_has_broken, cast(dict[str, Any], value).values()))
-    return isinstance(value, list) and any(map(_has_broken, cast(list[Any], value)))
+    return isinstance(value, list) and any(map(_has_broken, value))
 
 
 def _with_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _with_tuples(v) for k, v in cast(Mapping[str, Any], value).items()}
-    return tuple(map(_with_tuples, cast(list[Any], value))) if isinstance(value, list) else value
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _without_tags(location: tuple[Any, ...]) -> list[tuple[Any, ...]]:

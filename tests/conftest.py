@@ -16,7 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-goldens", action="store_true", help="write expected outputs anew; read the diff"
     )
-    parser.addoption("--sweep", action="store_true", help="more and larger cases (a quarter of an hour)")
+    parser.addoption(
+        "--sweep", action="store_true", help="more and larger cases (a quarter of an hour)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,6 @@
 """The straight line through the stages: a file to a space, an architecture to a network.
 
-    text -> syntax -> sema -> ir.SpaceGraph -> freeze -> ir.Network -> backends
+text -> syntax -> sema -> ir.SpaceGraph -> freeze -> ir.Network -> backends
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ def check(path: PathLike, set: Mapping[str, Any] | None = None) -> list[Diagnost
         return list(error.diagnostics)
 
 
-def load(
-    path: PathLike, set: Mapping[str, Any] | None = None, space: str | None = None
-) -> Space:
+def load(path: PathLike, set: Mapping[str, Any] | None = None, space: str | None = None) -> Space:
     """The space of a file. ``set`` gives params other values and fixes decisions; ``space`` names
     one where the file has several. Raises `SpecError`, which holds every finding, or `FileError`.
     """
@@ -46,7 +44,9 @@ def select(checked: Checked, file: str, name: str | None = None) -> Space:
     if checked.has_errors:
         raise SpecError(d for d in checked.diagnostics if d.severity == "error")
     if not checked.names:
-        raise SpecError([_finding("this file has no space, only blocks", file, "load one that does")])
+        raise SpecError(
+            [_finding("this file has no space, only blocks", file, "load one that does")]
+        )
     known = ", ".join(checked.names)
     if name is None:
         if len(checked.names) > 1:

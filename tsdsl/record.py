@@ -3,8 +3,8 @@
 A frozen slotted dataclass takes most of a millisecond to define and every field of an instance a
 call to create; a compiler has a hundred such classes and every run of the command line pays for
 them. A `Record` class has the same look (annotations, defaults, keyword arguments, ``match``),
-is frozen for the type checker (unless it is a `MutableRecord`), and costs a twentieth. Equality is identity unless the class says
-``eq=True``.
+is frozen for the type checker (unless it is a `MutableRecord`), and costs a twentieth. Equality is
+identity unless the class says ``eq=True``.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ block joined(source, target) {
 }
 
 block beside(source, target, width: int) {
-  return concat(target, source -> conv(width, 3x1x1, stride=dims(source.frames / target.frames, 1, 1)))
+  return concat(target, source
+    -> conv(width, 3x1x1, stride=dims(source.frames / target.frames, 1, 1)))
 }
 """
 KERNELS = ["1x1x1", "1x3x3", "3x3x3", "3x1x1"]
@@ -62,9 +63,8 @@ class _Maker:
         if two:
             lines.append(f"  fuse b -> a after {r.choice(points)} {self.fusion()}")
         if r.random() < 0.6:
-            lines.append(
-                f"  attend a after {r.choice(points)} ~ {{none, gated(squeeze ~ {{4, 8}}), gated(2)}}"
-            )
+            options = "{none, gated(squeeze ~ {4, 8}), gated(2)}"
+            lines.append(f"  attend a after {r.choice(points)} ~ {options}")
         ends = (
             "concat(a -> global_avg_pool, b -> global_avg_pool)" if two else "a -> global_avg_pool"
         )
@@ -114,7 +114,7 @@ class _Maker:
         return r.choice(
             [
                 f"plain({width}, kernel ~ {kernels})",
-                f"residual({width}, expand ~ {{1.5, 2.0}}, kernel ~ {kernels}, gate=index % 2 == 0)",
+                f"residual({width}, expand ~ {{1.5, 2.0}}, kernel ~ {kernels}, gate=index > 0)",
                 f"residual({width}, expand=2.0, kernel=1x3x3, gate ~ {{true, false}})",
                 f"choose({width}, side ~ {{none, gated(4), conv(12, 1x1x1)}})",
             ]

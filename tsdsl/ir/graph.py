@@ -15,7 +15,7 @@ from tsdsl.ir.op import Op
 from tsdsl.ir.values import Val
 from tsdsl.record import MutableRecord, Record
 
-#: Names from the enclosing block call (or the space) to a node; the segments of its state-dict keys.
+#: Names from the enclosing block call (or the space) to a node: segments of its state-dict keys.
 Path = tuple[str, ...]
 
 

@@ -65,7 +65,8 @@ class ModuleCall(Record, eq=True):
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = factory(default_factory=dict)
     init: Mapping[str, Init] = factory(default_factory=dict)
-    #: An expression around the call, with ``{module}`` and ``{0}`` for its input; None for a plain call.
+    #: An expression around the call, with ``{module}`` and ``{0}`` for its input; None for a
+    #: plain call.
     apply: str | None = None
     #: What ``kwargs`` would be if they were left out. ``kwargs`` is complete, so that calls of one
     #: target can be compared.

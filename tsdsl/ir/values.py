@@ -187,7 +187,10 @@ def reduce(val: Val) -> Val:
         if size > 1:
             block = size * inner
             same = all(
-                _same(entries[start : start + inner], entries[start + k * inner : start + (k + 1) * inner])
+                _same(
+                    entries[start : start + inner],
+                    entries[start + k * inner : start + (k + 1) * inner],
+                )
                 for start in range(0, len(entries), block)
                 for k in range(1, size)
             )

@@ -75,9 +75,10 @@ class Applier(ABC):
             declared = self._declared(value)
             self.context.error(
                 "E0304",
-                f"{value.name} takes {len(free)} arguments by position, not {len(positional)}",
+                f"{value.name} takes {len(free)} argument{'s' if len(free) != 1 else ''} "
+                f"by position, not {len(positional)}",
                 extra,
-                f"its arguments are: {takes}",
+                f"its arguments are: {takes}" if free else "leave out the parentheses",
                 declared,
             )
         for name, (val, where) in zip(free, positional, strict=False):

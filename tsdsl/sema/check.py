@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tsdsl.diagnostics import Collector, Diagnostic
+from tsdsl.diagnostics import Collector, Diagnostic, did_you_mean
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.record import Record
 from tsdsl.sema.context import Context, Enough
@@ -61,6 +61,7 @@ def _check(
     names = tuple(name for name in module.spaces if name not in bases)
     # After a syntax error the trees have holes, and a block that calls itself has no end: what is
     # told of the spaces must not be guesswork.
+    acyclic = not any([_circles(m, found) for m in loader.modules.values()]) and acyclic
     usable = acyclic and all(m.clean for m in loader.modules.values())
     spaces: dict[str, CheckedSpace] = {}
     for name in names:
@@ -76,6 +77,8 @@ def _space(
     tree: ast.Space, loader: Loader, found: Collector, overrides: Mapping[str, Any]
 ) -> CheckedSpace | None:
     statements = merged(tree, loader, found)
+    if statements is None:
+        return None
     context = Context(found, loader)
     elaborator = Elaborator(context, overrides)
     try:
@@ -98,14 +101,59 @@ def _space(
 def _check_moved(space: Elaborated, context: Context) -> None:
     paths = {d.path for d in context.decisions}
     for old, (new, statement) in space.moved.items():
-        if new not in paths and new not in space.moved:
-            context.error("E0518", f"'{new}' is no decision of this space", statement.new.span)
         if old in paths:
             context.error(
                 "E0518",
                 f"'{old}' is a decision of this space: it has not moved",
                 statement.old.span,
+                "remove this line, or rename the decision",
             )
+            continue
+        passed = {old}
+        while new in space.moved and new not in passed:
+            passed.add(new)
+            new = space.moved[new][0]
+        if new in passed:
+            context.error(
+                "E0518",
+                f"the moves of '{old}' go in a circle",
+                statement.span,
+                "remove one of them",
+            )
+        elif new not in paths:
+            context.error(
+                "E0518",
+                f"'{new}' is no decision of this space",
+                statement.new.span,
+                did_you_mean(new, paths),
+            )
+
+
+def _circles(module: Module, found: Collector) -> bool:
+    """Report spaces that extend themselves; whether there are any."""
+    inside: set[str] = set()
+    for first in module.spaces.values():
+        chain = [first]
+        while isinstance(chain[-1].base, ast.Name) and chain[-1].base.text in module.spaces:
+            space = module.spaces[chain[-1].base.text]
+            if space in chain:
+                break
+            chain.append(space)
+        else:
+            continue
+        if space is first and first.name.text not in inside:
+            names = [s.name.text for s in (*chain, first)]
+            inside.update(names)
+            assert first.base is not None
+            found.add(
+                Diagnostic(
+                    "E0206",
+                    "spaces extend each other in a circle: " + " -> ".join(names),
+                    first.base.span,
+                    help="take what they share into one that extends nothing",
+                )
+            )
+    return bool(inside)
 
 
 def _graph(tree: ast.Space, space: Elaborated) -> SpaceGraph:

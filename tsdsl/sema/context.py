@@ -102,7 +102,8 @@ class Context:
     ) -> Diagnostic:
         """A finding; inside blocks with the place in the space from which they are used."""
         extra: tuple[Label, ...] = ()
-        if self.uses and self.uses[0] != span:
+        use = self.uses[0] if self.uses else span
+        if use.source is not span.source or not use.start <= span.start <= span.end <= use.end:
             extra = (Label(self.uses[0], "used here"),)
         return Diagnostic(code, message, span, (*labels, *extra), hint)
 

@@ -131,7 +131,7 @@ class Decider(Evaluator):
                 "E0503",
                 f"the range {low}..{high} is empty: {low} is more than {high}",
                 domain.span,
-                f"write {high}..{low}",
+                f"write {high}..{low}" + (f" step {step}" if domain.step else ""),
             )
             return None
         whole = all(type(v) is int for v in (low, high, step))
@@ -160,6 +160,13 @@ class Decider(Evaluator):
                 f"write {low}..{last} step {step}",
             )
         values = [low + at * step if whole else round(low + at * step, 12) for at in range(count)]
+        if not whole and high - values[-1] > 1e-6 * step:
+            self.context.warn(
+                "W0903",
+                f"{high} is not reached: the last option is {values[-1]}",
+                domain.span,
+                f"write {low}..{values[-1]} step {step}",
+            )
         options = [(value, value, domain.span) for value in values]
         return options if self._uniform(options) else None
 

@@ -71,9 +71,9 @@ class Elaborator(Decider):
         #: (stream, point) -> what is applied there: its number in the file, statement, point.
         self._slots: dict[tuple[str, str], list[_Slot]] = {}
         self._slot_count = 0
-        #: Numbers of the slots that are applied already.
+        #: Numbers of the slots that are applied already, and of those that are being applied.
         self._filled: set[int] = set()
-        self._settling: list[tuple[str, str]] = []
+        self._filling: set[int] = set()
 
     def run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> Elaborated | None:
         """Elaborate a space; None where it is too broken to have a graph."""
@@ -119,7 +119,7 @@ class Elaborator(Decider):
             {name: tuple(stream.points) for name, stream in self.streams.items()},
             params,
             self.space,
-            {s.old.text: (s.new.text, s) for s in statements if isinstance(s, ast.Moved)},
+            self._moved(statements),
         )
 
     def env(self, span: Span, scope: Scope, prefix: Path = ()) -> Env:
@@ -153,7 +153,10 @@ class Elaborator(Decider):
             if name in self.overrides:
                 value = self.override_value(name, statement.name.span)
             wanted = self._param_type(statement, default)
-            for val, span in ((default, statement.value.span), (value, statement.name.span)):
+            judged = [(default, statement.value.span)]
+            if value is not default:
+                judged.append((value, statement.name.span))
+            for val, span in judged:
                 entry = val.entries[0]
                 if isinstance(entry, OpValue) and wanted != "op":
                     self.context.error("E0303", "a param is a plain value", span)
@@ -294,8 +297,15 @@ class Elaborator(Decider):
         self.streams[tree.name.text] = stream
         for statement in tree.body:
             if isinstance(statement, ast.Stem):
-                if self._declare(scope, ast.Ident("stem", statement.call.span)):
-                    stream.points["stem"] = statement
+                if "stem" in stream.points:
+                    self.context.error(
+                        "E0202",
+                        f"stream '{tree.name.text}' has two stems",
+                        statement.span,
+                        "remove one; a block can apply several operations in a row",
+                        [Label(stream.points["stem"].span, "the first is here")],
+                    )
+                stream.points.setdefault("stem", statement)
             elif isinstance(statement, ast.Stage):
                 if self._declare(scope, statement.name):
                     stream.points[statement.name.text] = statement
@@ -394,15 +404,7 @@ class Elaborator(Decider):
         """The tensor of a stream after a point and those of its fusions and attentions that stand
         before the given one in the file."""
         key = (stream.tree.name.text, point)
-        if key in self._settling:
-            self.context.error(
-                "E0516",
-                f"the streams wait for each other at '{point}': each is fused into the other",
-                stream.tree.name.span,
-            )
-            return Edge(POISON)
         if point not in stream.done:
-            self._settling.append(key)
             order = list(stream.points)
             at = order.index(point)
             edge = stream.scope.output or Edge(POISON)
@@ -413,12 +415,21 @@ class Elaborator(Decider):
                 stream.done[point] = self._stem(stream, statement, edge)
             else:
                 stream.done[point] = self._stage(stream, statement, edge)
-            self._settling.pop()
             self._name_after(stream, point)
         for at, slot, place in self._slots.get(key, ()):
+            if at < before and at in self._filling:
+                self.context.error(
+                    "E0516",
+                    f"what is fused here after '{point}' is made from what comes after it",
+                    slot.span,
+                    "fuse in one direction, or at points that both streams have in the same order",
+                )
+                return Edge(POISON)
             if at < before and at not in self._filled:
                 self._filled.add(at)
+                self._filling.add(at)
                 stream.done[point] = self._slot(at, slot, place, stream)
+                self._filling.remove(at)
                 self._scope_of(stream, point).output = stream.done[point]
                 self._name_after(stream, point)
         return stream.done[point]
@@ -458,6 +469,17 @@ class Elaborator(Decider):
             return self.apply(operation, tensors, (kind, name, point.text), statement.span)
 
     def _operation(self, node: ast.Expr, env: Env, path: str | None = None) -> Val:
+        for argument in node.arguments if isinstance(node, ast.Call) else ():
+            given = argument.value
+            if isinstance(given, ast.Name):
+                named = env.scope.lookup(given.text)
+                if named is not None and self.as_tensor(named) is not None:
+                    return self.context.error(
+                        "E0302",
+                        f"tensor '{given.text}' is not given here",
+                        given.span,
+                        "leave it out: the operation is applied to the tensor of the stream",
+                    )
         operation = self.plain(node, env, "an operation")
         if path is not None and path in self.overrides:
             operation = self.override_value(path, node.span)
@@ -575,7 +597,9 @@ class Elaborator(Decider):
     def _counts(self, count: Val, item: ast.Repeat) -> Val | None:
         def check(value: Any) -> Any:
             if type(value) is not int or value < 0:
-                raise Wrong("E0517", f"a repeat takes a whole number, not {show(value)}")
+                raise Wrong(
+                    "E0517", f"a repeat takes a whole number of at least 0, not {show(value)}"
+                )
             if value > MAX_REPEAT:
                 raise Wrong(
                     "E0511", f"{value:,} blocks in one repeat; at most {MAX_REPEAT:,} are meant"
@@ -681,6 +705,23 @@ class Elaborator(Decider):
             sites = name_sites([*expressions, tree.result], _IGNORED)
             found = self._blocks[id(tree)] = BlockRef(tree, module, info, sites)
         return found
+
+    def _moved(self, statements: Sequence[ast.Statement]) -> dict[str, tuple[str, ast.Moved]]:
+        moved: dict[str, tuple[str, ast.Moved]] = {}
+        for statement in statements:
+            if not isinstance(statement, ast.Moved):
+                continue
+            old = statement.old
+            if old.text in moved:
+                self.context.error(
+                    "E0202",
+                    f"'{old.text}' has moved twice",
+                    old.span,
+                    "keep the move that architecture files were written under",
+                    [Label(moved[old.text][1].old.span, "the first is here")],
+                )
+            moved.setdefault(old.text, (statement.new.text, statement))
+        return moved
 
     def _unused_overrides(self, name: ast.Ident) -> None:
         known = [*self.space.names, *self.declared]

@@ -110,7 +110,7 @@ class Evaluator(Applier):
         hint = did_you_mean(name, [*names, *IDENTITIES])
         if name in BUILTINS:
             return self.context.error(
-                "E0203", f"'{name}' is a function: call it, as in {name}(...)", span
+                "E0203", f"'{name}' is a function of values: call it, as in {name}(...)", span
             )
         return self.context.error("E0201", f"'{name}' is not known here", span, hint)
 

@@ -60,7 +60,7 @@ def binary(operator: str, left: Any, right: Any) -> Any:
         if type_name(left) != type_name(right) and not (is_number(left) and is_number(right)):
             raise Wrong(
                 "E0303",
-                f"a {type_name(left)} cannot equal a {type_name(right)}: "
+                f"{type_name(left)} and {type_name(right)} cannot be compared: "
                 f"{show(left)} {operator} {show(right)}",
             )
         if type_name(left) == "op":

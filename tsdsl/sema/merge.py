@@ -17,20 +17,15 @@ from tsdsl.sema.modules import Loader
 from tsdsl.syntax import ast
 
 
-def merged(
-    space: ast.Space, loader: Loader, found: Collector, seen: tuple[ast.Space, ...] = ()
-) -> list[ast.Statement]:
-    """All statements that make up a space, base first."""
+def merged(space: ast.Space, loader: Loader, found: Collector) -> list[ast.Statement] | None:
+    """All statements that make up a space, base first; None where a base is not to be had, which is
+    reported. That no space extends itself is checked before."""
     own = _once(space.body, found)
     if space.base is None:
         return own
     base = _base(space, loader, found)
-    if base is None:
-        return own
-    if base in (*seen, space):
-        found.add(Diagnostic("E0206", f"space '{space.name.text}' extends itself", space.base.span))
-        return own
-    return _apply(merged(base, loader, found, (*seen, space)), own, found)
+    inherited = merged(base, loader, found) if base is not None else None
+    return None if inherited is None else _apply(inherited, own, found)
 
 
 def _base(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
@@ -99,14 +94,18 @@ def _twice(statement: Any, first: Any, found: Collector) -> None:
             f"{shown} is declared twice",
             _head(statement),
             labels=(Label(_head(first), "declared here first"),),
-            help="remove one, or give it another name",
+            help="remove one, or give it another name" if name else "remove one",
         )
     )
 
 
 def _head(statement: Any) -> Span:
     name = getattr(statement, "name", None)
-    return cast(Span, name.span if name else statement.span)
+    if name:
+        return cast(Span, name.span)
+    word = type(statement).__name__ if not isinstance(statement, ast.Section) else statement.kind
+    whole: Span = statement.span
+    return Span(whole.source, whole.start, whole.start + len(word))
 
 
 def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[Any]:

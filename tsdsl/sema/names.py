@@ -109,17 +109,22 @@ class _Names:
         self.expression(block.result)
 
     def expression(self, node: ast.Expr) -> None:
+        called: set[int] = set()
         for part in walk(node):
             if isinstance(part, ast.Name):
-                self.name(part)
+                self.name(part, id(part) in called)
             elif isinstance(part, ast.Member):
                 self.member(part)
             elif isinstance(part, ast.Call):
+                called.add(id(part.function))
                 self.call(part)
 
-    def name(self, node: ast.Name) -> None:
+    def name(self, node: ast.Name, called: bool) -> None:
         name = node.text
         module = self.module
+        if name in BUILTINS and not called and name not in (*self.local, *module.blocks):
+            message = f"'{name}' is a function of values: call it, as in {name}(...)"
+            self.error("E0203", message, node.span, None)
         places = (self.local, module.blocks, module.imports, BY_NAME, BUILTINS, IDENTITIES)
         if any(name in place for place in places) or name in module.lost:
             return
@@ -167,7 +172,7 @@ class _Names:
                     argument.span,
                     "decide in the space ('~' in use, stem, fuse or attend) and pass the value in",
                 )
-            if argument.name is not None and argument.name.text not in parameters:
+            elif argument.name is not None and argument.name.text not in parameters:
                 self.error(
                     "E0306",
                     f"{name} has no argument '{argument.name.text}'",

@@ -12,7 +12,7 @@ from itertools import combinations
 from math import comb
 from typing import Any
 
-from tsdsl.diagnostics import Diagnostic
+from tsdsl.diagnostics import Diagnostic, Label
 from tsdsl.ir.graph import Guard, walk
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.solve import Solver
@@ -47,7 +47,8 @@ class Reach:
             if not self.context.found.has_errors and self.context.requirements:
                 self._constraints()
         except TooCoupled as error:
-            names = ", ".join(list(error.names)[:6])
+            paths = {d.path for d in self.context.decisions}
+            names = ", ".join([n for n in error.names if n in paths][:6] or ["many decisions"])
             self.context.found.add(
                 Diagnostic(
                     "W0906",
@@ -138,6 +139,7 @@ class Reach:
                         f"no architecture satisfies {texts}",
                         some[0].span,
                         "relax it, or give the decisions more options",
+                        [Label(r.span, "and this") for r in some[1:]],
                     )
                     return
         self.context.error(

@@ -124,13 +124,11 @@ class _Reader:
                     self._twice(ast.Ident(word, setting.span), places[(*at, word)])
                 case ast.Streams(names):
                     places[(*at, "streams")] = setting.span
-                    for name in names:
-                        self._known_stream(name)
+                    fine = all([self._known_stream(name) for name in names]) and fine
                     values["streams"] = [name.text for name in names]
                 case ast.Learn(targets):
                     places[(*at, "learn")] = setting.span
-                    for target in targets:
-                        self._known_target(target)
+                    fine = all([self._known_target(target) for target in targets]) and fine
                     values["learn"] = [target.text for target in targets]
         return values, fine
 
@@ -199,8 +197,9 @@ class _Reader:
 
     # -------------------------------------------------------------- checking
 
-    def _known_stream(self, name: ast.Ident) -> None:
-        if name.text not in self.space.streams:
+    def _known_stream(self, name: ast.Ident) -> bool:
+        known_one = name.text in self.space.streams
+        if not known_one:
             known = ", ".join(self.space.streams)
             self.context.error(
                 "E0209",
@@ -208,19 +207,21 @@ class _Reader:
                 name.span,
                 did_you_mean(name.text, self.space.streams, f"the streams are: {known}"),
             )
+        return known_one
 
-    def _known_target(self, target: ast.DecisionPath) -> None:
+    def _known_target(self, target: ast.DecisionPath) -> bool:
         if target.text in self.prefixes:
-            return
+            return True
         paths = [d.path for d in self.context.decisions]
         starts = dict.fromkeys(p.split(".")[0] for p in paths)
         if target.text in self.elaborator.overrides:
-            return
+            return True
         close = nearest(target.text, [*paths, *starts])
         hint = f"did you mean '{close}'?" if close else "decisions begin with: " + ", ".join(starts)
         if not paths:
             hint = "this space has no decisions"
         self.context.error("E0603", f"no decision begins with '{target.text}'", target.span, hint)
+        return False
 
     def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
         learned = {target for phase in search.phases for target in phase.learn}
@@ -258,7 +259,8 @@ class _Reader:
             else:
                 continue
             break
-        name = str(location[-1]) if location else ""
+        plain_location = _without_tags(location)[-1]
+        name = str(plain_location[-1]) if plain_location else ""
         kind = problem["type"]
         if kind == "extra_forbidden":
             known = _keys(model, location[:-1])
@@ -283,7 +285,8 @@ class _Reader:
                 hint = did_you_mean(word, options)
                 message = "it is one of " + ", ".join(options)
             else:
-                message = problem["msg"].removeprefix("Value error, ")
+                message = _WORDS.get(kind, problem["msg"].removeprefix("Value error, "))
+                message = message.replace("Input should", "it should", 1)
                 message = message[0].lower() + message[1:]
             self.context.error("E0605", f"{shown}{message}", span, hint)
 
@@ -303,6 +306,19 @@ _STATED = {
     "phases": "phase NAME { ... }",
     "streams": "streams sparse, dense",
     "learn": "learn sparse, fuse",
+}
+
+
+#: What is meant, where pydantic says it in the words of Python.
+_WORDS = {
+    "model_type": "it has several parts, as in (weights=0.4, arch=0.015)",
+    "dict_type": "it has several parts, as in (weights=0.4, arch=0.015)",
+    "bool_type": "it is true or false",
+    "bool_parsing": "it is true or false",
+    "int_type": "it is a whole number",
+    "int_from_float": "it is a whole number",
+    "float_type": "it is a number",
+    "tuple_type": "it is a range, as in 182..228",
 }
 
 

@@ -63,7 +63,12 @@ def _choices(expected: list[str]) -> list[str]:
         names.append("a value")
         remaining = [k for k in remaining if k not in _VALUE]
     elif len(set(remaining) & _OPERATORS) >= 4:
+        # A value is complete: what goes on with it is many signs, and so is what comes after it.
         remaining = [k for k in remaining if k not in _OPERATORS]
+        keywords = [k for k in remaining if k.lower() in load().keywords]
+        if len(keywords) > 3:
+            names.append("an operator or the next statement")
+            remaining = [k for k in remaining if k in ("RBRACE", "ELSE", "THEN", "COMMA", "RPAR")]
     for kind in remaining:
         names.append(_NAMES.get(kind, f"'{kind.lower()}'"))
     return names
@@ -85,6 +90,10 @@ def _hint(kind: str, text: str, expected: list[str]) -> str | None:
         return "a reusable part is written: block name(x, ...) { return ... }"
     if kind == "NAME" and text in ("for", "while", "loop"):
         return "write: repeat 3 { use ... }, or repeat depth ~ 2..4 { use ... }"
+    if kind == "COMMA" and "__ANON_1" in expected:
+        return "a set of options is written in braces, as in {8, 16}; a range is 8..16 step 8"
+    if kind == "TILDE" and "NAME" in expected:
+        return "a decision has a name, as in: repeat depth ~ 2..4"
     if kind == "TILDE":
         return "decisions ('~') belong to a space, a stream, a stage, a repeat or a call in one"
     if kind in ("NUMBER", "DIMS", "STRING", "NAME") and "COMMA" in expected:

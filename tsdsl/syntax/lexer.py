@@ -26,6 +26,9 @@ class Tokens(Record, eq=True):
     comments: list[Comment]
     #: Start of a token -> the documentation comment in front of it.
     docs: dict[int, str]
+    #: Starts of tokens that stand for, or follow, what is no token: that these do not fit is no
+    #: news.
+    doubtful: set[int]
     #: False where there was too much wrong to read on.
     complete: bool = True
 
@@ -52,6 +55,8 @@ def lex(source: Source, found: Collector) -> Tokens:
     docs: dict[int, str] = {}
     pending: list[str] = []
     at, end, errors = 0, len(text), 0
+    doubtful: set[int] = set()
+    suspect = False
     match = pattern.match
     while True:
         found_token = match(text, at)
@@ -61,10 +66,12 @@ def lex(source: Source, found: Collector) -> Tokens:
                 break
             errors += 1
             if errors > MAX_ERRORS:
-                return Tokens(items, comments, docs, complete=False)
+                return Tokens(items, comments, docs, doubtful, complete=False)
             start = at
             terminal, value, at = _report(source, at, found)
+            suspect = True
             if terminal:
+                doubtful.add(start)
                 items.append(Token(tables.terminals.index(terminal), value, start, at))
             continue
         group = found_token.lastgroup
@@ -83,23 +90,27 @@ def lex(source: Source, found: Collector) -> Tokens:
             kind = kinds[group]
             if kind == name:
                 kind = keywords.get(value, kind)
+        if suspect:
+            doubtful.add(start)
+            suspect = False
         if pending:
             docs[start] = "\n".join(pending)
             pending = []
         items.append(Token(kind, value, start, at))
-    return Tokens(items, comments, docs)
+    return Tokens(items, comments, docs, doubtful)
 
 
 _BLANK = re.compile(r"[ \t\r\n\f]*")
 _WORD = re.compile(r"[\w.]+")
 _DIMS = re.compile(r"\d+(x\d+)+")
+#: Signs of other languages -> what to write, and the terminal and text that were meant.
 _SIGNS = {
-    "#": "comments begin with //",
-    "'": 'text is written in double quotes: "..."',
-    "&": "write 'and'",
-    "|": "write 'or'",
-    "!": "write 'not'",
-    ";": "statements need no separator",
+    "#": ("comments begin with //", "", ""),
+    "'": ('text is written in double quotes: "..."', "", ""),
+    "&": ("write 'and'", "AND", "and"),
+    "|": ("write 'or'", "OR", "or"),
+    "!": ("write 'not'", "NOT", "not"),
+    ";": ("statements need no separator", "", ""),
 }
 
 
@@ -150,8 +161,9 @@ def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
         stop += 1
     shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"
     message = f"'{shown}' has no meaning here"
-    found.add(Diagnostic("E0101", message, Span(source, at, stop), help=_SIGNS.get(text[at])))
+    hint, kind, value = _SIGNS.get(text[at], ("", "", ""))
+    found.add(Diagnostic("E0101", message, Span(source, at, stop), help=hint or None))
     if text[at] == "#":
         line_end = text.find("\n", at)
         stop = len(text) if line_end < 0 else line_end
-    return "", "", stop
+    return kind, value, stop

@@ -45,7 +45,7 @@ def parse(source: Source, found: Collector) -> Parsed:
     """Parse a text. All syntax errors go to ``found``; what could be read is returned."""
     before = len(found)
     tokens = lex(source, found)
-    run = _Run(source, load(), Builder(source, tokens.docs, found), found)
+    run = _Run(source, load(), Builder(source, tokens.docs, found), found, tokens.doubtful)
     readable = tokens.complete and run.shallow(tokens.items)
     module = run.parse(tokens.items) if readable else None
     if module is None:
@@ -57,8 +57,16 @@ def parse(source: Source, found: Collector) -> Parsed:
 
 
 class _Run:
-    def __init__(self, source: Source, tables: Tables, builder: Builder, found: Collector) -> None:
+    def __init__(
+        self,
+        source: Source,
+        tables: Tables,
+        builder: Builder,
+        found: Collector,
+        doubtful: set[int],
+    ) -> None:
         self.source = source
+        self.doubtful = doubtful
         self.tables = tables
         self.builder = builder
         self.found = found
@@ -152,20 +160,24 @@ class _Run:
 
     def follows(self, states: list[int], kind: int) -> bool:
         """Whether a terminal can be shifted in a state, reductions included."""
+        return self.advance(states, kind) is not None
+
+    def advance(self, states: list[int], kind: int) -> list[int] | None:
+        """The states after a terminal; None where it does not fit."""
         stack = list(states)
         actions, gotos, rules = self.tables.actions, self.tables.gotos, self.tables.rules
         while True:
             action = actions[stack[-1]].get(kind)
             if action is None:
-                return False
+                return None
             if action >= 0:
-                return True
+                return [*stack, action]
             rule = rules[-action - 1]
             if rule.length:
                 del stack[-rule.length :]
             stack.append(gotos[stack[-1]][rule.origin])
             if stack[-1] == self.tables.accept:
-                return True
+                return stack
 
     def expected(self, states: list[int]) -> list[str]:
         return [n for n, kind in self.kind.items() if self.follows(states, kind)]
@@ -178,21 +190,44 @@ class _Run:
         closing = self.kind["RBRACE"]
         top = {"SPACE", "BLOCK", "IMPORT", "$END"}
         name = self.tables.terminals[token.kind]
-        if name in top and self.follows(self.states, closing):
+        if self.follows(self.states, closing) and (
+            name in top or (self.open_braces(stream) and self.closes(token.kind))
+        ):
             self.unclosed(token)
             while not self.follows(self.states, token.kind) and self.follows(self.states, closing):
                 self.feed(Token(closing, "}", self.last_end, self.last_end))
             return at
-        self.report(token, before)
+        if token.start not in self.doubtful:
+            self.report(token, before)
         return self.resume(stream, at)
 
+    def open_braces(self, stream: list[Token]) -> bool:
+        """Whether the file has more { than }."""
+        kinds = [token.kind for token in stream]
+        return kinds.count(self.kind["LBRACE"]) > kinds.count(self.kind["RBRACE"])
+
+    def closes(self, kind: int) -> bool:
+        """Whether a statement would fit after one } more, or several."""
+        if self.tables.terminals[kind] not in _STATEMENTS:
+            return False
+        states = self.advance(self.states, self.kind["RBRACE"])
+        while states is not None:
+            if self.follows(states, kind):
+                return True
+            states = self.advance(states, self.kind["RBRACE"])
+        return False
+
     def unclosed(self, token: Token) -> None:
-        brace = next(
-            v
-            for v in reversed(self.values)
-            if isinstance(v, Token) and self.tables.terminals[v.kind] == "LBRACE"
-        )
-        owner = self.context()
+        closed = 0
+        for at in range(len(self.values) - 1, -1, -1):
+            brace = self.values[at]
+            name = self.tables.terminals[brace.kind] if isinstance(brace, Token) else ""
+            closed += name == "RBRACE"
+            if name == "LBRACE":
+                if not closed:
+                    break
+                closed -= 1
+        owner = self.context(at)
         self.found.add(
             Diagnostic(
                 "E0105",
@@ -216,12 +251,21 @@ class _Run:
         )
         self.found.add(Diagnostic("E0106", message, span, help=help_line))
 
-    def context(self) -> str | None:
-        """What was being written: the construct whose keyword is innermost on the stack."""
-        values = self.values
+    def context(self, end: int | None = None) -> str | None:
+        """What was being written: the construct whose keyword is innermost on the stack (or among
+        its first ``end`` values), apart from those that are closed."""
+        values = self.values[:end]
+        closed = 0
         for at in range(len(values) - 1, -1, -1):
             value = values[at]
-            if isinstance(value, Token) and value.text in _CONSTRUCTS:
+            if not isinstance(value, Token):
+                continue
+            name = self.tables.terminals[value.kind]
+            if name == "RBRACE":
+                closed += 1
+            elif closed and name.lower() == value.text and value.text in _CONSTRUCTS:
+                closed -= 1
+            elif value.text in _CONSTRUCTS:
                 after = values[at + 1] if at + 1 < len(values) else None
                 if isinstance(after, Token) and self.tables.terminals[after.kind] == "NAME":
                     return f"{value.text} '{after.text}'"

@@ -10,16 +10,19 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import Decision, SpaceGraph
 
 if TYPE_CHECKING:
-    from numpy import int64
+    from numpy import float64, int64
     from numpy.typing import NDArray
 
     from tsdsl.analysis.bounds import Bounds
+    from tsdsl.analysis.distribution import Distribution, Given
+    from tsdsl.analysis.engine import Engine
     from tsdsl.analysis.sample import Weights
     from tsdsl.ir.network import Network
     from tsdsl.sema.document import SpecDocument
     from tsdsl.sema.settings import Sections
 
 Architectures = Sequence[Mapping[str, Any]]
+Cost = Literal["macs", "params", "elements"]
 
 
 class Space:
@@ -36,6 +39,9 @@ class Space:
         self.sections = sections
         self._frozen: tuple[Architecture, Network] | None = None
         self._size: int | None = None
+        self._asked = 0
+        #: Costs whose tables are too large.
+        self._wide: set[Cost] = set()
 
     def __repr__(self) -> str:
         return f"<Space {self.name}: {len(self.decisions)} decisions>"
@@ -104,21 +110,62 @@ class Space:
     @overload
     def flops(self, architecture: Mapping[str, Any] | None = None) -> int: ...
     @overload
-    def flops(self, architecture: Architectures) -> NDArray[int64]: ...
-    def flops(self, architecture: Mapping[str, Any] | Architectures | None = None) -> Any:
+    def flops(self, architecture: Architectures | NDArray[Any]) -> NDArray[int64]: ...
+    def flops(
+        self, architecture: Mapping[str, Any] | Architectures | NDArray[Any] | None = None
+    ) -> Any:
         """Multiply-accumulates for one clip: an int for one architecture (none, for a space
-        without decisions), an array for a list of them."""
+        without decisions), an array for a list of them. A matrix of option indices [architecture,
+        decision] is looked up without validation, millions a second."""
         return self._cost("macs", architecture)
 
     @overload
     def params(self, architecture: Mapping[str, Any] | None = None) -> int: ...
     @overload
-    def params(self, architecture: Architectures) -> NDArray[int64]: ...
-    def params(self, architecture: Mapping[str, Any] | Architectures | None = None) -> Any:
+    def params(self, architecture: Architectures | NDArray[Any]) -> NDArray[int64]: ...
+    def params(
+        self, architecture: Mapping[str, Any] | Architectures | NDArray[Any] | None = None
+    ) -> Any:
         """Parameters, as `flops`."""
         return self._cost("params", architecture)
 
-    def bounds(self, cost: Literal["macs", "params"]) -> Bounds:
+    @property
+    def engine(self) -> Engine:
+        """The plans and tables that exact answers come from; each is made on first use."""
+        from tsdsl.analysis.engine import engine
+
+        return engine(self.graph)
+
+    def distribution(self, given: Given = None) -> Distribution:
+        """The distribution that is meant: the spec's initial weights, or weights by decision
+        path."""
+        from tsdsl.analysis.distribution import distribution_of
+
+        return distribution_of(self.graph, given)
+
+    def expectation(self, cost: Cost, distribution: Given = None) -> float:
+        """The exact mean of a cost under a distribution (left out: the initial one).
+
+        An architecture has the product of the probabilities of its *active* decisions' options, on
+        the condition that all requirements hold (renormalised)."""
+        given = self.distribution(distribution)
+        return self.engine.expectation(cost).mean(given.flat_probabilities)
+
+    def variance(self, cost: Cost, distribution: Given = None) -> float:
+        """The exact variance of a cost; see `expectation`."""
+        return self.engine.expectation(cost).moments(self.distribution(distribution)).variance
+
+    def std(self, cost: Cost, distribution: Given = None) -> float:
+        """The exact standard deviation of a cost; see `expectation`."""
+        return float(self.variance(cost, distribution) ** 0.5)
+
+    def gradient(self, cost: Cost, distribution: Given = None) -> dict[str, NDArray[float64]]:
+        """The exact gradient of `expectation` with respect to the logits of each decision."""
+        given = self.distribution(distribution)
+        _, flat = self.engine.expectation(cost).gradient(given.flat_probabilities)
+        return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
+
+    def bounds(self, cost: Cost) -> Bounds:
         """The exact ``min`` and ``max`` over all architectures, each a value and an architecture
         that has it."""
         if not self.decisions:
@@ -154,15 +201,35 @@ class Space:
         return drawn[0] if n is None else drawn
 
     def _cost(
-        self, cost: Literal["macs", "params"], asked: Mapping[str, Any] | Architectures | None
+        self, cost: Cost, asked: Mapping[str, Any] | Architectures | NDArray[Any] | None
     ) -> Any:
         if asked is None or isinstance(asked, Mapping):
+            # Tables for the whole space pay for themselves from the second question on.
+            if isinstance(asked, Architecture):
+                self._asked += 1
+                found = self._look_up(cost, asked) if self._asked > 1 else None
+                if found is not None:
+                    return found
             from tsdsl.analysis.items import items
 
             return sum(getattr(item, cost) for item in items(self.network(asked)))
+        if not isinstance(asked, Sequence):
+            return self.engine.lookup(cost).many(asked)
         from tsdsl.analysis.costs import costs
 
         return costs(self.graph, asked, cost)
+
+    def _look_up(self, cost: Cost, architecture: Architecture) -> int | None:
+        """From tables; None if they are too large or the architecture has anything unusual."""
+        if cost in self._wide:
+            return None
+        from tsdsl.ir.ordering import TooCoupled
+
+        try:
+            return self.engine.lookup(cost).one(architecture)
+        except TooCoupled:
+            self._wide.add(cost)
+            return None
 
     def _undecided(self) -> ArchitectureError:
         count = len(self.decisions)

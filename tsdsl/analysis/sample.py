@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tsdsl.analysis.bounds import no_architecture
 from tsdsl.analysis.count import count
 from tsdsl.analysis.eliminate import PROBABILITY, Semiring, Step, counting, eliminate
 from tsdsl.analysis.factors import Array, Factor, constraint_factor, constraints, expand
+from tsdsl.analysis.nothing import no_architecture
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.constraints import Constraints

@@ -103,6 +103,7 @@ ARCHITECTURES = {
     "E0714": "a decision given under two names",
     "E0715": "a requirement that is not met",
     "E0717": "no architecture given",
+    "E0721": "a distribution file that does not fit",
 }
 
 FILES = {

@@ -1,0 +1,163 @@
+"""Distributions; means, variances and gradients of costs, against sums over all architectures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_spaces import brute_cost, chain, decisions_of, enumerated
+
+from tsdsl.analysis.distribution import Distribution, softmax
+from tsdsl.analysis.engine import engine
+from tsdsl.diagnostics import FileError, SpecError
+from tsdsl.ir.resolve import architecture_at
+from tsdsl.ir.space import SpaceGraph
+from tsdsl.space import Space
+
+SEEDS = range(60)
+
+
+def made(space: SpaceGraph, seed: int) -> Distribution:
+    """Random logits, some options impossible."""
+    random = np.random.default_rng(seed)
+    initial = Distribution.initial(space)
+    flat = random.normal(size=initial.flat.shape)
+    for row in initial.layout.split(flat):
+        if len(row) > 1 and random.random() < 0.2:
+            row[random.integers(len(row))] = -np.inf
+    return Distribution(space, flat)
+
+
+def brute(space: SpaceGraph, found: list[list[int]], p: np.ndarray, k: int) -> tuple[float, float]:
+    """Mean and variance of a cost."""
+    weights, values = [], []
+    starts = Distribution.initial(space).layout.starts
+    for at in found:
+        chosen = decisions_of(space, at)
+        weight = 1.0
+        for n, d in enumerate(space.decisions):
+            if d.path in chosen:
+                weight *= p[starts[n] + at[d.variable.index]]
+        weights.append(weight)
+        values.append(brute_cost(space, at)[k])
+    w, v = np.array(weights), np.array(values, float)
+    if not w.sum() > 0:
+        return float("nan"), float("nan")
+    mean = (w * v).sum() / w.sum()
+    return mean, (w * (v - mean) ** 2).sum() / w.sum()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_moments(seed: int) -> None:
+    graph, found = enumerated(seed)
+    space = Space(graph)
+    for distribution in (Distribution.initial(graph), made(graph, seed)):
+        for k, cost in enumerate(("macs", "params")):
+            mean, variance = brute(graph, found, distribution.flat_probabilities, k)
+            if mean != mean:
+                with pytest.raises(SpecError):
+                    space.expectation(cost, distribution)
+                continue
+            assert space.expectation(cost, distribution) == pytest.approx(mean, rel=1e-12)
+            assert space.variance(cost, distribution) == pytest.approx(variance, rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gradient(seed: int) -> None:
+    graph, found = enumerated(seed)
+    if not found:
+        return
+    space = Space(graph)
+    rng = np.random.default_rng(seed)
+    start = Distribution.initial(graph)
+    flat = rng.normal(size=start.flat.shape)
+    exact = np.concatenate(list(space.gradient("macs", Distribution(graph, flat)).values()))
+    means = engine(graph).expectation("macs")
+    scale = max(1.0, float(np.abs(exact).max()))
+    for k in rng.choice(len(flat), min(len(flat), 8), replace=False):
+        ends = []
+        for step in (1e-5, -1e-5):
+            moved = flat.copy()
+            moved[k] += step
+            ends.append(means.mean(softmax(moved, start.layout)))
+        assert exact[k] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5, abs=1e-6 * scale)
+
+
+def test_gradient_where_an_option_is_impossible() -> None:
+    graph, _ = enumerated(2)
+    distribution = made(graph, 2)
+    for seed in range(30):
+        distribution = made(graph, seed)
+        if np.isinf(distribution.flat).any():
+            break
+    _, pull = engine(graph).expectation("macs").gradient(distribution.flat_probabilities)
+    assert np.isfinite(pull).all()
+    assert (pull[np.isinf(distribution.flat)] == 0).all()
+
+
+def test_a_long_chain() -> None:
+    graph = chain(80)
+    space = Space(graph)
+    drawn = space.flops(space.sample(400, seed=3))
+    deviation = space.std("macs")
+    assert abs(drawn.mean() - space.expectation("macs")) < 4 * deviation / 20
+    assert drawn.std() == pytest.approx(deviation, rel=0.2)
+
+
+def test_files(tmp_path: Path) -> None:
+    graph, _ = enumerated(3)
+    distribution = made(graph, 4)
+    distribution.save(tmp_path / "d.json")
+    again = Distribution.load(graph, tmp_path / "d.json")
+    assert (again.flat == distribution.flat).all()
+    assert json.loads(distribution.dump())["format"] == "tsnet-dist/1"
+    with pytest.raises(FileError):
+        Distribution.load(graph, tmp_path / "none.json")
+
+
+def test_files_that_do_not_fit() -> None:
+    graph, _ = enumerated(3)
+    good = json.loads(Distribution.initial(graph).dump())
+    path = graph.decisions[0].path
+    for change, told in (
+        ({"format": "tsnet-dist/2"}, "format"),
+        ({"more": 1}, "more"),
+        ({"decisions": {}}, "no logits"),
+        ({"decisions": {**good["decisions"], "s9.width": good["decisions"][path]}}, "s9.width"),
+        ({"decisions": {**good["decisions"], path: {"options": [1], "logits": [0.0]}}}, path),
+    ):
+        with pytest.raises(SpecError, match=told.replace("[", r"\[")) as caught:
+            Distribution.parse(graph, json.dumps({**good, **change}))
+        assert caught.value.diagnostics[0].code == "E0721"
+    for text in ("{", "[]", '{"format": NaN}', "[" * 100_000):
+        with pytest.raises(SpecError):
+            Distribution.parse(graph, text)
+
+
+def test_what_is_no_distribution() -> None:
+    graph, _ = enumerated(3)
+    other, _ = enumerated(4)
+    size = len(Distribution.initial(graph).flat)
+    with pytest.raises(ValueError, match="logits"):
+        Distribution(graph, np.zeros(size + 1))
+    with pytest.raises(ValueError, match="no distribution"):
+        Distribution(graph, np.full(size, np.nan))
+    with pytest.raises(ValueError, match="no decision"):
+        Distribution.from_weights(graph, {"nothing": [1.0]})
+    with pytest.raises(ValueError, match="none of space"):
+        Space(graph).expectation("macs", Distribution.initial(other))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_look_ups(seed: int) -> None:
+    graph, found = enumerated(seed)
+    some = found[:: max(1, len(found) // 40)]
+    options = np.array([[at[d.variable.index] for d in graph.decisions] for at in some])
+    space = Space(graph)
+    for k, cost in enumerate((space.flops, space.params)):
+        right = [brute_cost(graph, at)[k] for at in some]
+        if some:
+            assert cost(options).tolist() == right
+        assert [cost(architecture_at(graph, at)) for at in some] == right

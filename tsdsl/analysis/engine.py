@@ -1,0 +1,68 @@
+"""What is known of one space: plans, tables and answers, each made once."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from tsdsl.analysis.expectation import Expectation
+from tsdsl.analysis.factors import Array, Cost
+from tsdsl.analysis.lookup import Lookup
+from tsdsl.analysis.optimum import Optimum, allowed
+from tsdsl.analysis.program import Program, program
+from tsdsl.ir.space import SpaceGraph
+
+
+class Engine:
+    """Everything here raises `TooCoupled` where a table would be too large; what does not need
+    that table can be asked all the same."""
+
+    def __init__(self, space: SpaceGraph) -> None:
+        self.space = space
+        self._programs: dict[tuple[Cost, ...], Program] = {}
+        self._expectations: dict[Cost, Expectation] = {}
+        self._lookups: dict[Cost, Lookup] = {}
+        self._allowed: dict[tuple[Cost, ...], list[Array]] = {}
+
+    @cached_property
+    def ones(self) -> list[Array]:
+        """Weight 1 for each option of each decision."""
+        return [np.ones(len(d.options)) for d in self.space.decisions]
+
+    def program(self, *costs: Cost) -> Program:
+        """The elimination of all decisions, with the tables of some costs."""
+        if costs not in self._programs:
+            self._programs[costs] = program(self.space, costs)
+        return self._programs[costs]
+
+    def expectation(self, cost: Cost) -> Expectation:
+        """Means of a cost under any distribution."""
+        if cost not in self._expectations:
+            self._expectations[cost] = Expectation(self.program(cost))
+        return self._expectations[cost]
+
+    def lookup(self, cost: Cost) -> Lookup:
+        """The cost of given architectures."""
+        if cost not in self._lookups:
+            self._lookups[cost] = Lookup(self.space, cost)
+        return self._lookups[cost]
+
+    def allowed(self, *costs: Cost) -> list[Array]:
+        """For each potential of a program, where it is possible."""
+        if costs not in self._allowed:
+            made = self.program(*costs)
+            self._allowed[costs] = [allowed(p, self.ones) for p in made.potentials]
+        return self._allowed[costs]
+
+    def extreme(self, cost: Cost, sign: int) -> Optimum:
+        """The least of ``sign`` times a cost."""
+        made = self.program(cost)
+        tables = [None if (t := p.costs[0]) is None else sign * t for p in made.potentials]
+        return Optimum(made, tables, self.allowed(cost))
+
+
+@lru_cache(maxsize=8)
+def engine(space: SpaceGraph) -> Engine:
+    """The engine of a space."""
+    return Engine(space)

@@ -1,0 +1,63 @@
+"""The expected cost of a space as a torch function of the logits of its decisions.
+
+Value and gradient are both exact and computed together in float64, by the same elimination that
+`Space.expectation` runs; what comes in may have any dtype and device, and the result has the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from tsdsl.analysis.distribution import Layout, softmax
+from tsdsl.analysis.engine import engine
+from tsdsl.analysis.expectation import Expectation
+from tsdsl.analysis.factors import Cost
+from tsdsl.ir.space import SpaceGraph
+
+
+class ExpectedCost:
+    """``ExpectedCost(space.graph, "macs")(logits)``: a scalar that can be differentiated once.
+
+    ``logits`` has a tensor for each decision path, or is one tensor of all in a row. An
+    architecture has the product of the probabilities of its active decisions' options, on the
+    condition that all requirements hold.
+    """
+
+    def __init__(self, space: SpaceGraph, cost: Cost) -> None:
+        self.layout = Layout.of(space)
+        self._means = engine(space).expectation(cost)
+
+    def __call__(self, logits: Tensor | Mapping[str, Tensor]) -> Tensor:
+        if isinstance(logits, Mapping):
+            logits = torch.cat([logits[path].reshape(-1) for path in self.layout.paths])
+        if logits.shape != (int(self.layout.starts[-1]),):
+            wanted = int(self.layout.starts[-1])
+            raise ValueError(f"{wanted} logits are needed, not {tuple(logits.shape)}")
+        result: Tensor = _Expected.apply(logits, self._means, self.layout)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _Expected(Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, means: Expectation, layout: Layout) -> Tensor:
+        flat = logits.detach().to("cpu", torch.float64).numpy()
+        probabilities = softmax(np.asarray(flat), layout)
+        if ctx.needs_input_grad[0]:
+            mean, pull = means.gradient(probabilities)
+            ctx.save_for_backward(torch.from_numpy(pull).to(logits.device, logits.dtype))
+        else:
+            mean = means.mean(probabilities)
+        return logits.new_tensor(mean)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None]:
+        (pull,) = ctx.saved_tensors
+        return above * pull, None, None

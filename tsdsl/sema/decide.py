@@ -278,7 +278,13 @@ class Decider(Evaluator):
     ) -> int:
         if domain.default is None:
             return 0
-        val = self.plain(domain.default, env, "an option")
+        text = printer.expression(domain.default)
+        for at, (value, known, _) in enumerate(options):
+            if isinstance(value, OpValue) and known == text:
+                return at
+        # A default is one of the options, and decides nothing itself.
+        fixed = Env(env.scope, env.module, env.block, env.sites, None, env.prefix)
+        val = self.plain(domain.default, fixed, "an option")
         if val.is_constant and isinstance(val.value, Fault):
             return 0
         if val.is_constant:
@@ -288,7 +294,7 @@ class Decider(Evaluator):
                     return at
         self.context.error(
             "E0506",
-            f"the default {printer.expression(domain.default)} is none of the options",
+            f"the default {text} is none of the options",
             domain.default.span,
             "the options are: " + ", ".join(str(label) for _, label, _ in options[:12]),
         )

@@ -160,6 +160,7 @@ class Elaborator(Decider):
                 entry = val.entries[0]
                 if isinstance(entry, OpValue) and wanted != "op":
                     self.context.error("E0303", "a param is a plain value", span)
+                    value = POISON
                 elif not isinstance(entry, Fault) and not signatures.fits(entry, wanted):
                     self.context.error(
                         "E0303",

@@ -35,18 +35,19 @@ _OPERATORS = {"PLUS", "MINUS", "TIMES", "COMPARE", "AND", "OR", "__ANON_0", "DOT
 
 
 def describe(
-    kind: str, text: str, expected: list[str], context: str | None
+    kind: str, text: str, expected: list[str], context: str | None, as_name: bool
 ) -> tuple[str, str | None]:
-    """The headline and the help line for a token that does not fit."""
+    """The headline and the help line for a token that does not fit; ``as_name`` if it is a word of
+    the language where a name would fit."""
     where = f" in {context}" if context else ""
     shown = "the end of the file" if kind == "$END" else f"'{text[:40]}'"
     choices = _choices(expected)
     if expected == ["TSNET"]:
         return "a file begins with its language version", "write this first: tsnet 1"
-    if (
+    if as_name or (
         text in load().keywords
         and "NAME" in expected
-        and "IF" not in expected
+        and "NUMBER" not in expected
         and len(choices) <= 3
     ):
         return (

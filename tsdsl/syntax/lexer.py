@@ -102,6 +102,7 @@ def lex(source: Source, found: Collector) -> Tokens:
 
 _BLANK = re.compile(r"[ \t\r\n\f]*")
 _WORD = re.compile(r"[\w.]+")
+_QUOTED = re.compile(r"'[^'\n]*'")
 _DIMS = re.compile(r"\d+(x\d+)+")
 #: Signs of other languages -> what to write, and the terminal and text that were meant.
 _SIGNS = {
@@ -156,6 +157,11 @@ def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
             )
         )
         return "NAME", name, at + len(name)
+    quoted = _QUOTED.match(text, at)
+    if quoted:
+        message = 'a text is written in double quotes: "..."'
+        found.add(Diagnostic("E0101", message, Span(source, at, quoted.end())))
+        return "STRING", '""', quoted.end()
     stop = at + 1
     while stop < len(text) and text[stop] == text[at]:
         stop += 1

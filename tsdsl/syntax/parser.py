@@ -190,16 +190,29 @@ class _Run:
         closing = self.kind["RBRACE"]
         top = {"SPACE", "BLOCK", "IMPORT", "$END"}
         name = self.tables.terminals[token.kind]
-        if self.follows(self.states, closing) and (
-            name in top or (self.open_braces(stream) and self.closes(token.kind))
+        as_name = self.is_meant_as_name(stream, at)
+        if (
+            not as_name
+            and self.follows(self.states, closing)
+            and (name in top or (self.open_braces(stream) and self.closes(token.kind)))
         ):
             self.unclosed(token)
             while not self.follows(self.states, token.kind) and self.follows(self.states, closing):
                 self.feed(Token(closing, "}", self.last_end, self.last_end))
             return at
         if token.start not in self.doubtful:
-            self.report(token, before)
+            self.report(token, before, as_name)
+        if as_name:
+            self.feed(Token(self.kind["NAME"], token.text, token.start, token.end))
+            return at + 1
         return self.resume(stream, at)
+
+    def is_meant_as_name(self, stream: list[Token], at: int) -> bool:
+        """Whether a word of the language stands where a name, and then what follows, would fit."""
+        if stream[at].text not in self.tables.keywords:
+            return False
+        after = self.advance(self.states, self.kind["NAME"])
+        return after is not None and self.follows(after, stream[at + 1].kind)
 
     def open_braces(self, stream: list[Token]) -> bool:
         """Whether the file has more { than }."""
@@ -242,12 +255,16 @@ class _Run:
             )
         )
 
-    def report(self, token: Token, before: list[int]) -> None:
+    def report(self, token: Token, before: list[int], as_name: bool) -> None:
         from tsdsl.syntax.expectation import describe
 
         span = Span(self.source, token.start, max(token.end, token.start))
         message, help_line = describe(
-            self.tables.terminals[token.kind], token.text, self.expected(before), self.context()
+            self.tables.terminals[token.kind],
+            token.text,
+            self.expected(before),
+            self.context(),
+            as_name,
         )
         self.found.add(Diagnostic("E0106", message, span, help=help_line))
 
@@ -267,7 +284,11 @@ class _Run:
                 closed -= 1
             elif value.text in _CONSTRUCTS:
                 after = values[at + 1] if at + 1 < len(values) else None
-                if isinstance(after, Token) and self.tables.terminals[after.kind] == "NAME":
+                if (
+                    value.text in _NAMED
+                    and isinstance(after, Token)
+                    and self.tables.terminals[after.kind] == "NAME"
+                ):
                     return f"{value.text} '{after.text}'"
                 return f"this {value.text}"
         return None
@@ -276,6 +297,7 @@ class _Run:
         """Skip to a token with which a statement can begin, and cut the stack back to where it
         can."""
         depth = 0
+        given_up = 0
         position = at
         while position < len(stream):
             token = stream[position]
@@ -284,6 +306,9 @@ class _Run:
                 depth += 1
             elif name == "RBRACE" and depth:
                 depth -= 1
+            elif name == "RBRACE" and given_up < self.open_after(self.cut(token)):
+                # It belongs to a brace of what is cut off.
+                given_up += 1
             elif name == "$END" or (depth == 0 and self.begins(stream, position, at)):
                 cut = self.cut(token)
                 if cut is not None:
@@ -319,6 +344,13 @@ class _Run:
             if self.follows(states, token.kind) or (at_end and self.follows(states, closing)):
                 return length
         return None
+
+    def open_after(self, length: int | None) -> int:
+        """How many braces are open in the part of the stack that a cut takes off."""
+        if length is None:
+            return 0
+        kinds = [v.kind for v in self.values[length - 1 :] if isinstance(v, Token)]
+        return kinds.count(self.kind["LBRACE"]) - kinds.count(self.kind["RBRACE"])
 
     def lose(self, length: int, skipped: list[Token]) -> None:
         for value in (*self.values[length - 1 :], *skipped):
@@ -364,5 +396,7 @@ _CONSTRUCTS = _words(
     "import space block param input stream stage stem repeat use fuse attend head require moved "
     "search train evaluate budget phase streams learn let return if"
 )
+#: Those that are followed by a name of their own.
+_NAMED = _words("space block param input stream stage search evaluate phase let")
 #: Terminals at which a statement begins.
 _STATEMENTS = frozenset(word.upper() for word in _CONSTRUCTS - {"if"})

@@ -17,15 +17,14 @@ def value(node: ast.Expr | ast.Domain | ast.ValueRange | ast.Record) -> str:
     match node:
         case ast.SetDomain(options, default):
             inside = ", ".join(
-                expression(o.value) + (f": {expression(o.weight)}" if o.weight else "")
-                for o in options
+                expression(o.value) + (f": {_limit(o.weight)}" if o.weight else "") for o in options
             )
             return "{" + inside + "}" + _default(default)
         case ast.RangeDomain(low, high, step, default):
-            stride = f" step {expression(step)}" if step else ""
-            return f"{expression(low)}..{expression(high)}{stride}{_default(default)}"
+            stride = f" step {_limit(step)}" if step else ""
+            return f"{_limit(low)}..{_limit(high)}{stride}{_default(default)}"
         case ast.ValueRange(low, high):
-            return f"{expression(low)}..{expression(high)}"
+            return f"{_limit(low)}..{_limit(high)}"
         case ast.Record(fields):
             return "(" + ", ".join(map(_argument, fields)) + ")"
         case _:
@@ -37,7 +36,12 @@ def number(number: int | float) -> str:
 
 
 def _default(node: ast.Expr | None) -> str:
-    return f" default {expression(node)}" if node else ""
+    return f" default {_limit(node)}" if node else ""
+
+
+def _limit(node: ast.Expr) -> str:
+    """A part of a domain, where no operator may stand that binds less than a sum."""
+    return _print(node, _LEVEL["+"])
 
 
 def _argument(argument: ast.Argument) -> str:

@@ -22,24 +22,28 @@ def _kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Strict: "0.4" is no number and a number is no switch.
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(ge=1, le=10**9, strict=True)]
-Pair = tuple[int, int]
+Pair = tuple[Annotated[int, Field(strict=True)], Annotated[int, Field(strict=True)]]
 
 
 class Sgd(Section):
     kind: Literal["sgd"] = "sgd"
     momentum: Fraction = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-5
-    nesterov: bool = False
+    weight_decay: NotNegative = 5e-5
+    nesterov: Switch = False
 
 
 class Adam(Section):
     kind: Literal["adam"] = "adam"
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
 
 
 Optimizer = Annotated[Sgd | Adam, BeforeValidator(_kind), Field(discriminator="kind")]
@@ -49,15 +53,15 @@ class Cosine(Section):
     """Half-period cosine decay to 0 after a linear warm-up."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: NotNegative = 0.0
     #: Learning rate at the first step of the warm-up, as a share of the full one (assumed).
-    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup_start: Share = 0.0
 
 
 class Constant(Section):
     kind: Literal["constant"] = "constant"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-    warmup_start: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup_epochs: NotNegative = 0.0
+    warmup_start: Share = 0.0
 
 
 Schedule = Annotated[Cosine | Constant, BeforeValidator(_kind), Field(discriminator="kind")]
@@ -74,9 +78,9 @@ class Budget(Section):
     """The expected cost is pushed into ``low``..``high``; ``weight`` is beta of equation 3."""
 
     cost: Literal["flops", "params", "latency"]
-    low: Annotated[float, Field(ge=0)]
+    low: NotNegative
     high: Positive
-    weight: Annotated[float, Field(ge=0)] = 0.0
+    weight: NotNegative = 0.0
 
     @model_validator(mode="after")
     def _ordered(self) -> Budget:
@@ -101,7 +105,7 @@ class Phase(Section):
     epochs: Positive
     lr: PhaseRates
     #: The share of the epochs in which only weights are trained.
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.25
+    warmup: Share = 0.25
     budgets: tuple[Budget, ...] = ()
 
 
@@ -111,9 +115,9 @@ class Search(Section):
     #: Divides the log-likelihood of a batch; "sum" and "mean" are its two readings (assumed).
     temperature: Positive = 1.0
     likelihood: Literal["sum", "mean"] = "mean"
-    baseline: bool = True
+    baseline: Switch = True
     #: Epoch from which decisions of one block are distributed jointly (FP-NAS); 0 for never.
-    joint_from: Annotated[int, Field(ge=0)] = 0
+    joint_from: Annotated[int, Field(ge=0, strict=True)] = 0
     data: Literal["shared", "split"] = "shared"
     batch: Count = 256
     weights: Optimizer = Field(default_factory=Sgd)
@@ -130,11 +134,11 @@ class Train(Section):
     epochs: Positive = 300
     batch: Count = 256
     label_smoothing: Fraction = 0.0
-    mixed_precision: bool = False
+    mixed_precision: Switch = False
     ema: Fraction = 0.0
-    clip_gradient: Annotated[float, Field(ge=0)] = 0.0
+    clip_gradient: NotNegative = 0.0
     augment: Literal["none", "autoaugment"] = "none"
-    flip: bool = True
+    flip: Switch = True
     #: Limits of the short side, in pixels, from which one is drawn for each clip.
     jitter: Pair | None = None
     crop: Count | None = None

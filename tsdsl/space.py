@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from tsdsl.analysis.bounds import Bounds
     from tsdsl.analysis.distribution import Distribution, Given
     from tsdsl.analysis.engine import Engine
-    from tsdsl.analysis.sample import Weights
+    from tsdsl.analysis.window import Between, CountBetween, Histogram, Weighting
     from tsdsl.ir.network import Network
     from tsdsl.sema.document import SpecDocument
     from tsdsl.sema.settings import Sections
 
 Architectures = Sequence[Mapping[str, Any]]
+#: The least and the greatest of a cost, both inside; None for all.
+Window = tuple[float, float] | None
 Cost = Literal["macs", "params", "elements"]
 
 
@@ -177,27 +179,87 @@ class Space:
 
         return bounds(self.graph, cost)
 
+    def count(self, *, flops: Window = None, params: Window = None) -> int | CountBetween:
+        """How many architectures lie in all windows (ends included): the exact number, or
+        ``(low, high)`` where only these bounds are proven."""
+        from tsdsl.analysis.window import count, windows_of
+
+        return count(self.graph, windows_of({"macs": flops, "params": params}))
+
+    def mass(
+        self, distribution: Weighting = None, *, flops: Window = None, params: Window = None
+    ) -> Between:
+        """The probability of all windows under a distribution, as proven bounds (equal where it
+        is exact). ``"architectures"``: the share of all architectures."""
+        from tsdsl.analysis.window import mass, windows_of
+
+        windows = windows_of({"macs": flops, "params": params})
+        return mass(self.graph, windows, distribution)
+
+    def histogram(self, cost: Cost, bins: int = 40, distribution: Weighting = None) -> Histogram:
+        """The share of each of some equal bins from the least to the greatest cost, with proven
+        bounds."""
+        from tsdsl.analysis.window import histogram
+
+        return histogram(self.graph, cost, bins, distribution)
+
+    def quantiles(
+        self, cost: Cost, shares: Sequence[float], distribution: Weighting = None
+    ) -> list[Between]:
+        """The cost that a share of all mass does not exceed, for each share, as proven bounds."""
+        from tsdsl.analysis.window import quantiles
+
+        return quantiles(self.graph, cost, shares, distribution)
+
     @overload
     def sample(
-        self, n: None = None, *, seed: int | None = None, weights: Weights = "initial"
+        self,
+        n: None = None,
+        *,
+        seed: int | None = None,
+        weights: Weighting = "initial",
+        flops: Window = None,
+        params: Window = None,
     ) -> Architecture: ...
     @overload
     def sample(
-        self, n: int, *, seed: int | None = None, weights: Weights = "initial"
+        self,
+        n: int,
+        *,
+        seed: int | None = None,
+        weights: Weighting = "initial",
+        flops: Window = None,
+        params: Window = None,
     ) -> list[Architecture]: ...
     def sample(
-        self, n: int | None = None, *, seed: int | None = None, weights: Weights = "initial"
+        self,
+        n: int | None = None,
+        *,
+        seed: int | None = None,
+        weights: Weighting = "initial",
+        flops: Window = None,
+        params: Window = None,
     ) -> Architecture | list[Architecture]:
         """An architecture, or a list of ``n`` distinct ones (all, if there are fewer), drawn with
-        the weights that the spec gives its options, on the condition that all requirements hold.
-        ``weights="architectures"`` makes all architectures equally probable."""
-        from tsdsl.analysis.sample import sample
-
+        the weights that the spec gives its options, on the condition that all requirements hold
+        and that each cost lies in its window (ends included): exactly what drawing freely and
+        turning away what does not fit gives. ``weights`` may be a distribution;
+        ``"architectures"`` makes all architectures equally probable."""
         if seed is None:
             from secrets import randbits
 
             seed = randbits(64)
-        drawn = sample(self.graph, seed, 1 if n is None else n, weights)
+        wanted = 1 if n is None else n
+        if flops is None and params is None:
+            from tsdsl.analysis.sample import sample
+
+            drawn = sample(self.graph, seed, wanted, weights)
+        else:
+            from tsdsl.analysis.conditioned import sample_within
+            from tsdsl.analysis.window import windows_of
+
+            windows = windows_of({"macs": flops, "params": params})
+            drawn = sample_within(self.graph, seed, wanted, windows, weights)
         return drawn[0] if n is None else drawn
 
     def _cost(

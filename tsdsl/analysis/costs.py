@@ -59,6 +59,16 @@ def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -
     return at
 
 
+def active(space: SpaceGraph, at: Array) -> Array:
+    """Which decisions are active, for each row of an array of assignments."""
+    known: dict[tuple[Guard, ...], Array] = {}
+    for d in space.decisions:
+        if d.guards not in known:
+            known[d.guards] = _hold(d.guards, at)
+    columns = [known[d.guards] for d in space.decisions]
+    return np.stack(columns, 1) if columns else np.zeros((len(at), 0), np.bool_)
+
+
 def _given(
     decisions: Sequence[Decision], architectures: Sequence[Mapping[str, Any]]
 ) -> tuple[Array, Array]:

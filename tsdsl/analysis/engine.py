@@ -6,9 +6,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.expectation import Expectation
 from tsdsl.analysis.factors import Array, Cost
 from tsdsl.analysis.lookup import Lookup
+from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.optimum import Optimum, allowed
 from tsdsl.analysis.program import Program, program
 from tsdsl.ir.space import SpaceGraph
@@ -23,6 +25,8 @@ class Engine:
         self._programs: dict[tuple[Cost, ...], Program] = {}
         self._expectations: dict[Cost, Expectation] = {}
         self._lookups: dict[Cost, Lookup] = {}
+        self._means: Expectation | None = None
+        self._ends: dict[Cost, tuple[int, int]] = {}
         self._allowed: dict[tuple[Cost, ...], list[Array]] = {}
 
     @cached_property
@@ -60,6 +64,21 @@ class Engine:
         made = self.program(cost)
         tables = [None if (t := p.costs[0]) is None else sign * t for p in made.potentials]
         return Optimum(made, tables, self.allowed(cost))
+
+    def ends(self, cost: Cost) -> tuple[int, int]:
+        """The least and the greatest of a cost. Raises `SpecError` if there is no architecture."""
+        if cost not in self._ends:
+            low, high = self.extreme(cost, 1), self.extreme(cost, -1)
+            if not low.possible:
+                raise no_architecture(self.space)
+            self._ends[cost] = (int(low.value), -int(high.value))
+        return self._ends[cost]
+
+    def feasible(self, distribution: Distribution) -> float:
+        """The probability that a free draw satisfies all requirements."""
+        if self._means is None:
+            self._means = Expectation(self.program())
+        return self._means.moments(distribution).feasible
 
 
 @lru_cache(maxsize=8)

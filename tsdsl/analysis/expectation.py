@@ -44,14 +44,14 @@ class _Pass:
 
 
 class Expectation:
-    """Means of one cost of one space, for any distribution."""
+    """Means of the first cost of a program, for any distribution."""
 
-    def __init__(self, made: Program, cost: int = 0) -> None:
+    def __init__(self, made: Program) -> None:
         self._program = made
         self._layout = Layout.of(made.space)
         self._zero: Array = np.zeros(())
         self._costs: list[Array] = [
-            self._zero if (table := p.costs[cost]) is None else np.array(table, np.float64)
+            self._zero if not p.costs or p.costs[0] is None else np.array(p.costs[0], np.float64)
             for p in made.potentials
         ]
 

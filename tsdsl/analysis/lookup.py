@@ -67,8 +67,9 @@ class Lookup:
         return self._read(given, self._all_strides if self._derived else self._strides)
 
     def assigned(self, at: Array) -> Array:
-        """The cost of each row of an array of assignments [architecture, variable]."""
-        return self._read(at, self._all_strides)
+        """The cost of each row of an array of assignments [architecture, variable], of which only
+        the decisions count."""
+        return self.many(at[:, self._decided])
 
     def one(self, architecture: Architecture) -> int | None:
         """The cost of an architecture; None if it has anything unusual."""

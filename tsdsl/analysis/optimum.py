@@ -101,3 +101,12 @@ def unravel(at: int, shape: tuple[int, ...], axes: tuple[int, ...]) -> list[int]
 def _bound(tables: Sequence[Array]) -> int:
     """No sum of entries is larger in absolute value."""
     return sum(int(max(np.max(t), -np.min(t))) for t in tables if t.dtype.kind != "f")
+
+
+def unravel_many(at: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> list[Array]:
+    """`unravel` for an array."""
+    found: list[Array] = []
+    for axis in reversed(axes):
+        at, option = np.divmod(at, shape[axis])
+        found.append(option)
+    return found[::-1]

@@ -3,7 +3,7 @@
 Each active decision takes an option with its weight, independently, on the condition that all
 requirements hold: exactly what drawing freely and rejecting what violates a requirement gives, at
 any tightness, since the probabilities of all ways to go on are known from elimination.
-Conditioning on a budget comes with the exact queries for budgets.
+Within a budget: see `conditioned`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from typing import Any, Literal
 import numpy as np
 
 from tsdsl.analysis.count import count
+from tsdsl.analysis.distribution import Distribution, distribution_of
 from tsdsl.analysis.eliminate import PROBABILITY, Semiring, Step, counting, eliminate
 from tsdsl.analysis.factors import Array, Factor, constraint_factor, constraints, expand
-from tsdsl.analysis.nothing import no_architecture
-from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.analysis.nothing import no_architecture, too_few
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.constraints import Constraints
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import Decision, SpaceGraph
 
 #: "initial": the weights that the spec gives its options. "architectures": every architecture is
-#: equally probable. A mapping: decision path -> weights of its options; others as in the spec.
-Weights = Literal["initial", "architectures"] | Mapping[str, Sequence[float]]
+#: equally probable. A `Distribution`, or a mapping: decision path -> weights of its options;
+#: others as in the spec.
+Weights = Literal["initial", "architectures"] | Distribution | Mapping[str, Sequence[float]] | None
 
 #: Up to this many architectures, those not drawn yet are listed rather than waited for.
 MAX_LISTED = 200_000
@@ -63,7 +64,7 @@ def sample(
         if count(space) <= MAX_LISTED:
             return [*found, *sampler.rest(random, found)][:n]
         if misses > 100_000 + 10 * len(found):
-            raise _too_few(space, n, len(found))
+            raise too_few(space, n, len(found))
     return list(found)
 
 
@@ -82,7 +83,9 @@ class Sampler:
             tables += [tie] if tie else []
         held = [constraint_factor(table, known.sizes) for table in tables]
         factors = [Factor(f.scope, ring.embed(f.table)) for f in held]
-        own = weights if isinstance(weights, Mapping) else {}
+        own: Mapping[str, Any] = weights if isinstance(weights, Mapping) else {}
+        if isinstance(weights, Distribution):
+            own = distribution_of(space, weights).probabilities
         factors += [
             _weighted(known, d, _option_weights(d, own, uniform), ring) for d in space.decisions
         ]
@@ -152,7 +155,7 @@ def _option_weights(
     size = len(decision.options)
     if uniform:
         return [1] * size
-    weights = own.get(decision.path, decision.weights or (1.0,) * size)
+    weights = list(own.get(decision.path, decision.weights or (1.0,) * size))
     if len(weights) != size or min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise ValueError(f"'{decision.path}' takes {size} weights of 0 or more, not {weights}")
     return [weight / sum(weights) for weight in weights]
@@ -172,17 +175,3 @@ def _weighted(
     default[decision.default] = ring.one
     chosen, held = (expand(Factor((index,), options), scope) for options in (row, default))
     return Factor(scope, np.where(expand(active, scope), chosen, held))
-
-
-def _too_few(space: SpaceGraph, n: int, found: int) -> SpecError:
-    return SpecError(
-        [
-            Diagnostic(
-                "E0594",
-                f"{n:,} distinct architectures of space {space.name} were asked for;"
-                f" its weights hardly ever give more than {found:,}",
-                file=space.source,
-                help="draw uniformly, or fewer",
-            )
-        ]
-    )

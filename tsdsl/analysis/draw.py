@@ -1,0 +1,174 @@
+"""Architectures drawn from a `Resolved` distribution, given that the cost is in a window.
+
+Backwards through its nodes, for many draws at once: a bin of the root that can hold a cost inside,
+then at each node what it was made of, in proportion. That gives every architecture of these bins
+exactly in proportion to its weight; those whose exact cost lies outside are turned away, so that
+what remains has the distribution that is asked for, however rare the window is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsdsl.analysis.factors import Array
+from tsdsl.analysis.optimum import arranged, unravel_many
+from tsdsl.analysis.resolved import Leaf, Node, Resolved
+
+#: Cells that are weighed at once.
+CELLS = 1 << 17
+#: Columns that are weighed together first.
+BLOCK = 16
+
+
+class Drawer:
+    """Draws assignments whose bin can hold a cost in a window."""
+
+    def __init__(self, resolved: Resolved, variables: int, window: tuple[int, int]) -> None:
+        self._root = resolved.root
+        self._variables = variables
+        self._leaves: dict[int, tuple[Array, Array, Array]] = {}
+        self._rows: dict[int, Array] = {}
+        first, end, _, _ = resolved.range(*window)
+        self._first = first
+        self._sums = np.cumsum(self._root.mass[0, first:end])
+        #: Weight of all that can be drawn: mantissa and power of two.
+        self.weight = (float(self._sums[-1]) if len(self._sums) else 0.0, self._root.scale)
+
+    def draw(self, random: np.random.Generator, n: int) -> Array:
+        """Assignments [draw, variable]."""
+        at: Array = np.zeros((n, self._variables), np.int32)
+        bins = np.searchsorted(self._sums, random.random(n) * self._sums[-1], side="right")
+        bins = np.minimum(bins, _last(self._sums)) + self._first
+        waiting = [(self._root, bins)]
+        while waiting:
+            node, bins = waiting.pop()
+            if node.leaf is not None:
+                self._option(node, node.leaf[0], bins, at, random)
+            elif node.right is not None:
+                assert node.left is not None
+                waiting += self._split(node, node.left, node.right, bins, at, random)
+            elif node.left is not None:
+                waiting.append((node.left, self._choose(node, node.left, bins, at, random)))
+        return at
+
+    def _option(
+        self, node: Node, leaf: Leaf, bins: Array, at: Array, random: np.random.Generator
+    ) -> None:
+        """What a leaf decides: an option in its bin, by weight."""
+        if not leaf.decided:
+            return
+        if id(node) not in self._leaves:
+            self._leaves[id(node)] = _ordered(node, leaf)
+        order, sums, starts = self._leaves[id(node)]
+        group = _row(node, at) * node.mass.shape[1] + bins
+        chosen = np.searchsorted(sums, group + random.random(len(bins)), side="right")
+        chosen = np.clip(chosen, starts[group], starts[group + 1] - 1)
+        options = order[chosen] % leaf.cost.shape[1]
+        for v, picked in zip(leaf.decided, _digits(options, leaf.sizes), strict=True):
+            at[:, v] = picked
+
+    def _split(
+        self,
+        node: Node,
+        left: Node,
+        right: Node,
+        bins: Array,
+        at: Array,
+        random: np.random.Generator,
+    ) -> list[tuple[Node, Array]]:
+        """How a bin is shared between two nodes."""
+        if right.mass.shape[1] > left.mass.shape[1]:
+            left, right = right, left
+        if right.mass.shape[1] == 1:
+            return [(left, bins), (right, np.zeros_like(bins))]
+        width = -(-right.mass.shape[1] // BLOCK) * BLOCK
+        rows, others = _row(left, at), _row(right, at)
+        size = left.mass.shape[1]
+        # Zeros around, so that no position needs a test.
+        padded = np.zeros((len(left.mass), size + 2 * (width - 1)))
+        padded[:, width - 1 : width - 1 + size] = left.mass
+        windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
+        turned = np.zeros((len(right.mass), width))
+        turned[:, width - right.mass.shape[1] :] = right.mass[:, ::-1]
+        taken = np.empty_like(bins)
+        step = max(CELLS // width, 1)
+        for start in range(0, len(bins), step):
+            part = slice(start, start + step)
+            weights = windows[rows[part], bins[part]] * turned[others[part]]
+            taken[part] = width - 1 - _pick_long(weights, random)
+        return [(left, bins - taken), (right, taken)]
+
+    def _choose(
+        self, node: Node, below: Node, bins: Array, at: Array, random: np.random.Generator
+    ) -> Array:
+        """The variables that were summed out; what bin the node below has then."""
+        if id(node) not in self._rows:
+            rows = np.arange(len(below.mass)).reshape(below.shape)
+            self._rows[id(node)] = arranged(rows, node.axes, node.shape).reshape(len(node.mass), -1)
+        mine = _row(node, at)
+        rows = self._rows[id(node)][mine]
+        shifted = (bins + node.offset[mine])[:, None] - below.offset[rows]
+        size = below.mass.shape[1]
+        inside = (shifted >= 0) & (shifted < size)
+        weights = np.where(inside, below.mass[rows, np.clip(shifted, 0, size - 1)], 0.0)
+        options = _pick(weights, random)
+        for axis, picked in zip(
+            node.axes, unravel_many(options, below.shape, node.axes), strict=True
+        ):
+            at[:, below.scope[axis]] = picked
+        return np.asarray(shifted[np.arange(len(bins)), options])
+
+
+def _ordered(node: Node, leaf: Leaf) -> tuple[Array, Array, Array]:
+    """Options by row and bin: their positions; cumulative weights that grow by 1 over each group
+    (so each keeps all its digits); where each group starts."""
+    assert node.leaf is not None
+    bins, width = node.leaf[1], node.mass.shape[1]
+    kept = np.flatnonzero(((leaf.weight > 0) & (bins < width)).reshape(-1))
+    group = (kept // bins.shape[1]) * width + bins.reshape(-1)[kept]
+    order = np.argsort(group, kind="stable")
+    kept, group = kept[order], group[order]
+    weights = leaf.weight.reshape(-1)[kept] / node.mass.reshape(-1)[group]
+    weights = np.ldexp(weights, -node.scale)
+    starts = np.searchsorted(group, np.arange(len(node.mass) * width + 1))
+    sums = np.cumsum(weights)
+    before = np.concatenate([[0.0], sums])[starts[group]]
+    return kept, group + (sums - before), starts
+
+
+def _pick(weights: Array, random: np.random.Generator) -> Array:
+    """A column of each row, by weight; never one without weight."""
+    sums = np.cumsum(weights, axis=1)
+    at = random.random(len(weights)) * sums[:, -1]
+    picked: Array = (sums <= at[:, None]).sum(1)
+    missed = np.flatnonzero(at >= sums[:, -1])
+    for row in missed.tolist():
+        picked[row] = _last(sums[row])
+    return picked
+
+
+def _pick_long(weights: Array, random: np.random.Generator) -> Array:
+    """`_pick` for many columns: a block of them, then one of the block."""
+    blocks = weights.reshape(len(weights), -1, BLOCK)
+    block = _pick(blocks.sum(2), random)
+    return block * BLOCK + _pick(blocks[np.arange(len(blocks)), block], random)
+
+
+def _last(sums: Array) -> int:
+    """The last that has a weight."""
+    return int(np.searchsorted(sums, sums[-1], side="left"))
+
+
+def _row(node: Node, at: Array) -> Array:
+    row: Array = np.zeros(len(at), np.int64)
+    for v, n in zip(node.scope, node.shape, strict=True):
+        row = row * n + at[:, v]
+    return row
+
+
+def _digits(options: Array, sizes: tuple[int, ...]) -> list[Array]:
+    found: list[Array] = []
+    for size in reversed(sizes):
+        options, digit = np.divmod(options, size)
+        found.append(digit)
+    return found[::-1]

@@ -262,6 +262,36 @@ class Space:
             drawn = sample_within(self.graph, seed, wanted, windows, weights)
         return drawn[0] if n is None else drawn
 
+    @overload
+    def most_probable(
+        self,
+        distribution: Given = None,
+        *,
+        k: None = None,
+        flops: Window = None,
+        params: Window = None,
+    ) -> Architecture: ...
+    @overload
+    def most_probable(
+        self, distribution: Given = None, *, k: int, flops: Window = None, params: Window = None
+    ) -> list[Architecture]: ...
+    def most_probable(
+        self,
+        distribution: Given = None,
+        *,
+        k: int | None = None,
+        flops: Window = None,
+        params: Window = None,
+    ) -> Architecture | list[Architecture]:
+        """The most probable architecture of all that lie in the windows, or the ``k`` most
+        probable, best first. ``provenance["proven"]`` says whether that is proven."""
+        from tsdsl.analysis.probable import most_probable
+        from tsdsl.analysis.window import windows_of
+
+        windows = windows_of({"macs": flops, "params": params})
+        found = most_probable(self.graph, 1 if k is None else k, windows, distribution)
+        return found[0] if k is None else found
+
     def _cost(
         self, cost: Cost, asked: Mapping[str, Any] | Architectures | NDArray[Any] | None
     ) -> Any:

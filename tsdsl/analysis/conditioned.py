@@ -86,8 +86,20 @@ def _add(seen: set[bytes], key: bytes) -> bool:
     return len(seen) == before
 
 
+def draws(
+    known: Engine, rows: Sequence[Array], windows: Windows, n: int, seed: int
+) -> Iterator[Array]:
+    """About ``n`` draws at a time, of which those that are inside come back."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    return _inside(known, rows, windows, random, (n,))
+
+
 def _inside(
-    known: Engine, rows: Sequence[Array], windows: Windows, random: np.random.Generator
+    known: Engine,
+    rows: Sequence[Array],
+    windows: Windows,
+    random: np.random.Generator,
+    chunks: Sequence[int] = CHUNKS,
 ) -> Iterator[Array]:
     """Draws that are inside by their exact costs, without end."""
     drawers = [_drawer(known, rows, cost, window) for cost, window in windows.items()]
@@ -97,7 +109,7 @@ def _inside(
     lookups = [(known.lookup(cost), *window) for cost, window in windows.items()]
     k = 0
     while True:
-        at = drawer.draw(random, CHUNKS[min(k, len(CHUNKS) - 1)])
+        at = drawer.draw(random, chunks[min(k, len(chunks) - 1)])
         k += 1
         for lookup, least, most in lookups:
             costs = lookup.assigned(at)

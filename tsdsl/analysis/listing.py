@@ -44,15 +44,26 @@ class Lister:
 
     def list(self, windows: Windows, limit: int | None = None) -> Array | None:
         """Assignments [architecture, variable]; None if there are more than can be listed."""
+        at, complete = self.near(windows, None, np.inf, limit)
+        return at if complete else None
+
+    def near(
+        self, windows: Windows, objective: Optimum | None, cutoff: float, limit: int | None = None
+    ) -> tuple[Array, bool]:
+        """Those whose objective exceeds its least by ``cutoff`` at most. Beyond the limit, those
+        that look best are followed, and the second result is False; nothing comes back if there
+        is no objective to tell."""
         made = self._made
         width = len(made.sizes)
-        cap = min(MAX_CELLS // max(width, 1), limit or MAX_CELLS)
+        cap = MAX_CELLS // max(width, 1) if limit is None else limit
         spans = [windows[cost] for cost in self._costs] or [(0, 0)]
         at: Array = np.zeros((1, width), np.int16)
+        above: Array = np.zeros(1)
+        complete = True
         lows, highs = [], []
         for (low, high), (least, most) in zip(self._ends, spans, strict=True):
             if not low.possible or low.value > most or -high.value < least:
-                return at[:0]
+                return at[:0], True
             lows.append(np.array([low.value]))
             highs.append(np.array([-high.value]))
         for k in range(len(made.steps) - 1, -1, -1):
@@ -72,9 +83,18 @@ class Lister:
                 fits = (excess < low.infinity) & (new_lows[-1] <= most) & (new_highs[-1] >= least)
                 inside = fits if inside is None else inside & fits
             assert inside is not None
+            if objective is not None:
+                total = above[:, None] + _rows(objective.excess(k), given)
+                inside &= total <= cutoff
             rows, options = np.nonzero(inside)
+            if objective is not None:
+                above = total[rows, options]
             if len(rows) > cap:
-                return None
+                complete = False
+                if objective is None:
+                    return at[:0], False
+                best = np.argpartition(above, cap)[:cap]
+                rows, options, above = rows[best], options[best], above[best]
             at = at[rows]
             lows = [low[rows, options] for low in new_lows]
             highs = [high[rows, options] for high in new_highs]
@@ -82,7 +102,7 @@ class Lister:
                 step.axes, unravel_many(options, step.shape, step.axes), strict=True
             ):
                 at[:, step.scope[axis]] = chosen
-        return at
+        return at, complete
 
 
 def _rows(table: Array, given: tuple[Array, ...]) -> Array:

@@ -55,13 +55,17 @@ class Optimum:
             self.rows.append(rows)
             self.least.append(values[-1])
         self.value: Any = values[-1].item()
+        self._excess: dict[int, Array] = {}
 
     def excess(self, step: int) -> Array:
         """How much more than the least the sum gets with each option of a step."""
-        least = self.least[step][..., None]
-        rows = self.rows[step]
-        with np.errstate(invalid="ignore"):
-            return np.where(rows >= self.infinity, self.infinity, rows - least)
+        if step not in self._excess:
+            least = self.least[step][..., None]
+            rows = self.rows[step]
+            with np.errstate(invalid="ignore"):
+                apart = np.where(rows >= self.infinity, self.infinity, rows - least)
+            self._excess[step] = apart
+        return self._excess[step]
 
     @property
     def possible(self) -> bool:

@@ -77,7 +77,7 @@ def count(space: SpaceGraph, windows: Windows) -> int | CountBetween:
     """How many architectures have each cost in its window: exact, or proven bounds."""
     known = engine(space)
     total = count_all(space)
-    narrow = _clipped(known, windows) if total else None
+    narrow = clipped(known, windows) if total else None
     if narrow is None:
         return 0
     if not narrow:
@@ -113,7 +113,7 @@ def mass(space: SpaceGraph, windows: Windows, weighting: Weighting = None) -> Be
     """The probability that each cost is in its window."""
     known = engine(space)
     rows, total = weights(known, weighting)
-    narrow = _clipped(known, windows)
+    narrow = clipped(known, windows)
     if narrow is None:
         return Between(0.0, 0.0)
     if not narrow:
@@ -241,7 +241,7 @@ def resolve(
     return Resolved(made, leaf, unit, span // unit + len(leaf) + 2), sign
 
 
-def _clipped(known: Engine, windows: Windows) -> dict[Cost, tuple[int, int]] | None:
+def clipped(known: Engine, windows: Windows) -> dict[Cost, tuple[int, int]] | None:
     """The windows that exclude something; None if one excludes everything."""
     narrow: dict[Cost, tuple[int, int]] = {}
     for cost, (least, most) in windows.items():

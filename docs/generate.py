@@ -266,7 +266,7 @@ def _default(model: type[BaseModel], name: str) -> str:
 def limits() -> str:
     from tsdsl.diagnostics.diagnostic import Collector as Findings
     from tsdsl.ir import arch_file, op, solve, values
-    from tsdsl.sema import apply, context, decide, elaborate, modules, reach
+    from tsdsl.sema import apply, context, decide, modules, reach
     from tsdsl.sema import functions as arithmetic
     from tsdsl.syntax import builder
     from tsdsl.syntax import parser as parsing
@@ -280,7 +280,7 @@ def limits() -> str:
         ("imports one inside the other", modules.MAX_CHAIN, "E0211"),
         ("files in all", modules.MAX_FILES, "E0211"),
         ("blocks that call each other, deep", apply.MAX_CALLS, "E0207"),
-        ("blocks of one repeat", elaborate.MAX_REPEAT, "E0511"),
+        ("blocks of one repeat", stages.MAX_REPEAT, "E0511"),
         ("operations of a space", context.MAX_NODES, "E0511"),
         ("work to elaborate a space, in entries of tables", context.MAX_WORK, "E0511"),
         ("options of a decision", decide.MAX_OPTIONS, "E0503, E0511"),

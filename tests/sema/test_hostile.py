@@ -257,7 +257,7 @@ def test_many_lets_used_often(check: Check) -> None:
         ("let a = 1e400", "E0103"),
         ("let a = 1.5e251T let b = 1e300 / a * 1e308", "E0406"),
         ("let a = int(1e300)", "E0406"),
-        ("let a = 999999999T * 999999999T", "E0406"),
+        ("let a = 9000T * 9000T", "E0406"),
         ("let a = 1x1x" + "9" * 10_000, "E0103"),
         ("let a = 1 / 0", "E0405"),
         ("let a = 1 % 0", "E0405"),

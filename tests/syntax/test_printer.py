@@ -36,7 +36,7 @@ def plain(node: Any) -> Any:
 
 NAMES = st.sampled_from(["a", "b2", "relu", "width", "t_conv", "Index", "_"])
 IDENTS = NAMES.map(lambda text: ast.Ident(text, NOWHERE))
-INTS = st.integers(0, 10**29)
+INTS = st.integers(0, 2**53)
 RATIOS = st.floats(0, 1e300, allow_nan=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
 EXTENTS = st.integers(0, 999)

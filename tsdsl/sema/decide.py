@@ -12,6 +12,7 @@ from tsdsl.ir.architecture import Option
 from tsdsl.ir.graph import Guard
 from tsdsl.ir.space import Decision, DecisionKind
 from tsdsl.ir.values import Fault, Val, constant, of_variable
+from tsdsl.record import replace
 from tsdsl.sema.context import POISON, Context
 from tsdsl.sema.evaluate import Evaluator
 from tsdsl.sema.functions import is_number, show, type_name
@@ -242,7 +243,7 @@ class Decider(Evaluator):
         """A choice between operations with decisions of their own, which are active where the
         operation is chosen: the variable comes before what it chooses."""
         shells = [OpValue(None, "none") for _ in domain.options]
-        labels = tuple(printer.expression(option.value) for option in domain.options)
+        labels = tuple(_written(option.value) for option in domain.options)
         triples = [(s, x, o.span) for s, x, o in zip(shells, labels, domain.options, strict=True)]
         if not self._uniform(triples):
             return POISON
@@ -278,7 +279,7 @@ class Decider(Evaluator):
     ) -> int:
         if domain.default is None:
             return 0
-        text = printer.expression(domain.default)
+        text = _written(domain.default)
         for at, (value, known, _) in enumerate(options):
             if isinstance(value, OpValue) and known == text:
                 return at
@@ -391,10 +392,29 @@ def _kind(value: Value | Any) -> str:
 def _label(value: Any, expression: ast.Expr) -> Option:
     """How an option is written in ``arch.json``."""
     if isinstance(value, OpValue):
-        return printer.expression(expression)
+        return _written(expression)
     if isinstance(value, tuple):
         return show(value)
     return cast(Option, value)
+
+
+def _written(option: ast.Expr) -> str:
+    """An operation as an option is named: without the decisions in it, which have paths of their
+    own, so that giving them other options renames nothing."""
+    return printer.expression(_stripped(option))
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, ast.Call):
+        return replace(
+            value,
+            arguments=tuple(
+                replace(a, value=_stripped(a.value))
+                for a in value.arguments
+                if not isinstance(a.value, ast.SetDomain | ast.RangeDomain)
+            ),
+        )
+    return value
 
 
 def _matches(label: Option, given: Any) -> bool:

@@ -158,11 +158,17 @@ class Evaluator(Applier):
             if scope.output is not None:
                 return scope.output
             return self.context.error("E0204", "this part has no output", node.name.span)
-        if name in scope.names:
-            self.touched.extend(scope.conditions.get(name, ()))
-            found: Value = scope.names[name]
-            return found
-        known = [*scope.names, "out"]
+        # Nested repeats can begin with the same block: what each declares is under its path.
+        part: Scope | None = scope
+        names: list[str] = []
+        while part is not None and part.path == scope.path:
+            if name in part.names:
+                self.touched.extend(part.conditions.get(name, ()))
+                found: Value = part.names[name]
+                return found
+            names.extend(part.names)
+            part = part.parent
+        known = [*names, "out"]
         where = f"'{scope.path}'" if scope.path else "the space"
         hint = did_you_mean(name, known, "it has: " + ", ".join(known))
         return self.context.error("E0204", f"{where} has no '{name}'", node.name.span, hint)
@@ -198,11 +204,23 @@ class Evaluator(Applier):
         if any(side is not None for side in sides):
             return self.tensor_operator(node, (left, right), sides, env)
         if not isinstance(left, Val) or not isinstance(right, Val):
-            return self.context.error(
-                "E0302", f"'{node.operator}' takes numbers or tensors", node.span
-            )
+            return self.no_value(right if isinstance(left, Val) else left, node.span)
         compute = lambda a, b: functions.binary(node.operator, a, b)  # noqa: E731
         return self.context.lift(compute, node.span, left, right)
+
+    def no_value(self, value: Value, span: Span) -> Val:
+        """Report a part of the space, or a file, where a value is expected."""
+        if isinstance(value, Scope) and value.kind == "stream":
+            return self.context.error(
+                "E0302",
+                f"stream '{value.path}' has no tensor inside of itself",
+                span,
+                "leave it out: an operation of a stage is applied to the tensor of the stream",
+            )
+        what = f"'{value.path}'" if isinstance(value, Scope) and value.path else "this"
+        return self.context.error(
+            "E0302", f"{what} is no value", span, "a part's decisions and .out are its members"
+        )
 
     def tensor_operator(
         self, node: ast.Binary, values: tuple[Value, Value], sides: list[Edge | None], env: Env
@@ -363,7 +381,8 @@ class Evaluator(Applier):
             elif edge is not None:
                 self.context.error("E0305", "tensors come first, by position", argument.span)
             elif not isinstance(value, Val):
-                self.context.error("E0302", "this is no value", argument.span)
+                self.no_value(value, argument.span)
+                misplaced = True
             elif argument.name is None:
                 if named:
                     self.context.error(

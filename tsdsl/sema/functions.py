@@ -7,9 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tsdsl.ir.op import Shape
-
-#: Larger whole numbers are not exact as ratios, and nothing that a network has is that large.
-MAX_INT = 1 << 53
+from tsdsl.syntax.builder import MAX_INT
 
 
 class Wrong(Exception):

@@ -56,7 +56,7 @@ def _key(statement: Any) -> Hashable | None:
     match statement:
         case ast.Param(name) | ast.Let(name) | ast.Binding(name):
             return ("name", name.text)
-        case ast.Repeat(name) if name is not None:
+        case ast.Repeat(name) | ast.Use(name) if name is not None:
             return ("name", name.text)
         case ast.Stream(name):
             return ("stream", name.text)
@@ -87,7 +87,8 @@ def _once(statements: Sequence[Any], found: Collector) -> list[Any]:
 
 def _twice(statement: Any, first: Any, found: Collector) -> None:
     name = getattr(statement, "name", None)
-    shown = f"'{name.text}'" if name else f"'{type(statement).__name__.lower()}'"
+    kind = statement.kind if isinstance(statement, ast.Section) else type(statement).__name__
+    shown = f"'{name.text}'" if name else f"'{kind.lower()}'"
     found.add(
         Diagnostic(
             "E0202",
@@ -160,6 +161,8 @@ def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[An
 def _replace(old: Any, new: Any) -> Any:
     if isinstance(old, ast.Repeat) and isinstance(new, ast.Binding):
         return replace(old, count=new.value)
+    if isinstance(old, ast.Use) and isinstance(new, ast.Binding):
+        return replace(old, value=new.value)
     return new
 
 

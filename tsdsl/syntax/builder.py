@@ -12,6 +12,8 @@ from tsdsl.syntax.lexer import Token
 
 #: How deep expressions may nest.
 MAX_DEPTH = 200
+#: Larger whole numbers are not exact as ratios, and nothing that a network has is that large.
+MAX_INT = 1 << 53
 
 _ESCAPES = {"\\": "\\", '"': '"', "n": "\n", "t": "\t"}
 _SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -370,6 +372,13 @@ class Builder:
             return 0
         if digits.isdecimal():
             whole = int(digits) * scale
+            if whole > MAX_INT:
+                self.found.add(
+                    Diagnostic(
+                        "E0103", "this number is above 2^53", self.span(token.start, token.end)
+                    )
+                )
+                return 0
             return whole / 100 if percent else whole
         from fractions import Fraction
 

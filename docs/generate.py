@@ -266,7 +266,7 @@ def _default(model: type[BaseModel], name: str) -> str:
 def limits() -> str:
     from tsdsl.diagnostics.diagnostic import Collector as Findings
     from tsdsl.ir import arch_file, op, solve, values
-    from tsdsl.sema import apply, context, decide, modules, reach
+    from tsdsl.sema import apply, context, decide, modules, reach, stages
     from tsdsl.sema import functions as arithmetic
     from tsdsl.syntax import builder
     from tsdsl.syntax import parser as parsing

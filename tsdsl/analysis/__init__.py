@@ -1,10 +1,29 @@
 """What a space costs and holds, exactly, from tables over its decisions.
 
-`items`      one frozen network, operation by operation (no numpy)
-`factors`    the cost of a whole space as a sum of small tables, and what holds of its decisions
-`costs`      one architecture, or many at once: a sum of look-ups
-`eliminate`  variable elimination over tables, in any semiring
-`bounds`     minimum and maximum, each with an architecture that reaches it
-`count`      how many architectures there are
-`sample`     architectures drawn from a distribution over the decisions
+`items`        one frozen network, operation by operation (no numpy)
+`factors`      the cost of a whole space as a sum of small tables, and what holds of its decisions
+`costs`        many architectures at once, validated
+`lookup`       costs by option indices, millions a second, or one architecture in microseconds
+`eliminate`    variable elimination over tables, in any semiring
+`count`        how many architectures there are
+`sample`       architectures drawn from a distribution over the decisions
+
+What is asked often runs over one plan that is made once:
+
+`distribution` a categorical for each decision, and its file
+`engine`       what is known of one space, each made on first use
+`program`      the elimination of all decisions, planned
+`optimum`      the least of a sum of tables, and how far from it each option is
+`bounds`       minimum and maximum of a cost, each with an architecture that reaches it
+`expectation`  mean, variance and gradient of a cost
+
+Within budgets:
+
+`listing`      all architectures in windows of their costs, while they are few
+`resolved`     weight by cost on a grid, with the bounds of all rounding
+`tails`        how much weight can be rounded far
+`window`       counts, masses, histograms and quantiles: exact, or proven bounds
+`draw`         draws from a grid, backwards
+`conditioned`  architectures within budgets, exactly distributed
+`probable`     the most probable architectures within budgets
 """

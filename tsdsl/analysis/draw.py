@@ -16,6 +16,9 @@ from tsdsl.analysis.resolved import Leaf, Node, Resolved
 
 #: Cells that are weighed at once.
 CELLS = 1 << 17
+#: From this many bins on, some are guessed; how often.
+WIDE = 96
+GUESSES = 4
 #: Columns that are weighed together first.
 BLOCK = 16
 
@@ -28,6 +31,7 @@ class Drawer:
         self._variables = variables
         self._leaves: dict[int, tuple[Array, Array, Array]] = {}
         self._rows: dict[int, Array] = {}
+        self._guesses: dict[int, tuple[Array, Array]] = {}
         first, end, _, _ = resolved.range(*window)
         self._first = first
         self._sums = np.cumsum(self._root.mass[0, first:end])
@@ -81,22 +85,47 @@ class Drawer:
             left, right = right, left
         if right.mass.shape[1] == 1:
             return [(left, bins), (right, np.zeros_like(bins))]
-        width = -(-right.mass.shape[1] // BLOCK) * BLOCK
         rows, others = _row(left, at), _row(right, at)
-        size = left.mass.shape[1]
-        # Zeros around, so that no position needs a test.
-        padded = np.zeros((len(left.mass), size + 2 * (width - 1)))
-        padded[:, width - 1 : width - 1 + size] = left.mass
-        windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-        turned = np.zeros((len(right.mass), width))
-        turned[:, width - right.mass.shape[1] :] = right.mass[:, ::-1]
-        taken = np.empty_like(bins)
-        step = max(CELLS // width, 1)
-        for start in range(0, len(bins), step):
-            part = slice(start, start + step)
-            weights = windows[rows[part], bins[part]] * turned[others[part]]
-            taken[part] = width - 1 - _pick_long(weights, random)
+        taken = np.full_like(bins, -1)
+        if right.mass.shape[1] >= WIDE:
+            self._guess(left, right, rows, others, bins, taken, random)
+        _weigh(left, right, rows, others, bins, taken, random)
         return [(left, bins - taken), (right, taken)]
+
+    def _guess(
+        self,
+        left: Node,
+        right: Node,
+        rows: Array,
+        others: Array,
+        bins: Array,
+        taken: Array,
+        random: np.random.Generator,
+    ) -> None:
+        """Take bins of the narrower node by its own masses, keep them in proportion to what the
+        wider one has for the rest; a few times, for as long as many are kept."""
+        if id(right) not in self._guesses:
+            sums = np.cumsum(right.mass, axis=1)
+            with np.errstate(invalid="ignore"):
+                shares = np.nan_to_num(sums / sums[:, -1:])
+            flat = (shares + np.arange(len(shares))[:, None]).reshape(-1)
+            self._guesses[id(right)] = flat, 1 / np.maximum(left.mass.max(1), 1e-300)
+        flat, scale = self._guesses[id(right)]
+        width, size = right.mass.shape[1], left.mass.shape[1]
+        todo = np.arange(len(bins))
+        for _ in range(GUESSES):
+            found = np.searchsorted(flat, others[todo] + random.random(len(todo)), side="right")
+            guess = np.clip(found - others[todo] * width, 0, width - 1)
+            rest = bins[todo] - guess
+            weight = left.mass[rows[todo], np.clip(rest, 0, size - 1)] * scale[rows[todo]]
+            # A guess at the edge of a row can be one without mass: rounding.
+            weight = np.where((rest >= 0) & (rest < size), weight, 0.0)
+            weight = np.where(right.mass[others[todo], guess] > 0, weight, 0.0)
+            kept = random.random(len(todo)) < weight
+            taken[todo[kept]] = guess[kept]
+            before, todo = len(todo), todo[~kept]
+            if len(todo) > 0.8 * before:
+                break
 
     def _choose(
         self, node: Node, below: Node, bins: Array, at: Array, random: np.random.Generator
@@ -117,6 +146,38 @@ class Drawer:
         ):
             at[:, below.scope[axis]] = picked
         return np.asarray(shifted[np.arange(len(bins)), options])
+
+
+def _weigh(
+    left: Node,
+    right: Node,
+    rows: Array,
+    others: Array,
+    bins: Array,
+    taken: Array,
+    random: np.random.Generator,
+) -> None:
+    """How the bins that are not taken yet (-1) are shared, by the weight of each way."""
+    todo = np.flatnonzero(taken < 0)
+    # Those with few ways together, so that only these are weighed.
+    todo = todo[np.argsort(bins[todo], kind="stable")]
+    full = -(-right.mass.shape[1] // BLOCK) * BLOCK
+    size = left.mass.shape[1]
+    # Zeros around, so that no position needs a test.
+    padded = np.zeros((len(left.mass), size + 2 * (full - 1)))
+    padded[:, full - 1 : full - 1 + size] = left.mass
+    turned = np.zeros((len(right.mass), full))
+    turned[:, full - right.mass.shape[1] :] = right.mass[:, ::-1]
+    start = 0
+    while start < len(todo):
+        count = max(CELLS // full, 1)
+        part = todo[start : start + count]
+        width = min(-(-(int(bins[part[-1]]) + 1) // BLOCK) * BLOCK, full)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
+        weights = windows[rows[part], bins[part] + full - width]
+        weights = weights * turned[others[part], full - width :]
+        taken[part] = width - 1 - _pick_long(weights, random)
+        start += count
 
 
 def _ordered(node: Node, leaf: Leaf) -> tuple[Array, Array, Array]:

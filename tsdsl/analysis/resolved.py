@@ -147,10 +147,12 @@ class Resolved:
         assert count and len(waiting) == 1
         self.root = waiting[0]
 
-    def range(self, low: int, high: int) -> tuple[int, int, int, int]:
+    def range(
+        self, low: int, high: int, error: tuple[int, int] | None = None
+    ) -> tuple[int, int, int, int]:
         """Bins of the root that can hold a cost in a window: the first, and one past the last;
         then those that hold nothing else."""
-        first, last = self.error
+        first, last = error or self.error
         start = self.base + self.unit * int(self.root.offset[0])
         size = self.root.mass.shape[1]
         unit = self.unit
@@ -167,13 +169,8 @@ class Resolved:
 
     def _leaf(self, leaf: Leaf) -> Node:
         possible = leaf.weight > 0
-        base = int(np.min(leaf.cost[possible], initial=MAX_INT64))
-        if base == MAX_INT64:
-            base = 0
+        base, bins, wrong = rounded(leaf, self.unit)
         self.base += base
-        apart = np.where(possible, leaf.cost - base, 0)
-        bins = (apart + self.unit // 2) // self.unit
-        wrong = (apart - bins * self.unit)[possible]
         self.error = (
             self.error[0] + int(np.min(wrong, initial=0)),
             self.error[1] + int(np.max(wrong, initial=0)),
@@ -266,6 +263,17 @@ class Resolved:
         if rows * width > MAX_ENTRIES:
             names = [self._names[v] for v in scope]
             raise TooCoupled(names, rows * width, MAX_ENTRIES, "this resolution")
+
+
+def rounded(leaf: Leaf, unit: int) -> tuple[int, Array, Array]:
+    """The least cost of a leaf, the bin of each cost from there on, and what that is off by."""
+    possible = leaf.weight > 0
+    if not possible.any():
+        return 0, np.zeros_like(leaf.cost), np.zeros_like(leaf.cost)
+    base = int(leaf.cost[possible].min())
+    apart = np.where(possible, leaf.cost - base, 0)
+    bins = (apart + unit // 2) // unit
+    return base, bins, apart - bins * unit
 
 
 def finest(leaf: list[Leaf]) -> int:

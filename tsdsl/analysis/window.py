@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from tsdsl.analysis import tails
 from tsdsl.analysis.count import count as count_all
 from tsdsl.analysis.distribution import Distribution, Given, distribution_of
 from tsdsl.analysis.engine import Engine, engine
@@ -24,7 +25,7 @@ from tsdsl.analysis.resolved import Resolved, finest, leaves
 from tsdsl.ir.space import SpaceGraph
 
 #: Bins of a grid, unless a common multiple needs fewer.
-BINS = 3072
+BINS = 4096
 #: What sums of this many floats can be off by, relative to the result.
 ROUNDING = 1e-9
 #: Integers below are exact as floats, and so are sums of them.
@@ -85,28 +86,33 @@ def count(space: SpaceGraph, windows: Windows) -> int | CountBetween:
     listed = Lister(known, tuple(narrow)).list(narrow, MAX_LISTED)
     if listed is not None:
         return len(listed)
-    found = [
-        _inside(resolve(known, known.ones, cost, window)[0], total, window, sign)
-        for cost, window in narrow.items()
-        for sign in (side(known, cost, window),)
-    ]
+    found = [_inside(known, total, cost, window) for cost, window in narrow.items()]
     high = min(f[1] for f in found)
     low = max(sum(f[0] for f in found) - total * (len(found) - 1), 0)
     return low if low == high else CountBetween(low, high)
 
 
-def _inside(found: Resolved, total: int, window: tuple[int, int], sign: int) -> tuple[int, int]:
-    window = window if sign > 0 else (-window[1], -window[0])
-    first, end, inner, inner_end = found.range(*window)
-    mass = found.root.mass[0]
-    scale = Fraction(2) ** found.root.scale
-    exact = total < EXACT_COUNT
-    low = Fraction(float(mass[inner : max(inner_end, inner)].sum())) * scale
-    high = Fraction(float(mass[first:end].sum())) * scale
-    if exact:
-        return int(low), int(high)
-    slack = Fraction(ROUNDING)
-    return floor(low * (1 - slack)), min(ceil(high * (1 + slack)), total)
+def _inside(known: Engine, total: int, cost: Cost, window: tuple[int, int]) -> tuple[int, int]:
+    low, high, scale = _bounds(known, known.ones, cost, window)
+    power = Fraction(2) ** scale
+    if total < EXACT_COUNT:
+        slack = Fraction(ROUNDING) * total
+        return ceil(low * power - slack), floor(high * power + slack)
+    wide = 1 + Fraction(ROUNDING)
+    return floor(low * power / wide), min(ceil(high * power * wide), total)
+
+
+def _bounds(
+    known: Engine, rows: Sequence[Array], cost: Cost, window: tuple[int, int]
+) -> tuple[Fraction, Fraction, int]:
+    """The weight in a window, at least and at most, as multiples of a power of two."""
+    sign = side(known, cost, window)
+    made = known.program(cost)
+    leaf = leaves(made, [p.weights(rows) for p in made.potentials], 0, sign)
+    found, _ = resolve(known, rows, cost, window, sign=sign)
+    seen = window if sign > 0 else (-window[1], -window[0])
+    low, high = tails.bounds(made, leaf, found, seen)
+    return Fraction(low), Fraction(high), found.root.scale
 
 
 def mass(space: SpaceGraph, windows: Windows, weighting: Weighting = None) -> Between:
@@ -124,12 +130,9 @@ def mass(space: SpaceGraph, windows: Windows, weighting: Weighting = None) -> Be
         return Between(sum_, sum_)
     lows, highs = [], []
     for cost, window in narrow.items():
-        found, sign = resolve(known, rows, cost, window)
-        seen = window if sign > 0 else (-window[1], -window[0])
-        first, end, inner, inner_end = found.range(*seen)
-        bins = np.ldexp(found.root.mass[0], found.root.scale) / total
-        lows.append(float(bins[inner : max(inner_end, inner)].sum()))
-        highs.append(min(float(bins[first:end].sum()), 1.0))
+        low, high, scale = _bounds(known, rows, cost, window)
+        lows.append(float(np.ldexp(float(low), scale)) / total)
+        highs.append(min(float(np.ldexp(float(high), scale)) / total, 1.0))
     return Between(max(sum(lows) - len(lows) + 1, 0.0), min(highs))
 
 
@@ -237,6 +240,8 @@ def resolve(
     made = known.program(cost)
     leaf = leaves(made, [p.weights(rows) for p in made.potentials], 0, sign)
     span = window[1] - low if sign > 0 else high - window[0]
+    # Near an end every table has all of the bins, which takes the longer.
+    bins = int(bins * min(1.0, max(0.25, 2 * (span / max(high - low, 1)) ** 0.5)))
     unit = max(finest(leaf), -(-span // bins), 1)
     return Resolved(made, leaf, unit, span // unit + len(leaf) + 2), sign
 

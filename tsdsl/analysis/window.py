@@ -109,7 +109,11 @@ def _bounds(
     sign = side(known, cost, window)
     made = known.program(cost)
     leaf = leaves(made, [p.weights(rows) for p in made.potentials], 0, sign)
-    found, _ = resolve(known, rows, cost, window, sign=sign)
+    start, end = known.ends(cost)
+    span = window[1] - start if sign > 0 else end - window[0]
+    # Near an end every table has all of the bins, which takes the longer.
+    bins = int(BINS * min(1.0, max(0.25, 2 * (span / max(end - start, 1)) ** 0.5)))
+    found, _ = resolve(known, rows, cost, window, bins, sign)
     seen = window if sign > 0 else (-window[1], -window[0])
     low, high = tails.bounds(made, leaf, found, seen)
     return Fraction(low), Fraction(high), found.root.scale
@@ -240,8 +244,6 @@ def resolve(
     made = known.program(cost)
     leaf = leaves(made, [p.weights(rows) for p in made.potentials], 0, sign)
     span = window[1] - low if sign > 0 else high - window[0]
-    # Near an end every table has all of the bins, which takes the longer.
-    bins = int(bins * min(1.0, max(0.25, 2 * (span / max(high - low, 1)) ** 0.5)))
     unit = max(finest(leaf), -(-span // bins), 1)
     return Resolved(made, leaf, unit, span // unit + len(leaf) + 2), sign
 

@@ -37,7 +37,7 @@ def command(file: str, frozen: str | None, settings: dict[str, Any], output: str
     """Compile a network to Python source that needs torch only.
 
     A spec without decisions is one network; of a space, --frozen says which. Without -o the
-    network is compiled and summed up.
+    network is counted and summed up, and nothing is built.
     """
     if output is not None and output != "-" and not output.endswith(".py"):
         suffix = os.path.splitext(output)[1]

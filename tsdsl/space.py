@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic
+from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic, SpecError, did_you_mean
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import Decision, SpaceGraph
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tsdsl.analysis.bounds import Bounds
+    from tsdsl.analysis.cost_table import Cost, CostTable
     from tsdsl.analysis.distribution import Distribution, Given
     from tsdsl.analysis.engine import Engine
     from tsdsl.analysis.window import Between, CountBetween, Histogram, Weighting
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 Architectures = Sequence[Mapping[str, Any]]
 #: The least and the greatest of a cost, both inside; None for all.
 Window = tuple[float, float] | None
-Cost = Literal["macs", "params", "elements"]
+#: Windows by the name of their cost.
+Within = Mapping[str, Window] | None
+#: What every space has. Beside these, the names of its cost tables.
+Counted = Literal["macs", "params", "elements"]
+COUNTED: tuple[Counted, ...] = ("macs", "params", "elements")
 
 
 class Space:
@@ -34,11 +39,18 @@ class Space:
     validated (`ArchitectureError`).
     """
 
-    def __init__(self, graph: SpaceGraph, sections: Sections | None = None) -> None:
+    def __init__(
+        self,
+        graph: SpaceGraph,
+        sections: Sections | None = None,
+        costs: Mapping[str, CostTable] | None = None,
+    ) -> None:
         #: The typed graph of all architectures.
         self.graph = graph
         #: The validated search, train and evaluate sections.
         self.sections = sections
+        #: Cost tables by name, such as measured latency.
+        self.costs: Mapping[str, CostTable] = dict(costs or {})
         self._frozen: tuple[Architecture, Network] | None = None
         self._size: int | None = None
         self._asked = 0
@@ -145,29 +157,33 @@ class Space:
 
         return distribution_of(self.graph, given)
 
-    def expectation(self, cost: Cost, distribution: Given = None) -> float:
+    def expectation(self, cost: str, distribution: Given = None) -> float:
         """The exact mean of a cost under a distribution (left out: the initial one).
 
         An architecture has the product of the probabilities of its *active* decisions' options, on
         the condition that all requirements hold (renormalised)."""
         given = self.distribution(distribution)
-        return self.engine.expectation(cost).mean(given.flat_probabilities)
+        return self.engine.expectation(self.cost(cost)).mean(given.flat_probabilities)
 
-    def variance(self, cost: Cost, distribution: Given = None) -> float:
+    def variance(self, cost: str, distribution: Given = None) -> float:
         """The exact variance of a cost; see `expectation`."""
-        return self.engine.expectation(cost).moments(self.distribution(distribution)).variance
+        return (
+            self.engine.expectation(self.cost(cost))
+            .moments(self.distribution(distribution))
+            .variance
+        )
 
-    def std(self, cost: Cost, distribution: Given = None) -> float:
+    def std(self, cost: str, distribution: Given = None) -> float:
         """The exact standard deviation of a cost; see `expectation`."""
         return float(self.variance(cost, distribution) ** 0.5)
 
-    def gradient(self, cost: Cost, distribution: Given = None) -> dict[str, NDArray[float64]]:
+    def gradient(self, cost: str, distribution: Given = None) -> dict[str, NDArray[float64]]:
         """The exact gradient of `expectation` with respect to the logits of each decision."""
         given = self.distribution(distribution)
-        _, flat = self.engine.expectation(cost).gradient(given.flat_probabilities)
+        _, flat = self.engine.expectation(self.cost(cost)).gradient(given.flat_probabilities)
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
-    def bounds(self, cost: Cost) -> Bounds:
+    def bounds(self, cost: str) -> Bounds:
         """The exact ``min`` and ``max`` over all architectures, each a value and an architecture
         that has it."""
         if not self.decisions:
@@ -177,39 +193,46 @@ class Space:
             return Bounds(only, only)
         from tsdsl.analysis.bounds import bounds
 
-        return bounds(self.graph, cost)
+        return bounds(self.graph, self.cost(cost))
 
-    def count(self, *, flops: Window = None, params: Window = None) -> int | CountBetween:
+    def count(
+        self, *, flops: Window = None, params: Window = None, within: Within = None
+    ) -> int | CountBetween:
         """How many architectures lie in all windows (ends included): the exact number, or
-        ``(low, high)`` where only these bounds are proven."""
-        from tsdsl.analysis.window import count, windows_of
+        ``(low, high)`` where only these bounds are proven. ``within`` has windows of other costs
+        by name: ``{"latency": (8_000_000, 10_000_000)}``, in the unit of their table."""
+        from tsdsl.analysis.window import count
 
-        return count(self.graph, windows_of({"macs": flops, "params": params}))
+        return count(self.graph, self._windows(flops, params, within))
 
     def mass(
-        self, distribution: Weighting = None, *, flops: Window = None, params: Window = None
+        self,
+        distribution: Weighting = None,
+        *,
+        flops: Window = None,
+        params: Window = None,
+        within: Within = None,
     ) -> Between:
         """The probability of all windows under a distribution, as proven bounds (equal where it
         is exact). ``"architectures"``: the share of all architectures."""
-        from tsdsl.analysis.window import mass, windows_of
+        from tsdsl.analysis.window import mass
 
-        windows = windows_of({"macs": flops, "params": params})
-        return mass(self.graph, windows, distribution)
+        return mass(self.graph, self._windows(flops, params, within), distribution)
 
-    def histogram(self, cost: Cost, bins: int = 40, distribution: Weighting = None) -> Histogram:
+    def histogram(self, cost: str, bins: int = 40, distribution: Weighting = None) -> Histogram:
         """The share of each of some equal bins from the least to the greatest cost, with proven
         bounds."""
         from tsdsl.analysis.window import histogram
 
-        return histogram(self.graph, cost, bins, distribution)
+        return histogram(self.graph, self.cost(cost), bins, distribution)
 
     def quantiles(
-        self, cost: Cost, shares: Sequence[float], distribution: Weighting = None
+        self, cost: str, shares: Sequence[float], distribution: Weighting = None
     ) -> list[Between]:
         """The cost that a share of all mass does not exceed, for each share, as proven bounds."""
         from tsdsl.analysis.window import quantiles
 
-        return quantiles(self.graph, cost, shares, distribution)
+        return quantiles(self.graph, self.cost(cost), shares, distribution)
 
     @overload
     def sample(
@@ -220,6 +243,7 @@ class Space:
         weights: Weighting = "initial",
         flops: Window = None,
         params: Window = None,
+        within: Within = None,
     ) -> Architecture: ...
     @overload
     def sample(
@@ -230,6 +254,7 @@ class Space:
         weights: Weighting = "initial",
         flops: Window = None,
         params: Window = None,
+        within: Within = None,
     ) -> list[Architecture]: ...
     def sample(
         self,
@@ -239,6 +264,7 @@ class Space:
         weights: Weighting = "initial",
         flops: Window = None,
         params: Window = None,
+        within: Within = None,
     ) -> Architecture | list[Architecture]:
         """An architecture, or a list of ``n`` distinct ones (all, if there are fewer), drawn with
         the weights that the spec gives its options, on the condition that all requirements hold
@@ -250,15 +276,14 @@ class Space:
 
             seed = randbits(64)
         wanted = 1 if n is None else n
-        if flops is None and params is None:
+        windows = self._windows(flops, params, within)
+        if not windows:
             from tsdsl.analysis.sample import sample
 
             drawn = sample(self.graph, seed, wanted, weights)
         else:
             from tsdsl.analysis.conditioned import sample_within
-            from tsdsl.analysis.window import windows_of
 
-            windows = windows_of({"macs": flops, "params": params})
             drawn = sample_within(self.graph, seed, wanted, windows, weights)
         return drawn[0] if n is None else drawn
 
@@ -270,10 +295,17 @@ class Space:
         k: None = None,
         flops: Window = None,
         params: Window = None,
+        within: Within = None,
     ) -> Architecture: ...
     @overload
     def most_probable(
-        self, distribution: Given = None, *, k: int, flops: Window = None, params: Window = None
+        self,
+        distribution: Given = None,
+        *,
+        k: int,
+        flops: Window = None,
+        params: Window = None,
+        within: Within = None,
     ) -> list[Architecture]: ...
     def most_probable(
         self,
@@ -282,19 +314,56 @@ class Space:
         k: int | None = None,
         flops: Window = None,
         params: Window = None,
+        within: Within = None,
     ) -> Architecture | list[Architecture]:
         """The most probable architecture of all that lie in the windows, or the ``k`` most
         probable, best first. ``provenance["proven"]`` says whether that is proven."""
         from tsdsl.analysis.probable import most_probable
-        from tsdsl.analysis.window import windows_of
 
-        windows = windows_of({"macs": flops, "params": params})
+        windows = self._windows(flops, params, within)
         found = most_probable(self.graph, 1 if k is None else k, windows, distribution)
         return found[0] if k is None else found
 
+    def cost(self, name: str) -> Cost:
+        """What a name means: ``"macs"`` (also ``"flops"``), ``"params"``, ``"elements"`` (values
+        of all results of operations, for one clip) or the name of a cost table of this space.
+        Raises `SpecError`."""
+        for counted in COUNTED:
+            if name == counted or (name == "flops" and counted == "macs"):
+                return counted
+        if name in self.costs:
+            return self.costs[name]
+        known = [*COUNTED, *self.costs]
+        if name == "latency":
+            hint: str | None = (
+                f"'tsdsl measure {self.graph.source} -o latency.json' makes its table"
+            )
+        else:
+            hint = did_you_mean(name, known, f"the costs are: {', '.join(known)}")
+        message = f"space {self.name} has no table for the cost '{name}'"
+        raise SpecError([Diagnostic("E0723", message, file=self.graph.source, help=hint)])
+
+    def value(self, cost: str, architecture: Any = None) -> Any:
+        """Any cost by its name, of one architecture or many; see `flops`."""
+        return self._cost(cost, architecture)
+
+    def with_costs(self, *tables: CostTable) -> Space:
+        """The same space with more cost tables."""
+        held = {**self.costs, **{table.name: table for table in tables}}
+        return Space(self.graph, self.sections, held)
+
+    def _windows(
+        self, flops: Window, params: Window, within: Within
+    ) -> dict[Cost, tuple[int, int]]:
+        from tsdsl.analysis.window import windows_of
+
+        named = {"macs": flops, "params": params, **(within or {})}
+        return windows_of({self.cost(name): w for name, w in named.items() if w is not None})
+
     def _cost(
-        self, cost: Cost, asked: Mapping[str, Any] | Architectures | NDArray[Any] | None
+        self, name: str, asked: Mapping[str, Any] | Architectures | NDArray[Any] | None
     ) -> Any:
+        cost = self.cost(name)
         if asked is None or isinstance(asked, Mapping):
             # Tables for the whole space pay for themselves from the second question on.
             if isinstance(asked, Architecture):
@@ -302,9 +371,9 @@ class Space:
                 found = self._look_up(cost, asked) if self._asked > 1 else None
                 if found is not None:
                     return found
-            from tsdsl.analysis.items import items
+            from tsdsl.analysis.items import total
 
-            return sum(getattr(item, cost) for item in items(self.network(asked)))
+            return total(self.network(asked), cost)
         if not isinstance(asked, Sequence):
             return self.engine.lookup(cost).many(asked)
         from tsdsl.analysis.costs import costs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.engine import engine
-from tsdsl.analysis.factors import Cost
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.resolve import architecture_at

@@ -7,10 +7,11 @@ from itertools import compress
 
 import numpy as np
 
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.costs import active
 from tsdsl.analysis.draw import Drawer
 from tsdsl.analysis.engine import Engine, engine
-from tsdsl.analysis.factors import Array, Cost
+from tsdsl.analysis.factors import Array
 from tsdsl.analysis.listing import Lister, Windows
 from tsdsl.analysis.nothing import no_architecture, too_few
 from tsdsl.analysis.window import Weighting, resolve, side, weigh, weights

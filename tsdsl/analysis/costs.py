@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tsdsl.analysis.factors import Array, Cost, cost_factors
+from tsdsl.analysis.cost_table import Cost
+from tsdsl.analysis.factors import Array, cost_factors
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.graph import Guard
 from tsdsl.ir.resolve import assignment

@@ -6,9 +6,10 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.expectation import Expectation
-from tsdsl.analysis.factors import Array, Cost
+from tsdsl.analysis.factors import Array
 from tsdsl.analysis.lookup import Lookup
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.optimum import Optimum, allowed

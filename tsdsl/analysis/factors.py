@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from tsdsl.analysis.cost_table import Configuration, Cost, CostTable
 from tsdsl.ir.constraints import Constraints, Table
 from tsdsl.ir.graph import Guard, Placed, walk
 from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
@@ -28,7 +29,6 @@ from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import MAX_ENTRIES, Fault, TableTooLarge, Val
 
-Cost = Literal["macs", "params", "elements"]
 Array = NDArray[Any]
 
 #: From this total on, sums are kept as Python integers instead of 64-bit ones.
@@ -59,11 +59,14 @@ def constraint_factor(table: Table, sizes: Sequence[int]) -> Factor:
 
 @lru_cache(maxsize=16)
 def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
-    """Factors that sum to a cost: multiply-accumulates, parameters, or elements of all results.
+    """Factors that sum to a cost.
 
-    Raises `TooCoupled`, if one operation depends on too many decisions at once.
+    Raises `TooCoupled`, if one operation depends on too many decisions at once, and `SpecError`,
+    if a table lacks what some architecture has.
     """
     tabler = _Tabler(cost)
+    if isinstance(cost, CostTable):
+        _complete(space, cost)
     found: dict[tuple[int, ...], Array] = {}
     for placed in walk(space.root):
         try:
@@ -79,6 +82,35 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
     if sum(int(np.max(f.table)) for f in merged) >= MAX_INT64:
         return tuple(Factor(f.scope, f.table.astype(object)) for f in merged)
     return merged
+
+
+class _Absent(CostTable):
+    """1 for each operation whose configuration a table lacks."""
+
+    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
+        return Configuration.of(op, args, shapes) not in self.values
+
+
+def _complete(space: SpaceGraph, table: CostTable) -> None:
+    """Raise, if some architecture has an operation that a table lacks. Combinations of values
+    that no architecture has need not be there."""
+    if isinstance(table, _Absent):
+        return
+    # The question is one for elimination, whose tables are made here.
+    from tsdsl.analysis.bounds import bounds
+    from tsdsl.ir.freeze import freeze
+
+    absent = _Absent(table.name, table.unit, table.values)
+    worst = bounds(space, absent).max
+    if worst.value:
+        calls = (call for _, call in freeze(space, worst.architecture).ops())
+        asked = (Configuration.of(call.op, call.args, call.shapes) for call in calls)
+        missed = dict.fromkeys(c for c in asked if c not in table.values)
+        raise table.missing(missed, space.source)
+
+
+def _no_params(op: type[Op], cost: Cost) -> bool:
+    return cost == "params" and op.params is Op.params
 
 
 def expand(factor: Factor, scope: Sequence[int]) -> Array:
@@ -98,10 +130,9 @@ class _Tabler:
         """The cost of one operation, 0 where it does not run; None if it is always 0."""
         node = placed.node
         op = node.op
-        free = op.macs is Op.macs if self._cost == "macs" else op.params is Op.params
         if self._cost == "elements":
             raw = self._evaluate([node.output.shape], prod, "elements")
-        elif free:
+        elif op.macs is Op.macs if self._cost == "macs" else _no_params(op, self._cost):
             return None
         else:
             names = tuple(node.args)
@@ -191,6 +222,8 @@ class _Tabler:
 def _cost(op: type[Op], args: OpArgs, shapes: tuple[Shape, ...], cost: Cost) -> int:
     if cost == "macs":
         return op.macs(args, *shapes)
+    if isinstance(cost, CostTable):
+        return cost.value(op, args, shapes) or 0
     return sum(prod(param.shape) for param in op.params(args, *shapes))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+from tsdsl.analysis.cost_table import Configuration, Cost, CostTable
 from tsdsl.ir.graph import Path
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Shape
@@ -60,6 +61,18 @@ def items(network: Network) -> list[Item]:
         )
         for path, call in network.ops()
     ]
+
+
+def total(network: Network, cost: Cost) -> int:
+    """A cost of the whole network."""
+    if not isinstance(cost, CostTable):
+        return sum(getattr(item, cost) for item in items(network))
+    values = {call: cost.value(call.op, call.args, call.shapes) for _, call in network.ops()}
+    missed = [call for call, value in values.items() if value is None]
+    if missed:
+        found = dict.fromkeys(Configuration.of(c.op, c.args, c.shapes) for c in missed)
+        raise cost.missing(found, network.name)
+    return sum(value or 0 for value in values.values())
 
 
 def group(found: Iterable[Item], by: By) -> list[Group]:

@@ -11,8 +11,9 @@ from functools import cached_property
 
 import numpy as np
 
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.engine import Engine
-from tsdsl.analysis.factors import Array, Cost
+from tsdsl.analysis.factors import Array
 from tsdsl.analysis.optimum import Optimum, unravel_many
 
 #: Cost -> the least and the greatest that is allowed, both inside.

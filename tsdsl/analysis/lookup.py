@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tsdsl.analysis.factors import Array, Cost, Factor, cost_factors, expand
+from tsdsl.analysis.cost_table import Cost
+from tsdsl.analysis.factors import Array, Factor, cost_factors, expand
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.graph import Guard
 from tsdsl.ir.space import SpaceGraph

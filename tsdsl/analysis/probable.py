@@ -15,9 +15,10 @@ from math import inf
 import numpy as np
 
 from tsdsl.analysis.conditioned import architectures, draws
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.distribution import Given, distribution_of
 from tsdsl.analysis.engine import Engine, engine
-from tsdsl.analysis.factors import Array, Cost
+from tsdsl.analysis.factors import Array
 from tsdsl.analysis.listing import Lister, Windows
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.optimum import Optimum

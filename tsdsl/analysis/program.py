@@ -18,10 +18,10 @@ from math import prod
 
 import numpy as np
 
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.eliminate import MAX_ENTRIES, MAX_KEPT
 from tsdsl.analysis.factors import (
     Array,
-    Cost,
     Factor,
     constraint_factor,
     constraints,

@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tsdsl.analysis import tails
+from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.count import count as count_all
 from tsdsl.analysis.distribution import Distribution, Given, distribution_of
 from tsdsl.analysis.engine import Engine, engine
-from tsdsl.analysis.factors import Array, Cost
+from tsdsl.analysis.factors import Array
 from tsdsl.analysis.listing import Lister, Windows
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.resolved import Resolved, finest, leaves
@@ -260,17 +261,14 @@ def clipped(known: Engine, windows: Windows) -> dict[Cost, tuple[int, int]] | No
     return narrow
 
 
-def windows_of(given: Mapping[Cost, tuple[float, float] | None]) -> dict[Cost, tuple[int, int]]:
+def windows_of(given: Mapping[Cost, tuple[float, float]]) -> dict[Cost, tuple[int, int]]:
     """Windows in whole numbers."""
     found: dict[Cost, tuple[int, int]] = {}
-    for cost, window in given.items():
-        if window is not None:
-            low, high = window
-            if not low <= high:
-                raise ValueError(f"{cost}: a window goes from its low to its high end: {window}")
-            ends = (
-                -(1 << 62) if low == float("-inf") else ceil(low),
-                1 << 62 if high == float("inf") else floor(high),
-            )
-            found[cost] = ends
+    for cost, (low, high) in given.items():
+        if not low <= high:
+            raise ValueError(f"{cost}: a window goes from its low to its high end: {low}..{high}")
+        found[cost] = (
+            -(1 << 62) if low == float("-inf") else ceil(low),
+            1 << 62 if high == float("inf") else floor(high),
+        )
     return found

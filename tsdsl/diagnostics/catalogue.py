@@ -104,6 +104,8 @@ ARCHITECTURES = {
     "E0715": "a requirement that is not met",
     "E0717": "no architecture given",
     "E0721": "a distribution file that does not fit",
+    "E0722": "a cost table that lacks an operation",
+    "E0723": "a cost that is not known",
 }
 
 FILES = {

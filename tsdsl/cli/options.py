@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from tsdsl.space import Space
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 #: What ``--color`` says: auto, always or never.
 colour: ContextVar[str] = ContextVar("colour", default="auto")
 _SUFFIX = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_AMOUNT = re.compile(r"(\d+)(?:\.(\d+))?([kMGT]?)")
+#: Nanoseconds of a unit of time.
+_TIME = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+_AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]+))?([a-zA-Z]*)")
+#: Characters of a number.
+_LONGEST = 40
 
 
 def _set_colour(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -40,6 +47,14 @@ frozen_option = click.option(
     help="The architecture (an arch.json of the space).",
 )
 
+costs_option = click.option(
+    "--costs",
+    type=click.Path(),
+    multiple=True,
+    metavar="TABLE",
+    help="A cost table, such as latency.json of 'tsdsl measure'; may be repeated.",
+)
+
 
 class Amount(click.ParamType):  # type: ignore[type-arg]
     """A number of operations: ``1.37G``, ``250M``, ``1370000000``; exactly that integer."""
@@ -49,15 +64,97 @@ class Amount(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = _AMOUNT.fullmatch(str(value))
-        if not match or len(value) > 40:
-            self.fail(f"'{value}' is not an amount such as 1.37G, 250M or 1370000000", param, ctx)
-        whole, fraction, suffix = match[1], match[2] or "", match[3]
-        parts: int = 10 ** len(fraction)
-        scaled = int(whole + fraction) * _SUFFIX[suffix]
-        if scaled % parts:
-            self.fail(f"'{value}' is not a whole number", param, ctx)
-        return scaled // parts
+        try:
+            return _whole(str(value), _SUFFIX, "an amount such as 1.37G, 250M or 1370000000")
+        except ValueError as bad:
+            self.fail(str(bad), param, ctx)
+
+
+def _whole(text: str, units: Mapping[str, int], what: str) -> int:
+    """A decimal number with a unit, exactly. Raises `ValueError`."""
+    match = _AMOUNT.fullmatch(text)
+    if not match or len(text) > _LONGEST or match[3] not in units:
+        raise ValueError(f"'{text[:_LONGEST]}' is not {what}")
+    fraction = match[2] or ""
+    parts: int = 10 ** len(fraction)
+    found, rest = divmod(int(match[1] + fraction) * units[match[3]], parts)
+    if rest:
+        raise ValueError(f"'{text}' is not a whole number" + _of_nanoseconds(match[3]))
+    return found
+
+
+def _of_nanoseconds(unit: str) -> str:
+    return " of nanoseconds" if unit in _TIME else ""
+
+
+class Ends(NamedTuple):
+    """A window of a cost, both ends inside; an end that is left open is infinite."""
+
+    low: float
+    high: float
+    #: Whether the ends were given in a unit of time: they are nanoseconds.
+    timed: bool = False
+
+
+class Window(click.ParamType):  # type: ignore[type-arg]
+    """``A..B``, ``A..`` or ``..B``: ends are amounts as `Amount` takes them, exact integers. With
+    ``times``, they may be times such as ``8ms`` too, which are integers of nanoseconds."""
+
+    name = "A..B"
+
+    def __init__(self, times: bool = False) -> None:
+        self._units = {**_SUFFIX, **_TIME} if times else _SUFFIX
+        self._what = "an amount such as 2.4G, 250M or 1370000000"
+        if times:
+            self._what += ", or a time such as 8ms, 250us or 0.01s"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Ends:
+        if isinstance(value, Ends):
+            return value
+        try:
+            return self.read(str(value))
+        except ValueError as bad:
+            self.fail(str(bad), param, ctx)
+
+    def read(self, text: str) -> Ends:
+        """Raises `ValueError`."""
+        low, dots, high = (part.strip() for part in text.partition(".."))
+        shown = text[: 2 * _LONGEST]
+        if not dots:
+            raise ValueError(f"'{shown}' is not a window: write A..B, A.. or ..B, as 2.4G..2.5G")
+        if not low and not high:
+            raise ValueError(f"'{shown}' has no end: write A..B, A.. or ..B, as 2.4G..2.5G")
+        if high.startswith("."):
+            raise ValueError(f"'{shown}' is not a window: it takes two dots, as 2.4G..2.5G")
+        ends = [_whole(end, self._units, self._what) if end else None for end in (low, high)]
+        timed = [end.endswith("s") for end in (low, high)]
+        for end, number, own, other in zip((low, high), ends, timed, timed[::-1], strict=True):
+            if number and other and not own:
+                raise ValueError(f"'{shown}': '{end}' needs a unit of time too")
+        found = Ends(
+            float("-inf") if ends[0] is None else ends[0],
+            float("inf") if ends[1] is None else ends[1],
+            any(timed),
+        )
+        if found.low > found.high:
+            raise ValueError(f"'{shown}' is reversed: write {high}..{low}")
+        return found
+
+
+class CostWindow(click.ParamType):  # type: ignore[type-arg]
+    """``COST:A..B``: a window of a cost by its name."""
+
+    name = "COST:A..B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Ends]:
+        if isinstance(value, tuple):
+            return value
+        cost, colon, window = str(value).rpartition(":")
+        if not (colon and cost.strip()):
+            self.fail(f"'{value}' is not COST:A..B, as in latency:8ms..10ms", param, ctx)
+        return cost.strip(), Window(times=True).convert(window, param, ctx)
 
 
 class Setting(click.ParamType):  # type: ignore[type-arg]
@@ -102,3 +199,37 @@ set_option = click.option(
     metavar="NAME=VALUE",
     help="Give a param (or a decision, by its path) another value; may be repeated.",
 )
+
+flops_option = click.option(
+    "--flops", type=Window(), metavar="A..B", help="Multiply-adds for one clip, as in 2.4G..2.5G."
+)
+params_option = click.option(
+    "--params", type=Window(), metavar="A..B", help="Parameters, as in ..15M."
+)
+within_option = click.option(
+    "--within",
+    type=CostWindow(),
+    multiple=True,
+    metavar="COST:A..B",
+    help="Any cost by its name, as in latency:8ms..10ms; may be repeated.",
+)
+
+
+def budgets(
+    space: Space, flops: Ends | None, params: Ends | None, within: Sequence[tuple[str, Ends]]
+) -> dict[str, tuple[float, float]]:
+    """The windows of `flops_option`, `params_option` and `within_option` by the cost's name, in
+    the cost's own unit. Raises `UsageError`, if a cost has two or is no time; `SpecError`, if the
+    space does not have it."""
+    found: dict[str, tuple[float, float]] = {}
+    given = [("macs", flops), ("params", params), *within]
+    for name, ends in given:
+        if ends is None:
+            continue
+        cost = space.cost(name)
+        if ends.timed and getattr(cost, "unit", None) != "ns":
+            raise click.UsageError(f"'{name}' is not measured in units of time")
+        if str(cost) in found:
+            raise click.UsageError(f"'{name}' has two windows: give one")
+        found[str(cost)] = (ends.low, ends.high)
+    return found

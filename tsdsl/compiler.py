@@ -6,7 +6,7 @@ text -> syntax -> sema -> ir.SpaceGraph -> freeze -> ir.Network -> backends
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from tsdsl.space import Space
 if TYPE_CHECKING:
     from torch import nn
 
+    from tsdsl.analysis.cost_table import CostTable
     from tsdsl.ir.network import Network
 
 PathLike = str | os.PathLike[str]
@@ -32,11 +33,35 @@ def check(path: PathLike, set: Mapping[str, Any] | None = None) -> list[Diagnost
         return list(error.diagnostics)
 
 
-def load(path: PathLike, set: Mapping[str, Any] | None = None, space: str | None = None) -> Space:
+def load(
+    path: PathLike,
+    set: Mapping[str, Any] | None = None,
+    space: str | None = None,
+    costs: Sequence[PathLike | CostTable] = (),
+) -> Space:
     """The space of a file. ``set`` gives params other values and fixes decisions; ``space`` names
-    one where the file has several. Raises `SpecError`, which holds every finding, or `FileError`.
+    one where the file has several; ``costs`` are cost tables, such as the ``latency.json`` of
+    ``tsdsl measure``. Raises `SpecError`, which holds every finding, or `FileError`.
     """
-    return select(check_file(Path(path), set), os.fspath(path), space)
+    found = select(check_file(Path(path), set), os.fspath(path), space)
+    return found.with_costs(*_tables(costs)) if costs else found
+
+
+def _tables(costs: Sequence[PathLike | CostTable]) -> list[CostTable]:
+    """Each cost once."""
+    from tsdsl.analysis.cost_table import CostTable
+
+    known: dict[str, str] = {}
+    found: list[CostTable] = []
+    for given in costs:
+        table = given if isinstance(given, CostTable) else CostTable.load(given)
+        name = "a table" if isinstance(given, CostTable) else os.fspath(given)
+        if table.name in known:
+            message = f"two tables for the cost '{table.name}': {known[table.name]} and {name}"
+            raise SpecError([Diagnostic("E0724", message, file=name, help="give one of them")])
+        known[table.name] = name
+        found.append(table)
+    return found
 
 
 def select(checked: Checked, file: str, name: str | None = None) -> Space:

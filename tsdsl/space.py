@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic, SpecError, did_you_mean
 from tsdsl.ir.architecture import Architecture
@@ -27,9 +27,6 @@ Architectures = Sequence[Mapping[str, Any]]
 Window = tuple[float, float] | None
 #: Windows by the name of their cost.
 Within = Mapping[str, Window] | None
-#: What every space has. Beside these, the names of its cost tables.
-Counted = Literal["macs", "params", "elements"]
-COUNTED: tuple[Counted, ...] = ("macs", "params", "elements")
 
 
 class Space:
@@ -328,6 +325,8 @@ class Space:
         """What a name means: ``"macs"`` (also ``"flops"``), ``"params"``, ``"elements"`` (values
         of all results of operations, for one clip) or the name of a cost table of this space.
         Raises `SpecError`."""
+        from tsdsl.analysis.cost_table import COUNTED
+
         for counted in COUNTED:
             if name == counted or (name == "flops" and counted == "macs"):
                 return counted

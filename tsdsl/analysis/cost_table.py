@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.diagnostics import Diagnostic, Source, SpecError
+from tsdsl.files import PathLike
 from tsdsl.ir.op import Op, OpArgs, Shape
 
 
@@ -30,7 +31,8 @@ class Configuration(NamedTuple):
         return cls(op.name, held, tuple(shapes))
 
     def __str__(self) -> str:
-        args = ", ".join(f"{name}={_written(value)}" for name, value in self.args)
+        given = [(name, value) for name, value in self.args if value is not None]
+        args = ", ".join(f"{name}={written(value)}" for name, value in given)
         inputs = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
         return f"{self.op}({args}) on {inputs}"
 
@@ -45,6 +47,28 @@ class CostTable:
     values: Mapping[Configuration, int]
     #: How it was made: device, library versions, repeats.
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    #: How far repeated measurements lie apart, where that is known.
+    spreads: Mapping[Configuration, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: PathLike) -> CostTable:
+        """The table in a file (`tsdsl.analysis.cost_file`). Raises `FileError` and `SpecError`."""
+        from tsdsl.analysis.cost_file import load
+
+        return load(path)
+
+    @classmethod
+    def parse(cls, text: str, name: str = "cost table") -> CostTable:
+        """The table that the text of a file holds. Raises `SpecError`."""
+        from tsdsl.analysis.cost_file import parse
+
+        return parse(Source(name, text))
+
+    def save(self, path: PathLike) -> None:
+        """Write it as a file, whole or not at all. Raises `FileError`."""
+        from tsdsl.analysis.cost_file import save
+
+        save(self, path)
 
     def __str__(self) -> str:
         return self.name
@@ -72,10 +96,13 @@ class CostTable:
 
 
 #: What is counted by rule (elements are values of all results), or looked up.
-Cost = Literal["macs", "params", "elements"] | CostTable
+Counted = Literal["macs", "params", "elements"]
+Cost = Counted | CostTable
+COUNTED: tuple[Counted, ...] = ("macs", "params", "elements")
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """An argument as a spec has it."""
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

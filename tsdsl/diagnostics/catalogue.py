@@ -106,6 +106,7 @@ ARCHITECTURES = {
     "E0721": "a distribution file that does not fit",
     "E0722": "a cost table that lacks an operation",
     "E0723": "a cost that is not known",
+    "E0724": "a cost table that cannot be read as one",
 }
 
 FILES = {

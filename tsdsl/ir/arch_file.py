@@ -25,6 +25,7 @@ from pydantic import (
 from tsdsl.diagnostics import ArchitectureError, Diagnostic, Source, Span, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
 from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.json_text import key_span, kind, read_json
 
 FORMAT = "tsnet-arch/1"
 #: Bytes of the largest file that is read.
@@ -81,10 +82,10 @@ def dump(architecture: Architecture) -> str:
 
 def parse(source: Source) -> Architecture:
     """The architecture that a text holds. Raises `ArchitectureError`."""
-    content = _json(source)
+    content = read_json(source, ArchitectureError)
     if not isinstance(content, dict):
         raise _failure(
-            "E0702", f"an architecture file holds an object, not {_kind(content)}", source
+            "E0702", f"an architecture file holds an object, not {kind(content)}", source
         )
     given: dict[str, Any] = content
     if given.get("format") != FORMAT:
@@ -96,68 +97,6 @@ def parse(source: Source) -> Architecture:
     return Architecture(
         document.decisions, document.space, document.space_hash, document.provenance, source
     )
-
-
-class _Duplicate(Exception):
-    """A key stands twice in one object."""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _Duplicate(key)
-            seen.add(key)
-    return found
-
-
-class _NotFinite(Exception):
-    """A number that JSON does not have."""
-
-
-def _not_finite(text: str) -> float:
-    raise _NotFinite(text)
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    return value if value - value == 0 else _not_finite(text)
-
-
-def _json(source: Source) -> Any:
-    try:
-        content = json.loads(
-            source.text,
-            object_pairs_hook=_pairs,
-            parse_constant=_not_finite,
-            parse_float=_float,
-        )
-        if "\\u" in source.text:
-            # Half of a surrogate pair is JSON, but no text that can be written again.
-            json.dumps(content, ensure_ascii=False).encode()
-        return content
-    except json.JSONDecodeError as bad:
-        span = Span(source, bad.pos, min(bad.pos + 1, len(source.text)))
-        headline = bad.msg[:1].lower() + bad.msg[1:]
-        help_line = None if source.text.strip() else "the file is empty"
-        raise _failure("E0701", f"not JSON: {headline}", source, span, help_line) from None
-    except _Duplicate as twice:
-        key = str(twice)
-        place = _key(source, key, last=True)
-        raise _failure("E0704", f"'{key[:60]}' is given twice", source, place) from None
-    except _NotFinite as number:
-        text = str(number)
-        at = source.text.find(text)
-        found = Span(source, at, at + len(text)) if at >= 0 else None
-        raise _failure("E0705", f"{text[:40]} is not a finite number", source, found) from None
-    except UnicodeEncodeError:
-        raise _failure("E0701", "a string holds half of a surrogate pair", source) from None
-    except RecursionError:
-        raise _failure("E0706", "this file is nested too deeply", source) from None
-    except ValueError:
-        raise _failure("E0705", "a number of this file has too many digits", source) from None
 
 
 def _wrong_format(given: dict[str, Any], source: Source) -> ArchitectureError:
@@ -175,7 +114,7 @@ def _wrong_format(given: dict[str, Any], source: Source) -> ArchitectureError:
         "E0703",
         f"architecture format {shown} is not known" if known else f"format {shown} is not {FORMAT}",
         source,
-        _key(source, "format"),
+        key_span(source, "format"),
         f"this version of tsdsl reads {FORMAT}" if known else None,
     )
 
@@ -195,38 +134,17 @@ def _findings(error: ValidationError, source: Source) -> list[Diagnostic]:
         elif bad["type"] == "missing":
             message = f"this architecture file has no '{key}'"
         elif len(place) == 2:
-            message = f"'{key[:60]}' is {_kind(bad['input'])}, not an option"
+            message = f"'{key[:60]}' is {kind(bad['input'])}, not an option"
             help_line = 'options are numbers, true or false, and strings such as "3x3x3"'
         else:
             wanted = "an object" if key in ("decisions", "provenance") else "a string"
-            message = f"'{key}' is {_kind(bad['input'])}, not {wanted}"
+            message = f"'{key}' is {kind(bad['input'])}, not {wanted}"
         found[place] = _diagnostic(
-            "E0702", message, source, _key(source, key, last=len(place) == 2), help_line
+            "E0702", message, source, key_span(source, key, last=len(place) == 2), help_line
         )
         if len(found) >= 100:
             break
     return list(found.values())
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    return "a string" if isinstance(value, str) else "a number"
-
-
-def _key(source: Source, key: str, *, last: bool = False) -> Span | None:
-    """Where a key stands in the text, if it can be found."""
-    for written in (json.dumps(key, ensure_ascii=False), json.dumps(key)):
-        at = source.text.rfind(written) if last else source.text.find(written)
-        if at >= 0:
-            return Span(source, at, at + len(written))
-    return None
 
 
 def _failure(

@@ -64,7 +64,7 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
     Raises `TooCoupled`, if one operation depends on too many decisions at once, and `SpecError`,
     if a table lacks what some architecture has.
     """
-    tabler = _Tabler(cost)
+    tabler = Tabler(cost)
     if isinstance(cost, CostTable):
         _complete(space, cost)
     found: dict[tuple[int, ...], Array] = {}
@@ -84,7 +84,7 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
     return merged
 
 
-class _Absent(CostTable):
+class Absent(CostTable):
     """1 for each operation whose configuration a table lacks."""
 
     def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
@@ -94,13 +94,13 @@ class _Absent(CostTable):
 def _complete(space: SpaceGraph, table: CostTable) -> None:
     """Raise, if some architecture has an operation that a table lacks. Combinations of values
     that no architecture has need not be there."""
-    if isinstance(table, _Absent):
+    if isinstance(table, Absent):
         return
     # The question is one for elimination, whose tables are made here.
     from tsdsl.analysis.bounds import bounds
     from tsdsl.ir.freeze import freeze
 
-    absent = _Absent(table.name, table.unit, table.values)
+    absent = Absent(table.name, table.unit, table.values)
     worst = bounds(space, absent).max
     if worst.value:
         calls = (call for _, call in freeze(space, worst.architecture).ops())
@@ -119,7 +119,7 @@ def expand(factor: Factor, scope: Sequence[int]) -> Array:
     return factor.table.reshape([extents.get(v, 1) for v in scope])
 
 
-class _Tabler:
+class Tabler:
     def __init__(self, cost: Cost) -> None:
         self._cost: Cost = cost
         self._codes: dict[int, tuple[Val, list[Any], Array]] = {}

@@ -99,7 +99,7 @@ def test_a_table_of_them_costs_every_architecture(seed: int) -> None:
 
 
 def test_one_missing_is_noticed() -> None:
-    graph, _ = enumerated(1)
+    graph = next(space for space, found in map(enumerated, SEEDS) if len(found) > 10)
     asked = configurations(graph).configurations
     for left_out in asked:
         values = {c: 1 for c in asked if c != left_out}

@@ -15,6 +15,7 @@ VERBS = {
     "completion": "Print the script that lets a shell complete tsdsl.",
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
+    "measure": "Measure the latency of every operation of a space.",
     "sample": "Draw architectures from a space.",
 }
 

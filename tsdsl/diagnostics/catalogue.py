@@ -107,6 +107,9 @@ ARCHITECTURES = {
     "E0722": "a cost table that lacks an operation",
     "E0723": "a cost that is not known",
     "E0724": "a cost table that cannot be read as one",
+    "E0725": "a cost table that was measured in another way",
+    "E0726": "a device that cannot be used",
+    "E0727": "an operation that cannot be measured",
 }
 
 FILES = {

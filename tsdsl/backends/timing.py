@@ -1,0 +1,233 @@
+"""How long modules of torch take: medians of interleaved rounds.
+
+A *subject* is anything that gives a call to time. Every round visits all subjects in an order of
+its own, so that what drifts (clock rates, other processes) meets all of them alike. A subject is
+made anew for each visit and gone after it: memory holds one at a time.
+"""
+
+from __future__ import annotations
+
+import gc
+import platform
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+from time import perf_counter, perf_counter_ns
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+
+from tsdsl.analysis.cost_table import Configuration
+from tsdsl.backends.build import build
+from tsdsl.backends.single import single
+from tsdsl.ir.network import Network
+from tsdsl.ir.op import Shape
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+#: A sample lasts at least this long: thousands of times the resolution of the clock.
+SAMPLE_NS = 1_000_000
+#: Calls of one sample at most.
+MAX_CALLS = 10_000
+#: Visits of a subject: its samples are spread over so many rounds.
+ROUNDS = 3
+#: Subjects that an estimate of the whole run tries.
+PILOTS = 12
+
+Call = Callable[[], Any]
+Name = TypeVar("Name", bound=Hashable)
+
+
+class NoDevice(Exception):
+    """A device that is not there. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a measurement depends on. ``batch`` is how many clips one call computes."""
+
+    device: torch.device
+    dtype: Dtype
+    batch: int
+    repeats: int
+    warmup: int
+
+    @classmethod
+    def of(
+        cls,
+        device: str = "cpu",
+        dtype: Dtype = "float32",
+        batch: int = 1,
+        repeats: int = 20,
+        warmup: int = 3,
+        threads: int | None = None,
+    ) -> Setup:
+        """Raises `NoDevice`. ``threads`` are those of the whole process."""
+        try:
+            found = torch.device(device)
+            torch.zeros(1, device=found)
+        except (RuntimeError, AssertionError) as bad:
+            raise NoDevice(str(bad).splitlines()[0]) from None
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return cls(found, dtype, batch, repeats, warmup)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What has to be equal for two measurements to stand in one table."""
+        return {
+            "device": self.device_name,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
+            "dtype": self.dtype,
+            "batch": self.batch,
+        }
+
+    @property
+    def device_name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{processor()}, {self.device.type}"
+
+    def call_of(self, asked: Configuration) -> Call:
+        """One operation, on inputs of its own."""
+        return self._call(lambda: single(asked), asked.shapes)
+
+    def call_of_network(self, network: Network) -> Call:
+        """A whole network, on a clip."""
+        return self._call(lambda: build(network), (network.clip.shape,))
+
+    def _call(self, make: Callable[[], torch.nn.Module], shapes: Sequence[Shape]) -> Call:
+        with torch.device(self.device):
+            module = make().eval().to(self.device, DTYPES[self.dtype])
+            inputs = [
+                torch.rand((self.batch, *shape), dtype=torch.float32).to(DTYPES[self.dtype])
+                for shape in shapes
+            ]
+        return lambda: module(*inputs)
+
+    def free(self) -> None:
+        """Give back what the last subject held."""
+        if self.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def samples(self, call: Call, repeats: int) -> list[float]:
+        """Nanoseconds of one call, ``repeats`` times, after the warm-up."""
+        with torch.inference_mode():
+            timed = self._on_cuda if self.device.type == "cuda" else self._on_cpu
+            timed(call, self.warmup + 1)
+            once = max(timed(call, 1), 1.0)
+            calls = int(min(max(1, SAMPLE_NS // once), MAX_CALLS))
+            return [timed(call, calls) for _ in range(repeats)]
+
+    def _on_cpu(self, call: Call, calls: int) -> float:
+        start = perf_counter_ns()
+        for _ in range(calls):
+            call()
+        return (perf_counter_ns() - start) / calls
+
+    def _on_cuda(self, call: Call, calls: int) -> float:
+        event: Any = torch.cuda.Event
+        start, end = event(enable_timing=True), event(enable_timing=True)
+        torch.cuda.synchronize(self.device)
+        with torch.cuda.device(self.device):
+            start.record()
+            for _ in range(calls):
+                call()
+            end.record()
+        torch.cuda.synchronize(self.device)
+        return float(start.elapsed_time(end)) * 1e6 / calls
+
+
+@dataclass(slots=True)
+class Measured(Generic[Name]):
+    """Samples by subject, in nanoseconds, and why others have none."""
+
+    samples: dict[Name, list[float]] = field(default_factory=dict)
+    failures: dict[Name, str] = field(default_factory=dict)
+
+    def value(self, name: Name) -> int:
+        """The median."""
+        return round(median(self.samples[name]))
+
+    def spread(self, name: Name) -> int:
+        """The interquartile range."""
+        found = torch.tensor(self.samples[name], dtype=torch.float64)
+        return round(float(found.quantile(0.75) - found.quantile(0.25)))
+
+
+def rounds(
+    setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: int, into: Measured[Name]
+) -> Iterator[tuple[int, Name]]:
+    """Measure all subjects into ``into``; gives the number of the round and the subject after each
+    visit, so that a caller can stop, save or tell how far it is. A subject that fails is not
+    visited again and has no samples."""
+    random = Random(seed)
+    for number, repeats in enumerate(shares(setup.repeats)):
+        order = [name for name in subjects if name not in into.failures]
+        random.shuffle(order)
+        for name in order:
+            try:
+                found = setup.samples(subjects[name](), repeats)
+            except (RuntimeError, MemoryError, NotImplementedError, ValueError, TypeError) as bad:
+                into.samples.pop(name, None)
+                into.failures[name] = reason(bad)
+            else:
+                into.samples.setdefault(name, []).extend(found)
+            setup.free()
+            yield number, name
+
+
+def shares(repeats: int) -> list[int]:
+    """How many samples each round takes."""
+    count = min(ROUNDS, repeats)
+    return [repeats // count + (k < repeats % count) for k in range(count)]
+
+
+def estimate(setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: int) -> float:
+    """Seconds that `rounds` will take, from a few subjects that are tried."""
+    names = Random(seed).sample(list(subjects), min(PILOTS, len(subjects)))
+    total = 0.0
+    for name in names:
+        start = perf_counter()
+        try:
+            call = subjects[name]()
+            with torch.inference_mode():
+                call()
+                made = perf_counter()
+                call()
+                if setup.device.type == "cuda":
+                    torch.cuda.synchronize(setup.device)
+        except (RuntimeError, MemoryError, NotImplementedError, ValueError, TypeError):
+            continue
+        once = perf_counter() - made
+        visits = len(shares(setup.repeats))
+        total += visits * (made - start + (setup.warmup + 2) * once)
+        total += setup.repeats * max(once, SAMPLE_NS / 1e9)
+        setup.free()
+    return total / max(1, len(names)) * len(subjects)
+
+
+def reason(bad: BaseException) -> str:
+    """The first line of what torch says; its traces of C++ are no help."""
+    if isinstance(bad, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(bad):
+        return "out of memory"
+    return (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

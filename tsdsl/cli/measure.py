@@ -1,0 +1,377 @@
+"""``tsdsl measure``: a latency for each operation that a space has, as a cost table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import tsdsl
+from tsdsl.analysis.cost_table import Configuration, CostTable
+from tsdsl.cli.options import colour_option, frozen_option, set_option, spec_argument
+from tsdsl.cli.output import aligned, data, note, show
+from tsdsl.cli.progress import progress
+from tsdsl.cli.spec import architecture
+from tsdsl.cli.tables import several
+from tsdsl.diagnostics.render import visible
+
+if TYPE_CHECKING:
+    from tsdsl.analysis.configurations import Found
+    from tsdsl.backends.timing import Measured, Setup
+
+#: Architectures that are drawn, for those to check to spread evenly over what they cost.
+DRAWN = 2000
+#: Failures that are named.
+SHOWN = 10
+
+EPILOG = """\b
+Examples:
+  tsdsl measure my_space.tsnet -o latency.json
+  tsdsl measure my_space.tsnet --device cuda --dtype float16 --batch 8 -o latency.json
+  tsdsl measure my_space.tsnet --frozen arch.json --repeats 5       # one network, quickly
+  tsdsl flops my_space.tsnet --costs latency.json
+"""
+
+
+class Device(click.ParamType):  # type: ignore[type-arg]
+    """``cpu``, ``cuda`` or ``cuda:1``."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        kind, colon, index = str(value).partition(":")
+        plain = index.isascii() and index.isdigit() and len(index) < 4
+        if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and plain)):
+            self.fail(f"'{value}' is not cpu, cuda or cuda:1", param, ctx)
+        return str(value)
+
+
+@click.command(epilog=EPILOG)
+@spec_argument
+@frozen_option
+@set_option
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(),
+    default="latency.json",
+    show_default=True,
+    metavar="TABLE",
+    help="The table. What one that is there has already is kept.",
+)
+@click.option("--force", is_flag=True, help="Measure again what the table has.")
+@click.option("--device", type=Device(), default="cpu", show_default=True, help="cpu or cuda[:N].")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of weights and inputs.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Clips of a call."
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 1024), help="Threads of the CPU; left out, torch's choice."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Samples of an operation; its latency is their median.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(0, 10_000),
+    default=3,
+    show_default=True,
+    help="Calls before the samples.",
+)
+@click.option(
+    "--check",
+    type=click.IntRange(0, 100_000),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Time N whole networks against the sum of their operations; 0 for none.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the order, and --check.",
+)
+@colour_option
+def command(
+    file: str,
+    frozen: str | None,
+    settings: dict[str, Any],
+    output: str,
+    force: bool,
+    device: str,
+    dtype: Any,
+    batch: int,
+    threads: int | None,
+    repeats: int,
+    warmup: int,
+    check: int,
+    seed: int,
+) -> int:
+    """Measure the latency of every operation of a space.
+
+    Each operation, with its arguments and input shapes, that some architecture has is timed once,
+    alone; an architecture's latency is then the sum over its operations (flops, sample, space:
+    --costs). --check says how well that sum predicts whole networks.
+
+    Interrupted, it keeps what is measured; the same command goes on from there. Exit code 1 if an
+    operation could not be measured.
+    """
+    space = tsdsl.load(file, set=settings)
+    arch = architecture(space, frozen) if frozen is not None else None
+    asked = _asked(space, arch)
+    setup = _setup(device, dtype, batch, repeats, warmup, threads)
+    before = _before(output, setup, force)
+    todo = [c for c in asked.configurations if force or c not in before.values]
+    if not asked.exact:
+        note("the space is too coupled to tell which operations it has: some may be superfluous")
+    kept = len(asked.configurations) - len(todo)
+    run = _Run(space, setup, before, output, seed)
+    run.save()
+    note(
+        f"{several(len(asked.configurations), 'operation')} (with arguments and shapes) on"
+        f" {setup.device_name}, {_threads(setup)}{dtype}, batch {batch}"
+        + (f"; {kept} are in {output} already" if kept else "")
+    )
+    failures = run.measure(todo) if todo else {}
+    note(f"wrote {output}")
+    if failures:
+        _tell(failures, file)
+        return 1
+    if check:
+        run.check(check, arch)
+    return 0
+
+
+def _asked(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> Found:
+    from tsdsl.analysis.configurations import configurations, of_network
+
+    if arch is not None or not space.decisions:
+        return of_network(space.network(arch))
+    return configurations(space.graph)
+
+
+def _setup(
+    device: str, dtype: Any, batch: int, repeats: int, warmup: int, threads: int | None
+) -> Setup:
+    try:
+        from tsdsl.backends.timing import NoDevice, Setup
+    except ModuleNotFoundError as missing:
+        if missing.name != "torch":
+            raise
+        raise click.UsageError("measuring needs torch: pip install 'tsdsl[torch]'") from None
+    try:
+        return Setup.of(device, dtype, batch, repeats, warmup, threads)
+    except NoDevice as bad:
+        message = f"device '{device}' cannot be used: {visible(str(bad))}"
+        hint = "--device cpu measures on the processor"
+        raise tsdsl.SpecError([tsdsl.Diagnostic("E0726", message, help=hint)]) from None
+
+
+def _threads(setup: Setup) -> str:
+    threads = setup.identity["threads"]
+    return f"{several(threads, 'thread')}, " if threads else ""
+
+
+def _before(output: str, setup: Setup, force: bool) -> CostTable:
+    """The table to go on from: what the file has, if it was measured in the same way."""
+    empty = CostTable("latency", "ns", {}, {})
+    if not os.path.isfile(output):
+        return empty
+    found = CostTable.load(output)
+    now = setup.identity
+    other = [key for key, value in now.items() if found.provenance.get(key) != value]
+    if found.name == "latency" and not other:
+        return found
+    if found.name == "latency" and (force or not found.values):
+        return empty
+    if found.name != "latency":
+        message = f"this table has the cost '{found.name}', not latency"
+        hint = "write to another file with -o"
+    else:
+        differ = ", ".join(
+            f"{key} was {visible(str(found.provenance.get(key)))}, is {now[key]}" for key in other
+        )
+        message = f"this table was measured in another way: {differ}"
+        hint = "write to another file with -o, or begin anew with --force"
+    raise tsdsl.SpecError([tsdsl.Diagnostic("E0725", message, file=output, help=hint)])
+
+
+class _Run:
+    """One measurement and the file that it goes to."""
+
+    def __init__(
+        self, space: tsdsl.Space, setup: Setup, before: CostTable, output: str, seed: int
+    ) -> None:
+        self._space = space
+        self._setup = setup
+        self._output = output
+        self._seed = seed
+        self._values = dict(before.values)
+        self._spreads = dict(before.spreads)
+        spaces = before.provenance.get("spaces")
+        self._provenance: dict[str, Any] = {
+            **before.provenance,
+            "tsdsl": tsdsl.__version__,
+            **setup.identity,
+            "repeats": setup.repeats,
+            "warmup": setup.warmup,
+            "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "spaces": {**(spaces if isinstance(spaces, dict) else {}), space.hash: space.name},
+        }
+
+    @property
+    def table(self) -> CostTable:
+        return CostTable("latency", "ns", self._values, self._provenance, self._spreads)
+
+    def save(self) -> None:
+        self.table.save(self._output)
+
+    def measure(self, todo: Sequence[Configuration]) -> Mapping[Configuration, str]:
+        """Time what is to do, saving after each round. What failed, and why."""
+        from tsdsl.backends.timing import Measured, estimate, rounds, shares
+
+        setup = self._setup
+        subjects = {asked: partial(setup.call_of, asked) for asked in todo}
+        measured: Measured[Configuration] = Measured()
+        # A check of fewer operations says nothing of these.
+        self._provenance.pop("check", None)
+        try:
+            left = estimate(setup, subjects, self._seed)
+            note(f"{several(len(todo), 'operation')} to measure, about {_minutes(left)}")
+            visits = len(shares(setup.repeats)) * len(subjects)
+            last = 0
+            with progress("measuring", visits) as step:
+                for number, _ in rounds(setup, subjects, self._seed, measured):
+                    if number > last:
+                        self._take(measured)
+                        last = number
+                    step()
+        except BaseException:
+            self._take(measured)
+            note(
+                f"{len(measured.samples)} of {several(len(todo), 'operation')} are kept in"
+                f" {self._output}; the same command goes on from there"
+            )
+            raise
+        self._take(measured)
+        return measured.failures
+
+    def _take(self, measured: Measured[Configuration]) -> None:
+        for name in measured.samples:
+            self._values[name] = measured.value(name)
+            self._spreads[name] = measured.spread(name)
+        self.save()
+
+    def check(self, count: int, arch: tsdsl.Architecture | None) -> None:
+        """Time whole networks and print how well sums of operations predict them."""
+        from tsdsl.analysis.rank import kendall, spearman
+        from tsdsl.backends.timing import Measured, rounds, shares
+
+        setup, space = self._setup, self._space.with_costs(self.table)
+        if arch is not None or not space.decisions:
+            chosen = [space.architecture({}) if arch is None else arch]
+        else:
+            chosen = _spread(space, count, self._seed)
+        networks = {one: space.network(one) for one in chosen}
+        subjects = {one: partial(setup.call_of_network, networks[one]) for one in chosen}
+        measured: Measured[tsdsl.Architecture] = Measured()
+        with progress("checking", len(shares(setup.repeats)) * len(subjects)) as step:
+            for _ in rounds(setup, subjects, self._seed, measured):
+                step()
+        if measured.failures:
+            why = next(iter(measured.failures.values()))
+            note(f"{len(measured.failures)} of {len(chosen)} whole networks failed: {visible(why)}")
+        timed = [one for one in chosen if one in measured.samples]
+        if not timed:
+            return
+        sums = [int(space.value("latency", one)) for one in timed]
+        wholes = [measured.value(one) for one in timed]
+        ratios = sorted(s / max(w, 1) for s, w in zip(sums, wholes, strict=True))
+        report = {
+            "architectures": len(timed),
+            "seed": self._seed,
+            "spearman": _rounded(spearman(sums, wholes)),
+            "kendall": _rounded(kendall(sums, wholes)),
+            "sum_over_whole": {
+                "median": _rounded(_median(ratios)),
+                "min": _rounded(ratios[0]),
+                "max": _rounded(ratios[-1]),
+            },
+            "sums": sums,
+            "wholes": wholes,
+        }
+        self._provenance["check"] = report
+        self.save()
+        data(_report(report))
+
+
+def _spread(space: tsdsl.Space, count: int, seed: int) -> list[tsdsl.Architecture]:
+    """Architectures at even quantiles of the predicted latency of many that are drawn, all
+    equally probable."""
+    drawn = space.sample(max(DRAWN, 4 * count), seed=seed, weights="architectures")
+    predicted = [int(value) for value in space.value("latency", drawn)]
+    ordered = sorted(range(len(drawn)), key=lambda k: (predicted[k], k))
+    if len(drawn) <= count:
+        return [drawn[k] for k in ordered]
+    if count == 1:
+        return [drawn[ordered[len(ordered) // 2]]]
+    return [drawn[ordered[k * (len(ordered) - 1) // (count - 1)]] for k in range(count)]
+
+
+def _report(report: Mapping[str, Any]) -> str:
+    ratio = report["sum_over_whole"]
+    rows = [["whole networks timed", str(report["architectures"])]]
+    if report["spearman"] is not None:
+        rows += [
+            ["Spearman rank correlation", f"{report['spearman']:.3f}"],
+            ["Kendall rank correlation", f"{report['kendall']:.3f}"],
+        ]
+    rows += [
+        ["sum of operations / whole, median", f"{ratio['median']:.3f}"],
+        ["sum of operations / whole, range", f"{ratio['min']:.3f} to {ratio['max']:.3f}"],
+    ]
+    return aligned(rows)
+
+
+def _tell(failures: Mapping[Configuration, str], file: str) -> None:
+    found = [
+        tsdsl.Diagnostic("E0727", f"{name} cannot be measured: {visible(why)}", file=file)
+        for name, why in list(failures.items())[:SHOWN]
+    ]
+    show(found)
+    more = len(failures) - len(found)
+    note(
+        (f"and {more} more; " if more else "")
+        + "the table lacks these: try a smaller --batch, another --dtype or --device"
+    )
+
+
+def _median(ordered: Sequence[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

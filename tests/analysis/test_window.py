@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated
 
-from tsdsl.analysis import conditioned, window
+from tsdsl.analysis import conditioned, merged, spread, window
 from tsdsl.analysis.conditioned import sample_within
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.engine import engine
@@ -24,11 +24,14 @@ SEEDS = range(60)
 
 @pytest.fixture(params=["listed", "resolved"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Small spaces are listed; here also as if they were large, on a coarse grid."""
+    """Small spaces are exact; here also as if they were large, from few frequencies and on a
+    coarse grid."""
+    engine.cache_clear()
     if request.param == "resolved":
+        monkeypatch.setattr(merged, "MAX_SUMS", -1)
         monkeypatch.setattr(window, "MAX_LISTED", -1)
+        monkeypatch.setattr(spread, "FREQUENCIES", 150)
         monkeypatch.setattr(conditioned, "MAX_LISTED", -1)
-        monkeypatch.setattr(window, "BINS", 200)
         monkeypatch.setattr(conditioned, "BINS", (20, 100))
     return str(request.param)
 

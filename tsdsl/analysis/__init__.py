@@ -21,7 +21,10 @@ Within budgets:
 
 `listing`      all architectures in windows of their costs, while they are few
 `resolved`     weight by cost on a grid, with the bounds of all rounding
-`tails`        how much weight can be rounded far
+`merged`       all distinct costs with their weights, while they are few
+`characteristic` the mean of phases of a cost: every question about large spaces
+`edges`        what a characteristic function proves of the mass between two costs
+`spread`       how costs are spread: the first of these three that there is room for
 `window`       counts, masses, histograms and quantiles: exact, or proven bounds
 `draw`         draws from a grid, backwards
 `conditioned`  architectures within budgets, exactly distributed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from functools import cached_property, lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +17,10 @@ from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.optimum import Optimum, allowed
 from tsdsl.analysis.program import Program, program
 from tsdsl.ir.space import SpaceGraph
+
+Kept = TypeVar("Kept")
+#: How many are kept.
+KEPT = 8
 
 
 class Engine:
@@ -29,6 +35,7 @@ class Engine:
         self._means: Expectation | None = None
         self._ends: dict[Cost, tuple[int, int]] = {}
         self._allowed: dict[tuple[Cost, ...], list[Array]] = {}
+        self._kept: dict[Any, Any] = {}
 
     @cached_property
     def ones(self) -> list[Array]:
@@ -74,6 +81,15 @@ class Engine:
                 raise no_architecture(self.space)
             self._ends[cost] = (int(low.value), -int(high.value))
         return self._ends[cost]
+
+    def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What was made for a key, of those last asked for."""
+        if key not in self._kept:
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = make()
+        found: Kept = self._kept[key]
+        return found
 
     def feasible(self, distribution: Distribution) -> float:
         """The probability that a free draw satisfies all requirements."""

@@ -65,8 +65,6 @@ def leaves(made: Program, weights: list[Array], cost: int, sign: int) -> list[Le
     for number, potential in enumerate(made.potentials):
         table = potential.costs[cost]
         costs = np.zeros(potential.shape, np.int64) if table is None else sign * table
-        if costs.dtype == object:
-            raise OverflowError("costs beyond 64 bits are not resolved")
         step = own.get(number)
         axes = step.axes if step else ()
         kept = [k for k in range(len(potential.shape)) if k not in axes]
@@ -269,11 +267,12 @@ def rounded(leaf: Leaf, unit: int) -> tuple[int, Array, Array]:
     """The least cost of a leaf, the bin of each cost from there on, and what that is off by."""
     possible = leaf.weight > 0
     if not possible.any():
-        return 0, np.zeros_like(leaf.cost), np.zeros_like(leaf.cost)
+        return 0, np.zeros(leaf.cost.shape, np.int64), np.zeros_like(leaf.cost)
     base = int(leaf.cost[possible].min())
     apart = np.where(possible, leaf.cost - base, 0)
     bins = (apart + unit // 2) // unit
-    return base, bins, apart - bins * unit
+    # Costs beyond 64 bits have bins within.
+    return base, bins.astype(np.int64), apart - bins * unit
 
 
 def finest(leaf: list[Leaf]) -> int:

@@ -1,36 +1,38 @@
 """How much of a space lies where: counts, masses, histograms and quantiles of its costs.
 
-Exact where the architectures in question are few enough to list, or where the costs' differences
-have a common multiple that a grid resolves. Otherwise costs are resolved on a grid whose rounding
-is bounded, and every answer is two numbers between which the true one provably lies.
+Exact where the distinct costs, or the architectures in question, are few enough. Otherwise every
+answer is two numbers between which the true one provably lies (see `spread`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from math import ceil, floor
+from itertools import pairwise
+from math import ceil, exp, floor, inf, log
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tsdsl.analysis import tails
 from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.count import count as count_all
 from tsdsl.analysis.distribution import Distribution, Given, distribution_of
 from tsdsl.analysis.engine import Engine, engine
-from tsdsl.analysis.factors import Array
+from tsdsl.analysis.factors import MAX_INT64, Array
 from tsdsl.analysis.listing import Lister, Windows
+from tsdsl.analysis.merged import Points
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.resolved import Resolved, finest, leaves
+from tsdsl.analysis.spread import Spread
 from tsdsl.ir.space import SpaceGraph
 
 #: Bins of a grid, unless a common multiple needs fewer.
 BINS = 4096
 #: What sums of this many floats can be off by, relative to the result.
 ROUNDING = 1e-9
-#: Integers below are exact as floats, and so are sums of them.
-EXACT_COUNT = 1 << 52
+LOG_2 = log(2)
+#: Beyond all costs.
+FAR = 1 << 256
 #: Architectures that are listed at most.
 MAX_LISTED = 1 << 15
 
@@ -75,8 +77,9 @@ class Histogram(NamedTuple):
         return bool((self.low == self.high).all())
 
 
-def count(space: SpaceGraph, windows: Windows) -> int | CountBetween:
-    """How many architectures have each cost in its window: exact, or proven bounds."""
+def count(space: SpaceGraph, windows: Windows, precision: float = inf) -> int | CountBetween:
+    """How many architectures have each cost in its window: exact, or proven bounds, which differ
+    by a share of ``precision`` at most if that can be had."""
     known = engine(space)
     total = count_all(space)
     narrow = clipped(known, windows) if total else None
@@ -84,44 +87,25 @@ def count(space: SpaceGraph, windows: Windows) -> int | CountBetween:
         return 0
     if not narrow:
         return total
+    every = _spread(known, tuple(narrow), None)
+    if every.points is not None:
+        return int(sum(every.points.weight[_within(every.points, narrow)].tolist()))
     listed = Lister(known, tuple(narrow)).list(narrow, MAX_LISTED)
     if listed is not None:
         return len(listed)
-    found = [_inside(known, total, cost, window) for cost, window in narrow.items()]
+    found = [
+        _counted(_spread(known, (cost,), None), window, total, precision)
+        for cost, window in narrow.items()
+    ]
     high = min(f[1] for f in found)
     low = max(sum(f[0] for f in found) - total * (len(found) - 1), 0)
     return low if low == high else CountBetween(low, high)
 
 
-def _inside(known: Engine, total: int, cost: Cost, window: tuple[int, int]) -> tuple[int, int]:
-    low, high, scale = _bounds(known, known.ones, cost, window)
-    power = Fraction(2) ** scale
-    if total < EXACT_COUNT:
-        slack = Fraction(ROUNDING) * total
-        return ceil(low * power - slack), floor(high * power + slack)
-    wide = 1 + Fraction(ROUNDING)
-    return floor(low * power / wide), min(ceil(high * power * wide), total)
-
-
-def _bounds(
-    known: Engine, rows: Sequence[Array], cost: Cost, window: tuple[int, int]
-) -> tuple[Fraction, Fraction, int]:
-    """The weight in a window, at least and at most, as multiples of a power of two."""
-    sign = side(known, cost, window)
-    made = known.program(cost)
-    leaf = leaves(made, [p.weights(rows) for p in made.potentials], 0, sign)
-    start, end = known.ends(cost)
-    span = window[1] - start if sign > 0 else end - window[0]
-    # Near an end every table has all of the bins, which takes the longer.
-    bins = int(BINS * min(1.0, max(0.25, 2 * (span / max(end - start, 1)) ** 0.5)))
-    found, _ = resolve(known, rows, cost, window, bins, sign)
-    seen = window if sign > 0 else (-window[1], -window[0])
-    low, high = tails.bounds(made, leaf, found, seen)
-    return Fraction(low), Fraction(high), found.root.scale
-
-
-def mass(space: SpaceGraph, windows: Windows, weighting: Weighting = None) -> Between:
-    """The probability that each cost is in its window."""
+def mass(
+    space: SpaceGraph, windows: Windows, weighting: Weighting = None, precision: float = inf
+) -> Between:
+    """The probability that each cost is in its window; see `count`."""
     known = engine(space)
     rows, total = weights(known, weighting)
     narrow = clipped(known, windows)
@@ -129,16 +113,21 @@ def mass(space: SpaceGraph, windows: Windows, weighting: Weighting = None) -> Be
         return Between(0.0, 0.0)
     if not narrow:
         return Between(1.0, 1.0)
+    every = _spread(known, tuple(narrow), rows)
+    if every.points is not None:
+        held = every.points.weight
+        share = float(held[_within(every.points, narrow)].sum() / held.sum())
+        return Between(share, share)
     listed = Lister(known, tuple(narrow)).list(narrow, MAX_LISTED)
     if listed is not None:
         sum_ = float(weigh(known, rows, listed).sum() / total)
         return Between(sum_, sum_)
-    lows, highs = [], []
-    for cost, window in narrow.items():
-        low, high, scale = _bounds(known, rows, cost, window)
-        lows.append(float(np.ldexp(float(low), scale)) / total)
-        highs.append(min(float(np.ldexp(float(high), scale)) / total, 1.0))
-    return Between(max(sum(lows) - len(lows) + 1, 0.0), min(highs))
+    found = [
+        _spread(known, (cost,), rows).inside(*window, precision).of(1.0)
+        for cost, window in narrow.items()
+    ]
+    low = max(sum(f[1] for f in found) - len(found) + 1, 0.0)
+    return Between(low, min(f[2] for f in found))
 
 
 def histogram(
@@ -146,21 +135,21 @@ def histogram(
 ) -> Histogram:
     """The shares of all mass in equal bins from the least to the greatest cost."""
     known = engine(space)
-    rows, total = weights(known, weighting)
+    rows, _ = weights(known, weighting)
     low, high = known.ends(cost)
-    edges = np.linspace(low, high, bins + 1)
-    values, held, error = _points(known, rows, total, cost)
-    share = _binned(values + sum(error) // 2, held, edges)
-    if error == (0, 0):
+    edges = np.linspace(float(low), float(high), bins + 1)
+    every = _spread(known, (cost,), rows)
+    if every.points is not None:
+        at = np.searchsorted(edges, every.points.costs[:, 0].astype(np.float64), side="right") - 1
+        held = np.bincount(np.clip(at, 0, bins - 1), every.points.weight.astype(float), bins)
+        share = held / held.sum()
         return Histogram(edges, share, share, share)
-    # A point counts for certain where both of its ends fall into the same bin.
-    first, last = _bin(values + error[0], edges), _bin(values + error[1], edges)
-    sure: Array = np.zeros(bins)
-    np.add.at(sure, first[first == last], held[first == last])
-    most: Array = np.zeros(bins + 1)
-    np.add.at(most, first, held)
-    np.add.at(most, np.minimum(last + 1, bins), -held)
-    return Histogram(edges, share, sure, np.clip(np.cumsum(most)[:bins], sure, 1.0))
+    # A cost at an edge belongs above it; all at the last one are below.
+    shifted = edges - low - 0.5
+    shifted[-1] += 1.0
+    found = [every.edges().between(a, b) for a, b in pairwise(shifted.tolist())]
+    share, least, most = np.array(found).T
+    return Histogram(edges, share / share.sum(), least, most)
 
 
 def quantiles(
@@ -168,39 +157,63 @@ def quantiles(
 ) -> list[Between]:
     """The least cost that at least a share of all mass does not exceed, for each share."""
     known = engine(space)
-    rows, total = weights(known, weighting)
+    rows, _ = weights(known, weighting)
     low, high = known.ends(cost)
-    values, held, error = _points(known, rows, total, cost)
-    sums = np.cumsum(held)
+    every = _spread(known, (cost,), rows)
     found: list[Between] = []
+    if every.points is not None:
+        sums = np.cumsum(every.points.weight.astype(float))
+        for share in shares:
+            at = int(np.searchsorted(sums, share * sums[-1] * (1 - 1e-12)))
+            value = every.points.costs[min(at, len(sums) - 1), 0]
+            found.append(Between(int(value), int(value)))
+        return found
+    points, _, least, most = every.edges().below()
     for share in shares:
-        at = min(int(np.searchsorted(sums, share * sums[-1] * (1 - 1e-12))), len(values) - 1)
-        value = int(values[at])
-        found.append(Between(max(value + error[0], low), min(value + error[1], high)))
+        # Up to here there is less for certain, and from there on there is enough.
+        before = points[most < share][-1:] if share > 0 else points[:0]
+        after = points[least >= share][:1]
+        first = low + int(before[0]) if len(before) else low
+        last = low + ceil(after[0]) if len(after) else high
+        found.append(Between(min(max(first, low), high), min(max(last, low), high)))
     return found
 
 
-def _points(
-    known: Engine, rows: Sequence[Array], total: float, cost: Cost
-) -> tuple[Array, Array, tuple[int, int]]:
-    """Costs, sorted, with their share of all mass; by how much each can be wrong."""
-    ends = known.ends(cost)
-    listed = Lister(known, (cost,)).list({cost: ends}, MAX_LISTED)
-    if listed is not None:
-        values, at = np.unique(known.lookup(cost).assigned(listed), return_inverse=True)
-        return values, np.bincount(at, weigh(known, rows, listed)) / total, (0, 0)
-    found, _ = resolve(known, rows, cost, ends, sign=1)
-    held = np.ldexp(found.root.mass[0], found.root.scale) / total
-    bins = np.arange(len(held)) + int(found.root.offset[0])
-    return found.base + found.unit * bins, held, found.error
+def _spread(known: Engine, costs: tuple[Cost, ...], rows: Sequence[Array] | None) -> Spread:
+    """How costs are spread; without weights, where every architecture counts 1."""
+    key = (costs, None if rows is None else b"".join(row.tobytes() for row in rows))
+    return known.keep(key, lambda: _make(known, costs, rows))
 
 
-def _bin(values: Array, edges: Array) -> Array:
-    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+def _make(known: Engine, costs: tuple[Cost, ...], rows: Sequence[Array] | None) -> Spread:
+    made = known.program(*costs)
+    total = count_all(known.space)
+    if rows is None:
+        number = np.int64 if total < MAX_INT64 else object
+        tables = [ok.astype(number) for ok in known.allowed(*costs)]
+    else:
+        tables = [p.weights(rows) for p in made.potentials]
+    return Spread(made, tables, [known.ends(cost) for cost in costs], total)
 
 
-def _binned(values: Array, held: Array, edges: Array) -> Array:
-    return np.bincount(_bin(values, edges), held, len(edges) - 1)
+def _within(points: Points, windows: Windows) -> Array:
+    inside: Array = np.ones(len(points.costs), np.bool_)
+    for column, (least, most) in zip(points.costs.T, windows.values(), strict=True):
+        inside &= (column >= least) & (column <= most)
+    return inside
+
+
+def _counted(
+    every: Spread, window: tuple[int, int], total: int, precision: float
+) -> tuple[int, int]:
+    """Bounds of a count, with what logarithms of that size are off by."""
+    found = every.inside(*window, precision)
+    power = floor(found.log / LOG_2)
+    scale = Fraction(exp(found.log - power * LOG_2)) * Fraction(2) ** power * total
+    slack = Fraction(ROUNDING)
+    low = ceil(Fraction(found.low) * scale * (1 - slack))
+    high = floor(Fraction(found.high) * scale * (1 + slack))
+    return max(low, 0), min(high, total)
 
 
 def weights(known: Engine, weighting: Weighting) -> tuple[list[Array], float]:
@@ -268,7 +281,7 @@ def windows_of(given: Mapping[Cost, tuple[float, float]]) -> dict[Cost, tuple[in
         if not low <= high:
             raise ValueError(f"{cost}: a window goes from its low to its high end: {low}..{high}")
         found[cost] = (
-            -(1 << 62) if low == float("-inf") else ceil(low),
-            1 << 62 if high == float("inf") else floor(high),
+            -FAR if low == -inf else ceil(low),
+            FAR if high == inf else floor(high),
         )
     return found

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tsdsl.analysis.cost_file import CostDocument
 from tsdsl.diagnostics import Collector, Source
 from tsdsl.ir.arch_file import ArchitectureDocument
 from tsdsl.ir.op import Op
@@ -264,6 +265,7 @@ def _default(model: type[BaseModel], name: str) -> str:
 
 
 def limits() -> str:
+    from tsdsl.analysis import cost_file
     from tsdsl.diagnostics.diagnostic import Collector as Findings
     from tsdsl.ir import arch_file, op, solve, values
     from tsdsl.sema import apply, context, decide, modules, reach, stages
@@ -274,6 +276,8 @@ def limits() -> str:
     rows = [
         ("bytes of a spec", modules.MAX_BYTES, "E0804"),
         ("bytes of an `arch.json`", arch_file.MAX_BYTES, "E0804"),
+        ("bytes of a cost table", cost_file.MAX_BYTES, "E0804"),
+        ("a value of a cost table", cost_file.MAX_VALUE, "E0724"),
         ("findings that are shown", Findings.LIMIT, ""),
         ("depth of brackets", parsing.MAX_BRACKETS, "E0108"),
         ("depth of an expression", builder.MAX_DEPTH, "E0108"),
@@ -327,10 +331,15 @@ def arch_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **ArchitectureDocument.model_json_schema()}
 
 
+def cost_schema() -> dict[str, Any]:
+    """What is read as a cost table."""
+    return {"$schema": DIALECT, **CostDocument.model_json_schema()}
+
+
 def outputs() -> dict[Path, str]:
     """Every file that this writes, and its text."""
     page = DOCS / "language.md"
-    schemas = {"spec": spec_schema(), "arch": arch_schema()}
+    schemas = {"spec": spec_schema(), "arch": arch_schema(), "cost": cost_schema()}
     return {
         page: filled(page.read_text(encoding="utf-8")),
         **{

@@ -49,7 +49,7 @@ def schema(name: str) -> Any:
     return json.loads(text)
 
 
-@pytest.mark.parametrize("name", ["spec", "arch"])
+@pytest.mark.parametrize("name", ["spec", "arch", "cost"])
 def test_schemas_are_schemas(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema(name))
 

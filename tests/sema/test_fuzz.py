@@ -43,7 +43,7 @@ KEYWORDS = (
     "false return default step extends import as tsnet"
 )
 NAMES = "none skip relu conv clip index width"
-LITERALS = '0 1 8 1.5 25% 1x3x3 0x0x0 1e300 9999999999 "a"'
+LITERALS = '0 1 8 1.5 25% 8ms 2s 1x3x3 0x0x0 1e300 9999999999 "a"'
 SIGNS = '( ) { } [ ] , : . .. -> ~ = == < + - * / % // /// # @ " \\ é'
 WORDS = [*f"{KEYWORDS} {NAMES} {LITERALS} {SIGNS}".split(), "\n"]
 

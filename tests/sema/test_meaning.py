@@ -539,3 +539,20 @@ def test_a_broken_import_invents_nothing(load: Load) -> None:
             base=BASE.replace("head sparse ->", "head sparse -> ->"),
         )
     assert codes(error) == ["E0106"]
+
+
+def test_a_budget_of_latency_is_in_nanoseconds(load: Load) -> None:
+    found = load(
+        space(
+            "width ~ {8, 16}\n      use conv(width, 1x1x1)",
+            "search parsec { budget latency in 8ms..0.01s weight 0.1  budget latency in 0..12us\n"
+            "    budget flops in 1k..2k }",
+        )
+    )
+    search = found.document.search
+    assert search is not None
+    assert [(b.cost, b.low, b.high) for b in search.budgets] == [
+        ("latency", 8_000_000, 10_000_000),
+        ("latency", 0, 12_000),
+        ("flops", 1000, 2000),
+    ]

@@ -57,6 +57,7 @@ space Base {
     data = shared
     budget flops in 1.37G..1.43G weight 0.2
     budget params in 1..2
+    budget latency in 8ms..10ms
     phase one { streams sparse, dense learn sparse.s1, fuse, attend lr = (weights=0.4, arch=1) }
   }
   train { jitter = 182..228 optimizer = sgd(momentum=0.9) }
@@ -241,6 +242,32 @@ def test_numbers(text: str, value: float) -> None:
     assert not found
     (number,) = [n for n in nodes(parsed.module) if isinstance(n, ast.Number)]
     assert number.value == value and type(number.value) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8ms", 8_000_000),
+        ("250us", 250_000),
+        ("1_000ns", 1000),
+        ("0.01s", 10_000_000),
+        ("1.5e-3ms", 1500),
+        ("2s", 2 * 10**9),
+        ("0ms", 0),
+    ],
+)
+def test_times_are_whole_nanoseconds(text: str, value: int) -> None:
+    parsed, found = read(f"tsnet 1\nspace S {{ search parsec {{ budget latency in {text}..9s }} }}")
+    assert not found
+    first, last = [n for n in nodes(parsed.module) if isinstance(n, ast.Time)]
+    assert first.value == value and type(first.value) is int
+    assert last.value == 9 * 10**9
+
+
+@pytest.mark.parametrize("text", ["8 ms2", "8mss", "8msx", "8m", "8xs", "1x3x3s", "8s_"])
+def test_other_words_are_no_units(text: str) -> None:
+    _, found = read(f"tsnet 1\nspace S {{ let a = {text} }}")
+    assert found
 
 
 def test_documentation() -> None:

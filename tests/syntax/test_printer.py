@@ -42,6 +42,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x0
 EXTENTS = st.integers(0, 999)
 LEAVES = st.one_of(
     st.one_of(INTS, RATIOS).map(lambda v: ast.Number(v, NOWHERE)),
+    st.integers(0, 10**6).flatmap(
+        lambda n: st.sampled_from([1, 10**3, 10**6, 10**9]).map(lambda u: ast.Time(n * u, NOWHERE))
+    ),
     st.tuples(EXTENTS, EXTENTS, EXTENTS).map(lambda v: ast.DimsLiteral(v, NOWHERE)),
     TEXTS.map(lambda v: ast.Text(v, NOWHERE)),
     st.booleans().map(lambda v: ast.Bool(v, NOWHERE)),

@@ -178,7 +178,8 @@ class _Reader:
             return None
         shapes = [tuple(shape) for shape in entry.inputs]
         if op.inputs is not None and len(shapes) != op.inputs:
-            message = f"'{op.name}' takes {op.inputs} inputs, not {len(shapes)}"
+            noun = "input" if op.inputs == 1 else "inputs"
+            message = f"'{op.name}' takes {op.inputs} {noun}, not {len(shapes)}"
             self._wrong(at, ("inputs",), message, None)
             return None
         try:

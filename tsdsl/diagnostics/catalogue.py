@@ -47,6 +47,7 @@ TYPES = {
     "E0309": "an argument out of range",
     "E0310": "an unknown type",
     "E0311": "a block without a tensor",
+    "E0312": "a time where none is meant",
 }
 
 SHAPES = {
@@ -88,6 +89,7 @@ SECTIONS = {
     "E0603": "nothing to learn there",
     "E0604": "a missing setting",
     "E0605": "a setting out of range",
+    "E0606": "a budget in the wrong unit",
 }
 
 ARCHITECTURES = {

@@ -18,7 +18,7 @@ from tsdsl.sema.context import EXPRESSION, POISON, Context, is_broken
 from tsdsl.sema.functions import BUILTINS, DIMS_MEMBERS, TENSOR_MEMBERS, Wrong
 from tsdsl.sema.modules import Module
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
-from tsdsl.syntax import ast
+from tsdsl.syntax import ast, printer
 
 IDENTITIES = ("none", "skip")
 
@@ -36,6 +36,10 @@ class Evaluator(Applier):
         match node:
             case ast.Number(value) | ast.DimsLiteral(value) | ast.Text(value) | ast.Bool(value):
                 return constant(value)
+            case ast.Time():
+                message = f"the time {printer.time(node.value)} has no place here"
+                hint = "times are limits of a budget: budget latency in 8ms..10ms"
+                return self.context.error("E0312", message, node.span, hint)
             case ast.Name():
                 return self.name(node, env)
             case ast.Member():

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from tsdsl.syntax.printer import time
+
 _CONFIG = ConfigDict(frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False)
 
 
@@ -75,7 +77,8 @@ class Adaptive(Section):
 
 
 class Budget(Section):
-    """The expected cost is pushed into ``low``..``high``; ``weight`` is beta of equation 3."""
+    """The expected cost is pushed into ``low``..``high`` (latency: nanoseconds); ``weight`` is
+    beta of equation 3."""
 
     cost: Literal["flops", "params", "latency"]
     low: NotNegative
@@ -85,7 +88,10 @@ class Budget(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Budget:
         if self.low > self.high:
-            raise ValueError(f"the budget is empty: {self.low:g} is more than {self.high:g}")
+            low, high = f"{self.low:g}", f"{self.high:g}"
+            if self.cost == "latency":
+                low, high = time(int(self.low)), time(int(self.high))
+            raise ValueError(f"the budget is empty: {low} is more than {high}")
         return self
 
 

@@ -13,7 +13,7 @@ from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.functions import show
-from tsdsl.syntax import ast
+from tsdsl.syntax import ast, printer
 
 #: Where the parts of a section are written; with `NAME` at the end, where their name is.
 Places = dict[tuple[Any, ...], Span]
@@ -186,14 +186,30 @@ class _Reader:
 
     def _budget(self, setting: ast.Budget) -> dict[str, Any] | None:
         parts: dict[str, Any] = {"cost": setting.cost.text}
-        written = {"low": setting.low, "high": setting.high, "weight": setting.weight}
-        for key, node in written.items():
-            if node is not None:
-                value = self._value(node, {}, ())
-                if value is _BROKEN:
-                    return None
-                parts[key] = value
-        return parts
+        fine = True
+        for key, limit in (("low", setting.low), ("high", setting.high)):
+            parts[key] = self._limit(setting.cost.text, limit)
+            fine = fine and parts[key] is not _BROKEN
+        if setting.weight is not None:
+            parts["weight"] = self._value(setting.weight, {}, ())
+            fine = fine and parts["weight"] is not _BROKEN
+        return parts if fine else None
+
+    def _limit(self, cost: str, node: ast.Expr) -> Any:
+        """One end of a budget: nanoseconds for latency, a number for everything else."""
+        if isinstance(node, ast.Time):
+            if cost in ("flops", "params"):
+                message = f"{cost} are counted, '{printer.time(node.value)}' is a time"
+                self.context.error("E0606", message, node.span, "write a number, as in 1.37G")
+                return _BROKEN
+            return node.value
+        value = self._value(node, {}, ())
+        if cost == "latency" and value is not _BROKEN and value != 0:
+            message = "a latency needs a unit of time"
+            hint = "write the limit with ns, us, ms or s: budget latency in 8ms..10ms"
+            self.context.error("E0606", message, node.span, hint)
+            return _BROKEN
+        return value
 
     # -------------------------------------------------------------- checking
 

@@ -34,6 +34,13 @@ class Number(SyntaxNode):
     span: Span
 
 
+class Time(SyntaxNode):
+    """A number with a unit of time: whole nanoseconds."""
+
+    value: int
+    span: Span
+
+
 class DimsLiteral(SyntaxNode):
     value: tuple[int, int, int]
     span: Span
@@ -110,6 +117,7 @@ class Pipe(SyntaxNode):
 
 Expr = (
     Number
+    | Time
     | DimsLiteral
     | Text
     | Bool

@@ -9,6 +9,7 @@ from typing import Any, cast
 from tsdsl.diagnostics import Collector, Diagnostic, Source, Span
 from tsdsl.syntax import ast
 from tsdsl.syntax.lexer import Token
+from tsdsl.syntax.printer import TIME_UNITS
 
 #: How deep expressions may nest.
 MAX_DEPTH = 200
@@ -357,8 +358,29 @@ class Builder:
 
     on_argument_decided = on_argument_fixed
 
-    def on_number(self, children: list[Any], start: int, end: int) -> ast.Number:
-        return ast.Number(self._number(children[0]), self.span(start, end))
+    def on_number(self, children: list[Any], start: int, end: int) -> ast.Number | ast.Time:
+        token: Token = children[0]
+        if token.text.endswith("s"):
+            return ast.Time(self._time(token), self.span(start, end))
+        return ast.Number(self._number(token), self.span(start, end))
+
+    def _time(self, token: Token) -> int:
+        """Whole nanoseconds."""
+        from fractions import Fraction
+
+        digits = token.text.replace("_", "").rstrip("nums")
+        unit = TIME_UNITS[token.text[len(token.text.rstrip("nums")) :]]
+        wrong = "this time is too long" if len(digits) > 30 or not _modest(digits) else ""
+        found = Fraction(0) if wrong else Fraction(digits) * unit
+        if found > MAX_INT:
+            wrong = "this time is above 2^53 ns (104 days)"
+        elif found.denominator != 1:
+            wrong = f"'{token.text}' is no whole number of nanoseconds"
+        if wrong:
+            span = self.span(token.start, token.end)
+            self.found.add(Diagnostic("E0103", wrong, span))
+            return 0
+        return int(found)
 
     def _number(self, token: Token) -> int | float:
         text = token.text.replace("_", "")

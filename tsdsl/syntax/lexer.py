@@ -139,7 +139,9 @@ def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
     word = _WORD.match(text, at)
     if word and text[at].isdigit():
         kind, value = "NUMBER", "1"
-        hint = "a number is written as 24, 0.25, 1e-5, 25%, 1.4G (suffixes k M G T %)"
+        hint = (
+            "a number is written as 24, 0.25, 1e-5, 25%, 1.4G (suffixes k M G T %, and ns us ms s)"
+        )
         if _DIMS.match(word.group()):
             kind, value = "DIMS", "1x1x1"
             hint = "sizes are time x height x width, as in 1x3x3"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tsdsl.syntax import ast
 
 _LEVEL = {"or": 1, "and": 2, "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4, "+": 5, "-": 5}
+#: Nanoseconds of a unit of time.
+TIME_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _PIPE, _NOT, _COMPARE, _TIMES, _UNARY, _POSTFIX = 0, 3, 4, 6, 7, 8
 
 
@@ -35,6 +37,12 @@ def number(number: int | float) -> str:
     return repr(number)
 
 
+def time(nanoseconds: int) -> str:
+    """In the largest unit that leaves a whole number."""
+    units = reversed(TIME_UNITS.items())
+    return next(f"{nanoseconds // size}{unit}" for unit, size in units if not nanoseconds % size)
+
+
 def _default(node: ast.Expr | None) -> str:
     return f" default {_limit(node)}" if node else ""
 
@@ -56,6 +64,8 @@ def _print(node: ast.Expr, level: int) -> str:
     match node:
         case ast.Number(number_):
             return number(number_)
+        case ast.Time(nanoseconds):
+            return time(nanoseconds)
         case ast.DimsLiteral((t, h, w)):
             return f"{t}x{h}x{w}"
         case ast.Text(text):

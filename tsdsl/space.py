@@ -335,7 +335,8 @@ class Space:
         known = [*COUNTED, *self.costs]
         if name == "latency":
             hint: str | None = (
-                f"'tsdsl measure {self.graph.source} -o latency.json' makes its table"
+                f"'tsdsl measure {self.graph.source} -o latency.json' makes its table,"
+                " --costs latency.json reads it"
             )
         else:
             hint = did_you_mean(name, known, f"the costs are: {', '.join(known)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -32,6 +32,8 @@ class Item:
     macs: int
     params: int
     shape: Shape
+    #: By the cost tables that were asked for.
+    costs: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -47,10 +49,14 @@ class Group:
     macs: int
     params: int
     ops: int
+    #: By the cost tables that were asked for.
+    costs: tuple[int, ...] = ()
 
 
-def items(network: Network) -> list[Item]:
-    """Every operation, in order of execution."""
+def items(network: Network, tables: Sequence[CostTable] = ()) -> list[Item]:
+    """Every operation, in order of execution. Raises `SpecError`, if a table lacks one."""
+    for table in tables:
+        total(network, table)
     return [
         Item(
             path,
@@ -58,6 +64,7 @@ def items(network: Network) -> list[Item]:
             call.macs,
             sum(prod(param.shape) for param in call.params),
             call.output.shape,
+            tuple(table.value(call.op, call.args, call.shapes) or 0 for table in tables),
         )
         for path, call in network.ops()
     ]
@@ -71,7 +78,7 @@ def total(network: Network, cost: Cost) -> int:
     missed = [call for call, value in values.items() if value is None]
     if missed:
         found = dict.fromkeys(Configuration.of(c.op, c.args, c.shapes) for c in missed)
-        raise cost.missing(found, network.name)
+        raise cost.missing(found, network.source_name or network.name)
     return sum(value or 0 for value in values.values())
 
 
@@ -81,11 +88,10 @@ def group(found: Iterable[Item], by: By) -> list[Group]:
     sums: dict[str, list[int]] = {}
     for item in found:
         name = item.op if by == "op" else ".".join(_leading(item.path, by))
-        total = sums.setdefault(name, [0, 0, 0])
-        total[0] += item.macs
-        total[1] += item.params
-        total[2] += 1
-    return [Group(name, *total) for name, total in sums.items()]
+        total = sums.setdefault(name, [0, 0, 0, *(0 for _ in item.costs)])
+        for at, more in enumerate((item.macs, item.params, 1, *item.costs)):
+            total[at] += more
+    return [Group(name, *total[:3], tuple(total[3:])) for name, total in sums.items()]
 
 
 def _leading(path: Path, by: By) -> Path:

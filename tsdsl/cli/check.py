@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import tsdsl
-from tsdsl.cli.options import colour_option
+from tsdsl.cli.options import colour_option, costs_option
 from tsdsl.cli.output import data, note, show
 from tsdsl.diagnostics.catalogue import FILES
 from tsdsl.diagnostics.render import summary
@@ -27,16 +27,18 @@ Examples:
     default="text",
     help="text is for people and goes to standard error, the others to standard output.",
 )
+@costs_option
 @click.option("--dump", is_flag=True, help="Print the validated document of one spec as JSON.")
 @colour_option
-def command(files: tuple[str, ...], form: str, dump: bool) -> int:
+def command(files: tuple[str, ...], form: str, costs: tuple[str, ...], dump: bool) -> int:
     """Report everything that is wrong in specs.
 
-    Every architecture of a space is checked. Exit code 1 if there is an error; a warning is none.
+    Every architecture of a space is checked; with --costs also that the table has every operation
+    that one of them has. Exit code 1 if there is an error; a warning is none.
     """
     if dump and (len(files) != 1 or form != "text"):
         raise click.UsageError("--dump takes one FILE and no --format")
-    found = [finding for file in files for finding in tsdsl.check(file)]
+    found = [finding for file in files for finding in _check(file, costs)]
     if form == "text":
         show(found)
         if not dump:
@@ -54,3 +56,16 @@ def command(files: tuple[str, ...], form: str, dump: bool) -> int:
     if dump:
         data(tsdsl.load(files[0]).document.model_dump_json(indent=2))
     return 0
+
+
+def _check(file: str, costs: tuple[str, ...]) -> list[tsdsl.Diagnostic]:
+    found = tsdsl.check(file)
+    if not costs or any(d.severity == "error" for d in found):
+        return found
+    try:
+        space = tsdsl.load(file, costs=costs)
+        for name in space.costs:
+            space.bounds(name)
+    except tsdsl.SpecError as error:
+        found.extend(error.diagnostics)
+    return found

@@ -11,7 +11,14 @@ import click
 import tsdsl
 from tsdsl.analysis.items import By, items
 from tsdsl.cli import tables
-from tsdsl.cli.options import Amount, colour_option, frozen_option, set_option, spec_argument
+from tsdsl.cli.options import (
+    Amount,
+    colour_option,
+    costs_option,
+    frozen_option,
+    set_option,
+    spec_argument,
+)
 from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.spec import architecture
 
@@ -21,6 +28,7 @@ Examples:
   tsdsl flops space.tsnet                                   # minimum and maximum, exact
   tsdsl flops space.tsnet --frozen arch.json --by stage
   tsdsl flops space.tsnet --frozen arch.json --min 1.37G --max 1.43G
+  tsdsl flops space.tsnet --costs latency.json              # of tsdsl measure
 """
 
 
@@ -28,6 +36,7 @@ Examples:
 @spec_argument
 @frozen_option
 @set_option
+@costs_option
 @click.option(
     "--views",
     type=click.IntRange(1),
@@ -47,6 +56,7 @@ def command(
     file: str,
     frozen: str | None,
     settings: dict[str, Any],
+    costs: tuple[str, ...],
     views: int | None,
     by: By | None,
     as_json: bool,
@@ -62,7 +72,7 @@ def command(
     """
     if low is not None and high is not None and low > high:
         raise click.UsageError("--min is larger than --max")
-    space = tsdsl.load(file, set=settings)
+    space = tsdsl.load(file, set=settings, costs=costs)
     arch = architecture(space, frozen) if frozen is not None else None
     if arch is None and space.decisions:
         if by is not None:
@@ -74,9 +84,9 @@ def command(
     elif coloured(sys.stdout):
         from tsdsl.cli.rich_tables import print_costs
 
-        print_costs(network, by or "stage", views)
+        print_costs(network, by or "stage", views, list(space.costs.values()))
     else:
-        data(tables.costs(network, by or "stage", views))
+        data(tables.costs(network, by or "stage", views, list(space.costs.values())))
     macs = sum(item.macs for item in items(network))
     return _window(file, macs, macs, low, high)
 
@@ -98,6 +108,13 @@ def _space(
                 "params": int(space.params(end.architecture)),
                 "decisions": dict(end.architecture),
             }
+        for name, table in space.costs.items():
+            ends = space.bounds(name)
+            report.setdefault("costs", {})[name] = {
+                "unit": table.unit,
+                "min": {"value": ends.min.value, "decisions": dict(ends.min.architecture)},
+                "max": {"value": ends.max.value, "decisions": dict(ends.max.architecture)},
+            }
         data(json.dumps(report, indent=2))
     else:
         data(tables.bounds(space, bounds, views))
@@ -116,10 +133,16 @@ def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
 
 
 def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[str, Any]:
-    found = items(network)
+    measured = space.costs
+    found = items(network, list(measured.values()))
+    costs = {
+        name: {"unit": table.unit, "value": sum(item.costs[k] for item in found)}
+        for k, (name, table) in enumerate(measured.items())
+    }
     return _head(space, views) | {
         "macs": sum(item.macs for item in found),
         "params": sum(item.params for item in found),
+        **({"costs": costs} if costs else {}),
         "items": [
             {
                 "path": ".".join(item.path),
@@ -127,6 +150,7 @@ def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[s
                 "macs": item.macs,
                 "params": item.params,
                 "shape": list(item.shape),
+                **({"costs": dict(zip(measured, item.costs, strict=True))} if measured else {}),
             }
             for item in found
         ],

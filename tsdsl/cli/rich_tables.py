@@ -7,25 +7,30 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tsdsl.analysis.cost_table import CostTable
 from tsdsl.analysis.items import By, group, items
 from tsdsl.cli import tables
 from tsdsl.ir.network import Network
 
 
-def print_costs(network: Network, by: By, views: int | None) -> None:
+def print_costs(
+    network: Network, by: By, views: int | None, measured: Sequence[CostTable] = ()
+) -> None:
     """Print the table of one network, coloured."""
-    found = group(items(network), by)
+    found = group(items(network, measured), by)
     console = Console(force_terminal=True, highlight=False, soft_wrap=False)
     console.print(tables.title(network), style="bold", markup=False)
-    console.print(_table(tables.cells(found, by)))
+    console.print(_table(tables.cells(found, by, measured)))
     console.print(tables.footer(sum(row.macs for row in found), views), markup=False)
+    for table in measured:
+        console.print(tables.origin(table), markup=False)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Table:
     head, *body, total = lines
     table = Table(box=None, pad_edge=False, show_footer=True, header_style="bold cyan")
     for at, (name, sum_) in enumerate(zip(head, total, strict=True)):
-        flush = at in tables.NUMBERS
+        flush = at > 0
         table.add_column(
             name,
             justify="right" if flush else "left",

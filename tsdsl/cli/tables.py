@@ -13,6 +13,7 @@ from tsdsl.ir.network import Network
 
 if TYPE_CHECKING:
     from tsdsl.analysis.bounds import Bounds
+    from tsdsl.analysis.cost_table import CostTable
 
 CONVENTION = (
     "FLOPs are multiply-adds (MACs) of convolutions, linear layers and matrix products for one "
@@ -21,11 +22,11 @@ CONVENTION = (
 NOTE = "GFLOPs (multiply-adds) of convolutions, linear layers and matrix products, for one view"
 
 
-def cells(found: Sequence[Group], by: By) -> list[list[str]]:
-    """Header, rows and total as text."""
+def cells(found: Sequence[Group], by: By, measured: Sequence[CostTable] = ()) -> list[list[str]]:
+    """Header, rows and total as text, with a column for each cost table."""
     macs, params = sum(row.macs for row in found), sum(row.params for row in found)
     return [
-        [by, "ops", "GFLOPs", "share", "params"],
+        [by, "ops", "GFLOPs", "share", "params", *(table.name for table in measured)],
         *(
             [
                 row.name,
@@ -33,10 +34,18 @@ def cells(found: Sequence[Group], by: By) -> list[list[str]]:
                 giga(row.macs),
                 f"{100 * row.macs / macs if macs else 0:.1f}%",
                 f"{row.params:,}",
+                *(quantity(t, value) for t, value in zip(measured, row.costs, strict=True)),
             ]
             for row in found
         ),
-        ["total", str(sum(row.ops for row in found)), giga(macs), "", f"{params:,}"],
+        [
+            "total",
+            str(sum(row.ops for row in found)),
+            giga(macs),
+            "",
+            f"{params:,}",
+            *(quantity(t, sum(row.costs[k] for row in found)) for k, t in enumerate(measured)),
+        ],
     ]
 
 
@@ -44,11 +53,27 @@ def cells(found: Sequence[Group], by: By) -> list[list[str]]:
 NUMBERS = (1, 2, 3, 4)
 
 
-def costs(network: Network, by: By, views: int | None) -> str:
+def costs(network: Network, by: By, views: int | None, measured: Sequence[CostTable] = ()) -> str:
     """The table of one network, the convention, and what several views cost."""
-    found = group(items(network), by)
-    table = aligned(cells(found, by), NUMBERS)
-    return f"{title(network)}\n\n{table}\n\n{footer(sum(row.macs for row in found), views)}"
+    found = group(items(network, measured), by)
+    rows = cells(found, by, measured)
+    table = aligned(rows, range(1, len(rows[0])))
+    said = "".join(f"\n{origin(t)}" for t in measured)
+    return f"{title(network)}\n\n{table}\n\n{footer(sum(row.macs for row in found), views)}{said}"
+
+
+def quantity(table: CostTable, value: int) -> str:
+    """A value with its unit; of nanoseconds, milliseconds."""
+    return f"{value / 1e6:,.3f} ms" if table.unit == "ns" else f"{value:,} {visible(table.unit)}"
+
+
+def origin(table: CostTable) -> str:
+    """What a measured cost is, and where it was measured."""
+    device = table.provenance.get("device")
+    batch = table.provenance.get("batch")
+    where = f", measured on {visible(str(device))[:80]}" if device else ""
+    clips = f", batch {batch}" if isinstance(batch, int) and batch != 1 else ""
+    return f"{table.name}: the sum over operations{where}{clips}"
 
 
 def title(network: Network) -> str:
@@ -69,6 +94,10 @@ def bounds(space: tsdsl.Space, found: Bounds, views: int | None) -> str:
         ["GFLOPs", *(giga(end.value) for end in both)],
         *([[f"{views} views", *(giga(end.value * views) for end in both)]] if views else []),
         ["params", *(f"{int(space.params(arch)):,}" for arch in archs)],
+        *(
+            [name, *(quantity(table, int(space.value(name, arch))) for arch in archs)]
+            for name, table in space.costs.items()
+        ),
         ["", "", ""],
     ]
     names = [decision.path for decision in space.graph.decisions]
@@ -77,7 +106,15 @@ def bounds(space: tsdsl.Space, found: Bounds, views: int | None) -> str:
         f"{space.graph.name}: {several(len(names), 'decision')}, clip {size(space.input_shape)}\n\n"
         f"{aligned([*cost, *chosen], (1, 2))}\n\n{NOTE}\n"
         "exact over the whole space; - is a decision that does not apply"
+        + "".join(f"\n{measured(space, table)}" for table in space.costs.values())
     )
+
+
+def measured(space: tsdsl.Space, table: CostTable) -> str:
+    """The ends of a measured cost, whose architectures are not those of the FLOPs' ends."""
+    ends = space.bounds(table.name)
+    low, high = (quantity(table, end.value) for end in (ends.min, ends.max))
+    return f"{origin(table)}; {low} to {high} over the whole space"
 
 
 def option(arch: tsdsl.Architecture, path: str) -> str:

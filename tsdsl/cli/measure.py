@@ -83,7 +83,14 @@ class Device(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(1, 10_000),
     default=20,
     show_default=True,
-    help="Samples of an operation; its latency is their median.",
+    help="Samples of an operation.",
+)
+@click.option(
+    "--statistic",
+    type=click.Choice(["median", "min"]),
+    default="median",
+    show_default=True,
+    help="Of the samples; min suits a machine that others use too.",
 )
 @click.option(
     "--warmup",
@@ -119,6 +126,7 @@ def command(
     batch: int,
     threads: int | None,
     repeats: int,
+    statistic: Any,
     warmup: int,
     check: int,
     seed: int,
@@ -135,11 +143,13 @@ def command(
     space = tsdsl.load(file, set=settings)
     arch = architecture(space, frozen) if frozen is not None else None
     asked = _asked(space, arch)
-    setup = _setup(device, dtype, batch, repeats, warmup, threads)
+    setup = _setup(device, dtype, batch, repeats, warmup, threads, statistic)
     before = _before(output, setup, force)
     todo = [c for c in asked.configurations if force or c not in before.values]
     if not asked.exact:
         note("the space is too coupled to tell which operations it has: some may be superfluous")
+    if busy := _busy(setup):
+        note(busy)
     kept = len(asked.configurations) - len(todo)
     run = _Run(space, setup, before, output, seed)
     run.save()
@@ -167,7 +177,13 @@ def _asked(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> Found:
 
 
 def _setup(
-    device: str, dtype: Any, batch: int, repeats: int, warmup: int, threads: int | None
+    device: str,
+    dtype: Any,
+    batch: int,
+    repeats: int,
+    warmup: int,
+    threads: int | None,
+    statistic: Any,
 ) -> Setup:
     try:
         from tsdsl.backends.timing import NoDevice, Setup
@@ -176,11 +192,24 @@ def _setup(
             raise
         raise click.UsageError("measuring needs torch: pip install 'tsdsl[torch]'") from None
     try:
-        return Setup.of(device, dtype, batch, repeats, warmup, threads)
+        return Setup.of(device, dtype, batch, repeats, warmup, threads, statistic)
     except NoDevice as bad:
         message = f"device '{device}' cannot be used: {visible(str(bad))}"
         hint = "--device cpu measures on the processor"
         raise tsdsl.SpecError([tsdsl.Diagnostic("E0726", message, help=hint)]) from None
+
+
+def _busy(setup: Setup) -> str | None:
+    """What to say of a processor that others keep busy."""
+    if setup.device.type != "cpu" or not hasattr(os, "getloadavg"):
+        return None
+    load, count = os.getloadavg()[0], os.cpu_count() or 1
+    if load < count / 2:
+        return None
+    return (
+        f"this machine is busy (load {load:.1f} on {several(count, 'processor')}): what is measured"
+        " will vary; more --repeats and --statistic min help"
+    )
 
 
 def _threads(setup: Setup) -> str:
@@ -274,7 +303,7 @@ class _Run:
 
     def _take(self, measured: Measured[Configuration]) -> None:
         for name in measured.samples:
-            self._values[name] = measured.value(name)
+            self._values[name] = measured.value(name, self._setup.statistic)
             self._spreads[name] = measured.spread(name)
         self.save()
 
@@ -301,7 +330,7 @@ class _Run:
         if not timed:
             return
         sums = [int(space.value("latency", one)) for one in timed]
-        wholes = [measured.value(one) for one in timed]
+        wholes = [measured.value(one, setup.statistic) for one in timed]
         ratios = sorted(s / max(w, 1) for s, w in zip(sums, wholes, strict=True))
         report = {
             "architectures": len(timed),

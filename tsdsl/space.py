@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic, SpecError, did_you_mean
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tsdsl.analysis.cost_table import Cost, CostTable
     from tsdsl.analysis.distribution import Distribution, Given
     from tsdsl.analysis.engine import Engine
+    from tsdsl.analysis.items import By
+    from tsdsl.analysis.phases import PhaseCost
     from tsdsl.analysis.window import Between, CountBetween, Histogram, Weighting
     from tsdsl.ir.network import Network
     from tsdsl.sema.document import SpecDocument
@@ -180,6 +182,28 @@ class Space:
         _, flat = self.engine.expectation(self.cost(cost)).gradient(given.flat_probabilities)
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
+    def breakdown(
+        self, cost: str, by: By = "stage", distribution: Given = None
+    ) -> dict[str, float]:
+        """The exact mean of a cost in each "stream", "stage", "block" or kind of "op", by name, in
+        order of appearance; they sum to `expectation`."""
+        from tsdsl.analysis.breakdown import breakdown
+
+        return breakdown(self.graph, self.cost(cost), by, distribution)
+
+    def phases(self, cost: str = "macs", distribution: Given = None) -> list[PhaseCost]:
+        """Mean, deviation, least and greatest of a cost in each phase of the search section, with
+        the budgets that hold there.
+
+        Only the phase's streams exist; what it learns follows the distribution, what was learned
+        before stands at its most probable option, everything else at its default. Exact for what
+        exists; the head counts with all of its inputs, and shapes are those of the whole
+        network, also where streams are absent."""
+        from tsdsl.analysis.phases import phases
+
+        search = self.sections.search if self.sections else None
+        return phases(self.graph, search, self.cost(cost), distribution)
+
     def bounds(self, cost: str) -> Bounds:
         """The exact ``min`` and ``max`` over all architectures, each a value and an architecture
         that has it."""
@@ -193,14 +217,21 @@ class Space:
         return bounds(self.graph, self.cost(cost))
 
     def count(
-        self, *, flops: Window = None, params: Window = None, within: Within = None
+        self,
+        *,
+        flops: Window = None,
+        params: Window = None,
+        within: Within = None,
+        precision: float = float("inf"),
     ) -> int | CountBetween:
         """How many architectures lie in all windows (ends included): the exact number, or
-        ``(low, high)`` where only these bounds are proven. ``within`` has windows of other costs
-        by name: ``{"latency": (8_000_000, 10_000_000)}``, in the unit of their table."""
+        ``(low, high)`` where only these bounds are proven, with an ``estimate``. ``within`` has
+        windows of other costs by name: ``{"latency": (8_000_000, 10_000_000)}``, in the unit of
+        their table. ``precision`` asks for bounds that differ by this share at most, if minutes
+        are enough for them."""
         from tsdsl.analysis.window import count
 
-        return count(self.graph, self._windows(flops, params, within))
+        return count(self.graph, self._windows(flops, params, within), precision)
 
     def mass(
         self,
@@ -209,12 +240,13 @@ class Space:
         flops: Window = None,
         params: Window = None,
         within: Within = None,
+        precision: float = float("inf"),
     ) -> Between:
         """The probability of all windows under a distribution, as proven bounds (equal where it
         is exact). ``"architectures"``: the share of all architectures."""
         from tsdsl.analysis.window import mass
 
-        return mass(self.graph, self._windows(flops, params, within), distribution)
+        return mass(self.graph, self._windows(flops, params, within), distribution, precision)
 
     def histogram(self, cost: str, bins: int = 40, distribution: Weighting = None) -> Histogram:
         """The share of each of some equal bins from the least to the greatest cost, with proven
@@ -274,15 +306,29 @@ class Space:
             seed = randbits(64)
         wanted = 1 if n is None else n
         windows = self._windows(flops, params, within)
-        if not windows:
-            from tsdsl.analysis.sample import sample
+        from tsdsl.analysis.conditioned import sample
 
-            drawn = sample(self.graph, seed, wanted, weights)
-        else:
-            from tsdsl.analysis.conditioned import sample_within
-
-            drawn = sample_within(self.graph, seed, wanted, windows, weights)
+        drawn = sample(self.graph, seed, wanted, weights, windows)
         return drawn[0] if n is None else drawn
+
+    def stream(
+        self,
+        *,
+        seed: int | None = None,
+        weights: Weighting = "initial",
+        flops: Window = None,
+        params: Window = None,
+        within: Within = None,
+    ) -> Iterator[Architecture]:
+        """What `sample` gives, one after the other for as long as there are more: the first n of
+        them are ``sample(n)`` with the same seed."""
+        if seed is None:
+            from secrets import randbits
+
+            seed = randbits(64)
+        from tsdsl.analysis.conditioned import stream
+
+        return stream(self.graph, seed, weights, self._windows(flops, params, within))
 
     @overload
     def most_probable(

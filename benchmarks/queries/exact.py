@@ -40,7 +40,7 @@ def ready(space: Space) -> Space:
 def windows(space: Space) -> dict[str, tuple[int, int]]:
     """By their share of the initial distribution: about 2 % in the middle, and about 1e-6 far
     below it, 2 % wide. A small space may have none of these."""
-    far, low, high = (q.middle for q in space.quantiles("macs", (1e-7, 0.49, 0.51)))
+    far, low, high = (q.estimate for q in space.quantiles("macs", (1e-7, 0.49, 0.51)))
     least = space.bounds("macs").min.value
 
     def narrow(start: float) -> tuple[int, int]:
@@ -51,7 +51,7 @@ def windows(space: Space) -> dict[str, tuple[int, int]]:
     ends = [float(least), low]
     at = far
     for _ in range(STEPS):
-        share = space.mass(flops=narrow(at)).middle
+        share = space.mass(flops=narrow(at)).estimate
         if 0.8e-6 <= share <= 1.25e-6:
             found["1e-6"] = narrow(at)
             break

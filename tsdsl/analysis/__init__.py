@@ -16,6 +16,8 @@ What is asked often runs over one plan that is made once:
 `optimum`      the least of a sum of tables, and how far from it each option is
 `bounds`       minimum and maximum of a cost, each with an architecture that reaches it
 `expectation`  mean, variance and gradient of a cost
+`breakdown`    the mean by stream, stage, block or kind of operation
+`phases`       a cost in each phase of a progressive search
 
 Within budgets:
 
@@ -24,6 +26,7 @@ Within budgets:
 `merged`       all distinct costs with their weights, while they are few
 `characteristic` the mean of phases of a cost: every question about large spaces
 `edges`        what a characteristic function proves of the mass between two costs
+`joint`        the same for several costs at once
 `spread`       how costs are spread: the first of these three that there is room for
 `window`       counts, masses, histograms and quantiles: exact, or proven bounds
 `draw`         draws from a grid, backwards

@@ -1,5 +1,5 @@
-"""The characteristic function of a cost: the mean of exp(2 pi i n cost / period) over all
-architectures, for n = 0, 1, 2, ...
+"""The characteristic function of costs: the mean of exp(2 pi i n cost / period) over all
+architectures, for n = 0, 1, 2, ...; of several costs, for every combination of such n.
 
 Elimination over complex numbers: the factor of an operation that costs c is a phase, so that costs
 are exact and nothing is rounded or convolved. All frequencies are independent of each other; they
@@ -17,13 +17,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
-from math import gcd, inf, log, pi, prod
+from itertools import product
+from math import inf, log, pi, prod
 from typing import Any
 
 import numpy as np
 
 from tsdsl.analysis.factors import MAX_INT64, Array
-from tsdsl.analysis.program import Program
+from tsdsl.analysis.program import Potential, Program
 
 #: Bytes of the largest joint table of all frequencies that are done at once: a core's cache.
 CHUNK_BYTES = 1 << 20
@@ -34,8 +35,8 @@ MAX_TILT = 600.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """A potential, without what it shares with others of the same content: which of its distinct
-    costs (from its least on) each entry has, and weights."""
+    """A potential: its distinct combinations of costs [combination, cost], from the least of each
+    on; which of them each entry has; weights."""
 
     shape: tuple[int, ...]
     distinct: Array
@@ -46,64 +47,82 @@ class _Table:
 
 
 class Characteristic:
-    """Of the first cost of a program, under weights: a table for each potential.
+    """Of all costs of a program, under weights: a table for each potential.
 
-    ``least`` and ``greatest`` are the costs' exact ends, and ``unit`` divides all differences of
-    costs. ``log_total`` is the logarithm of all tilted weight, where a cost c is tilted by
-    exp(-theta * (c - least)).
+    ``ends`` are the least and the greatest of each cost. ``log_total`` is the logarithm of all
+    tilted weight, where an architecture is tilted by the product of exp(-theta * (cost - least))
+    over the costs.
     """
 
-    def __init__(self, made: Program, weights: Sequence[Array], ends: tuple[int, int]) -> None:
+    def __init__(
+        self, made: Program, weights: Sequence[Array], ends: Sequence[tuple[int, int]]
+    ) -> None:
         self.made = made
-        self.least, self.greatest = ends
+        self.least = [low for low, _ in ends]
+        self.span = [high - low for low, high in ends]
         #: What stands in no table: the least cost of each.
-        self._base = 0
+        self._base = [0] * len(ends)
         self._first = _own_steps(made)
         self._plain: list[_Table] = []
         for number, potential in enumerate(made.potentials):
             weight = np.asarray(weights[number], np.float64)
-            possible = weight > 0
-            table = potential.costs[0]
-            costs: Array = np.zeros(potential.shape, np.int64) if table is None else table
-            base = int(costs[possible].min()) if possible.any() else 0
-            self._base += base
-            distinct, inverse = np.unique(np.where(possible, costs - base, 0), return_inverse=True)
             step = self._first.get(number)
             own = made.steps[step].axes if step is not None else ()
-            inverse = inverse.reshape(potential.shape).astype(np.intp)
+            distinct, inverse = self._distinct(potential, weight > 0)
             self._plain.append(_Table(potential.shape, distinct, inverse, weight, own))
-        self.unit = max(gcd(*(int(np.gcd.reduce(t.distinct)) for t in self._plain)), 1)
-        self._tilt(0.0)
+        most = [t.distinct.max(0).astype(np.float64) for t in self._plain]
+        self._widest: Array = np.max(most, axis=0) if most else np.zeros(len(ends))
+        self._tilt((0.0,) * len(ends))
 
-    def tilted(self, theta: float) -> Characteristic:
-        """The same with other weights."""
+    def _distinct(self, potential: Potential, possible: Array) -> tuple[Array, Array]:
+        columns: list[Array] = []
+        code: Array = np.zeros(possible.shape, np.int64)
+        for c, table in enumerate(potential.costs):
+            if table is None or not possible.any():
+                columns.append(np.zeros(possible.shape, np.int64))
+                continue
+            base = int(table[possible].min())
+            self._base[c] += base
+            columns.append(np.where(possible, table - base, 0))
+            values, which = np.unique(columns[-1], return_inverse=True)
+            code = code * len(values) + which.reshape(possible.shape)
+        _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+        rows = [column.reshape(-1)[first] for column in columns]
+        return np.stack(rows, 1), inverse.reshape(possible.shape).astype(np.intp)
+
+    def tilted(self, *theta: float) -> Characteristic:
+        """The same with other weights: a rate for each cost."""
         other = copy(self)
         other._tilt(theta)
         return other
 
     @property
     def sound(self) -> bool:
-        """Whether the tilt is small enough for floats."""
-        widest = max((int(t.distinct[-1]) for t in self._plain), default=0)
-        return self._normal >= -MAX_TILT / 2 and abs(self.theta) * widest <= MAX_TILT
+        """Whether the tilt is small enough for floats; if not, nothing else is known."""
+        return self._normal >= -MAX_TILT / 2
 
-    def _tilt(self, theta: float) -> None:
+    def _tilt(self, theta: tuple[float, ...]) -> None:
         self.theta = theta
         self._tables: list[_Table] = []
         self._which: list[int] = []
         known: dict[tuple[Any, ...], int] = {}
         self.log_total = 0.0
+        #: The logarithm of all weight, where the largest of each table is 1.
+        self._normal = -inf
+        if float(np.sum(np.abs(theta) * self._widest)) > MAX_TILT:
+            return
         for t in self._plain:
             weight = t.weight
-            if theta:
-                powers = -theta * t.distinct.astype(np.float64)
+            if any(theta):
+                powers = -(t.distinct.astype(np.float64) @ np.array(theta))
                 self.log_total += float(powers.max())
                 weight = weight * np.exp(powers - powers.max())[t.inverse]
             top = float(weight.max(initial=0.0))
             if top > 0:
                 weight = weight / top
                 self.log_total += log(top)
-            key = (t.shape, t.own, *t.distinct.tolist(), t.inverse.tobytes(), weight.tobytes())
+            costs = tuple(t.distinct.reshape(-1).tolist())
+            key = (t.shape, t.own, costs, t.inverse.tobytes(), weight.tobytes())
             if key not in known:
                 known[key] = len(self._tables)
                 self._tables.append(replace(t, weight=weight))
@@ -111,21 +130,18 @@ class Characteristic:
         self._scales = [1.0] * len(self.made.steps)
         self._one = float(self._run(1, None, scaling=True)[0].real)
         self.possible = self._one > 0
-        #: The logarithm of all weight, where the largest of each table is 1.
-        self._normal = -inf
         if self.possible:
             self._normal = log(self._one) + sum(map(log, self._scales))
             # What the least costs of all tables add up to can be less than any architecture has.
-            self.log_total += self._normal + theta * (self.least - self._base)
+            shifts = zip(theta, self.least, self._base, strict=True)
+            self.log_total += self._normal + sum(t * (low - base) for t, low, base in shifts)
 
-    @property
-    def span(self) -> int:
-        return self.greatest - self.least
-
-    def mean(self) -> float:
-        """Of the tilted cost above ``least``, to six digits or so: the slope of the phase."""
-        period = max(self.span, 1) << 20
-        turn = self.values(period, 2)[1]
+    def mean(self, cost: int = 0) -> float:
+        """Of a tilted cost above its least, to six digits or so: the slope of the phase."""
+        period = max(self.span[cost], 1) << 20
+        periods = [period if c == cost else 1 for c in range(len(self.span))]
+        n = [int(c == cost) for c in range(len(self.span))]
+        turn = self._part(periods, n, np.zeros(1, np.int64))[0] / self._one
         return float(np.angle(turn) * period / (2 * pi))
 
     @property
@@ -136,33 +152,49 @@ class Characteristic:
         later = [s for k, s in enumerate(made.steps) if k not in self._first.values()]
         return tables + sum(prod(s.shape) for s in later)
 
-    def values(self, period: int, count: int) -> Array:
-        """At n = 0 ... count - 1, for the cost above ``least``; 1 at 0."""
+    def values(self, periods: Sequence[int], counts: Sequence[int]) -> Array:
+        """For the costs above their least, 1 where all n are 0. The axis of the first cost has
+        n = 0 ... counts[0] - 1; those of others -(count - 1) ... count - 1."""
         widest = max((prod(s.shape) for s in self.made.steps), default=1)
-        chunk = min(max(8, CHUNK_BYTES // (16 * widest)), max(count, 1))
+        chunk = min(max(8, CHUNK_BYTES // (16 * widest)), max(counts[0], 1))
         n = np.arange(chunk)
-        phases = [_phases(t.distinct, n, period) for t in self._tables]
-        # Tables count from their own least costs on.
-        base = _phases(np.array([self._base - self.least]), n, period)[0]
+        steps = [_phases(t.distinct[:, 0], n, periods[0]) for t in self._tables]
+        jobs = [
+            (start, others)
+            for others in product(*(range(1 - count, count) for count in counts[1:]))
+            for start in range(0, counts[0], chunk)
+        ]
 
-        def part(start: int) -> Array:
-            at = np.array([start])
-            width = min(chunk, count - start)
-            turned = [
-                p[:, :width] * _phases(t.distinct, at, period)
-                for p, t in zip(phases, self._tables, strict=True)
-            ]
-            shift = _phases(np.array([self._base - self.least]), at, period)[0]
-            return np.asarray(self._run(width, turned) * base[:width] * shift)
+        def part(job: tuple[int, tuple[int, ...]]) -> Array:
+            start, others = job
+            width = min(chunk, counts[0] - start)
+            return self._part(periods, (start, *others), n[:width], steps)
 
-        starts = range(0, count, chunk)
-        if len(starts) < 4:
-            parts = [part(start) for start in starts]
+        if len(jobs) < 4:
+            parts = [part(job) for job in jobs]
         else:
             # Frequencies are independent, and numpy's loops let other threads run.
             with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-                parts = list(pool.map(part, starts))
-        return np.asarray(np.concatenate(parts) / self._one)
+                parts = list(pool.map(part, jobs))
+        rows = np.concatenate(parts).reshape(*(2 * count - 1 for count in counts[1:]), counts[0])
+        return np.asarray(np.moveaxis(rows, -1, 0) / self._one)
+
+    def _part(
+        self,
+        periods: Sequence[int],
+        start: Sequence[int],
+        n: Array,
+        steps: Sequence[Array] | None = None,
+    ) -> Array:
+        """At some frequencies of the first cost from ``start`` on; ``steps`` are their phases."""
+        turned: list[Array] = []
+        for k, t in enumerate(self._tables):
+            phase = _turn(t.distinct, start, periods)[:, None]
+            turned.append(phase if steps is None else steps[k][:, : len(n)] * phase)
+        # Tables count from their own least costs on.
+        off = np.array([[base - low for base, low in zip(self._base, self.least, strict=True)]])
+        shift = _turn(off, start, periods) * _phases(off[:, 0], n, periods[0])[0]
+        return np.asarray(self._run(len(n), turned) * shift)
 
     def _run(self, width: int, phases: Sequence[Array] | None, scaling: bool = False) -> Array:
         """The sum over all assignments, for each of some frequencies; without phases, for 0.
@@ -212,8 +244,17 @@ def _phases(costs: Array, n: Array, period: int) -> Array:
     """exp(2 pi i n cost / period) [cost, n], with the product reduced as integers."""
     if (
         costs.dtype != object
-        and int(np.abs(costs).max(initial=0)) * int(n.max(initial=0)) >= MAX_INT64 * 8
+        and int(np.abs(costs).max(initial=0)) * int(np.abs(n).max(initial=0)) >= MAX_INT64 * 4
     ):
         costs = costs.astype(object)
     turned = (costs[:, None] * n[None, :].astype(costs.dtype)) % period
     return np.asarray(np.exp(2j * pi * (turned / period).astype(np.float64)))
+
+
+def _turn(costs: Array, n: Sequence[int], periods: Sequence[int]) -> Array:
+    """The product of the phases of some costs [combination, cost], each at its frequency."""
+    turn: Array = np.ones(len(costs), np.complex128)
+    for column, k, period in zip(costs.T, n, periods, strict=True):
+        if k:
+            turn = turn * _phases(column, np.array([k]), period)[:, 0]
+    return turn

@@ -32,13 +32,10 @@ class Edges:
         self.period = period
         self.empty = empty
         count = len(values)
-        n = np.arange(1, count)
-        x = n / count
-        smooth = pi * x * (1 - x) / np.tan(pi * x) + x
-        self._n = n
+        self._n = np.arange(1, count)
         # Twice, for the frequencies below 0, of which real parts add up.
-        self._step = -2 * smooth * values[1:] / (2j * pi * n)
-        self._width = 2 * (1 - x) * values[1:] / (2 * count)
+        self._step = 2 * vaaler(self._n, count) * values[1:]
+        self._width = 2 * fejer(self._n, count) * values[1:]
         self._share = 1 / (2 * count)
 
     def at(self, edges: Array) -> tuple[Array, Array]:
@@ -89,3 +86,19 @@ class Edges:
         low = np.clip(np.maximum.accumulate(mass - errors), 0.0, 1.0)
         high = np.clip(np.minimum.accumulate((mass + errors)[::-1])[::-1], 0.0, 1.0)
         return points, np.clip(mass, low, high), low, high
+
+
+def vaaler(n: Array, count: int) -> Array:
+    """Coefficients of the polynomial of degree count - 1 that comes nearest to x - floor(x) - 1/2,
+    without the one at 0, which is 0."""
+    some = n != 0
+    x = np.abs(n[some]) / count
+    smooth = pi * x * (1 - x) / np.tan(pi * x) + x
+    found: Array = np.zeros(len(n), np.complex128)
+    found[some] = -smooth / (2j * pi * n[some])
+    return found
+
+
+def fejer(n: Array, count: int) -> Array:
+    """Coefficients of the kernel that bounds how far `vaaler` is off."""
+    return np.asarray((1 - np.abs(n) / count) / (2 * count))

@@ -20,8 +20,10 @@ import numpy as np
 from tsdsl.analysis.characteristic import Characteristic
 from tsdsl.analysis.edges import Edges
 from tsdsl.analysis.factors import Array
+from tsdsl.analysis.joint import jointly
 from tsdsl.analysis.merged import Points, merged
 from tsdsl.analysis.program import Program
+from tsdsl.analysis.tilted import Tilt
 
 #: Frequencies, unless tables are large; entries of tables times frequencies; at most.
 FREQUENCIES = 4096
@@ -75,7 +77,7 @@ class Spread:
 
     @cached_property
     def _plain(self) -> Characteristic:
-        return Characteristic(self._made, self._weights, self.ends[0])
+        return Characteristic(self._made, self._weights, self.ends)
 
     @cached_property
     def _mean(self) -> float:
@@ -85,13 +87,13 @@ class Spread:
         """Of the cost above its least; ``count`` frequencies."""
         function = tilted or self._plain
         count = count or self.frequencies
-        key = (function.theta, count)
+        key = (function.theta[0], count)
         if key not in self._edges:
-            empty = max(function.span // 50, 8)
-            period = function.span + empty
+            empty = max(function.span[0] // 50, 8)
+            period = function.span[0] + empty
             # All that there is to know of costs on a grid.
             count = min(count, period // 2 + 1)
-            self._edges[key] = Edges(function.values(period, count), period, empty)
+            self._edges[key] = Edges(function.values([period], [count]), period, empty)
         return self._edges[key]
 
     @property
@@ -114,12 +116,34 @@ class Spread:
                 break
             count *= 2
         shift = function.log_total - self._plain.log_total
-        return found._replace(log=shift + function.theta * target)
+        return found._replace(log=shift + function.theta[0] * target)
+
+    def inside_all(self, windows: Sequence[tuple[int, int]], precision: float = inf) -> Mass:
+        """The mass of several windows at once, one for each cost of the program; see `inside`."""
+        tilt = Tilt(self._made, self._weights, windows, self.ends)
+        rates = [tilt.rate(k) for k in range(len(windows))]
+        function = self._plain.tilted(*rates)
+        while not function.sound:
+            rates = [rate / 2 for rate in rates]
+            function = self._plain.tilted(*rates)
+        edges = [
+            (low - least - 0.5, high - least + 0.5)
+            for (low, high), (least, _) in zip(windows, self.ends, strict=True)
+        ]
+        count = self.frequencies
+        while True:
+            found = jointly(function, edges, count)
+            if found[2] - found[1] <= precision * found[2] or count >= MAX_FREQUENCIES:
+                break
+            count *= 4
+        dearer = (b if rate > 0 else a for (a, b), rate in zip(edges, rates, strict=True))
+        log = sum(rate * edge for rate, edge in zip(rates, dearer, strict=True))
+        return Mass(*found, function.log_total - self._plain.log_total + log)
 
     def _tilted(self, target: float) -> Characteristic:
         """The mean is at a target, or as near as a tilt brings it: bracketed, then regula falsi
         (Illinois)."""
-        span = max(self._plain.span, 1)
+        span = max(self._plain.span[0], 1)
         goal = NEAR * max(min(target, span - target), 1.0)
         found = self._plain
         left, left_apart = 0.0, self._mean - target
@@ -128,7 +152,7 @@ class Spread:
             found, before = self._plain.tilted(left + step), found
             if not found.sound:
                 return before
-            right, right_apart = found.theta, found.mean() - target
+            right, right_apart = found.theta[0], found.mean() - target
             if abs(right_apart) <= goal:
                 return found
             if right_apart * left_apart < 0:
@@ -152,7 +176,7 @@ def _weighed(edges: Edges, function: Characteristic, a: float, b: float, target:
     """The weight between two edges of the cost above its least, from a tilted distribution: each
     cost x there counts exp(theta * (x - target)). With F, the tilted mass below an edge, that is a
     Stieltjes sum, bounded where F is and where the factor is between two points."""
-    theta = function.theta
+    theta = function.theta[0]
     if not theta:
         return Mass(*edges.between(a, b))
     grid = edges.grid()[0]

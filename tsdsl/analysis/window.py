@@ -23,7 +23,7 @@ from tsdsl.analysis.listing import Lister, Windows
 from tsdsl.analysis.merged import Points
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.resolved import Resolved, finest, leaves
-from tsdsl.analysis.spread import Spread
+from tsdsl.analysis.spread import Mass, Spread
 from tsdsl.ir.space import SpaceGraph
 
 #: Bins of a grid, unless a common multiple needs fewer.
@@ -40,26 +40,42 @@ MAX_LISTED = 1 << 15
 Weighting = Given | Literal["architectures"]
 
 
-class Between(NamedTuple):
-    """The true value is one of ``low`` to ``high``, both possible; exact where they are equal."""
-
+class _Bounds(NamedTuple):
     low: float
     high: float
+
+
+class Between(_Bounds):
+    """The true value is one of ``low`` to ``high``, both possible; exact where they are equal.
+    ``estimate`` is where it is likely to be: much nearer than the bounds can prove."""
+
+    estimate: float
+
+    def __new__(cls, low: float, high: float, estimate: float | None = None) -> Between:
+        self = super().__new__(cls, low, high)
+        self.estimate = (low + high) / 2 if estimate is None else min(max(estimate, low), high)
+        return self
 
     @property
     def exact(self) -> bool:
         return self.low == self.high
 
-    @property
-    def middle(self) -> float:
-        return (self.low + self.high) / 2
 
-
-class CountBetween(NamedTuple):
-    """The number is one of ``low`` to ``high``: integers, proven."""
-
+class _Counts(NamedTuple):
     low: int
     high: int
+
+
+class CountBetween(_Counts):
+    """The number is one of ``low`` to ``high``: integers, proven. ``estimate`` is where it is
+    likely to be."""
+
+    estimate: int
+
+    def __new__(cls, low: int, high: int, estimate: int | None = None) -> CountBetween:
+        self = super().__new__(cls, low, high)
+        self.estimate = (low + high) // 2 if estimate is None else min(max(estimate, low), high)
+        return self
 
 
 class Histogram(NamedTuple):
@@ -94,12 +110,16 @@ def count(space: SpaceGraph, windows: Windows, precision: float = inf) -> int | 
     if listed is not None:
         return len(listed)
     found = [
-        _counted(_spread(known, (cost,), None), window, total, precision)
+        _counted(_spread(known, (cost,), None).inside(*window, precision), total)
         for cost, window in narrow.items()
     ]
-    high = min(f[1] for f in found)
-    low = max(sum(f[0] for f in found) - total * (len(found) - 1), 0)
-    return low if low == high else CountBetween(low, high)
+    high = min(f.high for f in found)
+    low = max(sum(f.low for f in found) - total * (len(found) - 1), 0)
+    estimate = found[0].estimate
+    if len(narrow) > 1 and high > 0:
+        both = _counted(every.inside_all(list(narrow.values()), precision), total)
+        low, high, estimate = max(low, both.low), min(high, both.high), both.estimate
+    return low if low == high else CountBetween(low, high, estimate)
 
 
 def mass(
@@ -127,7 +147,12 @@ def mass(
         for cost, window in narrow.items()
     ]
     low = max(sum(f[1] for f in found) - len(found) + 1, 0.0)
-    return Between(low, min(f[2] for f in found))
+    high = min(f[2] for f in found)
+    estimate = found[0][0]
+    if len(narrow) > 1 and high > 0:
+        estimate, least, most = every.inside_all(list(narrow.values()), precision).of(1.0)
+        low, high = max(low, least), min(high, most)
+    return Between(low, high, estimate)
 
 
 def histogram(
@@ -168,14 +193,15 @@ def quantiles(
             value = every.points.costs[min(at, len(sums) - 1), 0]
             found.append(Between(int(value), int(value)))
         return found
-    points, _, least, most = every.edges().below()
+    points, middle, least, most = every.edges().below()
     for share in shares:
         # Up to here there is less for certain, and from there on there is enough.
         before = points[most < share][-1:] if share > 0 else points[:0]
         after = points[least >= share][:1]
         first = low + int(before[0]) if len(before) else low
         last = low + ceil(after[0]) if len(after) else high
-        found.append(Between(min(max(first, low), high), min(max(last, low), high)))
+        near = low + float(points[min(int(np.searchsorted(middle, share)), len(points) - 1)])
+        found.append(Between(min(max(first, low), high), min(max(last, low), high), near))
     return found
 
 
@@ -203,17 +229,14 @@ def _within(points: Points, windows: Windows) -> Array:
     return inside
 
 
-def _counted(
-    every: Spread, window: tuple[int, int], total: int, precision: float
-) -> tuple[int, int]:
+def _counted(found: Mass, total: int) -> CountBetween:
     """Bounds of a count, with what logarithms of that size are off by."""
-    found = every.inside(*window, precision)
     power = floor(found.log / LOG_2)
     scale = Fraction(exp(found.log - power * LOG_2)) * Fraction(2) ** power * total
     slack = Fraction(ROUNDING)
-    low = ceil(Fraction(found.low) * scale * (1 - slack))
-    high = floor(Fraction(found.high) * scale * (1 + slack))
-    return max(low, 0), min(high, total)
+    low = max(ceil(Fraction(found.low) * scale * (1 - slack)), 0)
+    high = min(floor(Fraction(found.high) * scale * (1 + slack)), total)
+    return CountBetween(low, high, round(Fraction(found.estimate) * scale))
 
 
 def weights(known: Engine, weighting: Weighting) -> tuple[list[Array], float]:

@@ -9,9 +9,9 @@ import pytest
 from random_spaces import brute_cost, decisions_of, enumerated
 
 from tsdsl.analysis.bounds import bounds
+from tsdsl.analysis.conditioned import sample
 from tsdsl.analysis.costs import assignments, costs
 from tsdsl.analysis.count import count
-from tsdsl.analysis.sample import Sampler, sample
 from tsdsl.diagnostics import ArchitectureError, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.resolve import architecture_at
@@ -82,7 +82,7 @@ def test_samples_have_the_distribution(
     space, found = enumerated(seed)
     if not found:
         with pytest.raises(SpecError):
-            Sampler(space, weights)
+            sample(space, 1, 1, weights)
         return
     p = odds(space, found)
     if weights == "architectures":

@@ -1,31 +1,80 @@
-"""Distinct architectures within budgets: exact draws at any selectivity."""
+"""Architectures drawn from a distribution over the decisions of a space, within budgets or without.
+
+Each active decision takes an option with its weight, independently, on the condition that all
+requirements hold and that each cost lies in its window: exactly what drawing freely and rejecting
+what does not fit gives, however rare that is. Weights are floats, so that probabilities are right
+to about nine digits; which architectures fit is exact.
+
+Draws come in blocks of a fixed order: how many are asked for does not change which come first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import compress
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, compress, islice
+from typing import Any
 
 import numpy as np
 
-from tsdsl.analysis.cost_table import Cost
+from tsdsl.analysis.completed import Completed
 from tsdsl.analysis.costs import active
-from tsdsl.analysis.draw import Drawer
-from tsdsl.analysis.engine import Engine, engine
+from tsdsl.analysis.distribution import distribution_of
+from tsdsl.analysis.engine import Engine
 from tsdsl.analysis.factors import Array
+from tsdsl.analysis.inside import BINS, Inside
 from tsdsl.analysis.listing import Lister, Windows
-from tsdsl.analysis.nothing import no_architecture, too_few
-from tsdsl.analysis.window import Weighting, resolve, side, weigh, weights
+from tsdsl.analysis.nearest import nothing_inside
+from tsdsl.analysis.nothing import no_architecture, rarely_inside, rarely_met, too_few
+from tsdsl.analysis.relaxed import met, plannable
+from tsdsl.analysis.window import FAR, Weighting
 from tsdsl.ir.architecture import Architecture
-from tsdsl.ir.space import SpaceGraph
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.space import Requirement, SpaceGraph
 
 #: Up to this many, the architectures inside are listed and drawn from.
 MAX_LISTED = 1 << 14
+#: Up to this many, those not drawn yet are listed rather than waited for.
+MAX_REST = 1 << 17
 #: Draws at once: grows to the last.
 CHUNKS = (512, 2048, 8192)
+#: From this many draws on, of which fewer than this share is inside, a part is completed.
+TRIED, RARE = 10_000, 0.02
+#: Draws of a part that say whether it is the better way.
+PILOT = 4096
 #: Draws without one that is new and inside, after which there is no point in going on.
 MAX_MISSES = 2_000_000
-#: Bins of the grid at least and at most.
-BINS = (256, 4096)
+
+
+def sample(
+    space: SpaceGraph,
+    seed: int,
+    n: int,
+    weighting: Weighting = "initial",
+    windows: Windows | None = None,
+    *,
+    distinct: bool = True,
+) -> list[Architecture]:
+    """``n`` architectures whose costs are all inside; equal seeds draw alike on every platform.
+
+    Distinct ones are drawn without replacement; all of them, if there are fewer. Raises `SpecError`
+    if there is none, `TooCoupled`.
+    """
+    return list(islice(stream(space, seed, weighting, windows, distinct=distinct), n))
+
+
+def stream(
+    space: SpaceGraph,
+    seed: int,
+    weighting: Weighting = "initial",
+    windows: Windows | None = None,
+    *,
+    distinct: bool = True,
+) -> Iterator[Architecture]:
+    """`sample` one by one, until there are no more."""
+    within = windows or {}
+    noted = provenance(seed, weighting, within)
+    found = blocks(space, seed, within, weighting, distinct)
+    return chain.from_iterable(architectures(space, at, noted) for at in found)
 
 
 def sample_within(
@@ -37,9 +86,8 @@ def sample_within(
     *,
     distinct: bool = True,
 ) -> list[Architecture]:
-    """``n`` architectures whose costs are all inside; all of them, if there are fewer. Raises
-    `SpecError` if there is none."""
-    return architectures(space, options_within(space, seed, n, windows, weighting, distinct))
+    """`sample`, with windows."""
+    return sample(space, seed, n, weighting, windows, distinct=distinct)
 
 
 def options_within(
@@ -50,41 +98,120 @@ def options_within(
     weighting: Weighting = "initial",
     distinct: bool = True,
 ) -> Array:
-    """`sample_within` as assignments [architecture, variable]."""
-    known = engine(space)
-    rows, _ = weights(known, weighting)
+    """`sample` as assignments [architecture, variable]."""
+    found: list[Array] = []
+    for at in blocks(space, seed, windows, weighting, distinct):
+        found.append(at[: n - sum(map(len, found))])
+        if sum(map(len, found)) >= n:
+            break
+    return np.concatenate(found)
+
+
+def blocks(
+    space: SpaceGraph,
+    seed: int,
+    windows: Windows,
+    weighting: Weighting = "initial",
+    distinct: bool = True,
+) -> Iterator[Array]:
+    """`stream` as assignments [architecture, variable], some at a time."""
+    known, left_out = plannable(space, tuple(windows))
+    if weighting == "architectures":
+        rows = known.ones
+    else:
+        given = distribution_of(known.space, weighting)
+        rows = given.layout.split(given.flat_probabilities)
     for cost, (least, most) in windows.items():
         low, high = known.ends(cost)
-        if least > high or most < low:
-            raise no_architecture(space, f"{cost} in {least:,}..{most:,}: {low:,}..{high:,} is all")
+        if least > most or most < low or least > high:
+            raise nothing_inside(known, windows)
     random = np.random.Generator(np.random.PCG64(seed))
-    listed = Lister(known, tuple(windows)).list(windows, MAX_LISTED)
-    if listed is not None:
-        return _from_list(space, listed, weigh(known, rows, listed), random, n, distinct)
-    found: list[Array] = []
-    seen: set[bytes] = set()
-    decided = [d.variable.index for d in space.decisions]
-    missed = taken = 0
-    for at in _inside(known, rows, windows, random):
-        if distinct and len(at):
-            keys = np.ascontiguousarray(at[:, decided].astype(np.int16))
-            new = [k for k, row in enumerate(keys) if not _add(seen, row.tobytes())]
-            at = at[new]
-        missed = 0 if len(at) else missed + CHUNKS[-1]
-        found.append(at)
-        taken += len(at)
-        if taken >= n:
-            break
+    listed = None if left_out else Lister(known, tuple(windows)).list(windows, MAX_LISTED)
+    if listed is None:
+        yield from _drawn(space, known, left_out, rows, windows, random, distinct)
+        return
+    if not len(listed):
+        raise nothing_inside(known, windows) if windows else no_architecture(space)
+    weight = log_weights(known, rows, listed)
+    listed, weight = listed[weight > -np.inf], weight[weight > -np.inf]
+    if not len(listed):
+        raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
+    if distinct:
+        yield listed[_race(weight, random)]
+        return
+    sums = np.cumsum(np.exp(weight - weight.max()))
+    while True:
+        at = np.searchsorted(sums, random.random(CHUNKS[0]) * sums[-1], side="right")
+        yield listed[np.minimum(at, np.searchsorted(sums, sums[-1]))]
+
+
+def _drawn(
+    space: SpaceGraph,
+    known: Engine,
+    left_out: Sequence[Requirement],
+    rows: Sequence[Array],
+    windows: Windows,
+    random: np.random.Generator,
+    distinct: bool,
+) -> Iterator[Array]:
+    seen = _Seen([d.variable.index for d in space.decisions])
+    missed = repeated = 0
+    hopeless = False
+    for at, tried in _inside(known, rows, windows, random, BINS):
+        known_inside = len(at)
+        if left_out:
+            at = at[met(space, at)]
+        new = seen.new(at) if distinct else at
+        repeated += len(at) - len(new)
+        missed = 0 if len(new) else missed + tried
+        if len(new):
+            yield new
+        if distinct and not left_out and repeated > len(seen) // 2 and not hopeless:
+            # Most have been drawn: the others, if they are few, in the order they would come in.
+            repeated = 0
+            listed = Lister(known, tuple(windows)).list(windows, MAX_REST)
+            if listed is not None:
+                weight = log_weights(known, rows, listed)
+                rest = seen.new(listed[weight > -np.inf][_race(weight[weight > -np.inf], random)])
+                if len(rest):
+                    yield rest
+                return
+            hopeless = len(seen) > MAX_REST
         if missed > MAX_MISSES:
-            raise too_few(space, n, taken)
-    return np.concatenate(found)[:n]
+            if repeated > missed // 1000:
+                raise too_few(space, len(seen))
+            if left_out and known_inside:
+                raise rarely_met(space, len(seen), missed, [r.text for r in left_out])
+            asked = ", ".join(f"{c} {a:,}..{b:,}" for c, (a, b) in windows.items())
+            raise rarely_inside(space, len(seen), missed, asked)
 
 
-def _add(seen: set[bytes], key: bytes) -> bool:
-    """Whether it was there."""
-    before = len(seen)
-    seen.add(key)
-    return len(seen) == before
+class _Seen:
+    """Which assignments were drawn, by 128 bits of each."""
+
+    def __init__(self, decided: Sequence[int]) -> None:
+        self._decided = list(decided)
+        mixer = np.random.Generator(np.random.PCG64(1))
+        self._factors: Array = mixer.integers(
+            1 << 62, size=(len(self._decided), 2), dtype=np.uint64
+        )
+        self._factors = 2 * self._factors + 1
+        self._keys: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def new(self, at: Array) -> Array:
+        """Those that were not there, each once."""
+        if not len(at):
+            return at
+        mixed = at[:, self._decided].astype(np.uint64) @ self._factors
+        kept: list[int] = []
+        for k, key in enumerate(map(bytes, mixed.view(np.uint8))):
+            if key not in self._keys:
+                self._keys.add(key)
+                kept.append(k)
+        return at[kept]
 
 
 def draws(
@@ -92,7 +219,9 @@ def draws(
 ) -> Iterator[Array]:
     """About ``n`` draws at a time, of which those that are inside come back."""
     random = np.random.Generator(np.random.PCG64(seed))
-    return _inside(known, rows, windows, random, (n,))
+    inside = Inside(known, rows, windows, BINS)
+    while True:
+        yield inside.draw(random, n)
 
 
 def _inside(
@@ -100,56 +229,50 @@ def _inside(
     rows: Sequence[Array],
     windows: Windows,
     random: np.random.Generator,
-    chunks: Sequence[int] = CHUNKS,
-) -> Iterator[Array]:
-    """Draws that are inside by their exact costs, without end."""
-    drawers = [_drawer(known, rows, cost, window) for cost, window in windows.items()]
-    drawer = min(drawers, key=lambda d: d.weight[0] * 2.0 ** d.weight[1])
-    if not drawer.weight[0]:
-        raise no_architecture(known.space, "these costs and a weight above 0")
-    lookups = [(known.lookup(cost), *window) for cost, window in windows.items()]
-    k = 0
+    bins: tuple[int, int],
+) -> Iterator[tuple[Array, int]]:
+    """Draws that are inside by their exact costs, without end; of how many."""
+    inside = Inside(known, rows, windows, bins)
+    for n in CHUNKS[:-1]:
+        yield inside.draw(random, n), n
+    n = CHUNKS[-1]
+    while inside.drawn < TRIED or inside.rate >= RARE or not windows:
+        yield inside.draw(random, n), n
+    if inside.empty():
+        raise nothing_inside(known, windows)
+    way: Inside | Completed = inside
+    try:
+        completed = Completed(inside)
+    except (TooCoupled, ValueError):
+        pass
+    else:
+        yield completed.draw(random, PILOT), PILOT
+        way = completed if completed.rate >= inside.rate else inside
     while True:
-        at = drawer.draw(random, chunks[min(k, len(chunks) - 1)])
-        k += 1
-        for lookup, least, most in lookups:
-            costs = lookup.assigned(at)
-            at = at[(costs >= least) & (costs <= most)]
-        yield at
+        yield way.draw(random, n), n
 
 
-def _drawer(known: Engine, rows: Sequence[Array], cost: Cost, window: tuple[int, int]) -> Drawer:
-    low, high = known.ends(cost)
-    least, most = max(window[0], low), min(window[1], high)
-    sign = side(known, cost, (least, most))
-    span = most - low if sign > 0 else high - least
-    # About one bin for each rounding in the window: half of the draws are inside then.
-    wanted = 40 * span // max(most - least, 1)
-    bins = min(max(wanted, BINS[0]), BINS[1])
-    resolved, _ = resolve(known, rows, cost, (least, most), bins, sign)
-    seen = (least, most) if sign > 0 else (-most, -least)
-    return Drawer(resolved, len(known.space.variables), seen)
+def log_weights(known: Engine, rows: Sequence[Array], at: Array) -> Array:
+    """The logarithm of the weight of each assignment."""
+    found: Array = np.zeros(len(at))
+    for potential in known.program().potentials:
+        with np.errstate(divide="ignore"):
+            table = np.log(potential.weights(rows))
+        found = found + table[tuple(at[:, v] for v in potential.scope)]
+    return found
 
 
-def _from_list(
-    space: SpaceGraph,
-    listed: Array,
-    weight: Array,
-    random: np.random.Generator,
-    n: int,
-    distinct: bool,
-) -> Array:
-    listed, weight = listed[weight > 0], weight[weight > 0]
-    if not len(listed):
-        raise no_architecture(space, "costs inside of the window and a weight above 0")
-    if distinct:
-        # An exponential race is drawing without replacement.
-        return listed[np.argsort(random.exponential(size=len(weight)) / weight)[:n]]
-    return listed[random.choice(len(weight), n, p=weight / weight.sum())]
+def _race(weight: Array, random: np.random.Generator) -> Array:
+    """The order in which all would be drawn without replacement: each arrives at the rate of its
+    weight, of which the logarithm is given."""
+    with np.errstate(divide="ignore"):
+        return np.argsort(np.log(-np.log1p(-random.random(len(weight)))) - weight, kind="stable")
 
 
-def architectures(space: SpaceGraph, at: Array) -> list[Architecture]:
-    """The architectures of assignments [architecture, variable]."""
+def architectures(
+    space: SpaceGraph, at: Array, noted: Mapping[str, Any] | None = None
+) -> list[Architecture]:
+    """The architectures of assignments [architecture, variable]; ``noted`` is their provenance."""
     running = active(space, at).tolist()
     options = [d.options for d in space.decisions]
     paths = [d.path for d in space.decisions]
@@ -159,5 +282,17 @@ def architectures(space: SpaceGraph, at: Array) -> list[Architecture]:
     for row, on in zip(at[:, columns].tolist(), running, strict=True):
         chosen = [o[k] for o, k in zip(options, row, strict=True)]
         pairs = dict(compress(zip(paths, chosen, strict=True), on))
-        made.append(Architecture(pairs, name, space_hash))
+        made.append(Architecture(pairs, name, space_hash, noted))
     return made
+
+
+def provenance(seed: int, weighting: Weighting, windows: Windows) -> dict[str, Any]:
+    """How a sample was drawn, for its file. An open end of a window is null."""
+    kind = weighting if isinstance(weighting, str) else "initial" if weighting is None else "given"
+    noted: dict[str, Any] = {"drawn": {"seed": seed, "weights": kind}}
+    if windows:
+        noted["drawn"]["windows"] = {
+            str(cost): [None if abs(end) >= FAR else end for end in window]
+            for cost, window in windows.items()
+        }
+    return noted

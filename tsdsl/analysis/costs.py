@@ -43,18 +43,18 @@ def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -
         if variable.definition is not None:
             entries = variable.definition.entries
             table = np.array([-1 if isinstance(e, Fault) else e for e in entries], np.int64)
-            found = _at(table, variable.definition, at)
+            found = table_at(table, variable.definition, at)
             odd |= found < 0
             at[:, index] = np.maximum(found, 0)
         elif index in columns:
             decision = space.decisions[columns[index]]
-            active = _hold(decision.guards, at)
+            active = hold(decision.guards, at)
             found = given[:, columns[index]]
             odd |= active & (found < 0)
             at[:, index] = np.where(active & (found >= 0), found, decision.default)
     for requirement in space.requirements:
         fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
-        odd |= _hold(requirement.guards, at) & _at(fails, requirement.condition, at)
+        odd |= hold(requirement.guards, at) & table_at(fails, requirement.condition, at)
     for row in np.flatnonzero(odd).tolist():
         at[row] = assignment(space, architectures[row])
     return at
@@ -65,7 +65,7 @@ def active(space: SpaceGraph, at: Array) -> Array:
     known: dict[tuple[Guard, ...], Array] = {}
     for d in space.decisions:
         if d.guards not in known:
-            known[d.guards] = _hold(d.guards, at)
+            known[d.guards] = hold(d.guards, at)
     columns = [known[d.guards] for d in space.decisions]
     return np.stack(columns, 1) if columns else np.zeros((len(at), 0), np.bool_)
 
@@ -94,16 +94,17 @@ def _given(
     return np.array(rows, np.int64).reshape(shape), np.array(odd, np.bool_)
 
 
-def _hold(guards: Sequence[Guard], at: Array) -> Array:
+def hold(guards: Sequence[Guard], at: Array) -> Array:
     """In which rows all guards hold."""
     holds: Array = np.ones(len(at), np.bool_)
     for guard in guards:
         cells = [not isinstance(e, Fault) and e == guard.case for e in guard.selector.entries]
-        holds &= _at(np.array(cells, np.bool_), guard.selector, at)
+        holds &= table_at(np.array(cells, np.bool_), guard.selector, at)
     return holds
 
 
-def _at(table: Array, val: Val, at: Array) -> Array:
+def table_at(table: Array, val: Val, at: Array) -> Array:
+    """The entry of a value's table for each row."""
     sizes = [len(v) for v in val.variables]
     return _look_up(table, sizes, [v.index for v in val.variables], at)
 

@@ -1,9 +1,8 @@
-"""Architectures drawn from a `Resolved` distribution, given that the cost is in a window.
+"""Assignments drawn from a `Resolved` distribution, given which bins their cost lies in.
 
-Backwards through its nodes, for many draws at once: a bin of the root that can hold a cost inside,
-then at each node what it was made of, in proportion. That gives every architecture of these bins
-exactly in proportion to its weight; those whose exact cost lies outside are turned away, so that
-what remains has the distribution that is asked for, however rare the window is.
+Backwards through its nodes, for many draws at once: a bin of the root, then at each node what it
+was made of, in proportion. That gives every architecture of these bins exactly in proportion to its
+weight.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import numpy as np
 
 from tsdsl.analysis.factors import Array
 from tsdsl.analysis.optimum import arranged, unravel_many
-from tsdsl.analysis.resolved import Leaf, Node, Resolved
+from tsdsl.analysis.resolved import Leaf, Node
 
 #: Cells that are weighed at once.
 CELLS = 1 << 17
@@ -22,23 +21,26 @@ GUESSES = 4
 #: Columns that are weighed together first.
 BLOCK = 16
 
+Random = np.random.Generator
+
 
 class Drawer:
-    """Draws assignments whose bin can hold a cost in a window."""
+    """Draws from the bins ``first`` to ``end`` (not included) of a root. Where the tree has a node
+    that is made of nothing, its bins are in ``left_over`` after each draw."""
 
-    def __init__(self, resolved: Resolved, variables: int, window: tuple[int, int]) -> None:
-        self._root = resolved.root
+    def __init__(self, root: Node, variables: int, first: int, end: int) -> None:
+        self._root = root
         self._variables = variables
         self._leaves: dict[int, tuple[Array, Array, Array]] = {}
         self._rows: dict[int, Array] = {}
-        self._guesses: dict[int, tuple[Array, Array]] = {}
-        first, end, _, _ = resolved.range(*window)
+        self._splits: dict[int, _Split] = {}
         self._first = first
-        self._sums = np.cumsum(self._root.mass[0, first:end])
+        self.left_over: Array = np.zeros(0, np.int64)
+        self._sums = np.cumsum(root.mass[0, first:end])
         #: Weight of all that can be drawn: mantissa and power of two.
-        self.weight = (float(self._sums[-1]) if len(self._sums) else 0.0, self._root.scale)
+        self.weight = (float(self._sums[-1]) if len(self._sums) else 0.0, root.scale)
 
-    def draw(self, random: np.random.Generator, n: int) -> Array:
+    def draw(self, random: Random, n: int) -> Array:
         """Assignments [draw, variable]."""
         at: Array = np.zeros((n, self._variables), np.int32)
         bins = np.searchsorted(self._sums, random.random(n) * self._sums[-1], side="right")
@@ -53,64 +55,85 @@ class Drawer:
                 waiting += self._split(node, node.left, node.right, bins, at, random)
             elif node.left is not None:
                 waiting.append((node.left, self._choose(node, node.left, bins, at, random)))
+            else:
+                self.left_over = bins
         return at
 
-    def _option(
-        self, node: Node, leaf: Leaf, bins: Array, at: Array, random: np.random.Generator
-    ) -> None:
+    def _option(self, node: Node, leaf: Leaf, bins: Array, at: Array, random: Random) -> None:
         """What a leaf decides: an option in its bin, by weight."""
         if not leaf.decided:
             return
         if id(node) not in self._leaves:
             self._leaves[id(node)] = _ordered(node, leaf)
         order, sums, starts = self._leaves[id(node)]
-        group = _row(node, at) * node.mass.shape[1] + bins
+        group = row_of(node.scope, node.shape, at) * node.mass.shape[1] + bins
         chosen = np.searchsorted(sums, group + random.random(len(bins)), side="right")
         chosen = np.clip(chosen, starts[group], starts[group + 1] - 1)
-        options = order[chosen] % leaf.cost.shape[1]
-        for v, picked in zip(leaf.decided, _digits(options, leaf.sizes), strict=True):
-            at[:, v] = picked
+        decide(leaf, order[chosen] % leaf.cost.shape[1], at)
 
     def _split(
-        self,
-        node: Node,
-        left: Node,
-        right: Node,
-        bins: Array,
-        at: Array,
-        random: np.random.Generator,
+        self, node: Node, left: Node, right: Node, bins: Array, at: Array, random: Random
     ) -> list[tuple[Node, Array]]:
         """How a bin is shared between two nodes."""
         if right.mass.shape[1] > left.mass.shape[1]:
             left, right = right, left
         if right.mass.shape[1] == 1:
             return [(left, bins), (right, np.zeros_like(bins))]
-        rows, others = _row(left, at), _row(right, at)
-        taken = np.full_like(bins, -1)
-        if right.mass.shape[1] >= WIDE:
-            self._guess(left, right, rows, others, bins, taken, random)
-        _weigh(left, right, rows, others, bins, taken, random)
+        split = self._splits.setdefault(id(node), _Split(left, right))
+        taken = split.taken(
+            row_of(left.scope, left.shape, at),
+            row_of(right.scope, right.shape, at),
+            bins,
+            random,
+        )
         return [(left, bins - taken), (right, taken)]
 
-    def _guess(
-        self,
-        left: Node,
-        right: Node,
-        rows: Array,
-        others: Array,
-        bins: Array,
-        taken: Array,
-        random: np.random.Generator,
-    ) -> None:
+    def _choose(self, node: Node, below: Node, bins: Array, at: Array, random: Random) -> Array:
+        """The variables that were summed out; what bin the node below has then."""
+        if id(node) not in self._rows:
+            rows = np.arange(len(below.mass)).reshape(below.shape)
+            self._rows[id(node)] = arranged(rows, node.axes, node.shape).reshape(len(node.mass), -1)
+        mine = row_of(node.scope, node.shape, at)
+        rows = self._rows[id(node)][mine]
+        shifted = (bins + node.offset[mine])[:, None] - below.offset[rows]
+        size = below.mass.shape[1]
+        inside = (shifted >= 0) & (shifted < size)
+        weights = np.where(inside, below.mass[rows, np.clip(shifted, 0, size - 1)], 0.0)
+        options = _pick(weights, random)
+        for axis, picked in zip(
+            node.axes, unravel_many(options, below.shape, node.axes), strict=True
+        ):
+            at[:, below.scope[axis]] = picked
+        return np.asarray(shifted[np.arange(len(bins)), options])
+
+
+class _Split:
+    """How bins are shared between two joined nodes, of which the second is the narrower."""
+
+    def __init__(self, left: Node, right: Node) -> None:
+        self._left = left
+        self._right = right
+        self._guesses: tuple[Array, Array] | None = None
+
+    def taken(self, rows: Array, others: Array, bins: Array, random: Random) -> Array:
+        """What the narrower node has of each bin. ``rows`` and ``others``: the row of each node."""
+        taken = np.full_like(bins, -1)
+        if self._right.mass.shape[1] >= WIDE:
+            self._guess(rows, others, bins, taken, random)
+        self._weigh(rows, others, bins, taken, random)
+        return taken
+
+    def _guess(self, rows: Array, others: Array, bins: Array, taken: Array, random: Random) -> None:
         """Take bins of the narrower node by its own masses, keep them in proportion to what the
         wider one has for the rest; a few times, for as long as many are kept."""
-        if id(right) not in self._guesses:
+        left, right = self._left, self._right
+        if self._guesses is None:
             sums = np.cumsum(right.mass, axis=1)
             with np.errstate(invalid="ignore"):
                 shares = np.nan_to_num(sums / sums[:, -1:])
             flat = (shares + np.arange(len(shares))[:, None]).reshape(-1)
-            self._guesses[id(right)] = flat, 1 / np.maximum(left.mass.max(1), 1e-300)
-        flat, scale = self._guesses[id(right)]
+            self._guesses = flat, 1 / np.maximum(left.mass.max(1), 1e-300)
+        flat, scale = self._guesses
         width, size = right.mass.shape[1], left.mass.shape[1]
         todo = np.arange(len(bins))
         for _ in range(GUESSES):
@@ -127,57 +150,43 @@ class Drawer:
             if len(todo) > 0.8 * before:
                 break
 
-    def _choose(
-        self, node: Node, below: Node, bins: Array, at: Array, random: np.random.Generator
-    ) -> Array:
-        """The variables that were summed out; what bin the node below has then."""
-        if id(node) not in self._rows:
-            rows = np.arange(len(below.mass)).reshape(below.shape)
-            self._rows[id(node)] = arranged(rows, node.axes, node.shape).reshape(len(node.mass), -1)
-        mine = _row(node, at)
-        rows = self._rows[id(node)][mine]
-        shifted = (bins + node.offset[mine])[:, None] - below.offset[rows]
-        size = below.mass.shape[1]
-        inside = (shifted >= 0) & (shifted < size)
-        weights = np.where(inside, below.mass[rows, np.clip(shifted, 0, size - 1)], 0.0)
-        options = _pick(weights, random)
-        for axis, picked in zip(
-            node.axes, unravel_many(options, below.shape, node.axes), strict=True
-        ):
-            at[:, below.scope[axis]] = picked
-        return np.asarray(shifted[np.arange(len(bins)), options])
+    def _weigh(self, rows: Array, others: Array, bins: Array, taken: Array, random: Random) -> None:
+        """How the bins that are not taken yet (-1) are shared, by the weight of each way."""
+        left, right = self._left.mass, self._right.mass
+        todo = np.flatnonzero(taken < 0)
+        # Those with few ways together, so that only these are weighed.
+        todo = todo[np.argsort(bins[todo], kind="stable")]
+        full = -(-right.shape[1] // BLOCK) * BLOCK
+        size = left.shape[1]
+        # Zeros around, so that no position needs a test.
+        padded = np.zeros((len(left), size + 2 * (full - 1)))
+        padded[:, full - 1 : full - 1 + size] = left
+        turned = np.zeros((len(right), full))
+        turned[:, full - right.shape[1] :] = right[:, ::-1]
+        start = 0
+        while start < len(todo):
+            count = max(CELLS // full, 1)
+            part = todo[start : start + count]
+            width = min(-(-(int(bins[part[-1]]) + 1) // BLOCK) * BLOCK, full)
+            windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
+            weights = windows[rows[part], bins[part] + full - width]
+            weights = weights * turned[others[part], full - width :]
+            taken[part] = width - 1 - _pick_long(weights, random)
+            start += count
 
 
-def _weigh(
-    left: Node,
-    right: Node,
-    rows: Array,
-    others: Array,
-    bins: Array,
-    taken: Array,
-    random: np.random.Generator,
-) -> None:
-    """How the bins that are not taken yet (-1) are shared, by the weight of each way."""
-    todo = np.flatnonzero(taken < 0)
-    # Those with few ways together, so that only these are weighed.
-    todo = todo[np.argsort(bins[todo], kind="stable")]
-    full = -(-right.mass.shape[1] // BLOCK) * BLOCK
-    size = left.mass.shape[1]
-    # Zeros around, so that no position needs a test.
-    padded = np.zeros((len(left.mass), size + 2 * (full - 1)))
-    padded[:, full - 1 : full - 1 + size] = left.mass
-    turned = np.zeros((len(right.mass), full))
-    turned[:, full - right.mass.shape[1] :] = right.mass[:, ::-1]
-    start = 0
-    while start < len(todo):
-        count = max(CELLS // full, 1)
-        part = todo[start : start + count]
-        width = min(-(-(int(bins[part[-1]]) + 1) // BLOCK) * BLOCK, full)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, width, axis=1)
-        weights = windows[rows[part], bins[part] + full - width]
-        weights = weights * turned[others[part], full - width :]
-        taken[part] = width - 1 - _pick_long(weights, random)
-        start += count
+def row_of(scope: tuple[int, ...], shape: tuple[int, ...], at: Array) -> Array:
+    """The row of a table over a scope that each assignment has."""
+    row: Array = np.zeros(len(at), np.int64)
+    for v, n in zip(scope, shape, strict=True):
+        row = row * n + at[:, v]
+    return row
+
+
+def decide(leaf: Leaf, options: Array, at: Array) -> None:
+    """Set the variables of a leaf to an option of it, for each assignment."""
+    for v, size in zip(reversed(leaf.decided), reversed(leaf.sizes), strict=True):
+        options, at[:, v] = np.divmod(options, size)
 
 
 def _ordered(node: Node, leaf: Leaf) -> tuple[Array, Array, Array]:
@@ -197,7 +206,7 @@ def _ordered(node: Node, leaf: Leaf) -> tuple[Array, Array, Array]:
     return kept, group + (sums - before), starts
 
 
-def _pick(weights: Array, random: np.random.Generator) -> Array:
+def _pick(weights: Array, random: Random) -> Array:
     """A column of each row, by weight; never one without weight."""
     sums = np.cumsum(weights, axis=1)
     at = random.random(len(weights)) * sums[:, -1]
@@ -208,7 +217,7 @@ def _pick(weights: Array, random: np.random.Generator) -> Array:
     return picked
 
 
-def _pick_long(weights: Array, random: np.random.Generator) -> Array:
+def _pick_long(weights: Array, random: Random) -> Array:
     """`_pick` for many columns: a block of them, then one of the block."""
     blocks = weights.reshape(len(weights), -1, BLOCK)
     block = _pick(blocks.sum(2), random)
@@ -218,18 +227,3 @@ def _pick_long(weights: Array, random: np.random.Generator) -> Array:
 def _last(sums: Array) -> int:
     """The last that has a weight."""
     return int(np.searchsorted(sums, sums[-1], side="left"))
-
-
-def _row(node: Node, at: Array) -> Array:
-    row: Array = np.zeros(len(at), np.int64)
-    for v, n in zip(node.scope, node.shape, strict=True):
-        row = row * n + at[:, v]
-    return row
-
-
-def _digits(options: Array, sizes: tuple[int, ...]) -> list[Array]:
-    found: list[Array] = []
-    for size in reversed(sizes):
-        options, digit = np.divmod(options, size)
-        found.append(digit)
-    return found[::-1]

@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.space import SpaceGraph
 
 
-def no_architecture(space: SpaceGraph, within: str = "") -> SpecError:
+def no_architecture(space: SpaceGraph, within: str = "", hint: str | None = None) -> SpecError:
     """The requirements of a space exclude each other; or a budget (``within``) excludes all."""
     spans = [requirement.span for requirement in space.requirements]
     wanted = f"has {within}" if within else "satisfies all requirements"
     message = f"no architecture of space {space.name} {wanted}"
     span = spans[0] if spans and not within else None
-    return SpecError([Diagnostic("E0593", message, span, file=space.source)])
+    return SpecError([Diagnostic("E0593", message, span, file=space.source, help=hint)])
 
 
-def too_few(space: SpaceGraph, n: int, found: int) -> SpecError:
-    """Draws give hardly any new ones."""
-    return SpecError(
-        [
-            Diagnostic(
-                "E0594",
-                f"{n:,} distinct architectures of space {space.name} were asked for;"
-                f" its weights hardly ever give more than {found:,}",
-                file=space.source,
-                help="draw uniformly, or fewer",
-            )
-        ]
+def too_few(space: SpaceGraph, found: int) -> SpecError:
+    """There are more, but the weights are such that draws give what was drawn before."""
+    return _rare(
+        space,
+        f"the weights of space {space.name} hardly ever give more than the {found:,}"
+        " distinct architectures that were drawn",
+        "draw uniformly, or fewer",
     )
+
+
+def rarely_inside(space: SpaceGraph, found: int, draws: int, what: str) -> SpecError:
+    """Draws hardly ever meet what was asked for."""
+    before = f", after {found:,} that were" if found else ""
+    return _rare(
+        space,
+        f"of {draws:,} draws from space {space.name}, none was inside of {what}{before}",
+        "there may be such architectures; wider windows find them sooner",
+    )
+
+
+def rarely_met(space: SpaceGraph, found: int, draws: int, requirements: Sequence[str]) -> SpecError:
+    """Requirements that are too coupled to plan for are hardly ever met."""
+    before = f", after {found:,} that did" if found else ""
+    first = f"'require {requirements[0]}'"
+    shown = f"{first} and {len(requirements) - 1} more" if len(requirements) > 1 else first
+    return _rare(
+        space,
+        f"of {draws:,} draws from space {space.name}, none met {shown}{before}",
+        "its decisions are too coupled for exact treatment, so that draws are tried: weights that"
+        " favour what is required, or a requirement on fewer decisions at once, would help",
+    )
+
+
+def _rare(space: SpaceGraph, message: str, hint: str) -> SpecError:
+    return SpecError([Diagnostic("E0594", message, file=space.source, help=hint)])

@@ -14,7 +14,7 @@ from tsdsl.cli.output import data, note
 from tsdsl.files import write_atomic
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.sample import Weights
+    from tsdsl.analysis.window import Weighting as Weights
 
 EPILOG = """\b
 Examples:

@@ -1,0 +1,72 @@
+"""What is told where windows have no architecture: how near the nearest ones are."""
+
+from __future__ import annotations
+
+from tsdsl.analysis.cost_table import Cost
+from tsdsl.analysis.engine import Engine
+from tsdsl.analysis.factors import Array
+from tsdsl.analysis.listing import Lister, Windows
+from tsdsl.analysis.nothing import no_architecture
+from tsdsl.diagnostics import SpecError
+
+#: Architectures that are looked at together, and how often, to find the nearest.
+MAX_LISTED = 1 << 12
+MAX_TRIED = 80
+
+
+def nothing_inside(known: Engine, windows: Windows) -> SpecError:
+    """No architecture is in all of the windows."""
+    asked = []
+    for cost, window in windows.items():
+        low, high = known.ends(cost)
+        if window[0] > window[1] or window[1] < low or window[0] > high:
+            shown = f"{cost} in {_shown(window, (low, high))}"
+            return no_architecture(known.space, shown, f"its {cost} are {low:,}..{high:,}")
+        asked.append(f"{cost} in {_shown(window, (low, high))}")
+    near = [found for cost in windows if (found := _nearest(known, windows, cost))]
+    rest = ", with the other windows as they are" if len(windows) > 1 else ""
+    hint = f"the nearest there are have {' or '.join(near)}{rest}" if near else None
+    return no_architecture(known.space, " and ".join(asked), hint)
+
+
+def _shown(window: tuple[int, int], ends: tuple[int, int]) -> str:
+    """A window, without the ends that exclude nothing."""
+    low = f"{window[0]:,}" if window[0] > ends[0] or window[0] > window[1] else ""
+    high = f"{window[1]:,}" if window[1] < ends[1] or window[0] > window[1] else ""
+    return f"{low}..{high}"
+
+
+def _nearest(known: Engine, windows: Windows, cost: Cost) -> str | None:
+    """The costs that come next below and above a window, the other windows as they are."""
+    low, high = known.ends(cost)
+    below = _next(known, windows, cost, windows[cost][0], low)
+    above = _next(known, windows, cost, windows[cost][1], high)
+    found = [f"{x:,}" for x in (below, above) if x is not None]
+    return f"{cost} {' and '.join(found)}" if found else None
+
+
+def _next(known: Engine, windows: Windows, cost: Cost, end: int, limit: int) -> int | None:
+    """The cost nearest to an end of a window, towards a limit: by windows that grow from there
+    while they are empty, and shrink while they hold too much."""
+    sign = 1 if limit > end else -1
+    lister = Lister(known, tuple(windows))
+    span = abs(limit - end)
+    empty, full, reach = 0, span + 1, max(span >> 24, 1)
+    for _ in range(MAX_TRIED):
+        if reach > span:
+            if empty >= span:
+                return None
+            reach = span
+        ends = sorted((end, end + sign * reach))
+        listed = lister.list({**windows, cost: (ends[0], ends[1])}, MAX_LISTED)
+        if listed is not None and len(listed):
+            found: Array = known.lookup(cost).assigned(listed)
+            return int(found.min() if sign > 0 else found.max())
+        if listed is None:
+            full = reach
+        else:
+            empty = reach
+        if full - empty <= 1:
+            return None
+        reach = (empty + full) // 2 if full <= span else 4 * reach
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
+import numpy as np
 import pytest
 from random_spaces import brute_cost, decisions_of, enumerated
 
@@ -155,3 +156,29 @@ def test_costs_refuse_what_violates_a_requirement(seed: int) -> None:
         else:
             with pytest.raises(ArchitectureError):
                 costs(space, [arch], "macs")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_encode_and_decode(seed: int) -> None:
+    graph, found = enumerated(seed)
+    space = Space(graph)
+    archs = [architecture_at(graph, at) for at in found][:50]
+    options = space.encode(archs)
+    assert options.shape == (len(archs), len(space.decisions))
+    assert space.decode(options) == archs
+    assert space.flops(options).tolist() == space.flops(archs).tolist()
+    if not archs or not space.decisions:
+        return
+    with pytest.raises(ValueError, match="has no option"):
+        space.decode(options + 99)
+    with pytest.raises(ValueError, match="columns"):
+        space.decode(options[:, 1:])
+    allowed = set(archs) if len(found) <= 50 else None
+    for row in np.random.default_rng(seed).integers(0, 2, (20, options.shape[1])):
+        row = np.minimum(row, [len(d.options) - 1 for d in space.decisions])
+        try:
+            (made,) = space.decode(row[None])
+        except ArchitectureError as error:
+            assert {d.code for d in error.diagnostics} == {"E0715"}
+        else:
+            assert allowed is None or made in allowed

@@ -8,25 +8,20 @@ from typing import Any
 import numpy as np
 
 from tsdsl.analysis.cost_table import Cost
-from tsdsl.analysis.factors import Array, cost_factors
+from tsdsl.analysis.engine import engine
+from tsdsl.analysis.factors import Array
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.graph import Guard
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import Decision, SpaceGraph
 from tsdsl.ir.values import Fault, Val
 
+_NONE = object()
+
 
 def costs(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]], cost: Cost) -> Array:
     """The cost of each architecture. They are validated: raises `ArchitectureError`."""
-    return cost_of(space, assignments(space, architectures), cost)
-
-
-def cost_of(space: SpaceGraph, at: Array, cost: Cost) -> Array:
-    """The cost of each row of an array of assignments [architecture, variable]."""
-    total: Array = np.zeros(len(at), np.int64)
-    for factor in cost_factors(space, cost):
-        total = total + _look_up(factor.table.reshape(-1), factor.table.shape, factor.scope, at)
-    return total
+    return engine(space).lookup(cost).assigned(assignments(space, architectures))
 
 
 def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -> Array:
@@ -36,7 +31,32 @@ def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -
     an option written differently, something that does not fit) goes through `assignment`.
     """
     given, odd = _given(space.decisions, architectures)
-    at: Array = np.zeros((len(architectures), len(space.variables)), np.int64)
+    at, misfit = _completed(space, given)
+    for row in np.flatnonzero(odd | misfit).tolist():
+        at[row] = assignment(space, architectures[row])
+    return at
+
+
+def indexed(space: SpaceGraph, options: Array) -> Array:
+    """Assignments [architecture, variable] of option indices [architecture, decision]. Raises
+    `ValueError` for an index that is none; requirements are not looked at."""
+    given = np.asarray(options)
+    sizes = np.array([len(d.options) for d in space.decisions], np.int64)
+    if given.ndim != 2 or given.shape[1] != len(sizes) or given.dtype.kind not in "iu":
+        raise ValueError(f"{len(sizes)} columns of integers are needed, not {given.shape}")
+    wrong = np.argwhere((given < 0) | (given >= sizes))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        path = space.decisions[column].path
+        raise ValueError(f"row {row}: '{path}' has no option {int(given[row, column])}")
+    return _completed(space, given.astype(np.int64))[0]
+
+
+def _completed(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
+    """Assignments of option indices (-1: not given), defaults where a decision is not active; and
+    which rows lack something or violate a requirement."""
+    odd: Array = np.zeros(len(given), np.bool_)
+    at: Array = np.zeros((len(given), len(space.variables)), np.int64)
     columns = {d.variable.index: k for k, d in enumerate(space.decisions)}
     for variable in space.variables:
         index = variable.index
@@ -55,9 +75,7 @@ def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -
     for requirement in space.requirements:
         fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
         odd |= hold(requirement.guards, at) & table_at(fails, requirement.condition, at)
-    for row in np.flatnonzero(odd).tolist():
-        at[row] = assignment(space, architectures[row])
-    return at
+    return at, odd
 
 
 def active(space: SpaceGraph, at: Array) -> Array:
@@ -74,24 +92,39 @@ def _given(
     decisions: Sequence[Decision], architectures: Sequence[Mapping[str, Any]]
 ) -> tuple[Array, Array]:
     """Option index of each decision (-1: not given), and which rows need a closer look."""
-    options = [
-        (d.path, {(type(o) is bool, o): k for k, o in enumerate(d.options)}) for d in decisions
+    known: list[tuple[str, dict[Any, int]]] = [
+        (d.path, {option: k for k, option in enumerate(d.options)}) for d in decisions
     ]
-    rows: list[list[int]] = []
+    # A byte for each where they suffice: numpy reads lists of integers slowly.
+    small = all(len(options) < 255 for _, options in known)
+    missing = 255 if small else -1
+    # True equals 1 in Python, but not in a spec.
+    alike = [
+        (path, k, any(type(o) is bool for o in options))
+        for k, (path, options) in enumerate(known)
+        if 0 in options or 1 in options
+    ]
     odd: list[bool] = []
+    rows: list[list[int]] = []
     for architecture in architectures:
         if not isinstance(architecture, Architecture):
-            rows.append([-1] * len(options))
+            rows.append([missing] * len(known))
             odd.append(True)
             continue
-        row: list[int] = []
-        for path, known in options:
-            option = architecture.get(path)
-            row.append(-1 if option is None else known.get((type(option) is bool, option), -1))
+        chosen = architecture._decisions
+        get = chosen.get
+        row = [options.get(get(path, _NONE), missing) for path, options in known]
+        wrong = len(known) - row.count(missing) != len(chosen)
+        if alike:
+            wrong = wrong or any(
+                path in chosen and (type(chosen[path]) is bool) is not boolean
+                for path, _, boolean in alike
+            )
         rows.append(row)
-        odd.append(len(architecture) != sum(k >= 0 for k in row))
-    shape = (len(rows), len(options))
-    return np.array(rows, np.int64).reshape(shape), np.array(odd, np.bool_)
+        odd.append(wrong)
+    flat: Array = np.frombuffer(b"".join(map(bytes, rows)), np.uint8) if small else np.array(rows)
+    table = flat.reshape(len(rows), len(known)).astype(np.int64)
+    return np.where(table == missing, -1, table), np.array(odd, np.bool_)
 
 
 def hold(guards: Sequence[Guard], at: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 
 from tsdsl.diagnostics import Diagnostic, FileError
@@ -81,13 +82,15 @@ def _nearest_file(name: str) -> str | None:
     return f"did you mean '{os.path.join(directory, found)}'?" if found else None
 
 
-def write_atomic(path: PathLike, content: str | bytes) -> None:
-    """Write a file whole or not at all; an earlier one stays as it was until then.
+def write_atomic(path: PathLike, content: str | bytes | Iterable[str]) -> None:
+    """Write a file whole or not at all; an earlier one stays as it was until then. Content may
+    come in parts, which are written as they come.
 
     A symbolic link is followed, permissions of an earlier file are kept. What is no regular file
     (``/dev/stdout``, a pipe) is written to directly. Raises `FileError`.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    parts = [content] if isinstance(content, str | bytes) else content
+    data = (part.encode("utf-8") if isinstance(part, str) else part for part in parts)
     name = os.fspath(path)
     try:
         target = os.path.realpath(name)
@@ -96,7 +99,7 @@ def write_atomic(path: PathLike, content: str | bytes) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if mode is not None and not stat.S_ISREG(mode):
             with open(target, "wb") as file:
-                file.write(data)
+                file.writelines(data)
             return
         if mode is not None and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -112,13 +115,13 @@ def write_atomic(path: PathLike, content: str | bytes) -> None:
         raise _failure("E0807", "cannot write: not a file name", name) from None
 
 
-def _replace(target: str, data: bytes, mode: int | None) -> None:
+def _replace(target: str, data: Iterable[bytes], mode: int | None) -> None:
     directory, base = os.path.split(target)
     temporary = os.path.join(directory, f".{base[:100]}.{os.getpid():x}-{os.urandom(4).hex()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(handle, "wb") as file:
-            file.write(data)
+            file.writelines(data)
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, target)

@@ -70,14 +70,19 @@ def save(architecture: Architecture, path: PathLike) -> None:
 
 def dump(architecture: Architecture) -> str:
     """The text of an architecture file."""
-    document = {
+    document = document_of(architecture)
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def document_of(architecture: Architecture) -> dict[str, Any]:
+    """What an architecture file holds."""
+    return {
         "format": FORMAT,
         "space": architecture.space,
         "space_hash": architecture.space_hash,
         "decisions": dict(architecture),
         "provenance": architecture.provenance,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse(source: Source) -> Architecture:

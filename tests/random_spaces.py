@@ -14,6 +14,9 @@ from math import prod
 from random import Random
 from typing import Any
 
+import numpy as np
+
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import Diagnostic, Source, Span
 from tsdsl.ir.graph import (
     BlockInfo,
@@ -356,3 +359,14 @@ def chain(blocks: int = 80, stages: int = 4, requirement: bool = True) -> SpaceG
         channels = lift(lambda shape: shape[0], x.shape)
         maker.require(lift(lambda c: c >= 72, channels), "wide at the end")
     return maker.space(clip, nodes, last.output)
+
+
+def made(space: SpaceGraph, seed: int) -> Distribution:
+    """Random logits, some options impossible."""
+    random = np.random.default_rng(seed)
+    initial = Distribution.initial(space)
+    flat = random.normal(size=initial.flat.shape)
+    for row in initial.layout.split(flat):
+        if len(row) > 1 and random.random() < 0.2:
+            row[random.integers(len(row))] = -np.inf
+    return Distribution(space, flat)

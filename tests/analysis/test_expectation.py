@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_spaces import brute_cost, chain, decisions_of, enumerated
+from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
 from tsdsl.analysis.distribution import Distribution, softmax
 from tsdsl.analysis.engine import engine
@@ -17,17 +17,6 @@ from tsdsl.ir.space import SpaceGraph
 from tsdsl.space import Space
 
 SEEDS = range(60)
-
-
-def made(space: SpaceGraph, seed: int) -> Distribution:
-    """Random logits, some options impossible."""
-    random = np.random.default_rng(seed)
-    initial = Distribution.initial(space)
-    flat = random.normal(size=initial.flat.shape)
-    for row in initial.layout.split(flat):
-        if len(row) > 1 and random.random() < 0.2:
-            row[random.integers(len(row))] = -np.inf
-    return Distribution(space, flat)
 
 
 def brute(space: SpaceGraph, found: list[list[int]], p: np.ndarray, k: int) -> tuple[float, float]:

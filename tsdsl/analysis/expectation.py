@@ -64,10 +64,30 @@ class Expectation:
         """The mean, given the probabilities of all options in a row."""
         return float(self._up(self._rows(probabilities)).m[-1])
 
+    def alike(self) -> Moments:
+        """Mean and variance where every architecture has the same probability. (``feasible`` is
+        1.)"""
+        rows: list[Array] = [np.ones(size) for size in self._layout.sizes]
+        passed = self._up(rows, variance=True, scaled=True)
+        return Moments(float(passed.m[-1]), passed.variance, 1.0)
+
+    def beliefs(self, probabilities: Floats) -> list[Array]:
+        """For each potential of the program, the probability of each of its combinations."""
+        outer = self._down(self._up(self._rows(probabilities)))
+        return [outer[number][0] for number in range(len(self._program.potentials))]
+
     def gradient(self, probabilities: Floats) -> tuple[float, Floats]:
         """The mean, and its gradient with respect to all logits."""
         passed = self._up(self._rows(probabilities))
-        pull = self._down(passed)
+        outer = self._down(passed)
+        # For each option: P(it is taken) (E[cost | it is taken] - E[cost]).
+        pull: Floats = np.zeros(int(self._layout.starts[-1]))
+        rows = self._layout.split(pull)
+        for number, potential in enumerate(self._program.potentials):
+            _, excess = outer[number]
+            for weighted in potential.decisions:
+                seen = excess if weighted.active is None else excess * weighted.active
+                rows[weighted.number][:] = np.add.reduce(seen, weighted.others)
         if len(pull):
             starts, sizes = self._layout.starts[:-1], self._layout.sizes
             pull -= probabilities * np.repeat(np.add.reduceat(pull, starts), sizes)
@@ -76,7 +96,9 @@ class Expectation:
     def _rows(self, probabilities: Floats) -> list[Array]:
         return self._layout.split(probabilities)
 
-    def _up(self, rows: list[Array], variance: bool = False) -> _Pass:
+    def _up(self, rows: list[Array], variance: bool = False, scaled: bool = False) -> _Pass:
+        """``scaled``: weights are any numbers, whose sums may be too large for floats; the
+        probabilities of each step are given as shares of their largest."""
         p = [potential.weights(rows) for potential in self._program.potentials]
         m = list(self._costs)
         v: list[Array] = [self._zero] * len(m)
@@ -102,6 +124,8 @@ class Expectation:
                         spread = spread + v[n].reshape(view)
                 apart = (mean - below.reshape(step.rest_view)) ** 2 + spread
                 v.append(_ratio(add(_full(psi * apart, step.shape), axes), total))
+            if scaled:
+                total = _ratio(total, np.max(total))
             p.append(np.asarray(total))
             m.append(np.asarray(below))
             joint_p.append(psi)
@@ -110,12 +134,12 @@ class Expectation:
             raise no_architecture(self._program.space)
         return _Pass(p, m, joint_p, joint_m, float(v[-1]) if variance else 0.0)
 
-    def _down(self, passed: _Pass) -> Floats:
-        """For each option: P(it is taken) (E[cost | it is taken] - E[cost])."""
+    def _down(self, passed: _Pass) -> dict[int, tuple[Array, Array]]:
+        """For each potential, by number and for each of its combinations: its probability, and
+        that times (E[cost | it] - E[cost])."""
         made = self._program
         count = len(made.potentials)
         mean = passed.m[-1]
-        # By number of the input: its probability, and probability times (mean of all cost - mean).
         outer: dict[int, tuple[Array, Array]] = {
             count + len(made.steps) - 1: (np.ones(()), np.zeros(()))
         }
@@ -132,14 +156,7 @@ class Expectation:
             joint, excess = _full(joint, step.shape), _full(excess, step.shape)
             for n, others in zip(step.inputs, step.others, strict=True):
                 outer[n] = (add(joint, others), add(excess, others)) if others else (joint, excess)
-        pull: Floats = np.zeros(int(self._layout.starts[-1]))
-        rows = self._layout.split(pull)
-        for number, potential in enumerate(made.potentials):
-            _, excess = outer[number]
-            for weighted in potential.decisions:
-                seen = excess if weighted.active is None else excess * weighted.active
-                rows[weighted.number][:] = add(seen, weighted.others)
-        return pull
+        return outer
 
 
 def _full(table: Array, shape: tuple[int, ...]) -> Array:

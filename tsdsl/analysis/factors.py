@@ -11,7 +11,7 @@ do not occur is the business of `constraints`, which are factors of the same gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -64,24 +64,29 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
     Raises `TooCoupled`, if one operation depends on too many decisions at once, and `SpecError`,
     if a table lacks what some architecture has.
     """
-    tabler = Tabler(cost)
     if isinstance(cost, CostTable):
         _complete(space, cost)
     found: dict[tuple[int, ...], Array] = {}
-    for placed in walk(space.root):
-        try:
-            made = tabler.table(placed)
-        except TableTooLarge as large:
-            names = [v.name for v in large.variables]
-            what = f"the cost of '{'.'.join(placed.path)}'"
-            raise TooCoupled(names, large.size, MAX_ENTRIES, what) from None
+    for _, made in placed_factors(space, cost):
         if made is not None:
             have = found.get(made.scope)
-            found[made.scope] = made.table if have is None else _plus(have, made.table)
+            found[made.scope] = made.table if have is None else plus(have, made.table)
     merged = _merge(found)
     if sum(int(np.max(f.table)) for f in merged) >= MAX_INT64:
         return tuple(Factor(f.scope, f.table.astype(object)) for f in merged)
     return merged
+
+
+def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[Placed, Factor | None]]:
+    """Every operation with its cost, None if that is always 0. Raises `TooCoupled`."""
+    tabler = Tabler(cost)
+    for placed in walk(space.root):
+        try:
+            yield placed, tabler.table(placed)
+        except TableTooLarge as large:
+            names = [v.name for v in large.variables]
+            what = f"the cost of '{'.'.join(placed.path)}'"
+            raise TooCoupled(names, large.size, MAX_ENTRIES, what) from None
 
 
 class Absent(CostTable):
@@ -231,7 +236,7 @@ def _integers(values: list[int]) -> Array:
     return np.array(values, np.int64 if max(values, default=0) < MAX_INT64 else object)
 
 
-def _plus(left: Array, right: Array) -> Array:
+def plus(left: Array, right: Array) -> Array:
     """A sum that cannot wrap around."""
     if int(np.max(left)) + int(np.max(right)) >= MAX_INT64:
         left, right = left.astype(object), right.astype(object)
@@ -250,7 +255,7 @@ def _merge(found: dict[tuple[int, ...], Array]) -> tuple[Factor, ...]:
         if not wider:
             continue
         target = min(wider, key=lambda s: (found[s].size, s))
-        found[target] = _plus(found[target], expand(Factor(scope, found.pop(scope)), target))
+        found[target] = plus(found[target], expand(Factor(scope, found.pop(scope)), target))
         for v in scope:
             holders[v].discard(scope)
     return tuple(Factor(scope, table) for scope, table in found.items())

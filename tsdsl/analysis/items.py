@@ -87,11 +87,19 @@ def group(found: Iterable[Item], by: By) -> list[Group]:
     operation, in order of first appearance."""
     sums: dict[str, list[int]] = {}
     for item in found:
-        name = item.op if by == "op" else ".".join(_leading(item.path, by))
+        name = ".".join(belongs(item.path, item.op, by))
         total = sums.setdefault(name, [0, 0, 0, *(0 for _ in item.costs)])
         for at, more in enumerate((item.macs, item.params, 1, *item.costs)):
             total[at] += more
-    return [Group(name, *total[:3], tuple(total[3:])) for name, total in sums.items()]
+    return [
+        Group(name, macs, params, ops, tuple(costs))
+        for name, (macs, params, ops, *costs) in sums.items()
+    ]
+
+
+def belongs(path: Path, op: str, by: By) -> Path:
+    """The group of an operation: what its name is joined of."""
+    return (op,) if by == "op" else _leading(path, by)
 
 
 def _leading(path: Path, by: By) -> Path:

@@ -32,6 +32,11 @@ class Decision(Record):
     doc: str = ""
 
 
+def beginnings(path: str) -> set[str]:
+    """Everything that a ``learn`` can name a decision by: its path, or a beginning of it."""
+    return {path, *(path[:at] for at, sign in enumerate(path) if sign in ".[")}
+
+
 class Requirement(Record):
     """``condition`` (a table of booleans) must hold wherever all guards do."""
 

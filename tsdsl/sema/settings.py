@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
+from tsdsl.ir.space import beginnings
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
@@ -52,7 +53,7 @@ class _Reader:
         self.elaborator = elaborator
         self.context = elaborator.context
         self.space = space
-        self.prefixes = {p for d in self.context.decisions for p in _prefixes(d.path)}
+        self.prefixes = {p for d in self.context.decisions for p in beginnings(d.path)}
 
     def section(self, section: ast.Section) -> BaseModel | None:
         places: Places = {(): section.name.span if section.name else section.span}
@@ -241,7 +242,7 @@ class _Reader:
 
     def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
         learned = {target for phase in search.phases for target in phase.learn}
-        left = [d.path for d in self.context.decisions if learned.isdisjoint(_prefixes(d.path))]
+        left = [d.path for d in self.context.decisions if learned.isdisjoint(beginnings(d.path))]
         if search.phases and left:
             shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             assert section.name is not None
@@ -305,11 +306,6 @@ class _Reader:
                 message = message.replace("Input should", "it should", 1)
                 message = message[0].lower() + message[1:]
             self.context.error("E0605", f"{shown}{message}", span, hint)
-
-
-def _prefixes(path: str) -> set[str]:
-    """Everything that a ``learn`` can name a decision by: its path, or a beginning of it."""
-    return {path, *(path[:at] for at, sign in enumerate(path) if sign in ".[")}
 
 
 _BROKEN: Any = Val((), ("broken",))

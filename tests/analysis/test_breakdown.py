@@ -1,0 +1,150 @@
+"""Expected costs by group, against sums over all architectures."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from random_spaces import chain, decisions_of, enumerated, made
+from text_spaces import MORE, SPARSE, TEXT, every_architecture
+
+import tsdsl
+from tsdsl.analysis.cost_table import Configuration, CostTable
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.items import belongs, group, items
+from tsdsl.diagnostics import SpecError
+from tsdsl.ir.graph import walk
+from tsdsl.ir.space import SpaceGraph
+from tsdsl.space import Space
+
+LEVELS = ("stream", "stage", "block", "op")
+
+
+COSTS = ("macs", "params", "elements")
+#: Of spaces with more architectures, this many seeds would take minutes.
+MAX_ARCHITECTURES = 800
+
+
+def probabilities(graph: SpaceGraph, found: list[list[int]], p: np.ndarray) -> np.ndarray:
+    """Of each architecture; not normalised."""
+    starts = Distribution.initial(graph).layout.starts
+    weights = np.ones(len(found))
+    for row, at in enumerate(found):
+        chosen = decisions_of(graph, at)
+        for n, d in enumerate(graph.decisions):
+            if d.path in chosen:
+                weights[row] *= p[starts[n] + at[d.variable.index]]
+    return weights
+
+
+def placed_costs(graph: SpaceGraph, found: list[list[int]]) -> dict[tuple[str, str], np.ndarray]:
+    """[architecture, cost] of each operation, by its path and name."""
+    known: dict[tuple, tuple[int, ...]] = {}
+    sums: dict[tuple[str, str], np.ndarray] = {}
+    for placed in walk(graph.root):
+        node, op = placed.node, placed.node.op
+        into = sums.setdefault((placed.path, op.name), np.zeros((len(found), len(COSTS))))
+        for row, at in enumerate(found):
+            if not all(g.selector.at(at) == g.case for g in placed.guards):
+                continue
+            args = {k: v.at(at) for k, v in node.args.items()}
+            shapes = [edge.shape.at(at) for edge in node.inputs]
+            key = (op.name, *args.items(), *shapes)
+            if key not in known:
+                made = op.Args(**args)
+                params = sum(prod(q.shape) for q in op.params(made, *shapes))
+                known[key] = (op.macs(made, *shapes), params)
+            into[row] += (*known[key], prod(node.output.shape.at(at)))
+    return sums
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_generated_spaces(seed: int) -> None:
+    graph, found = next(
+        (graph, found)
+        for graph, found in map(enumerated, range(seed, 1000, 50))
+        if len(found) <= MAX_ARCHITECTURES
+    )
+    space = Space(graph)
+    placed = placed_costs(graph, found)
+    for distribution in (Distribution.initial(graph), made(graph, seed)):
+        weights = probabilities(graph, found, distribution.flat_probabilities)
+        if not weights.sum() > 0:
+            with pytest.raises(SpecError):
+                space.breakdown("macs", "stage", distribution)
+            continue
+        weights /= weights.sum()
+        for by in LEVELS:
+            right: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(COSTS)))
+            for (path, op), values in placed.items():
+                right[".".join(belongs(path, op, by))] += weights @ values
+            for k, cost in enumerate(COSTS):
+                parts = space.breakdown(cost, by, distribution)
+                assert list(parts) == list(right)
+                for name, value in parts.items():
+                    assert value == pytest.approx(right[name][k], rel=1e-10, abs=1e-6)
+                whole = space.expectation(cost, distribution)
+                assert sum(parts.values()) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize("sparse", range(len(SPARSE)))
+@pytest.mark.parametrize("more", range(len(MORE)))
+def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: Path) -> None:
+    """With streams, fusion, attention, depth, requirements; and a cost from a table."""
+    file = tmp_path / "small.tsnet"
+    file.write_text(TEXT.format(sparse=SPARSE[sparse], dense="width", more=MORE[more]))
+    space = tsdsl.load(file)
+    weighed = every_architecture(space)
+    values = {
+        Configuration.of(call.op, call.args, call.shapes): 7 + 3 * (k % 11)
+        for arch in weighed
+        for k, (_, call) in enumerate(space.network(arch).ops())
+    }
+    table = CostTable("latency", "ns", values)
+    space = space.with_costs(table)
+    for by in LEVELS:
+        sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
+        for arch, weight in weighed.items():
+            for row in group(items(space.network(arch), [table]), by):
+                sums[row.name] += weight * np.array([row.macs, row.params, row.costs[0]])
+        for k, cost in enumerate(("macs", "params", "latency")):
+            parts = space.breakdown(cost, by)
+            assert parts.keys() == sums.keys()
+            for name, value in parts.items():
+                assert value == pytest.approx(sums[name][k], rel=1e-10)
+
+
+def test_without_decisions() -> None:
+    space = tsdsl.load(Path(__file__).resolve().parents[2] / "specs" / "x3d_xs.tsnet")
+    for by in LEVELS:
+        rows = group(items(space.network()), by)
+        assert space.breakdown("macs", by) == {row.name: row.macs for row in rows}
+
+
+def test_order_of_appearance(tmp_path: Path) -> None:
+    file = tmp_path / "small.tsnet"
+    file.write_text(TEXT.format(sparse=SPARSE[0], dense="8", more=MORE[1]))
+    names = list(tsdsl.load(file).breakdown("macs", "stream"))
+    assert names == ["sparse", "dense", "fuse", "attend", "head"]
+
+
+def test_every_architecture_alike() -> None:
+    """Also where there are more of them than floats reach."""
+    for seed in range(12):
+        graph, found = enumerated(seed)
+        if not found:
+            continue
+        space = Space(graph)
+        costs = space.flops([tsdsl.Architecture(decisions_of(graph, at)) for at in found])
+        alike = space.engine.expectation("macs").alike()
+        assert alike.mean == pytest.approx(costs.mean(), rel=1e-12)
+        assert alike.variance == pytest.approx(costs.var(), rel=1e-9, abs=1e-6)
+    long = Space(chain(blocks=240))
+    assert long.size > sys.float_info.max
+    alike = long.engine.expectation("macs").alike()
+    ends = long.bounds("macs")
+    assert ends.min.value < alike.mean < ends.max.value and alike.variance > 0

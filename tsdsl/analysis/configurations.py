@@ -14,16 +14,14 @@ from math import prod
 import numpy as np
 
 from tsdsl.analysis.cost_table import Configuration
-from tsdsl.analysis.factors import Absent, Array, Tabler
+from tsdsl.analysis.factors import Absent, Array, placed_factors
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.optimum import allowed
 from tsdsl.analysis.program import Program, Scope, program
-from tsdsl.ir.graph import walk
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Op, OpArgs, Shape
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
-from tsdsl.ir.values import MAX_ENTRIES, TableTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,8 @@ def configurations(space: SpaceGraph) -> Found:
         beliefs = None
     if beliefs is not None and not beliefs.possible:
         raise no_architecture(space)
-    tabler = Tabler(numbered)
     numbers: dict[int, None] = {}
-    for placed in walk(space.root):
-        try:
-            made = tabler.table(placed)
-        except TableTooLarge as large:
-            what = f"operation '{'.'.join(placed.path)}'"
-            names = [v.name for v in large.variables]
-            raise TooCoupled(names, large.size, MAX_ENTRIES, what) from None
+    for _, made in placed_factors(space, numbered):
         if made is None:
             continue
         table = made.table

@@ -27,13 +27,14 @@ ROOT = HERE.parent
 SPECS = (ROOT / "specs" / "auto_tsnet_s.tsnet", HERE / "coupled.tsnet")
 
 
-def compare(file: Path, cache: Path, long: float) -> dict[str, Any]:
+def compare(file: Path, cache: Path, long: float, clock: str) -> dict[str, Any]:
     """All figures of one space."""
     # numpy reads the number of threads when it is imported.
-    from queries import describe, exact, here
+    from queries import describe, exact, here, timing
 
     import tsdsl
 
+    timing.choose(clock)
     space = tsdsl.load(file)
     windows = exact.windows(space)
     figures: list[Figure] = [
@@ -45,7 +46,7 @@ def compare(file: Path, cache: Path, long: float) -> dict[str, Any]:
         description = Path(directory) / "space.json"
         plain = describe.write(space, windows, description)
         for peer in environments.PEERS:
-            figures += environments.figures(peer, cache, description, long)
+            figures += environments.figures(peer, cache, description, long, clock)
     return {
         "name": space.name,
         "decisions": len(space.decisions),
@@ -70,6 +71,9 @@ def main() -> None:
     options.add_argument("--peers", action="store_true", help="set peers up that are not there")
     options.add_argument("--cache", type=Path, default=ROOT / ".bench", help="where they are")
     options.add_argument("--seconds", type=float, default=2.0, help="that a rate is measured for")
+    options.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: for a machine that is busy"
+    )
     options.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options.add_argument("--record", action="store_true", help="write benchmarks/results")
     chosen = options.parse_args()
@@ -82,9 +86,10 @@ def main() -> None:
             except environments.Skipped as why:
                 print(f"{peer.tool}: skipped: {why}", file=sys.stderr)
     made: dict[str, Any] = {"machine": machine(ROOT), "spaces": []}
+    made["machine"]["clock"] = chosen.clock
     print(", ".join(f"{key} {value}" for key, value in made["machine"].items()))
     for spec in chosen.specs:
-        made["spaces"].append(compare(spec, chosen.cache, chosen.seconds))
+        made["spaces"].append(compare(spec, chosen.cache, chosen.seconds, chosen.clock))
         printed(made["spaces"][-1])
     made["machine"]["load after"] = load()
     files = [chosen.json] if chosen.json else []

@@ -30,8 +30,14 @@ class Decision(NamedTuple):
     when: list[int]
 
 
-#: ``value`` in seconds or per second; ``note``, what there is to say of it.
+#: ``value`` in seconds or per second; ``note``, what there is to say of it; whether it is
+#: ``expected`` from others rather than seen.
 Figure = dict[str, Any]
+
+
+#: The clock that all times are taken from: see `run`.
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+now = CLOCKS["wall"]
 
 
 class Inexpressible(Exception):
@@ -101,8 +107,8 @@ def rate(draw: Callable[[], int], seconds: float) -> float:
     """How many per second, after one call to warm up."""
     draw()
     made = 0
-    start = time.perf_counter()
-    while (took := time.perf_counter() - start) < seconds:
+    start = now()
+    while (took := now() - start) < seconds:
         made += draw()
     return made / took
 
@@ -130,22 +136,26 @@ def rejection(
     for name, window in space.windows.items():
         keeps = (inside or by_table)(name)
         tried = found = 0
-        start = time.perf_counter()
-        while (took := time.perf_counter() - start) < space.seconds:
+        start = now()
+        while (took := now() - start) < space.seconds:
             kept = keeps(draw())
             found += int(kept.sum())
             tried += len(kept)
-        expected = tried / took * sum(window["mass"]) / 2
+        few = found < FEW
+        likely = tried / took * sum(window["mass"]) / 2
         made[f"sample {name}"] = {
-            "value": found / took if found >= FEW else expected,
-            "note": f"{found} of {tried:,} drawn" + ("" if found >= FEW else "; expected"),
+            "value": likely if few else found / took,
+            "note": f"{found} of {tried:,} drawn",
+            "expected": few,
         }
     return made
 
 
 def run(measure: Callable[[Described], dict[str, Any]]) -> None:
-    """A peer's script: the description's path and the seconds for a rate in, figures as JSON on
-    the last line out."""
+    """A peer's script: the description's path, the seconds for a rate and the clock in, figures
+    as JSON on the last line out."""
+    global now
+    now = CLOCKS[sys.argv[3]]
     try:
         figures = measure(Described(sys.argv[1], float(sys.argv[2])))
     except Inexpressible as error:

@@ -62,7 +62,9 @@ def set_up(peer: Peer, cache: Path) -> None:
     (home / "ready").write_text("\n".join(peer.requirements), encoding="utf-8")
 
 
-def figures(peer: Peer, cache: Path, description: Path, long: float) -> list[Figure]:
+def figures(
+    peer: Peer, cache: Path, description: Path, long: float, clock: str = "wall"
+) -> list[Figure]:
     """What a peer measures. One figure that says why, where it cannot."""
     try:
         python = _interpreter(peer, cache)
@@ -70,20 +72,23 @@ def figures(peer: Peer, cache: Path, description: Path, long: float) -> list[Fig
             python = Path(sys.executable)
         if python is None:
             raise Skipped("not installed; --peers sets it up")
-        answer = _run(python, SCRIPTS / peer.script, description, long)
+        arguments = [str(SCRIPTS / peer.script), str(description), str(long), clock]
+        answer = _run([str(python), *arguments])
     except Skipped as why:
         return [Figure("", peer.tool, None, f"skipped: {why}")]
     tool = f"{peer.tool} {answer['version']}"
     cannot = [f"cannot: {what}" for what in answer["cannot"]]
     made = [
-        Figure(key, tool, figure.get("value"), figure.get("note", ""))
+        Figure(
+            key, tool, figure.get("value"), figure.get("note", ""), figure.get("expected", False)
+        )
         for key, figure in answer["figures"].items()
     ]
     return [*made, *(Figure("", tool, None, what) for what in cannot)]
 
 
-def _run(python: Path, script: Path, description: Path, long: float) -> dict[str, Any]:
-    out = _call([str(python), str(script), str(description), str(long)], RUN)
+def _run(command: list[str]) -> dict[str, Any]:
+    out = _call(command, RUN)
     try:
         answer: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     except (IndexError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import tsdsl
 from tsdsl.space import Space
 
+from . import timing
 from .quantities import Figure
 from .timing import timed
 
@@ -42,17 +42,15 @@ def rejection(space: Space, windows: dict[str, tuple[int, int]], long: float) ->
     made = []
     for name, (low, high) in windows.items():
         found = tried = 0
-        start = time.perf_counter()
-        while (took := time.perf_counter() - start) < long:
+        start = timing.now()
+        while (took := timing.now() - start) < long:
             macs = space.flops(draw())
             found += int(((macs >= low) & (macs <= high)).sum())
             tried += len(macs)
         share = sum(space.mass(flops=(low, high))) / 2
-        note = f"{found} of {tried:,} drawn"
-        if found < FEW:
-            note += "; expected"
-        value = found / took if found >= FEW else tried / took * share
-        made.append(Figure(f"sample {name}", tool, value, note))
+        few = found < FEW
+        value = tried / took * share if few else found / took
+        made.append(Figure(f"sample {name}", tool, value, f"{found} of {tried:,} drawn", few))
     return made
 
 

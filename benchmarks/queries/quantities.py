@@ -47,12 +47,14 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 class Figure(NamedTuple):
-    """A measured quantity; ``value`` is None where the tool did not get there."""
+    """A measured quantity; ``value`` is None where the tool did not get there. ``expected``: not
+    seen, but what a measured speed and a known probability come to."""
 
     quantity: str
     tool: str
     value: float | None
     note: str = ""
+    expected: bool = False
 
 
 def shown(value: float, unit: str) -> str:

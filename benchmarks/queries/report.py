@@ -48,7 +48,8 @@ def _beside(quantity: Quantity, own: float, peer: Figure) -> tuple[str, str, str
         return peer.tool, peer.note, ""
     times = quantity.better(own, peer.value)
     ratio = f"{times:,.0f} x" if 10 <= times < 1e6 else f"{times:.2g} x"
-    return peer.tool, shown(peer.value, quantity.unit), ratio
+    about = "~" if peer.expected else ""
+    return peer.tool, about + shown(peer.value, quantity.unit), about + ratio
 
 
 def text(table: Sequence[Sequence[str]]) -> str:
@@ -76,9 +77,7 @@ def markdown(report: dict[str, Any]) -> str:
         *(f"- {key}: {value}" for key, value in machine.items()),
     ]
     for space in report["spaces"]:
-        figures = [
-            Figure(f["quantity"], f["tool"], f["value"], f["note"]) for f in space["figures"]
-        ]
+        figures = [Figure(**figure) for figure in space["figures"]]
         lines += [
             "",
             f"## {space['name']}",

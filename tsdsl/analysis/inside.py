@@ -19,6 +19,7 @@ from tsdsl.analysis.draw import Drawer
 from tsdsl.analysis.engine import Engine
 from tsdsl.analysis.factors import Array
 from tsdsl.analysis.listing import Windows
+from tsdsl.analysis.nearest import nothing_inside
 from tsdsl.analysis.nothing import no_architecture
 from tsdsl.analysis.program import Program
 from tsdsl.analysis.resolved import Resolved, finest, leaves
@@ -58,6 +59,7 @@ class Inside:
         self.first = 0
         if len(ends) > 1:
             self._tilt(ends)
+        #: Of all draws so far.
         self.drawn = self.accepted = 0
         if ends:
             self._resolve(ends[self.first], bins)
@@ -66,6 +68,8 @@ class Inside:
             found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
             self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
         if not self._drawer.weight[0]:
+            if self.empty():
+                raise nothing_inside(known, windows)
             raise no_architecture(known.space, "these costs and a weight above 0")
 
     @property

@@ -2,9 +2,10 @@
 
 An architecture's weight times exp(-rate * cost), for each cost, is again a product of tables, so
 that everything that is exact for weights is exact for these. The rates are those at which the mean
-of each cost that would lie outside of its window lies in it: the minimum of
+of each cost that would lie outside of its window is that of exp(rate * cost) in the window: the
+minimum of
 
-    log(sum of tilted weights) + sum(rate * middle) + sum((rate * half width)^2) / 6
+    log(sum of tilted weights) + sum over costs of log(mean of exp(rate * cost) in the window)
 
 over the rates, a convex function whose gradient and Hessian one elimination gives exactly. They
 decide how fast draws are inside, never what is drawn: that is mended by accepting each draw in
@@ -24,6 +25,9 @@ from tsdsl.analysis.program import Program
 
 #: Steps of Newton's method at most.
 STEPS = 40
+#: Rates that are always possible, and from which on there is nothing to find: costs differ by whole
+#: parts of a million.
+GENTLE, STEEPEST = 30.0, 1e6
 #: A window counts as this share of all costs at least: nothing is gained by more.
 NARROWEST = 1e-3
 
@@ -39,7 +43,7 @@ class Tilt:
         ends: Sequence[tuple[int, int]],
     ) -> None:
         self._made = made
-        self._weights = weights
+        self._weights = [np.asarray(weight, np.float64) for weight in weights]
         span = [max(high - low, 1) for low, high in ends]
         self._span = span
         # Costs in parts of all that there are, from a table's own least on.
@@ -63,8 +67,9 @@ class Tilt:
         self._high: Array = np.array([high for _, high in inside])
         #: Per cost of the program: the rate in a whole span, and the standard deviation there.
         self.rates: Array = np.zeros(len(span))
-        self.deviation: Array = np.ones(len(span))
-        self._solve()
+        self.deviation: Array = np.sqrt(np.diag(self._solve()))
+        # Few digits, so that rounding on another machine does not change them.
+        self.rates = np.array([_rough(rate) for rate in self.rates.tolist()])
 
     def rate(self, cost: int) -> float:
         """Of one unit of the cost."""
@@ -100,7 +105,8 @@ class Tilt:
         least = np.finfo(np.float64).tiny
         return np.where(weight > 0, np.maximum(weight * np.exp(power - top), least), 0.0), top
 
-    def _solve(self) -> None:
+    def _solve(self) -> Array:
+        """Finds the rates; the covariance of the costs there."""
         count = len(self._span)
         active: list[int] = []
         value, mean, spread = self._moments(self.rates)
@@ -113,29 +119,29 @@ class Tilt:
                 break
             active = wanted
             for _ in range(STEPS):
-                pull = (middle - mean + self.rates * half**2 / 3)[active]
-                bend = (spread + np.diag(half**2 / 3))[np.ix_(active, active)]
+                edge, slope, curve = _uniform(self.rates * half)
+                pull = (middle - mean + half * slope)[active]
+                bend = spread + np.diag(half**2 * curve + 1e-12)
                 if (np.abs(pull) < 0.1 * half[active]).all():
                     break
                 step = np.zeros(count)
-                step[active] = np.linalg.solve(bend, pull)
-                share, start = 1.0, self._dual(value, self.rates, middle, half)
+                step[active] = np.linalg.solve(bend[np.ix_(active, active)], pull)
+                # Rates at most double, so that no step leads where all weight is at one end.
+                share = min(float(np.min((GENTLE + np.abs(self.rates)) / (np.abs(step) + 1))), 1.0)
+                start = value + self.rates @ middle + edge.sum()
                 while share > 1e-4:
                     rates = self.rates - share * step
                     value, mean, spread = self._moments(rates)
-                    if self._dual(value, rates, middle, half) < start:
+                    if value + rates @ middle + _uniform(rates * half)[0].sum() < start:
                         break
                     share /= 2
                 else:
+                    value, mean, spread = self._moments(self.rates)
                     break
                 self.rates = rates
-        # Few digits, so that rounding on another machine does not change them.
-        self.rates = np.array([_rough(rate) for rate in self.rates.tolist()])
-        self.deviation = np.sqrt(np.diag(spread))
-
-    @staticmethod
-    def _dual(value: float, rates: Array, middle: Array, half: Array) -> float:
-        return float(value + rates @ middle + ((rates * half) ** 2).sum() / 6)
+                if np.abs(rates).max() > STEEPEST:
+                    return spread
+        return spread
 
     def _moments(self, rates: Array) -> tuple[float, Array, Array]:
         """The logarithm of the sum of all weights, the means of the costs, their covariance."""
@@ -184,6 +190,20 @@ class Tilt:
 
 def _plus(total: Array, table: Array | None, view: tuple[int, ...]) -> Array:
     return total if table is None else total + table.reshape(view)
+
+
+def _uniform(x: Array) -> tuple[Array, Array, Array]:
+    """The logarithm of the mean of exp(x u) for u from -1 to 1, and its first two derivatives."""
+    near = np.abs(x) < 1e-2
+    at = np.where(near, 1.0, np.abs(x))
+    value = at + np.log1p(-np.exp(-2 * at)) - np.log(2 * at)
+    slope = np.sign(x) * (1 / np.tanh(at) - 1 / at)
+    curve = 1 / at**2 - 1 / np.sinh(np.minimum(at, 300.0)) ** 2
+    return (
+        np.where(near, x**2 / 6, value),
+        np.where(near, x / 3, slope),
+        np.where(near, 1 / 3, curve),
+    )
 
 
 def _rough(rate: float) -> float:

@@ -106,10 +106,11 @@ def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: 
     }
     table = CostTable("latency", "ns", values)
     space = space.with_costs(table)
+    networks = [(items(space.network(a), [table]), weight) for a, weight in weighed.items()]
     for by in LEVELS:
         sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
-        for arch, weight in weighed.items():
-            for row in group(items(space.network(arch), [table]), by):
+        for network, weight in networks:
+            for row in group(network, by):
                 sums[row.name] += weight * np.array([row.macs, row.params, row.costs[0]])
         for k, cost in enumerate(("macs", "params", "latency")):
             parts = space.breakdown(cost, by)

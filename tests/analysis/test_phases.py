@@ -9,7 +9,7 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.items import items
+from tsdsl.analysis.items import Item, items
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
 SEARCH = f"""search parsec {{
@@ -36,10 +36,10 @@ def random_weights(space: tsdsl.Space, seed: int) -> dict[str, list[float]]:
     return {d.path: rng.uniform(0.1, 1.0, len(d.options)).tolist() for d in space.decisions}
 
 
-def part(space: tsdsl.Space, arch: tsdsl.Architecture, streams: set[str], cost: str) -> int:
+def part(found: list[Item], streams: set[str], cost: str) -> int:
     """What runs where only some streams exist."""
     total = 0
-    for item in items(space.network(arch)):
+    for item in found:
         path = ".".join(item.path)
         needed = {item.path[0]} & {"sparse", "dense"}
         for place, ends in {**FUSED, **ATTENDED}.items():
@@ -59,7 +59,7 @@ def test_against_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
     learned = [("sparse", "width"), ("dense.s1[0]", "fuse"), ("attend", "sparse.s1")]
     if "attend" not in MORE[more]:
         learned[2] = ("dense.s1.depth", "sparse.s1")
-    archs = list(every_architecture(space))
+    networks = {arch: items(space.network(arch)) for arch in every_architecture(space)}
     for cost in ("macs", "params", "elements"):
         earlier: set[str] = set()
         for phase, targets in zip(space.phases(cost, given), learned, strict=True):
@@ -78,10 +78,10 @@ def test_against_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
                     odds[d.path] = {d.options[d.default]: 1.0}
             earlier |= now
             weights = np.array(
-                [np.prod([odds[k].get(v, 0.0) for k, v in arch.items()]) for arch in archs]
+                [np.prod([odds[k].get(v, 0.0) for k, v in arch.items()]) for arch in networks]
             )
             streams = {"sparse"} if phase.name == "one" else {"sparse", "dense"}
-            values = np.array([part(space, arch, streams, cost) for arch in archs], float)
+            values = np.array([part(n, streams, cost) for n in networks.values()], float)
             assert set(phase.streams) == streams
             assert set(phase.learned) == now
             possible = values[weights > 0]

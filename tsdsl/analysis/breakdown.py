@@ -43,14 +43,25 @@ def breakdown(space: SpaceGraph, cost: Cost, by: By, given: Given = None) -> dic
     }
 
 
-@lru_cache(maxsize=8)
 def parts(space: SpaceGraph, cost: Cost, by: By) -> Parts:
     """The tables of a cost by group, over the potentials of the space's program for that cost.
     Their sum is the cost. Raises `TooCoupled`."""
-    homes = _Homes(engine(space).program(cost).potentials)
     found: dict[Path, dict[int, Array]] = {}
+    for (path, op), tables in _finest(space, cost).items():
+        into = found.setdefault(belongs(path, op, by), {})
+        for number, table in tables.items():
+            into[number] = plus(into[number], table) if number in into else table
+    return found
+
+
+@lru_cache(maxsize=4)
+def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[int, Array]]:
+    """The same for each kind of operation of each block: of these, every group is a union."""
+    homes = _Homes(engine(space).program(cost).potentials)
+    found: dict[tuple[Path, str], dict[int, Array]] = {}
     for placed, factor in placed_factors(space, cost):
-        tables = found.setdefault(belongs(placed.path, placed.node.op.name, by), {})
+        op = placed.node.op.name
+        tables = found.setdefault((belongs(placed.path, op, "block"), op), {})
         if factor is not None:
             number = homes.of(factor.scope)
             table = expand(factor, homes.scope(number))

@@ -157,6 +157,19 @@ class CostWindow(click.ParamType):  # type: ignore[type-arg]
         return cost.strip(), Window(times=True).convert(window, param, ctx)
 
 
+class AnyWindow(CostWindow):
+    """``A..B`` of multiply-adds, or ``COST:A..B``."""
+
+    name = "[COST:]A..B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Ends]:
+        if isinstance(value, str) and ":" not in value:
+            return "macs", Window().convert(value, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Setting(click.ParamType):  # type: ignore[type-arg]
     """``name=value``: a param or a decision of the spec, and its value as the spec writes it."""
 

@@ -1,0 +1,300 @@
+"""What is known of a space, as text: the summary that `tsdsl space` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf, log10
+from typing import NamedTuple
+
+from tsdsl.analysis.cost_table import CostTable
+from tsdsl.analysis.items import By
+from tsdsl.analysis.phases import PhaseCost
+from tsdsl.analysis.summary import SHARES, CostSummary, Summary
+from tsdsl.analysis.window import Between, CountBetween
+from tsdsl.cli.chart import chart
+from tsdsl.cli.output import aligned
+from tsdsl.cli.tables import NOTE, amount, origin, several, size
+from tsdsl.diagnostics.render import visible
+from tsdsl.syntax.printer import time
+
+Paint = Callable[[str], str]
+#: Integers of more digits are written as 7.15e80; up to the second number, all digits stand beside.
+SHORT, BESIDE = 15, 40
+
+
+class Unit(NamedTuple):
+    """What values of a cost are shown in."""
+
+    name: str
+    scale: float
+    digits: int
+
+    def text(self, value: float) -> str:
+        return f"{value / self.scale:,.{self.digits}f}"
+
+
+def unit_of(cost: CostSummary) -> Unit:
+    """By the largest value."""
+    largest = cost.bounds.max.value if cost.bounds else 0
+    if cost.name == "macs":
+        return Unit("GFLOPs", 1e9, 3) if largest >= 10**8 else Unit("MFLOPs", 1e6, 3)
+    if isinstance(cost.cost, CostTable):
+        if cost.unit == "ns":
+            return Unit(f"{visible(cost.name)}, ms", 1e6, 3)
+        return Unit(f"{visible(cost.name)}, {visible(cost.unit)}", 1, 0)
+    return Unit(f"{cost.name}, M", 1e6, 3) if largest >= 10**6 else Unit(f"{cost.name}", 1, 0)
+
+
+def overview(
+    found: Summary, by: By | None, under: str, width: int, blocks: bool, colour: bool
+) -> str:
+    """The whole page. ``under`` names the distribution, ``blocks`` says whether the terminal has
+    block characters."""
+    bold: Paint = _bold if colour else str
+    inside: Paint = _cyan if colour else str
+    space = found.space
+    names = several(len(space.decisions), "decision")
+    parts = [
+        bold(f"{visible(space.name)}: {names}, clip {size(space.input_shape)}"),
+        aligned(_numbers(found, under)),
+        _costs(found, under) if space.decisions else _single(found),
+    ]
+    for cost in found.costs.values():
+        if cost.histogram is not None:
+            parts.append(_spread(found, cost, under, width, blocks, bold, inside))
+    parts.append(_shares(found, by, under, bold))
+    parts += [
+        _phases(cost, unit_of(cost), under, bold)
+        for cost in found.costs.values()
+        if cost.phases and (cost.name == "macs" or any(p.budgets for p in cost.phases))
+    ]
+    said = [NOTE, "elements are the values of all results of operations, for one clip"]
+    said += [origin(table) for table in space.costs.values()]
+    return "\n\n".join(part for part in (*parts, "\n".join(said)) if part)
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def big(count: int) -> str:
+    """An integer that can be read: 7.154e80; all digits too, where they are few."""
+    if count < 10**SHORT:
+        return f"{count:,}"
+    power = int(log10(count))
+    while count // 10**power >= 10:
+        power += 1
+    mantissa = count // 10 ** (power - 4)
+    short = f"{mantissa / 10**4:.3f}e{power}"
+    return f"{short} = {count:,}" if power < BESIDE else short
+
+
+def percent(share: float) -> str:
+    if share == 0 or share >= 1e-4:
+        return f"{100 * share:.2f}%"
+    return f"{100 * share:.1e}%"
+
+
+def between(value: Between, text: Callable[[float], str]) -> str:
+    """One number where both ends read alike."""
+    low, high = text(value.low), text(value.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def window_text(name: str, ends: tuple[float, float], unit: str) -> str:
+    """``1.37G..1.43G FLOPs``."""
+    written = time if unit == "ns" else amount
+    low, high = ("" if abs(end) == inf else written(int(end)) for end in ends)
+    return f"{'FLOPs' if name == 'macs' else visible(name)} {low}..{high}"
+
+
+def _windows(found: Summary) -> str:
+    return ", ".join(
+        window_text(name, ends, found.costs[name].unit) for name, ends in found.windows.items()
+    )
+
+
+def _numbers(found: Summary, under: str) -> list[list[str]]:
+    """Of architectures."""
+    rows: list[list[str]] = []
+    if found.size is not None:
+        rows.append(["architectures", big(found.size), "exact"])
+    if not found.windows:
+        return rows or [["architectures", "?", "see the note"]]
+    whose = f" ({visible(found.windows_from)})" if found.windows_from else ""
+    rows.append(["window", _windows(found), whose.strip()])
+    count, share = found.count, found.share
+    if isinstance(count, CountBetween):
+        rows.append(["inside", f"{big(count.low)} to {big(count.high)}", "proven bounds"])
+    elif count is not None:
+        rows.append(["inside", big(count), "exact"])
+    for what, value, of in (("share", share, "of all"), ("probability", found.mass, under)):
+        if value is not None:
+            how = "exact" if value.exact else f"proven bounds; about {percent(value.estimate)}"
+            rows.append([what, between(value, percent), f"{of}; {how}"])
+    return rows
+
+
+def _costs(found: Summary, under: str) -> str:
+    """The ends and means of every cost."""
+    rows = [["", "min", "max", "mean", "std", "mean, all alike", "std"]]
+    for cost in found.costs.values():
+        unit = unit_of(cost)
+        if cost.bounds is None:
+            continue
+        values = (cost.mean, cost.std, cost.alike_mean, cost.alike_std)
+        ends = (cost.bounds.min.value, cost.bounds.max.value)
+        rows.append([unit.name, *("?" if v is None else unit.text(v) for v in (*ends, *values))])
+    if len(rows) == 1:
+        return ""
+    return (
+        f"{aligned(rows, range(1, 7))}\n"
+        f"exact; mean and std are {under}, then with all architectures alike"
+    )
+
+
+def _single(found: Summary) -> str:
+    """The costs of the only network."""
+    rows = [
+        [unit_of(cost).name, unit_of(cost).text(cost.bounds.min.value)]
+        for cost in found.costs.values()
+        if cost.bounds is not None
+    ]
+    return f"{aligned(rows, (1,))}\nexact; there is nothing to decide: one network"
+
+
+# ------------------------------------------------------------------ spread
+
+
+def _spread(
+    found: Summary,
+    cost: CostSummary,
+    under: str,
+    width: int,
+    blocks: bool,
+    bold: Paint,
+    inside: Paint,
+) -> str:
+    """Quantiles and a histogram."""
+    assert cost.histogram is not None and cost.quantiles is not None
+    unit = unit_of(cost)
+    heads = [f"{100 * share:g}%" for share in SHARES]
+    values = [between(value, unit.text) for value in cost.quantiles]
+    exact = all(value.exact for value in cost.quantiles)
+    table = aligned([["quantile", *heads], [unit.name, *values]], range(1, 6))
+    bars = chart(
+        cost.histogram.share.tolist(),
+        [edge / unit.scale for edge in cost.histogram.edges.tolist()],
+        _scaled(found.windows.get(cost.name), unit),
+        lambda value: f"{value:,.{min(unit.digits, 2)}f}",
+        blocks,
+        inside,
+    )
+    widest = float((cost.histogram.high - cost.histogram.low).max())
+    how = (
+        "exact shares" if cost.histogram.exact else f"shares proven to {percent(widest)} or better"
+    )
+    window = found.windows.get(cost.name)
+    marked = f"; marked: {window_text(cost.name, window, cost.unit)}" if window else ""
+    return "\n".join(
+        [
+            bold(f"Spread of {unit.name}, {under}"),
+            table,
+            "exact" if exact else "proven bounds, where there are two numbers",
+            "",
+            *bars,
+            f"{how}{marked}",
+        ]
+    )
+
+
+def _scaled(window: tuple[float, float] | None, unit: Unit) -> tuple[float, float] | None:
+    return None if window is None else (window[0] / unit.scale, window[1] / unit.scale)
+
+
+# ------------------------------------------------------------------ shares and phases
+
+
+def _shares(found: Summary, by: By | None, under: str, bold: Paint) -> str:
+    """The expected cost by group: streams with their stages, unless one kind is asked for."""
+    costs = [cost for cost in found.costs.values() if cost.breakdown]
+    if not costs:
+        return ""
+    units = [unit_of(cost) for cost in costs]
+    heads = [cell for unit in units for cell in (unit.name, "share")]
+    rows = [[by or "stream, stage", *heads]]
+    for name, kind, shown in _groups(costs[0], by):
+        cells = [
+            cell
+            for cost, unit in zip(costs, units, strict=True)
+            for cell in _cells(cost, unit, cost.breakdown[kind].get(name, 0.0))
+        ]
+        rows.append([visible(shown), *cells])
+    totals = [
+        c for cost, unit in zip(costs, units, strict=True) for c in (unit.text(cost.mean or 0), "")
+    ]
+    rows.append(["total", *totals])
+    what = f"Expected cost, {under}" if found.space.decisions else "Cost"
+    return f"{bold(what)}\n{aligned(rows, range(1, len(rows[0])))}\nexact"
+
+
+def _groups(cost: CostSummary, by: By | None) -> list[tuple[str, By, str]]:
+    """Name, what kind it is, and how it is shown."""
+    if by is not None:
+        return [(name, by, name) for name in cost.breakdown[by]]
+    rows: list[tuple[str, By, str]] = []
+    for stream in cost.breakdown["stream"]:
+        rows.append((stream, "stream", stream))
+        inner = [name for name in cost.breakdown["stage"] if name.startswith(stream + ".")]
+        rows += [(name, "stage", "  " + name.removeprefix(stream + ".")) for name in inner]
+    return rows
+
+
+def _cells(cost: CostSummary, unit: Unit, value: float) -> tuple[str, str]:
+    return unit.text(value), f"{100 * value / cost.mean:.1f}%" if cost.mean else ""
+
+
+def _phases(cost: CostSummary, unit: Unit, under: str, bold: Paint) -> str:
+    """A row for each phase."""
+    rows = [["phase", "streams", "learns", "mean", "std", "min", "max", "budget", ""]]
+    for phase in cost.phases:
+        values = (phase.mean, phase.std, phase.min, phase.max)
+        texts = ["-" if value is None else unit.text(value) for value in values]
+        learns = several(len(phase.learned), "decision")
+        rows.append(
+            [
+                visible(phase.name),
+                visible(", ".join(phase.streams)),
+                learns,
+                *texts,
+                *_kept(phase, unit),
+            ]
+        )
+    partly = any(set(p.streams) != set(cost.phases[-1].streams) for p in cost.phases)
+    head = "; where streams are absent, the head counts as in the whole network" if partly else ""
+    none = any(p.mean is None for p in cost.phases)
+    return (
+        f"{bold(f'Phases of the search: {unit.name}, {under}')}\n"
+        f"{aligned(rows, range(2, 7))}\n"
+        f"exact; learned before: at its most probable option; learned later: at its default{head}"
+        + ("\n-: what is not learned there violates a requirement" if none else "")
+    )
+
+
+def _kept(phase: PhaseCost, unit: Unit) -> Sequence[str]:
+    """The budget, and where the mean lies."""
+    if not phase.budgets:
+        return "none", ""
+    low, high = max(b.low for b in phase.budgets), min(b.high for b in phase.budgets)
+    text = f"{unit.text(low)} to {unit.text(high)}"
+    if phase.mean is None:
+        return text, ""
+    where = "below" if phase.mean < low else "above" if phase.mean > high else "inside"
+    return text, f"mean is {where}"
+
+
+def _bold(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m"
+
+
+def _cyan(text: str) -> str:
+    return f"\x1b[36m{text}\x1b[0m"

@@ -37,7 +37,7 @@ def load(
     path: PathLike,
     set: Mapping[str, Any] | None = None,
     space: str | None = None,
-    costs: Sequence[PathLike | CostTable] = (),
+    costs: PathLike | CostTable | Sequence[PathLike | CostTable] = (),
 ) -> Space:
     """The space of a file. ``set`` gives params other values and fixes decisions; ``space`` names
     one where the file has several; ``costs`` are cost tables, such as the ``latency.json`` of
@@ -47,10 +47,14 @@ def load(
     return found.with_costs(*_tables(costs)) if costs else found
 
 
-def _tables(costs: Sequence[PathLike | CostTable]) -> list[CostTable]:
+def _tables(
+    costs: PathLike | CostTable | Sequence[PathLike | CostTable],
+) -> list[CostTable]:
     """Each cost once."""
     from tsdsl.analysis.cost_table import CostTable
 
+    if isinstance(costs, str | os.PathLike | CostTable):
+        costs = [costs]
     known: dict[str, str] = {}
     found: list[CostTable] = []
     for given in costs:

@@ -245,6 +245,7 @@ def test_load_takes_tables(tmp_path: Path) -> None:
     table.save(path)
     space = tsdsl.load(spec, costs=[path])
     assert space.bounds("energy").min.value == 3 * 10**17
+    assert tsdsl.load(spec, costs=str(path)).costs.keys() == {"energy"}
     assert tsdsl.load(spec, costs=[table]).value("energy", {"a.s.width": 2}) == 3 * 10**17
     with pytest.raises(SpecError, match="two tables"):
         tsdsl.load(spec, costs=[path, table])

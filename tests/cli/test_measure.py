@@ -216,6 +216,13 @@ def test_a_file_that_is_no_table_is_left_alone(run: Any, tiny: Path, tmp_path: P
     assert other.read_text() == '{"mine": true}'
 
 
+def test_standard_output(run: Any, tiny: Path, tmp_path: Path) -> None:
+    done = run("measure", tiny, *QUICK, "--check", "2", "-o", "-")
+    assert done.exit_code == 0 and "Spearman" in done.stderr, done.stderr
+    jsonschema.validate(json.loads(done.stdout), SCHEMA)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.tsnet"]
+
+
 def test_a_space_without_architectures(run: Any, tiny: Path) -> None:
     tiny.write_text(SPEC.replace("or a.s.depth < 3", "and a.s.width < 4"))
     done = run("measure", tiny, *QUICK)

@@ -82,6 +82,9 @@ class CostTable:
         missed = list(found)
         shown = "; ".join(map(str, missed[:3])) + ("; ..." if len(missed) > 3 else "")
         noun = "configuration" if len(missed) == 1 else "configurations"
+        hint = "a table needs every operation that some architecture has"
+        if self.name == "latency":
+            hint = f"'tsdsl measure {source}' times what the space has"
         return SpecError(
             [
                 Diagnostic(
@@ -89,7 +92,7 @@ class CostTable:
                     f"the {self.name} table has no value for {len(missed)} {noun} of operations:"
                     f" {shown}",
                     file=source,
-                    help=f"'tsdsl measure {source}' times what the space has",
+                    help=hint,
                 )
             ]
         )

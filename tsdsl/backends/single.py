@@ -24,7 +24,10 @@ def single_source(asked: Configuration) -> str:
     if isinstance(made, ModuleCall):
         args = (literal(value) for value in made.args)
         kwargs = {name: literal(value) for name, value in made.kwargs.items()}
-        layer = flat(call(alias(made.target), *args, **kwargs))
+        target = alias(made.target)
+        layer = flat(call(target, *args, **kwargs))
+        if target == made.target:
+            lines.insert(0, f"import {target.rpartition('.')[0]}")
         lines += [
             "    def __init__(self):",
             "        super().__init__()",

@@ -61,7 +61,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]
     default="latency.json",
     show_default=True,
     metavar="TABLE",
-    help="The table. What one that is there has already is kept.",
+    help="The table ('-' for standard output). What one that is there has already is kept.",
 )
 @click.option("--force", is_flag=True, help="Measure again what the table has.")
 @click.option("--device", type=Device(), default="cpu", show_default=True, help="cpu or cuda[:N].")
@@ -159,12 +159,12 @@ def command(
         + (f"; {kept} are in {output} already" if kept else "")
     )
     failures = run.measure(todo) if todo else {}
-    note(f"wrote {output}")
+    if check and not failures:
+        run.check(check, arch)
+    run.finish()
     if failures:
         _tell(failures, file)
         return 1
-    if check:
-        run.check(check, arch)
     return 0
 
 
@@ -250,6 +250,8 @@ class _Run:
         self._space = space
         self._setup = setup
         self._output = output
+        #: What is no file takes the table once, when it is complete.
+        self._kept = output != "-" and (not os.path.exists(output) or os.path.isfile(output))
         self._seed = seed
         self._values = dict(before.values)
         self._spreads = dict(before.spreads)
@@ -269,7 +271,18 @@ class _Run:
         return CostTable("latency", "ns", self._values, self._provenance, self._spreads)
 
     def save(self) -> None:
-        self.table.save(self._output)
+        if self._kept or os.path.isdir(self._output):
+            self.table.save(self._output)
+
+    def finish(self) -> None:
+        if self._output == "-":
+            from tsdsl.analysis.cost_file import dump
+
+            data(dump(self.table))
+        elif self._kept:
+            note(f"wrote {self._output}")
+        else:
+            self.table.save(self._output)
 
     def measure(self, todo: Sequence[Configuration]) -> Mapping[Configuration, str]:
         """Time what is to do, saving after each round. What failed, and why."""
@@ -293,10 +306,11 @@ class _Run:
                     step()
         except BaseException:
             self._take(measured)
-            note(
-                f"{len(measured.samples)} of {several(len(todo), 'operation')} are kept in"
-                f" {self._output}; the same command goes on from there"
-            )
+            if self._kept:
+                note(
+                    f"{len(measured.samples)} of {several(len(todo), 'operation')} are kept in"
+                    f" {self._output}; the same command goes on from there"
+                )
             raise
         self._take(measured)
         return measured.failures
@@ -305,6 +319,9 @@ class _Run:
         for name in measured.samples:
             self._values[name] = measured.value(name, self._setup.statistic)
             self._spreads[name] = measured.spread(name)
+        for name in measured.failures:
+            self._values.pop(name, None)
+            self._spreads.pop(name, None)
         self.save()
 
     def check(self, count: int, arch: tsdsl.Architecture | None) -> None:
@@ -347,7 +364,7 @@ class _Run:
         }
         self._provenance["check"] = report
         self.save()
-        data(_report(report))
+        (data if self._kept else note)(_report(report))
 
 
 def _spread(space: tsdsl.Space, count: int, seed: int) -> list[tsdsl.Architecture]:

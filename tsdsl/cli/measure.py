@@ -159,12 +159,13 @@ def command(
         + (f"; {kept} are in {output} already" if kept else "")
     )
     failures = run.measure(todo) if todo else {}
-    if check and not failures:
-        run.check(check, arch)
+    report = run.check(check, arch) if check and not failures else None
     run.finish()
     if failures:
         _tell(failures, file)
         return 1
+    if report is not None:
+        (note if output == "-" else data)(_report(report))
     return 0
 
 
@@ -324,8 +325,8 @@ class _Run:
             self._spreads.pop(name, None)
         self.save()
 
-    def check(self, count: int, arch: tsdsl.Architecture | None) -> None:
-        """Time whole networks and print how well sums of operations predict them."""
+    def check(self, count: int, arch: tsdsl.Architecture | None) -> dict[str, Any] | None:
+        """Time whole networks: how well sums of operations predict them. None if all failed."""
         from tsdsl.analysis.rank import kendall, spearman
         from tsdsl.backends.timing import Measured, rounds, shares
 
@@ -345,11 +346,11 @@ class _Run:
             note(f"{len(measured.failures)} of {len(chosen)} whole networks failed: {visible(why)}")
         timed = [one for one in chosen if one in measured.samples]
         if not timed:
-            return
+            return None
         sums = [int(space.value("latency", one)) for one in timed]
         wholes = [measured.value(one, setup.statistic) for one in timed]
         ratios = sorted(s / max(w, 1) for s, w in zip(sums, wholes, strict=True))
-        report = {
+        report: dict[str, Any] = {
             "architectures": len(timed),
             "seed": self._seed,
             "spearman": _rounded(spearman(sums, wholes)),
@@ -364,7 +365,7 @@ class _Run:
         }
         self._provenance["check"] = report
         self.save()
-        (data if self._kept else note)(_report(report))
+        return report
 
 
 def _spread(space: tsdsl.Space, count: int, seed: int) -> list[tsdsl.Architecture]:

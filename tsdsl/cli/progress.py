@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from tsdsl.cli.output import coloured
 
@@ -31,6 +32,17 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Without a thread of its own, which would disturb what is timed.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        shown = monotonic()
+
+        def step() -> None:
+            nonlocal shown
+            bar.advance(task)
+            if monotonic() - shown > 0.2:
+                bar.refresh()
+                shown = monotonic()
+
+        bar.refresh()
+        yield step

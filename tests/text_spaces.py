@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import tsdsl
 from tsdsl.analysis.distribution import Given
@@ -81,3 +81,25 @@ def without_inactive(space: tsdsl.Space, chosen: dict) -> dict:
         if active:
             kept[d.path] = chosen[d.path]
     return kept
+
+
+def coupled(decisions: int = 12) -> str:
+    """A space with an operation for each pair of decisions: no order of elimination is narrow."""
+    names = [f"w{k}" for k in range(decisions)]
+    widths = "\n".join(f"    {name} ~ 8..64 step 8" for name in names)
+    pairs = "\n".join(f"      use pair({a}, {b})" for a, b in combinations(names, 2))
+    return f"""tsnet 1
+import "std/video" as v
+block pair(x, a: int, b: int) {{ return x -> conv(a, 1x1x1) -> conv(b, 1x1x1) -> conv(8, 1x1x1) }}
+space Coupled {{
+  input clip(channels=3, frames=4, height=16, width=16, interval=1)
+  stream main(clip) {{
+{widths}
+    stem v.x3d_stem(8)
+    stage s1 {{
+{pairs}
+    }}
+  }}
+  head main -> global_avg_pool -> linear(5)
+}}
+"""

@@ -20,6 +20,8 @@ from tsdsl.syntax.printer import time
 Paint = Callable[[str], str]
 #: Integers of more digits are written as 7.15e80; up to the second number, all digits stand beside.
 SHORT, BESIDE = 15, 40
+#: Stands for what could not be answered.
+UNKNOWN = "?"
 
 
 class Unit(NamedTuple):
@@ -76,8 +78,8 @@ def overview(
 # ------------------------------------------------------------------ numbers
 
 
-def big(count: int) -> str:
-    """An integer that can be read: 7.154e80; all digits too, where they are few."""
+def big(count: int, beside: bool = True) -> str:
+    """An integer that can be read: 7.154e80; ``beside`` it all digits, if they are not many."""
     if count < 10**SHORT:
         return f"{count:,}"
     power = int(log10(count))
@@ -85,7 +87,7 @@ def big(count: int) -> str:
         power += 1
     mantissa = count // 10 ** (power - 4)
     short = f"{mantissa / 10**4:.3f}e{power}"
-    return f"{short} = {count:,}" if power < BESIDE else short
+    return f"{short} = {count:,}" if beside and power < BESIDE else short
 
 
 def percent(share: float) -> str:
@@ -118,15 +120,23 @@ def _numbers(found: Summary, under: str) -> list[list[str]]:
     rows: list[list[str]] = []
     if found.size is not None:
         rows.append(["architectures", big(found.size), "exact"])
+    else:
+        rows.append(["architectures", UNKNOWN, "see the note"])
     if not found.windows:
-        return rows or [["architectures", "?", "see the note"]]
+        return rows
     whose = f" ({visible(found.windows_from)})" if found.windows_from else ""
     rows.append(["window", _windows(found), whose.strip()])
     count, share = found.count, found.share
     if isinstance(count, CountBetween):
-        rows.append(["inside", f"{big(count.low)} to {big(count.high)}", "proven bounds"])
+        rows.append(
+            ["inside", f"{big(count.low, False)} to {big(count.high, False)}", "proven bounds"]
+        )
     elif count is not None:
         rows.append(["inside", big(count), "exact"])
+    else:
+        rows.append(["inside", UNKNOWN, "see the note"])
+    if found.size == 1:
+        return rows
     for what, value, of in (("share", share, "of all"), ("probability", found.mass, under)):
         if value is not None:
             how = "exact" if value.exact else f"proven bounds; about {percent(value.estimate)}"
@@ -139,16 +149,13 @@ def _costs(found: Summary, under: str) -> str:
     rows = [["", "min", "max", "mean", "std", "mean, all alike", "std"]]
     for cost in found.costs.values():
         unit = unit_of(cost)
-        if cost.bounds is None:
-            continue
-        values = (cost.mean, cost.std, cost.alike_mean, cost.alike_std)
-        ends = (cost.bounds.min.value, cost.bounds.max.value)
-        rows.append([unit.name, *("?" if v is None else unit.text(v) for v in (*ends, *values))])
-    if len(rows) == 1:
-        return ""
+        ends = [end.value for end in cost.bounds] if cost.bounds else [None, None]
+        values = (*ends, cost.mean, cost.std, cost.alike_mean, cost.alike_std)
+        rows.append([unit.name, *(UNKNOWN if v is None else unit.text(v) for v in values)])
+    unknown = f"; {UNKNOWN}: see the note" if any(UNKNOWN in row for row in rows) else ""
     return (
         f"{aligned(rows, range(1, 7))}\n"
-        f"exact; mean and std are {under}, then with all architectures alike"
+        f"exact; mean and std are {under}, then with all architectures alike{unknown}"
     )
 
 
@@ -223,12 +230,11 @@ def _shares(found: Summary, by: By | None, under: str, bold: Paint) -> str:
     heads = [cell for unit in units for cell in (unit.name, "share")]
     rows = [[by or "stream, stage", *heads]]
     for name, kind, shown in _groups(costs[0], by):
-        cells = [
-            cell
-            for cost, unit in zip(costs, units, strict=True)
-            for cell in _cells(cost, unit, cost.breakdown[kind].get(name, 0.0))
-        ]
-        rows.append([visible(shown), *cells])
+        values = [cost.breakdown[kind].get(name, 0.0) for cost in costs]
+        found_any = zip(costs, units, values, strict=True)
+        cells = [cell for cost, unit, value in found_any for cell in _cells(cost, unit, value)]
+        if any(values):
+            rows.append([visible(shown), *cells])
     totals = [
         c for cost, unit in zip(costs, units, strict=True) for c in (unit.text(cost.mean or 0), "")
     ]
@@ -270,7 +276,7 @@ def _phases(cost: CostSummary, unit: Unit, under: str, bold: Paint) -> str:
             ]
         )
     partly = any(set(p.streams) != set(cost.phases[-1].streams) for p in cost.phases)
-    head = "; where streams are absent, the head counts as in the whole network" if partly else ""
+    head = "\nwhere streams are absent, the head counts as in the whole network" if partly else ""
     none = any(p.mean is None for p in cost.phases)
     return (
         f"{bold(f'Phases of the search: {unit.name}, {under}')}\n"

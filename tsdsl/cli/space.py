@@ -120,8 +120,8 @@ def _missed(file: str, found: Summary) -> tsdsl.Diagnostic:
         cost = found.costs[name]
         if cost.bounds is not None:
             unit = unit_of(cost)
-            low, high = (unit.text(end.value) for end in (cost.bounds.min, cost.bounds.max))
-            ends.append(f"{low} to {high} {unit.name}")
+            texts_of = [unit.text(end.value) for end in cost.bounds]
+            ends.append(f"{' to '.join(dict.fromkeys(texts_of))} {unit.name}")
     whose = f" ({found.windows_from})" if found.windows_from else ""
     return tsdsl.Diagnostic(
         "E0591",

@@ -20,6 +20,7 @@ from tsdsl.cli.options import (
     spec_argument,
 )
 from tsdsl.cli.output import coloured, data, show
+from tsdsl.cli.plots import plot_option, plotting, write
 from tsdsl.cli.spec import architecture
 
 EPILOG = """\b
@@ -29,6 +30,7 @@ Examples:
   tsdsl flops space.tsnet --frozen arch.json --by stage
   tsdsl flops space.tsnet --frozen arch.json --min 1.37G --max 1.43G
   tsdsl flops space.tsnet --costs latency.json              # of tsdsl measure
+  tsdsl flops specs/slowfast_r50.tsnet --plot slowfast.svg
 """
 
 
@@ -49,6 +51,7 @@ Examples:
     help="What a row of the table is; stage if left out.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@plot_option
 @click.option("--min", "low", type=Amount(), metavar="X", help="Fail below X multiply-adds.")
 @click.option("--max", "high", type=Amount(), metavar="Y", help="Fail above Y multiply-adds.")
 @colour_option
@@ -60,6 +63,7 @@ def command(
     views: int | None,
     by: By | None,
     as_json: bool,
+    plot: str | None,
     low: int | None,
     high: int | None,
 ) -> int:
@@ -72,11 +76,15 @@ def command(
     """
     if low is not None and high is not None and low > high:
         raise click.UsageError("--min is larger than --max")
+    plots = plotting() if plot is not None else None
     space = tsdsl.load(file, set=settings, costs=costs)
     arch = architecture(space, frozen) if frozen is not None else None
     if arch is None and space.decisions:
         if by is not None:
             raise click.UsageError("--by is for one architecture: name it with --frozen")
+    if plots is not None and plot is not None:
+        write(plots.network(space, arch, by or "stage"), plot)
+    if arch is None and space.decisions:
         return _space(file, space, views, as_json, low, high)
     network = space.network(arch)
     if as_json:

@@ -23,6 +23,7 @@ from tsdsl.cli.options import (
     spec_argument,
 )
 from tsdsl.cli.output import coloured, data, show
+from tsdsl.cli.plots import plot_option, plotting, write
 
 if TYPE_CHECKING:
     from tsdsl.analysis.phases import PhaseCost
@@ -36,6 +37,7 @@ Examples:
   tsdsl space my_space.tsnet --window 2.4G..2.5G --window params:..8M --json
   tsdsl space my_space.tsnet --distribution dist.json --by block
   tsdsl space my_space.tsnet --costs latency.json --window latency:8ms..10ms
+  tsdsl space my_space.tsnet --plot my_space.svg
 """
 #: Bins of the histograms in JSON.
 BINS = 40
@@ -66,6 +68,7 @@ BINS = 40
 @set_option
 @costs_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@plot_option
 @colour_option
 def command(
     file: str,
@@ -75,6 +78,7 @@ def command(
     settings: dict[str, Any],
     costs: tuple[str, ...],
     as_json: bool,
+    plot: str | None,
 ) -> int:
     """Say how large a space is, what its architectures cost and how many fit a budget.
 
@@ -83,6 +87,7 @@ def command(
 
     Exit code 1 if no architecture lies in the window.
     """
+    plots = plotting() if plot is not None else None
     space = tsdsl.load(file, set=settings, costs=costs)
     asked = budgets(space, None, None, windows) if windows else None
     from tsdsl.analysis.distribution import Distribution
@@ -105,6 +110,8 @@ def command(
         blocks = drawable(sys.stdout.encoding)
         data(overview(found, by, under, width, blocks, coloured(sys.stdout)))
     show(found.notes)
+    if plots is not None and plot is not None:
+        write(plots.overview(found), plot)
     if found.count == 0:
         show([_missed(file, found)])
         return 1

@@ -1,0 +1,58 @@
+"""``--plot``: figures, if matplotlib is there."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tsdsl.cli.output import note
+from tsdsl.diagnostics.render import visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Those of `tsdsl.plots`, which is not imported until a figure is asked for.
+FORMATS = (".svg", ".png", ".pdf")
+
+
+class FigureFile(click.ParamType):  # type: ignore[type-arg]
+    """A file with the suffix of a format that figures have."""
+
+    name = "figure"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        path = str(value)
+        if os.path.splitext(path)[1].lower() not in FORMATS:
+            known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+            self.fail(f"'{visible(path)}' is no figure: its name ends with {known}", param, ctx)
+        return path
+
+
+plot_option = click.option(
+    "--plot",
+    type=FigureFile(),
+    metavar="FIGURE",
+    help="Draw it too: a file that ends with .svg, .png or .pdf (needs matplotlib).",
+)
+
+
+def plotting() -> ModuleType:
+    """`tsdsl.plots`. Raises `UsageError` without matplotlib: before any work, if it is called
+    there."""
+    try:
+        import tsdsl.plots
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] != "matplotlib":
+            raise
+        message = "--plot needs matplotlib: pip install 'tsdsl[plot]'"
+        raise click.UsageError(message) from None
+    return tsdsl.plots
+
+
+def write(figure: Figure, path: str) -> None:
+    """Raises `FileError`."""
+    plotting().save(figure, path)
+    note(f"wrote {visible(path)}")

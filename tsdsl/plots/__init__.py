@@ -1,0 +1,24 @@
+"""Figures of a space and of single networks, on matplotlib (``pip install 'tsdsl[plot]'``).
+
+    figure = plots.overview(space, {"macs": (2.4e9, 2.5e9)})
+    plots.save(figure, "space.svg")
+
+`overview` and `network` make whole figures; `spread`, `stages` and `phases` draw one panel, into
+axes of yours or into a figure of their own. pyplot is not used: nothing opens a window, and nothing
+global is changed.
+
+`figures`  whole figures
+`spreads`, `by_stage`, `by_phase` panels
+`panel`    what all panels have in common
+`style`    colours, sizes and settings
+`units`    a cost in the unit that its axis has
+`files`    the same bytes for the same figure
+"""
+
+from tsdsl.plots.by_phase import phases
+from tsdsl.plots.by_stage import stages
+from tsdsl.plots.figures import network, overview
+from tsdsl.plots.files import FORMATS, render, save
+from tsdsl.plots.spreads import spread
+
+__all__ = ["FORMATS", "network", "overview", "phases", "render", "save", "spread", "stages"]

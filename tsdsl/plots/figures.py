@@ -1,0 +1,83 @@
+"""Whole figures: what ``tsdsl space --plot`` and ``tsdsl flops --plot`` write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from tsdsl.analysis.items import By
+from tsdsl.analysis.summary import Summary, summarise
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.plots.by_phase import Phases
+from tsdsl.plots.by_stage import Stages
+from tsdsl.plots.panel import Panel
+from tsdsl.plots.spreads import Spread
+from tsdsl.plots.style import WIDTH, settings
+from tsdsl.space import Space
+
+
+def overview(found: Space | Summary) -> Figure:
+    """All that there is to draw of a space, or of the summary of one under a distribution: how
+    multiply-adds, parameters and the costs of its tables are spread, with the windows that the
+    summary asks for; costs by stage; and in each phase of the search.
+
+    A panel whose tables would be too large is left out, as in the summary. Raises `SpecError` if
+    none is left.
+    """
+    summary = found if isinstance(found, Summary) else summarise(found)
+    space, given = summary.space, summary.distribution
+    costs = list(dict.fromkeys(("macs", "params", *space.costs, *summary.windows)))
+    named = "budget" if summary.windows_from else "window"
+    panels = _Panels()
+    for cost in costs:
+        if space.decisions:
+            window = summary.windows.get(cost)
+            panels.add(Spread.of, space, cost, window=window, window_name=named, distribution=given)
+    for cost in ("macs", *space.costs):
+        panels.add(Stages.of, space, cost, distribution=given)
+    for cost, held in summary.costs.items():
+        shown = cost == "macs" or any(phase.budgets for phase in held.phases)
+        if space.decisions and held.phases and shown:
+            panels.add(Phases.of, space, cost, distribution=given)
+    return panels.figure()
+
+
+def network(
+    space: Space, architecture: Mapping[str, Any] | None = None, by: By = "stage"
+) -> Figure:
+    """Where the multiply-adds of one architecture lie, and each cost of a table; of a space, those
+    of its cheapest and its dearest architecture and the mean."""
+    panels = _Panels()
+    for cost in ("macs", *space.costs):
+        panels.add(Stages.of, space, cost, architecture=architecture, by=by)
+    return panels.figure()
+
+
+class _Panels:
+    """Those that can be drawn."""
+
+    def __init__(self) -> None:
+        self._made: list[Panel] = []
+        self._missed: list[TooCoupled] = []
+
+    def add(self, make: Callable[..., Panel], *of: Any, **more: Any) -> None:
+        try:
+            self._made.append(make(*of, **more))
+        except TooCoupled as wide:
+            self._missed.append(wide)
+
+    def figure(self) -> Figure:
+        """One below the other."""
+        if not self._made:
+            raise self._missed[0]
+        heights = [panel.height for panel in self._made]
+        with settings():
+            figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+            figure.get_layout_engine().set(h_pad=0.09, w_pad=0.05)  # type: ignore[union-attr,call-arg]
+            grid = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
+            # From the last one on: the names of rows take some of the width of all titles.
+            for panel, ax in zip(self._made[::-1], grid[::-1, 0], strict=True):
+                panel.draw(ax)
+        return figure

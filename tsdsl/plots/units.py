@@ -1,0 +1,105 @@
+"""A cost as its axis shows it: multiply-adds in GFLOPs, nanoseconds in milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tsdsl.analysis.cost_table import Cost, CostTable
+from tsdsl.diagnostics.render import visible
+
+#: SI prefixes by what they multiply by.
+_PREFIXES = {1: "", 10**3: "k", 10**6: "M", 10**9: "G", 10**12: "T", 10**15: "P", 10**18: "E"}
+#: Seconds, in nanoseconds.
+_TIMES = {1: "ns", 10**3: "us", 10**6: "ms", 10**9: "s"}
+#: Characters of a name that are shown.
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a cost is called, and the unit of its axis: ``scale`` of the cost's own."""
+
+    #: Of a text: "FLOPs".
+    noun: str
+    #: Behind a number: "GFLOPs"; empty for what is merely counted.
+    short: str
+    #: Of an axis: "GFLOPs (multiply-adds)".
+    label: str
+    scale: int
+
+    @classmethod
+    def of(cls, cost: Cost, most: float) -> Unit:
+        """For an axis up to ``most``. Multiply-adds are GFLOPs and times milliseconds wherever that
+        gives numbers that can be read."""
+        if isinstance(cost, CostTable):
+            name = plain(cost.name)
+            if cost.unit == "ns":
+                scale = _prefix(most, 10**6, list(_TIMES))
+                short = _TIMES[scale]
+                return cls(name, short, f"{name} ({short})", scale)
+            scale = _prefix(most, 1, list(_PREFIXES))
+            unit = plain(cost.unit)
+            short = f"{_PREFIXES[scale]} {unit}".strip() if scale > 1 else unit
+            return cls(name, short, f"{name} ({short})" if short else name, scale)
+        if cost == "macs":
+            scale = _prefix(most, 10**9, list(_PREFIXES))
+            short = f"{_PREFIXES[scale]}FLOPs"
+            return cls("FLOPs", short, f"{short} (multiply-adds)", scale)
+        noun = "parameters" if cost == "params" else "elements of all results"
+        scale = _prefix(most, 10**6, list(_PREFIXES))
+        short = _PREFIXES[scale]
+        return cls(noun, short, f"{noun} ({short})" if short else noun, scale)
+
+    @property
+    def title(self) -> str:
+        """At the beginning of a title."""
+        return self.noun[:1].upper() + self.noun[1:]
+
+    def number(self, value: float) -> str:
+        """A value of the cost in this unit, without it."""
+        if self.scale == 1 and value == int(value):
+            return f"{int(value):,}"
+        return number(value / self.scale)
+
+    def text(self, value: float) -> str:
+        """A value of the cost with this unit."""
+        return f"{self.number(value)} {self.short}".strip()
+
+
+def _prefix(most: float, usual: int, scales: list[int]) -> int:
+    """The usual one for 0.1 to 10,000 of it, else the largest that leaves a digit before the
+    point."""
+    if most <= 0 or usual / 10 <= most < usual * 10**4:
+        return usual
+    return max((scale for scale in scales if scale <= most), default=1)
+
+
+def number(value: float) -> str:
+    """Three digits behind the point, fewer for what is large."""
+    if value == 0:
+        return "0"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    if value >= 100:
+        return f"{value:.1f}"
+    return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
+
+
+def short(value: float) -> str:
+    """A number that somebody chose: without zeros at its end."""
+    shown = number(value)
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
+def percent(share: float) -> str:
+    """A share as people write it: 12.3%, 0.045%."""
+    if share <= 0 or share == 1:
+        return f"{100 * share:.0f}%"
+    return f"{100 * share:.1f}%" if share >= 0.001 else f"{100 * share:.2g}%"
+
+
+def plain(text: str) -> str:
+    """Text from a file in a figure: no control characters, no dollars that mean mathematics."""
+    shown = visible(text)
+    shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return shown.replace("$", r"\$")

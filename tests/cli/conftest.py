@@ -13,6 +13,9 @@ from click.testing import CliRunner, Result
 
 from tsdsl.cli.__main__ import cli
 
+# Makes `text_spaces`, which several folders of tests share, importable.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 Run = Callable[..., Result]
 Spawn = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -17,7 +17,7 @@ VERBS = {
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",
     "sample": "Draw architectures from a space.",
-    "space": "Say how large a space is, what its architectures cost and how many fit a budget.",
+    "space": "Say how large a space is, and what of it fits a budget.",
 }
 
 

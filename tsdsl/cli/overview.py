@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from math import inf, log10
 from typing import NamedTuple
 
@@ -83,10 +84,10 @@ def big(count: int, beside: bool = True) -> str:
     if count < 10**SHORT:
         return f"{count:,}"
     power = int(log10(count))
-    while count // 10**power >= 10:
+    while round(Fraction(count, 10 ** (power - 3))) >= 10**4:
         power += 1
-    mantissa = count // 10 ** (power - 4)
-    short = f"{mantissa / 10**4:.3f}e{power}"
+    thousandths = round(Fraction(count, 10 ** (power - 3)))
+    short = f"{thousandths / 1000:.3f}e{power}"
     return f"{short} = {count:,}" if beside and power < BESIDE else short
 
 

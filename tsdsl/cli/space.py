@@ -80,9 +80,11 @@ def command(
     as_json: bool,
     plot: str | None,
 ) -> int:
-    """Say how large a space is, what its architectures cost and how many fit a budget.
+    """Say how large a space is, and what of it fits a budget.
 
-    Everything is exact or has proven bounds; the output says which. FLOPs are multiply-adds of
+    How many architectures there are, what they cost at least, at most and on average, how many lie
+    in a window, and where the cost lies. Everything is exact or has proven bounds; the output says
+    which. FLOPs are multiply-adds of
     convolutions, linear layers and matrix products, for one view (clip and crop).
 
     Exit code 1 if no architecture lies in the window.

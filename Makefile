@@ -48,4 +48,4 @@ bench: $(READY)
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist tsdsl/_grammars
+	rm -rf $(VENV) .bench build dist tsdsl/_grammars

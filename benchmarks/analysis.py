@@ -77,6 +77,8 @@ def main() -> None:
     options.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options.add_argument("--record", action="store_true", help="write benchmarks/results")
     chosen = options.parse_args()
+    if chosen.json and not chosen.json.parent.is_dir():
+        options.error(f"{chosen.json.parent} is no folder")
     os.environ.update(THREADS)
     if chosen.peers:
         for peer in environments.PEERS:

@@ -242,15 +242,23 @@ class Completed:
         first, last = (bins - high) // fine, -((low - bins) // fine)
         self._ceiling = np.zeros((rows, len(bins)))
         where, held = self._greatest()
+        width = (most - least) // fine
         for row in range(rows):
             a, b = np.searchsorted(where, (row * self._span, (row + 1) * self._span))
             if a == b:
                 continue
             begin = np.searchsorted(where[a:b], row * self._span + first)
-            stop = np.searchsorted(where[a:b], row * self._span + last, side="right") + 1
-            tops = np.concatenate([held[a:b], [0.0, 0.0]])
-            pairs = np.stack([np.minimum(begin, b - a), np.minimum(stop, b - a + 1)], 1)
-            self._ceiling[row] = np.maximum.reduceat(tops, pairs.reshape(-1))[::2]
+            # What a window holds, one holds too that begins at the first point of it; of one cost,
+            # that is the next one in order.
+            stop = np.searchsorted(where[a:b], row * self._span + last + width, side="right")
+            if len(self._at) == 1:
+                after = np.searchsorted(where[a:b], row * self._span + last, side="right") + 1
+                stop = np.minimum(stop, after)
+            stop = np.maximum(stop, begin)
+            tops = np.concatenate([held[a:b], [0.0]])
+            pairs = np.stack([begin, stop], 1).reshape(-1)
+            found = np.maximum.reduceat(tops, pairs)[::2]
+            self._ceiling[row] = np.where(stop > begin, found, 0.0)
         made = _Regrown(grid, total - start + 1)
         part = self._part
         stub = Node(part.scope, part.shape, np.full(rows, start), self._ceiling, 0)

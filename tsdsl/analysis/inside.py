@@ -57,20 +57,28 @@ class Inside:
         self.deviations = [0.0] * len(ends)
         #: The number of the cost that is resolved.
         self.first = 0
-        if len(ends) > 1:
-            self._tilt(ends)
+        tilt = Tilt(self.made, self.weights, self.windows, ends) if len(ends) > 1 else None
+        if tilt is not None:
+            self._choose(tilt, ends)
         #: Of all draws so far.
         self.drawn = self.accepted = 0
-        if ends:
-            self._resolve(ends[self.first], bins)
-        else:
+        if not ends:
             nothing = free(self.made)
             found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
             self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
-        if not self._drawer.weight[0]:
+        else:
+            self._resolve(ends[self.first], bins)
+        while tilt is not None and any(self.rates) and not self._drawer.weight[0]:
             if self.empty():
                 raise nothing_inside(known, windows)
-            raise no_architecture(known.space, "these costs and a weight above 0")
+            # So steep that what is inside is no float any more.
+            tilt.rates = np.where(np.abs(tilt.rates) < 1, 0.0, tilt.rates / 2)
+            self._tilt(tilt)
+            self._resolve(ends[self.first], bins)
+        if not self._drawer.weight[0]:
+            if all(row.all() for row in rows):
+                raise nothing_inside(known, windows)
+            raise no_architecture(known.space, "a weight above 0" + " inside" * bool(windows))
 
     @property
     def rate(self) -> float:
@@ -112,21 +120,24 @@ class Inside:
             return at[random.random(len(at)) < np.exp(power)]
         return at
 
-    def _tilt(self, ends: Sequence[tuple[int, int]]) -> None:
-        tilt = Tilt(self.made, self.weights, self.windows, ends)
-        widths = [
-            (most - least) / max(high - low, 1) / max(float(deviation), 1e-9)
-            for (least, most), (low, high), deviation in zip(
-                self.windows, ends, tilt.deviation, strict=True
-            )
-        ]
-        self.first = min(range(len(ends)), key=widths.__getitem__)
+    def _choose(self, tilt: Tilt, ends: Sequence[tuple[int, int]]) -> None:
+        """The cost whose window is narrowest is resolved."""
         self.deviations = [
             float(deviation) * (high - low)
             for deviation, (low, high) in zip(tilt.deviation, ends, strict=True)
         ]
+        widths = [
+            (most - least) / max(deviation, 1e-9 * (high - low), 1e-9)
+            for (least, most), (low, high), deviation in zip(
+                self.windows, ends, self.deviations, strict=True
+            )
+        ]
+        self.first = min(range(len(ends)), key=widths.__getitem__)
+        self._tilt(tilt)
+
+    def _tilt(self, tilt: Tilt) -> None:
         self.weights = tilt.tables(self.first)
-        self.rates = [0.0 if k == self.first else tilt.rate(k) for k in range(len(ends))]
+        self.rates = [0.0 if k == self.first else tilt.rate(k) for k in range(len(self.windows))]
 
     def _resolve(self, ends: tuple[int, int], limits: tuple[int, int]) -> None:
         low, high = ends

@@ -46,7 +46,8 @@ class Optimum:
                 table = values[n].reshape(view)
                 joint = joint + table if len(step.inputs) > 1 else table
             if exact:
-                joint = np.minimum(joint, limit)
+                # Sums of tables without axes are Python's integers.
+                joint = np.minimum(np.asarray(joint, object), limit)
             joint = np.asarray(joint, dtype)
             if joint.shape != step.shape:
                 joint = np.broadcast_to(joint, step.shape)

@@ -64,7 +64,7 @@ def row(space: dict[str, Any]) -> list[str]:
 
 def markdown(report: dict[str, Any]) -> str:
     one = report["spaces"][0]
-    setup = ("device", "torch", "threads", "dtype", "batch", "statistic", "repeats")
+    setup = ("device", "torch", "threads", "dtype", "batch", "statistic", "clock", "repeats")
     lines = [
         f"# Measured latency: {one['device']}",
         "",
@@ -85,12 +85,14 @@ def main() -> None:
     options.add_argument("--threads", default="1", help="of the CPU")
     options.add_argument("--repeats", default="10", help="samples of an operation")
     options.add_argument("--statistic", choices=("median", "min"), default="min")
+    options.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    options.add_argument("--warmup", default="3", help="calls before the samples")
     options.add_argument("--check", default="30", help="whole networks")
     options.add_argument("--tables", type=Path, metavar="DIR", help="read and write tables there")
     options.add_argument("--record", action="store_true", help="write benchmarks/results")
     chosen = options.parse_args()
     more = [f"--{key}={getattr(chosen, key)}" for key in ("device", "threads", "repeats")]
-    more += [f"--statistic={chosen.statistic}", f"--check={chosen.check}"]
+    more += [f"--{key}={getattr(chosen, key)}" for key in ("statistic", "clock", "warmup", "check")]
     made: dict[str, Any] = {"machine": machine(ROOT), "spaces": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.tables or Path(temporary)

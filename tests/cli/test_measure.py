@@ -197,6 +197,7 @@ def test_operations_that_fail(
         (("--device", "cuda:-1"), 2, "not cpu, cuda or cuda:1"),
         (("--dtype", "int8"), 2, "int8"),
         (("--batch", "0"), 2, "--batch"),
+        (("--clock", "cpu", "--threads", "2"), 2, "--clock cpu is for"),
         (("--repeats", "0"), 2, "--repeats"),
         (("-o", "no/such/place.json"), 3, "E0807"),
         (("-o", "."), 3, "E0807"),
@@ -214,6 +215,15 @@ def test_a_file_that_is_no_table_is_left_alone(run: Any, tiny: Path, tmp_path: P
     done = run("measure", tiny, *QUICK, "-o", "notes.json")
     assert done.exit_code == 1 and "E0724" in done.stderr
     assert other.read_text() == '{"mine": true}'
+
+
+def test_time_of_the_processor(run: Any, tiny: Path, tmp_path: Path) -> None:
+    done = run("measure", tiny, *QUICK, "--check", "0", "--clock", "cpu", "--statistic", "min")
+    assert done.exit_code == 0, done.stderr
+    known = content(tmp_path / "latency.json")["provenance"]
+    assert (known["clock"], known["statistic"]) == ("cpu", "min")
+    done = run("measure", tiny, *QUICK, "--check", "0")
+    assert done.exit_code == 1 and "clock was cpu, is wall" in done.stderr
 
 
 def test_standard_output(run: Any, tiny: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
-from time import perf_counter, perf_counter_ns
+from time import perf_counter, perf_counter_ns, thread_time_ns
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -33,6 +33,9 @@ DTYPES: dict[str, torch.dtype] = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+#: "cpu" is the processor's time of the calling thread: with one thread, the latency that a machine
+#: would have without its other work.
+Clock = Literal["wall", "cpu"]
 #: A sample lasts at least this long: thousands of times the resolution of the clock.
 SAMPLE_NS = 1_000_000
 #: Calls of one sample at most.
@@ -60,6 +63,7 @@ class Setup:
     repeats: int
     warmup: int
     statistic: Statistic = "median"
+    clock: Clock = "wall"
 
     @classmethod
     def of(
@@ -71,8 +75,10 @@ class Setup:
         warmup: int = 3,
         threads: int | None = None,
         statistic: Statistic = "median",
+        clock: Clock = "wall",
     ) -> Setup:
-        """Raises `NoDevice`. ``threads`` are those of the whole process."""
+        """Raises `NoDevice`. ``threads`` are those of the whole process; ``clock`` "cpu" is for
+        one thread of the CPU."""
         try:
             found = torch.device(device)
             torch.zeros(1, device=found)
@@ -80,7 +86,7 @@ class Setup:
             raise NoDevice(str(bad).splitlines()[0]) from None
         if threads is not None:
             torch.set_num_threads(threads)
-        return cls(found, dtype, batch, repeats, warmup, statistic)
+        return cls(found, dtype, batch, repeats, warmup, statistic, clock)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -92,6 +98,7 @@ class Setup:
             "dtype": self.dtype,
             "batch": self.batch,
             "statistic": self.statistic,
+            "clock": self.clock,
         }
 
     @property
@@ -133,10 +140,11 @@ class Setup:
             return [timed(call, calls) for _ in range(repeats)]
 
     def _on_cpu(self, call: Call, calls: int) -> float:
-        start = perf_counter_ns()
+        now = thread_time_ns if self.clock == "cpu" else perf_counter_ns
+        start = now()
         for _ in range(calls):
             call()
-        return (perf_counter_ns() - start) / calls
+        return (now() - start) / calls
 
     def _on_cuda(self, call: Call, calls: int) -> float:
         event: Any = torch.cuda.Event

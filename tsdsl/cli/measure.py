@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Architectures that are drawn, for those to check to spread evenly over what they cost.
 DRAWN = 2000
+#: Seconds between two savings of what is measured so far.
+SAVED_EVERY = 30
 #: Failures that are named.
 SHOWN = 10
 
@@ -93,6 +96,13 @@ class Device(click.ParamType):  # type: ignore[type-arg]
     help="Of the samples; min suits a machine that others use too.",
 )
 @click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="cpu: the processor's time, for --threads 1 on a machine that others use too.",
+)
+@click.option(
     "--warmup",
     type=click.IntRange(0, 10_000),
     default=3,
@@ -127,6 +137,7 @@ def command(
     threads: int | None,
     repeats: int,
     statistic: Any,
+    clock: Any,
     warmup: int,
     check: int,
     seed: int,
@@ -143,7 +154,9 @@ def command(
     space = tsdsl.load(file, set=settings)
     arch = architecture(space, frozen) if frozen is not None else None
     asked = _asked(space, arch)
-    setup = _setup(device, dtype, batch, repeats, warmup, threads, statistic)
+    if clock == "cpu" and (device != "cpu" or threads != 1):
+        raise click.UsageError("--clock cpu is for --device cpu --threads 1")
+    setup = _setup(device, dtype, batch, repeats, warmup, threads, statistic, clock)
     before = _before(output, setup, force)
     todo = [c for c in asked.configurations if force or c not in before.values]
     if not asked.exact:
@@ -165,7 +178,7 @@ def command(
         _tell(failures, file)
         return 1
     if report is not None:
-        (note if output == "-" else data)(_report(report))
+        (data if run.is_file else note)(_report(report))
     return 0
 
 
@@ -185,6 +198,7 @@ def _setup(
     warmup: int,
     threads: int | None,
     statistic: Any,
+    clock: Any,
 ) -> Setup:
     try:
         from tsdsl.backends.timing import NoDevice, Setup
@@ -193,7 +207,7 @@ def _setup(
             raise
         raise click.UsageError("measuring needs torch: pip install 'tsdsl[torch]'") from None
     try:
-        return Setup.of(device, dtype, batch, repeats, warmup, threads, statistic)
+        return Setup.of(device, dtype, batch, repeats, warmup, threads, statistic, clock)
     except NoDevice as bad:
         message = f"device '{device}' cannot be used: {visible(str(bad))}"
         hint = "--device cpu measures on the processor"
@@ -209,7 +223,7 @@ def _busy(setup: Setup) -> str | None:
         return None
     return (
         f"this machine is busy (load {load:.1f} on {several(count, 'processor')}): what is measured"
-        " will vary; more --repeats and --statistic min help"
+        " will vary; more --repeats, --statistic min and --threads 1 --clock cpu help"
     )
 
 
@@ -252,7 +266,7 @@ class _Run:
         self._setup = setup
         self._output = output
         #: What is no file takes the table once, when it is complete.
-        self._kept = output != "-" and (not os.path.exists(output) or os.path.isfile(output))
+        self.is_file = output != "-" and (not os.path.exists(output) or os.path.isfile(output))
         self._seed = seed
         self._values = dict(before.values)
         self._spreads = dict(before.spreads)
@@ -272,7 +286,7 @@ class _Run:
         return CostTable("latency", "ns", self._values, self._provenance, self._spreads)
 
     def save(self) -> None:
-        if self._kept or os.path.isdir(self._output):
+        if self.is_file or os.path.isdir(self._output):
             self.table.save(self._output)
 
     def finish(self) -> None:
@@ -280,7 +294,7 @@ class _Run:
             from tsdsl.analysis.cost_file import dump
 
             data(dump(self.table))
-        elif self._kept:
+        elif self.is_file:
             note(f"wrote {self._output}")
         else:
             self.table.save(self._output)
@@ -298,16 +312,16 @@ class _Run:
             left = estimate(setup, subjects, self._seed)
             note(f"{several(len(todo), 'operation')} to measure, about {_minutes(left)}")
             visits = len(shares(setup.repeats)) * len(subjects)
-            last = 0
+            saved = monotonic()
             with progress("measuring", visits) as step:
-                for number, _ in rounds(setup, subjects, self._seed, measured):
-                    if number > last:
+                for _ in rounds(setup, subjects, self._seed, measured):
+                    if monotonic() - saved > SAVED_EVERY:
                         self._take(measured)
-                        last = number
+                        saved = monotonic()
                     step()
         except BaseException:
             self._take(measured)
-            if self._kept:
+            if self.is_file:
                 note(
                     f"{len(measured.samples)} of {several(len(todo), 'operation')} are kept in"
                     f" {self._output}; the same command goes on from there"

@@ -70,7 +70,8 @@ class Phases:
         if any(phase.budgets for phase in self.found):
             handles.append(Patch(facecolor=WINDOW, alpha=0.6, label="budget of the expected cost"))
         title = f"{unit.title} in the phases of the search: {self.space}"
-        headline(ax, title, _FACTS, handles)
+        whole = all(phase.streams == self.streams for phase in self.found)
+        headline(ax, title, _FACTS if whole else f"{_FACTS}; {_ABSENT}", handles)
         lines = " ".join(_words(unit, phase) for phase in self.found)
         describe(ax, f"{unit.label} in each phase of the search of {self.space}. {lines}")
         return ax
@@ -80,6 +81,7 @@ _FACTS = (
     "what a phase learns follows the distribution; what came before stands at its most probable"
     " option, the rest at its default"
 )
+_ABSENT = "where streams are absent, the head counts as in the whole network"
 
 
 def phases(
@@ -113,7 +115,7 @@ def _row(ax: Axes, unit: Unit, phase: PhaseCost, at: int) -> None:
             xycoords=ax.get_yaxis_transform(),
             va="center",
             fontsize=SMALL,
-            color=MUTED,
+            bbox={"fc": "white", "ec": "none", "pad": 1.5},
         )
         return
     mean, low, high = (value / unit.scale for value in (phase.mean, phase.min, phase.max))

@@ -25,6 +25,8 @@ Cells = dict[str, dict[str, float]]
 
 #: Rows from which on they are drawn closer together.
 _MANY = 24
+#: Rows that are drawn at most; what comes after them is one row.
+_MOST = 120
 
 
 class _Bars(NamedTuple):
@@ -76,9 +78,12 @@ class Stages:
         rest: list[str] = [first for first in ("fuse", "attend", "head") if first in used]
         rest += sorted(used - {*streams, *rest})
         frozen = architecture is not None and bool(space.decisions)
+        rows = _rows(bars)
+        if len(rows) > _MOST:
+            rows = _shortened(bars, rows)
         return cls(
             bars,
-            _rows(bars),
+            rows,
             Unit.of(space.cost(cost), max(b.total for b in bars)),
             {first: look for first, look in looks(streams, rest).items() if first in used},
             by,
@@ -163,8 +168,10 @@ def _cells(found: Iterable[tuple[Path, Path, float, By]]) -> Cells:
     for path, group, value, by in found:
         # Streams, and what joins them, have their points in common: one row for all.
         if by in ("stage", "block") and len(group) > 1:
-            start = 2 if group[0] in ("fuse", "attend") else 1
-            group = group[start:] if group[0] != "head" else group
+            joint = group[0] in ("fuse", "attend")
+            after = "after " if joint and by == "block" and group[2:] != ("stem",) else ""
+            group = group[2 if joint else 1 :] if group[0] != "head" else group
+            group = (after + group[0], *group[1:])
         row = cells.setdefault(".".join(group), {})
         first = path[0]
         row[first] = row.get(first, 0) + value
@@ -177,6 +184,19 @@ def _rows(bars: Iterable[_Bars]) -> list[str]:
     every = dict.fromkeys(row for b in found for row in b.cells)
     costly = [row for row in every if any(b.of(row) for b in found)]
     return costly or list(every)
+
+
+def _shortened(bars: Iterable[_Bars], rows: list[str]) -> list[str]:
+    """The first rows, and the others together in one more."""
+    others = rows[_MOST - 1 :]
+    name = f"{len(others)} others"
+    for bar in bars:
+        sums: dict[str, float] = {}
+        for row in others:
+            for first, value in bar.cells.pop(row, {}).items():
+                sums[first] = sums.get(first, 0) + value
+        bar.cells[name] = sums
+    return [*rows[: _MOST - 1], name]
 
 
 def _draw(

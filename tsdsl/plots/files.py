@@ -18,6 +18,8 @@ from tsdsl.plots.style import DPI, settings
 
 #: What a figure can be written as.
 FORMATS = (".svg", ".png", ".pdf")
+#: Of a side of a PNG: matplotlib draws fewer than 2^16.
+_PIXELS = 60_000
 
 
 def save(figure: Figure, path: PathLike) -> None:
@@ -38,7 +40,8 @@ def render(figure: Figure, suffix: str = ".svg") -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         if suffix == ".png":
             FigureCanvasAgg(figure)
-            figure.savefig(made, format="png", dpi=DPI, metadata={"Software": None})
+            dpi = min(DPI, _PIXELS / max(figure.get_size_inches()))
+            figure.savefig(made, format="png", dpi=dpi, metadata={"Software": None})
             return made.getvalue()
         if suffix == ".pdf":
             FigureCanvasPdf(figure)

@@ -36,7 +36,7 @@ class Unit:
             if cost.unit == "ns":
                 scale = _prefix(most, 10**6, list(_TIMES))
                 short = _TIMES[scale]
-                return cls(name, short, f"{name} ({short})", scale)
+                return cls(name, short, f"{name} ({short}), the sum over operations", scale)
             scale = _prefix(most, 1, list(_PREFIXES))
             unit = plain(cost.unit)
             short = f"{_PREFIXES[scale]} {unit}".strip() if scale > 1 else unit

@@ -109,3 +109,36 @@ def test_what_is_too_coupled_is_left_out(tmp_path: Path) -> None:
     assert found.costs["elements"].bounds is not None
     assert [note.code for note in found.notes] == ["E0592"]
     assert "main.w0" in str(found.notes[0].help)
+
+
+def test_costs_beyond_64_bits(tmp_path: Path) -> None:
+    file = tmp_path / "huge.tsnet"
+    file.write_text(
+        """tsnet 1
+space Huge {
+  input clip(channels=3, frames=900000, height=900000, width=90000)
+  stream a(clip) {
+    stage s { width ~ {100000, 200000} repeat depth ~ 1..2 { use conv(width, K) } }
+  }
+  head a -> global_avg_pool -> linear(5)
+  search parsec { phase one { learn a.s epochs = 1 lr = (weights=0.4, arch=0.01) } }
+}
+""".replace("K)", "kernel ~ {1x1x1, 3x3x3})")
+    )
+    space = tsdsl.load(file)
+    weighed = every_architecture(space)
+    macs = {a: sum(i.macs for i in items(space.network(a))) for a in weighed}
+    assert max(macs.values()) > 1 << 63
+    top = max(macs.values()) // 2
+    found = summarise(space, windows={"macs": (0, top)})
+    cost = found.costs["macs"]
+    mean = sum(weighed[a] * macs[a] for a in weighed)
+    assert cost.bounds is not None and cost.bounds.max.value == max(macs.values())
+    assert cost.mean == pytest.approx(mean)
+    assert sum(cost.breakdown["stage"].values()) == pytest.approx(mean)
+    assert cost.phases[0].max == max(macs.values())
+    assert cost.phases[0].mean == pytest.approx(mean)
+    assert found.mass is not None and cost.quantiles is not None
+    inside = sum(weighed[a] for a in weighed if macs[a] <= top)
+    assert found.mass.low - 1e-9 <= inside <= found.mass.high + 1e-9
+    assert all(q.low <= q.high for q in cost.quantiles)

@@ -18,6 +18,7 @@ What is asked often runs over one plan that is made once:
 `expectation`  mean, variance and gradient of a cost
 `breakdown`    the mean by stream, stage, block or kind of operation
 `phases`       a cost in each phase of a progressive search
+`summary`      all of these at once, for `tsdsl space`
 
 Within budgets:
 

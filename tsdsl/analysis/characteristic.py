@@ -242,10 +242,8 @@ def _own_steps(made: Program) -> dict[int, int]:
 
 def _phases(costs: Array, n: Array, period: int) -> Array:
     """exp(2 pi i n cost / period) [cost, n], with the product reduced as integers."""
-    if (
-        costs.dtype != object
-        and int(np.abs(costs).max(initial=0)) * int(np.abs(n).max(initial=0)) >= MAX_INT64 * 4
-    ):
+    largest = int(np.abs(costs).max(initial=0)) * int(np.abs(n).max(initial=0))
+    if costs.dtype != object and max(largest, period) >= MAX_INT64 * 4:
         costs = costs.astype(object)
     turned = (costs[:, None] * n[None, :].astype(costs.dtype)) % period
     return np.asarray(np.exp(2j * pi * (turned / period).astype(np.float64)))

@@ -23,6 +23,10 @@ Paint = Callable[[str], str]
 SHORT, BESIDE = 15, 40
 #: Stands for what could not be answered.
 UNKNOWN = "?"
+#: Values from this on are written with an exponent.
+FAR = 1e9
+#: Units of multiply-adds.
+FLOPS = (("GFLOPs", 1e9), ("MFLOPs", 1e6), ("kFLOPs", 1e3))
 
 
 class Unit(NamedTuple):
@@ -33,14 +37,18 @@ class Unit(NamedTuple):
     digits: int
 
     def text(self, value: float) -> str:
-        return f"{value / self.scale:,.{self.digits}f}"
+        shown = value / self.scale
+        return f"{shown:.4e}" if abs(shown) >= FAR else f"{shown:,.{self.digits}f}"
 
 
 def unit_of(cost: CostSummary) -> Unit:
     """By the largest value."""
     largest = cost.bounds.max.value if cost.bounds else 0
     if cost.name == "macs":
-        return Unit("GFLOPs", 1e9, 3) if largest >= 10**8 else Unit("MFLOPs", 1e6, 3)
+        name, scale = next(
+            ((name, scale) for name, scale in FLOPS if largest >= scale / 10), FLOPS[-1]
+        )
+        return Unit(name, scale, 3)
     if isinstance(cost.cost, CostTable):
         if cost.unit == "ns":
             return Unit(f"{visible(cost.name)}, ms", 1e6, 3)
@@ -188,12 +196,13 @@ def _spread(
     heads = [f"{100 * share:g}%" for share in SHARES]
     values = [between(value, unit.text) for value in cost.quantiles]
     exact = all(value.exact for value in cost.quantiles)
+    window = found.windows.get(cost.name)
     table = aligned([["quantile", *heads], [unit.name, *values]], range(1, 6))
     bars = chart(
         cost.histogram.share.tolist(),
-        [edge / unit.scale for edge in cost.histogram.edges.tolist()],
-        _scaled(found.windows.get(cost.name), unit),
-        lambda value: f"{value:,.{min(unit.digits, 2)}f}",
+        cost.histogram.edges.tolist(),
+        window,
+        lambda value: unit._replace(digits=min(unit.digits, 2)).text(value),
         blocks,
         inside,
     )
@@ -201,7 +210,6 @@ def _spread(
     how = (
         "exact shares" if cost.histogram.exact else f"shares proven to {percent(widest)} or better"
     )
-    window = found.windows.get(cost.name)
     marked = f"; marked: {window_text(cost.name, window, cost.unit)}" if window else ""
     return "\n".join(
         [
@@ -213,10 +221,6 @@ def _spread(
             f"{how}{marked}",
         ]
     )
-
-
-def _scaled(window: tuple[float, float] | None, unit: Unit) -> tuple[float, float] | None:
-    return None if window is None else (window[0] / unit.scale, window[1] / unit.scale)
 
 
 # ------------------------------------------------------------------ shares and phases
@@ -240,6 +244,8 @@ def _shares(found: Summary, by: By | None, under: str, bold: Paint) -> str:
         c for cost, unit in zip(costs, units, strict=True) for c in (unit.text(cost.mean or 0), "")
     ]
     rows.append(["total", *totals])
+    if len(rows) == 2:
+        return ""
     what = f"Expected cost, {under}" if found.space.decisions else "Cost"
     return f"{bold(what)}\n{aligned(rows, range(1, len(rows[0])))}\nexact"
 

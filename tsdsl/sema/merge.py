@@ -8,11 +8,11 @@ written without parentheses amends the base's; everything else is appended. In a
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
-from tsdsl.record import replace
+from tsdsl.record import Record, replace
 from tsdsl.sema.modules import Loader
 from tsdsl.syntax import ast
 
@@ -138,6 +138,7 @@ def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[An
                 body = _apply(list(stream.body), change.body, found)
                 result[at] = replace(stream, body=tuple(body))
         elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
+            _check_amended(result[at], change, found)
             result[at] = _amend_stage(result[at], change)
         elif isinstance(change, ast.Stage) and at is None and _only_amends(change):
             stages = [s.name.text for s in result if isinstance(s, ast.Stage)]
@@ -178,6 +179,38 @@ def _amend_stage(stage: ast.Stage, change: ast.Stage) -> ast.Stage:
     if any(isinstance(s, ast.Use | ast.Repeat) for s in change.body):
         body = [s for s in body if not isinstance(s, ast.Use | ast.Repeat)]
     return replace(stage, body=tuple(_amend_items(body, change.body)))
+
+
+def _check_amended(stage: ast.Stage, change: ast.Stage, found: Collector) -> None:
+    """A value that the stage neither has nor mentions would be set without any effect."""
+    if not _only_amends(change):
+        return
+    known = {key[1]: None for s in _inside(stage.body) if isinstance(key := _key(s), tuple)}
+    used = {s.text for s in _inside(stage.body) if isinstance(s, ast.Name | ast.Ident)}
+    own = {s.text for s in _inside(change.body) if isinstance(s, ast.Name)}
+    for binding in change.body:
+        if isinstance(binding, ast.Binding) and binding.name.text not in used | own:
+            hint = did_you_mean(binding.name.text, known, f"it has {', '.join(known)}")
+            found.add(
+                Diagnostic(
+                    "E0208",
+                    f"there is no '{binding.name.text}' in stage '{stage.name.text}' to amend",
+                    binding.name.span,
+                    labels=(Label(stage.name.span, "the stage that is amended"),),
+                    help=hint if known else "nothing in it has a name",
+                )
+            )
+
+
+def _inside(node: Any) -> Iterator[Any]:
+    """A node and everything in it."""
+    if isinstance(node, tuple):
+        for part in node:
+            yield from _inside(part)
+    elif isinstance(node, Record) and not isinstance(node, Span):
+        yield node
+        for field in cast(Any, node).__match_args__:
+            yield from _inside(getattr(node, field))
 
 
 def _amend_items(body: list[Any], changes: Sequence[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ from .quantities import Figure
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "peers"
 #: Seconds for a peer on one space, and for setting one up.
-RUN = 240
+RUN = 400
 SET_UP = 1200
 
 

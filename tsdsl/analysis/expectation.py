@@ -131,7 +131,7 @@ class Expectation:
             joint_p.append(psi)
             joint_m.append(mean)
         if not float(p[-1]) > 0:
-            raise no_architecture(self._program.space)
+            raise no_architecture(self._program.space, "a probability above 0")
         return _Pass(p, m, joint_p, joint_m, float(v[-1]) if variance else 0.0)
 
     def _down(self, passed: _Pass) -> dict[int, tuple[Array, Array]]:

@@ -79,7 +79,7 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
 
 def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[Placed, Factor | None]]:
     """Every operation with its cost, None if that is always 0. Raises `TooCoupled`."""
-    tabler = Tabler(cost)
+    tabler = _tabler(space, cost)
     for placed in walk(space.root):
         try:
             yield placed, tabler.table(placed)
@@ -87,6 +87,12 @@ def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[Placed, Fact
             names = [v.name for v in large.variables]
             what = f"the cost of '{'.'.join(placed.path)}'"
             raise TooCoupled(names, large.size, MAX_ENTRIES, what) from None
+
+
+@lru_cache(maxsize=4)
+def _tabler(space: SpaceGraph, cost: Cost) -> Tabler:
+    """Kept with what it has computed: operations are looked at by group, too."""
+    return Tabler(cost)
 
 
 class Absent(CostTable):

@@ -84,8 +84,8 @@ def command(
 
     How many architectures there are, what they cost at least, at most and on average, how many lie
     in a window, and where the cost lies. Everything is exact or has proven bounds; the output says
-    which. FLOPs are multiply-adds of
-    convolutions, linear layers and matrix products, for one view (clip and crop).
+    which. FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one view
+    (clip and crop).
 
     Exit code 1 if no architecture lies in the window.
     """

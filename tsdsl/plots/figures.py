@@ -12,7 +12,7 @@ from tsdsl.analysis.summary import Summary, summarise
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.plots.by_phase import Phases
 from tsdsl.plots.by_stage import Stages
-from tsdsl.plots.panel import Panel
+from tsdsl.plots.panel import Panel, settle
 from tsdsl.plots.spreads import Spread
 from tsdsl.plots.style import WIDTH, settings
 from tsdsl.space import Space
@@ -80,4 +80,5 @@ class _Panels:
             # From the last one on: the names of rows take some of the width of all titles.
             for panel, ax in zip(self._made[::-1], grid[::-1, 0], strict=True):
                 panel.draw(ax)
+            settle(figure)
         return figure

@@ -3,6 +3,7 @@ it, a legend below that, and what they say to who cannot see them."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from textwrap import wrap
 from typing import Protocol
@@ -48,7 +49,17 @@ def drawn(panel: Panel, ax: Axes | None) -> Axes:
         return panel.draw(ax)
     with settings():
         figure = Figure(figsize=(WIDTH, panel.height), layout="constrained")
-        return panel.draw(figure.add_subplot())
+        made = panel.draw(figure.add_subplot())
+        settle(figure)
+    return made
+
+
+def settle(figure: Figure) -> None:
+    """Lay it out for good: doing so again, from where things stand then, moves them a little."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def headline(ax: Axes, title: str, facts: str, handles: Sequence[Artist]) -> None:
@@ -142,13 +153,8 @@ def described(figure: Figure) -> tuple[str, str]:
 
 def cost_axis(ax: Axes, unit: Unit) -> None:
     """The horizontal axis of a cost, whose values are in ``unit`` already."""
-    low, high = ax.get_xlim()
     formatter = ScalarFormatter(useOffset=False)
-    if high - low < 1e-4 * max(abs(low), abs(high)):
-        # Digits that would all be alike are said once, at the end of the axis.
-        formatter = ScalarFormatter(useOffset=True)
-    else:
-        formatter.set_scientific(False)
+    formatter.set_scientific(False)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8))
     ax.xaxis.set_major_formatter(formatter)
     ax.set_xlabel(unit.label)

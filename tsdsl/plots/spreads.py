@@ -116,7 +116,7 @@ class Spread:
 
     def draw(self, ax: Axes) -> Axes:
         low, high = self.ends
-        unit = Unit.of(self.cost, high)
+        unit = Unit.between(self.cost, low, high) if low < high else Unit.of(self.cost, high)
         title = f"{unit.title} of the architectures of {self.space}"
         if not self.outlines:
             return _single(ax, title, unit, low, self.window, self.said)
@@ -124,7 +124,7 @@ class Spread:
         top = max(max(o.histogram.high.max(), o.histogram.share.max()) for o in self.outlines)
         ax.set_ylim(0, top / _BARS)
         margin = (high - low) / 50
-        ax.set_xlim((low - margin) / unit.scale, (high + margin) / unit.scale)
+        ax.set_xlim(unit.place(low - margin), unit.place(high + margin))
         handles: list[Patch | Line2D] = []
         for at, outline in enumerate(self.outlines):
             handles += _bars(ax, unit, outline, top, filled=at == 0)
@@ -138,14 +138,16 @@ class Spread:
             FuncFormatter(lambda y, _: f"{100 * y:.3g}%" if y <= top else "")
         )
         bins = len(first.histogram.share)
-        ax.set_ylabel(f"share per {unit.text((high - low) / bins)}", y=_BARS / 2)
+        ax.set_ylabel(
+            f"share per {unit.size((high - low) / bins)} {unit.short}".strip(), y=_BARS / 2
+        )
         bare(ax, "top", "right", "left")
         ax.tick_params(axis="y", length=0)
         cost_axis(ax, unit)
         quantiles = first.quantiles
         facts = (
             f"{first.name}: mean {unit.number(first.moments.mean)}"
-            f" ± {unit.number(first.moments.variance**0.5)},"
+            f" ± {unit.size(first.moments.variance**0.5)},"
             f" median {_near(unit, quantiles[2])},"
             f" 90% from {_near(unit, quantiles[0])} to {_near(unit, quantiles[4])};"
             f" all: {unit.number(low)} to {unit.text(high)}"
@@ -189,7 +191,7 @@ def _bars(
 ) -> list[Patch | Line2D]:
     """The outline and, where it can be seen, the band of proven bounds."""
     histogram, colour = outline.histogram, outline.colour
-    edges = histogram.edges / unit.scale
+    edges = unit.place(histogram.edges)
     handles: list[Patch | Line2D] = []
     if filled:
         ax.stairs(histogram.share, edges, fill=True, color=colour, alpha=0.22, lw=0, zorder=2)
@@ -219,8 +221,8 @@ def _bars(
 def _summary(ax: Axes, unit: Unit, outline: _Outline, ends: tuple[int, int], height: float) -> None:
     """What is known of one weighting, as one line above the bars."""
     place = ax.get_xaxis_transform()
-    fifth, quarter, median, three, last = (q.estimate / unit.scale for q in outline.quantiles)
-    low, high = (end / unit.scale for end in ends)
+    fifth, quarter, median, three, last = (unit.place(q.estimate) for q in outline.quantiles)
+    low, high = (unit.place(end) for end in ends)
     for left, right, width in ((low, high, 0.8), (fifth, last, 2.6), (quarter, three, 5.6)):
         ax.plot(
             [left, right],
@@ -235,7 +237,7 @@ def _summary(ax: Axes, unit: Unit, outline: _Outline, ends: tuple[int, int], hei
     ax.plot(ends_shown, [height] * 2, "|", color=outline.colour, ms=5, transform=place, zorder=5)
     ax.plot([median], [height], "|", color="white", ms=5, mew=1.2, transform=place, zorder=6)
     dot = ax.plot(
-        [outline.moments.mean / unit.scale], [height], "o", ms=3.6, transform=place, zorder=7
+        [unit.place(outline.moments.mean)], [height], "o", ms=3.6, transform=place, zorder=7
     )
     dot[0].set(markerfacecolor="white", markeredgecolor=INK, markeredgewidth=0.8)
 
@@ -243,7 +245,7 @@ def _summary(ax: Axes, unit: Unit, outline: _Outline, ends: tuple[int, int], hei
 def _shade(ax: Axes, unit: Unit, window: tuple[float, float], label: str) -> Patch:
     """A window. What lies outside of the axes is not drawn."""
     left, right = ax.get_xlim()
-    low, high = (min(max(end / unit.scale, left), right) for end in window)
+    low, high = (min(max(unit.place(end), left), right) for end in window)
     if low < right and high > left:
         ax.axvspan(low, high, color=WINDOW, alpha=0.35, lw=0, zorder=1)
         for end in (low, high):
@@ -296,10 +298,14 @@ def _ends(cost: Cost, window: tuple[float, float]) -> str:
     low, high = window
     if not isfinite(low) and not isfinite(high):
         return "of everything"
-    unit = Unit.of(cost, max(abs(end) for end in window if isfinite(end)))
-    shown = [short(end / unit.scale) if isfinite(end) else "" for end in window]
+    units = [Unit.of(cost, end) if isfinite(end) else None for end in window]
+    shown = [
+        "" if unit is None else f"{short(end / unit.scale)} {unit.short}".strip()
+        for end, unit in zip(window, units, strict=True)
+    ]
     if low == -inf:
-        return f"up to {shown[1]} {unit.short}".strip()
+        return f"up to {shown[1]}"
     if high == inf:
-        return f"from {shown[0]} {unit.short}".strip()
-    return f"{shown[0]} to {shown[1]} {unit.short}".strip()
+        return f"from {shown[0]}"
+    first = shown[0].partition(" ")[0] if low == 0 or units[0] == units[1] else shown[0]
+    return f"{first} to {shown[1]}"

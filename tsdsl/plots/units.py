@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tsdsl.analysis.cost_table import Cost, CostTable
 from tsdsl.diagnostics.render import visible
@@ -11,6 +12,8 @@ from tsdsl.diagnostics.render import visible
 _PREFIXES = {1: "", 10**3: "k", 10**6: "M", 10**9: "G", 10**12: "T", 10**15: "P", 10**18: "E"}
 #: Seconds, in nanoseconds.
 _TIMES = {1: "ns", 10**3: "us", 10**6: "ms", 10**9: "s"}
+#: The range of an axis as a share of its end, below which its 0 is the minimum.
+_NARROW = 5e-3
 #: Characters of a name that are shown.
 _LONGEST = 60
 
@@ -26,6 +29,17 @@ class Unit:
     #: Of an axis: "GFLOPs (multiply-adds)".
     label: str
     scale: int
+    #: Where the axis has its 0: not at 0, where costs differ in their last digits only.
+    origin: int = 0
+
+    @classmethod
+    def between(cls, cost: Cost, low: int, high: int) -> Unit:
+        """For an axis from ``low`` to ``high``."""
+        if high - low >= _NARROW * high:
+            return cls.of(cost, high)
+        unit = cls.of(cost, high - low)
+        label = f"{unit.label} above the minimum of {low:,}"
+        return replace(unit, label=label, origin=low)
 
     @classmethod
     def of(cls, cost: Cost, most: float) -> Unit:
@@ -55,15 +69,24 @@ class Unit:
         """At the beginning of a title."""
         return self.noun[:1].upper() + self.noun[1:]
 
+    def place(self, value: Any) -> Any:
+        """Values of the cost (also an array) on the axis."""
+        return (value - self.origin) / self.scale
+
     def number(self, value: float) -> str:
-        """A value of the cost in this unit, without it."""
-        if self.scale == 1 and value == int(value):
-            return f"{int(value):,}"
-        return number(value / self.scale)
+        """A value of the cost as the axis has it."""
+        return self.size(value - self.origin)
+
+    def size(self, length: float) -> str:
+        """A difference of costs in this unit."""
+        if self.scale == 1 and length == int(length):
+            return f"{int(length):,}"
+        return number(length / self.scale)
 
     def text(self, value: float) -> str:
         """A value of the cost with this unit."""
-        return f"{self.number(value)} {self.short}".strip()
+        above = f" above {self.origin:,}" if self.origin else ""
+        return f"{self.number(value)} {self.short}".strip() + above
 
 
 def _prefix(most: float, usual: int, scales: list[int]) -> int:
@@ -86,9 +109,8 @@ def number(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number that somebody chose: without zeros at its end."""
-    shown = number(value)
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+    """A number that somebody chose: all of its digits that matter, and no zeros after them."""
+    return f"{value:.6g}" if abs(value) < 10**6 else number(value)
 
 
 def percent(share: float) -> str:

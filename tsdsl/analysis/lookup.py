@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,9 +51,11 @@ class Lookup:
             for v, at in steps.items():
                 strides[v, k] = at
         self._decided = [d.variable.index for d in space.decisions]
-        self._strides = strides[self._decided]
-        self._derived = [v for v in space.variables if v.definition is not None]
-        self._all_strides = strides
+        self._derived = [
+            _Derived.of(v.index, v.definition) for v in space.variables if v.definition is not None
+        ]
+        #: With a row for each decision, or for each variable where some are derived.
+        self._strides = strides if self._derived else strides[self._decided]
         self._single: _Single | None = None
 
     def many(self, options: Array) -> Array:
@@ -63,9 +65,15 @@ class Lookup:
         given = np.asarray(options)
         if given.ndim != 2 or given.shape[1] != len(self._decided):
             raise ValueError(f"{len(self._decided)} columns are needed, not {given.shape}")
-        if self._derived:
-            given = self._completed(given)
-        return self._read(given, self._all_strides if self._derived else self._strides)
+        total: Array = np.zeros(len(given), self._dtype)
+        for start in range(0, len(given), CHUNK):
+            offsets = (self._strides.T @ self._columns(given[start : start + CHUNK])).astype(
+                np.intp
+            )
+            into = total[start : start + CHUNK]
+            for table, positions in zip(self._tables, offsets, strict=True):
+                into += table.take(positions, mode="clip")
+        return total
 
     def assigned(self, at: Array) -> Array:
         """The cost of each row of an array of assignments [architecture, variable], of which only
@@ -78,29 +86,34 @@ class Lookup:
             self._single = _Single(self._space, self._steps, self._tables)
         return self._single.cost(architecture)
 
-    def _read(self, at: Array, strides: Array) -> Array:
-        total: Array = np.zeros(len(at), self._dtype)
-        for start in range(0, len(at), CHUNK):
-            part = at[start : start + CHUNK].astype(np.float32)
-            offsets = (strides.T @ part.T).astype(np.intp)
-            into = total[start : start + CHUNK]
-            for table, positions in zip(self._tables, offsets, strict=True):
-                into += table.take(positions, mode="clip")
-        return total
+    def _columns(self, options: Array) -> Array:
+        """Option indices, a row for each decision, or for each variable if some are derived."""
+        if not self._derived:
+            return options.astype(np.float32).T
+        columns: Array = np.zeros((len(self._space.variables), len(options)), np.float32)
+        columns[self._decided] = options.T
+        for d in self._derived:
+            positions = (d.steps @ columns[d.scope]).astype(np.intp)
+            columns[d.at] = d.cells.take(positions, mode="clip")
+        return columns
 
-    def _completed(self, options: Array) -> Array:
-        """With a column for each variable."""
-        at: Array = np.zeros((len(options), len(self._space.variables)), np.int64)
-        at[:, self._decided] = options
-        for variable in self._derived:
-            definition = variable.definition
-            assert definition is not None
-            cells = [0 if isinstance(e, Fault) else e for e in definition.entries]
-            offsets: Array = np.zeros(len(at), np.int64)
-            for v in definition.variables:
-                offsets = offsets * len(v) + at[:, v.index]
-            at[:, variable.index] = np.array(cells, np.int64)[offsets]
-        return at
+
+class _Derived(NamedTuple):
+    """A derived variable's definition as a flat table."""
+
+    at: int
+    scope: list[int]
+    steps: Array
+    cells: Array
+
+    @classmethod
+    def of(cls, at: int, definition: Val) -> _Derived:
+        steps = [1.0]
+        for v in reversed(definition.variables[1:]):
+            steps.append(steps[-1] * len(v))
+        cells = np.maximum(_indices(definition), 0).astype(np.float32)
+        scope = [v.index for v in definition.variables]
+        return cls(at, scope, np.array(steps[::-1][: len(scope)]), cells)
 
 
 def _joined(factors: Sequence[Factor], sizes: Sequence[int]) -> list[Factor]:

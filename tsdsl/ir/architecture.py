@@ -32,7 +32,7 @@ class Architecture(Mapping[str, Option]):
         source: Source | None = None,
     ) -> None:
         self._decisions = dict(decisions)
-        self._hash = hash(frozenset(self._decisions.items()))
+        self._hash: int | None = None
         self.space = space
         self.space_hash = space_hash
         self.provenance = dict(provenance or {})
@@ -65,6 +65,8 @@ class Architecture(Mapping[str, Option]):
         return len(self._decisions)
 
     def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self._decisions.items()))
         return self._hash
 
     def __eq__(self, other: object) -> bool:

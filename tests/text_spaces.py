@@ -43,6 +43,8 @@ MORE = (
     "attend sparse after s1 ~ {none, v.se(8)}",
     'require width <= 8 or dense.s1.depth == 1 else "not both"',
 )
+#: Of `SPARSE` and `MORE`: each with some of the others.
+PAIRS = ((0, 1), (0, 2), (1, 2), (2, 0), (2, 1))
 
 
 def every_architecture(space: tsdsl.Space, given: Given = None) -> dict[Architecture, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from random_spaces import chain, decisions_of, enumerated, made
-from text_spaces import MORE, SPARSE, TEXT, every_architecture
+from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
 from tsdsl.analysis.cost_table import Configuration, CostTable
@@ -91,8 +91,7 @@ def test_generated_spaces(seed: int) -> None:
                 assert sum(parts.values()) == pytest.approx(whole, rel=1e-12)
 
 
-@pytest.mark.parametrize("sparse", range(len(SPARSE)))
-@pytest.mark.parametrize("more", range(len(MORE)))
+@pytest.mark.parametrize(("sparse", "more"), PAIRS)
 def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: Path) -> None:
     """With streams, fusion, attention, depth, requirements; and a cost from a table."""
     file = tmp_path / "small.tsnet"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from text_spaces import MORE, SPARSE, TEXT, every_architecture
+from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
 from tsdsl.analysis.items import Item, items
@@ -50,8 +50,7 @@ def part(found: list[Item], streams: set[str], cost: str) -> int:
     return total
 
 
-@pytest.mark.parametrize("sparse", range(len(SPARSE)))
-@pytest.mark.parametrize("more", range(len(MORE)))
+@pytest.mark.parametrize(("sparse", "more"), PAIRS)
 def test_against_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
     space = spec(tmp_path, sparse, more)
     given = random_weights(space, sparse)

@@ -274,16 +274,24 @@ def architectures(
 ) -> list[Architecture]:
     """The architectures of assignments [architecture, variable]; ``noted`` is their provenance."""
     running = active(space, at).tolist()
-    options = [d.options for d in space.decisions]
     paths = [d.path for d in space.decisions]
+    # All options in a row, so that numpy looks them up.
+    sizes = [len(d.options) for d in space.decisions]
+    row: Array = np.empty(sum(sizes), object)
+    row[:] = [option for d in space.decisions for option in d.options]
+    starts = np.cumsum([0, *sizes[:-1]]) if sizes else np.zeros(0, np.int64)
     columns = [d.variable.index for d in space.decisions]
+    chosen = row[at[:, columns] + starts].tolist()
     name, space_hash = space.name, space.hash
-    made: list[Architecture] = []
-    for row, on in zip(at[:, columns].tolist(), running, strict=True):
-        chosen = [o[k] for o, k in zip(options, row, strict=True)]
-        pairs = dict(compress(zip(paths, chosen, strict=True), on))
-        made.append(Architecture(pairs, name, space_hash, noted))
-    return made
+    return [
+        Architecture(
+            dict(zip(compress(paths, on), compress(options, on), strict=True)),
+            name,
+            space_hash,
+            noted,
+        )
+        for options, on in zip(chosen, running, strict=True)
+    ]
 
 
 def provenance(seed: int, weighting: Weighting, windows: Windows) -> dict[str, Any]:

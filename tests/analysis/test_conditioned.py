@@ -251,6 +251,11 @@ def test_weights_from_nothing_to_almost_nothing() -> None:
     space = Space(maker.space(clip, nodes, nodes[-1].output))
     assert len(space.sample(1, seed=0, flops=(most, most))) == 1
     assert len(space.sample(1 << 12, seed=0)) == 1 << 12
+    maker, _, clip, nodes = bits(40, (1.0, 1e-300))
+    space = Space(maker.space(clip, nodes, nodes[-1].output))
+    ends = space.bounds("macs")
+    with pytest.raises(SpecError, match="no less than floats hold"):
+        space.sample(1, seed=0, flops=((ends.min.value + ends.max.value) // 2, ends.max.value))
 
 
 def test_what_repeats_is_told_from_what_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ completed exactly (`completed`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -76,9 +77,11 @@ class Inside:
             self._tilt(tilt)
             self._resolve(ends[self.first], bins)
         if not self._drawer.weight[0]:
-            if all(row.all() for row in rows):
+            if rows is known.ones:
                 raise nothing_inside(known, windows)
-            raise no_architecture(known.space, "a weight above 0" + " inside" * bool(windows))
+            # Raises where that is so whatever the weights are.
+            Inside(known, known.ones, windows, bins)
+            raise no_architecture(known.space, "a weight inside that is no less than floats hold")
 
     @property
     def rate(self) -> float:

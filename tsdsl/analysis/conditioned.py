@@ -232,7 +232,7 @@ def _inside(
     bins: tuple[int, int],
 ) -> Iterator[tuple[Array, int]]:
     """Draws that are inside by their exact costs, without end; of how many."""
-    inside = Inside(known, rows, windows, bins)
+    inside = Inside.of(known, rows, windows, bins)
     for n in CHUNKS[:-1]:
         yield inside.draw(random, n), n
     n = CHUNKS[-1]

@@ -83,6 +83,20 @@ class Inside:
             Inside(known, known.ones, windows, bins)
             raise no_architecture(known.space, "a weight inside that is no less than floats hold")
 
+    @classmethod
+    def of(
+        cls,
+        known: Engine,
+        rows: Sequence[Array],
+        windows: Windows,
+        bins: tuple[int, int] = BINS,
+    ) -> Inside:
+        """The same, of plans that are kept for who asks again."""
+        key = (cls, tuple(windows.items()), bins, tuple(row.tobytes() for row in rows))
+        found = copy(known.keep(key, lambda: cls(known, rows, windows, bins)))
+        found.drawn = found.accepted = 0
+        return found
+
     @property
     def rate(self) -> float:
         """How many draws are accepted."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from decimal import ROUND_CEILING, ROUND_FLOOR
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from text_spaces import MORE, SPARSE, TEXT, coupled
 import tsdsl
 from tsdsl.analysis.cost_table import Configuration, CostTable
 from tsdsl.analysis.distribution import Distribution
-from tsdsl.cli.overview import big, percent
+from tsdsl.analysis.window import Between
+from tsdsl.cli.overview import Unit, between, big, percent, window_text
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
 
@@ -231,7 +234,7 @@ def test_big_integers() -> None:
     for count, text in (
         (0, "0"),
         (999_999, "999,999"),
-        (10**15, "1.000e15 = 1,000,000,000,000,000"),
+        (10**15, "1.000e15"),
         (71539912507 * 10**70, "7.154e80"),
         (10**5000 - 1, "1.000e5000"),
         (10**5000, "1.000e5000"),
@@ -239,10 +242,42 @@ def test_big_integers() -> None:
         assert big(count) == text
 
 
+def test_bounds_are_rounded_outwards() -> None:
+    """A bound that is shown is one, too."""
+    count = 71_539_912_507 * 10**70
+    assert big(count, ROUND_FLOOR) == "7.153e80" and big(count, ROUND_CEILING) == "7.154e80"
+    assert (
+        big(10**80 + 1, ROUND_FLOOR) == "1.000e80" and big(10**80 + 1, ROUND_CEILING) == "1.001e80"
+    )
+    assert big(10**5000 - 1, ROUND_FLOOR) == "9.999e4999"
+    assert between(Between(0.07195, 0.07201), percent) == "7.19% to 7.21%"
+    assert between(Between(3.21e-9, 3.29e-9), percent) == "3.2e-7% to 3.3e-7%"
+    assert between(Between(0.071951, 0.071951), percent) == "7.20%"
+    giga = Unit("GFLOPs", 1e9, 3)
+    assert between(Between(1_000_000_001, 1_000_000_002), giga.text) == "1.000 to 1.001"
+    assert between(Between(10**21 + 1, 10**21 + 2), giga.text) == "1.0000e+12 to 1.0001e+12"
+
+
+@pytest.mark.parametrize(
+    ("ends", "unit", "text"),
+    [
+        ((1.37e9, 1.43e9), "", "FLOPs 1.37G..1.43G"),
+        ((1_370_000_001, inf), "", "FLOPs 1.370000001G.."),
+        ((-inf, 999), "", "FLOPs ..999"),
+        ((0, 10**20), "", "FLOPs 0..100000000T"),
+        ((8e6, 1e7), "ns", "FLOPs 8ms..10ms"),
+    ],
+)
+def test_windows_are_written_with_all_digits(
+    ends: tuple[float, float], unit: str, text: str
+) -> None:
+    assert window_text("macs", ends, unit) == text
+
+
 def test_shares() -> None:
     assert [percent(x) for x in (0.0, 1.0, 0.07195, 3.2e-9)] == [
         "0.00%",
         "100.00%",
         "7.20%",
-        "3.2e-07%",
+        "3.2e-7%",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from math import inf, log10
 from typing import NamedTuple
 
@@ -14,17 +14,18 @@ from tsdsl.analysis.summary import SHARES, CostSummary, Summary
 from tsdsl.analysis.window import Between, CountBetween
 from tsdsl.cli.chart import chart
 from tsdsl.cli.output import aligned
-from tsdsl.cli.tables import NOTE, amount, origin, several, size
+from tsdsl.cli.tables import NOTE, origin, several, size
 from tsdsl.diagnostics.render import visible
 from tsdsl.syntax.printer import time
 
 Paint = Callable[[str], str]
-#: Integers of more digits are written as 7.15e80; up to the second number, all digits stand beside.
+#: Integers of more digits are written as 7.154e80; up to the second number, all stand beside.
 SHORT, BESIDE = 15, 40
 #: Stands for what could not be answered.
 UNKNOWN = "?"
 #: Values from this on are written with an exponent.
 FAR = 1e9
+SUFFIXES = (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3))
 #: Units of multiply-adds.
 FLOPS = (("GFLOPs", 1e9), ("MFLOPs", 1e6), ("kFLOPs", 1e3))
 
@@ -36,9 +37,12 @@ class Unit(NamedTuple):
     scale: float
     digits: int
 
-    def text(self, value: float) -> str:
-        shown = value / self.scale
-        return f"{shown:.4e}" if abs(shown) >= FAR else f"{shown:,.{self.digits}f}"
+    def text(self, value: float, rounding: str = ROUND_HALF_EVEN) -> str:
+        shown = Decimal(value) / Decimal(self.scale)
+        if abs(shown) >= FAR:
+            # From nanoseconds to the largest networks: five digits.
+            return f"{Context(5, rounding).plus(shown):.4e}"
+        return f"{shown.quantize(Decimal(1).scaleb(-self.digits), rounding):,f}"
 
 
 def unit_of(cost: CostSummary) -> Unit:
@@ -87,35 +91,50 @@ def overview(
 # ------------------------------------------------------------------ numbers
 
 
-def big(count: int, beside: bool = True) -> str:
-    """An integer that can be read: 7.154e80; ``beside`` it all digits, if they are not many."""
+def big(count: int, rounding: str = ROUND_HALF_EVEN) -> str:
+    """An integer that can be read: 7.154e80."""
     if count < 10**SHORT:
         return f"{count:,}"
-    power = int(log10(count))
-    while round(Fraction(count, 10 ** (power - 3))) >= 10**4:
-        power += 1
-    thousandths = round(Fraction(count, 10 ** (power - 3)))
-    short = f"{thousandths / 1000:.3f}e{power}"
-    return f"{short} = {count:,}" if beside and power < BESIDE else short
+    # The same, for integers that Python refuses to write.
+    power = int(log10(count)) - 6
+    digits = Decimal(count // 10**power + (rounding == ROUND_CEILING))
+    mantissa, exponent = f"{Context(4, rounding).plus(digits):.3e}".split("e")
+    return f"{mantissa}e{int(exponent) + power}"
 
 
-def percent(share: float) -> str:
+def percent(share: float, rounding: str = ROUND_HALF_EVEN) -> str:
+    shown = 100 * Decimal(share)
     if share == 0 or share >= 1e-4:
-        return f"{100 * share:.2f}%"
-    return f"{100 * share:.1e}%"
+        return f"{shown.quantize(Decimal('0.01'), rounding)}%"
+    return f"{Context(2, rounding).plus(shown):.1e}%"
 
 
-def between(value: Between, text: Callable[[float], str]) -> str:
-    """One number where both ends read alike."""
-    low, high = text(value.low), text(value.high)
-    return low if low == high else f"{low} to {high}"
+def between(value: Between, text: Callable[[float, str], str]) -> str:
+    """One number where it is exact; else both bounds, rounded such that they still are some."""
+    if value.exact:
+        return text(value.low, ROUND_HALF_EVEN)
+    return f"{text(value.low, ROUND_FLOOR)} to {text(value.high, ROUND_CEILING)}"
 
 
 def window_text(name: str, ends: tuple[float, float], unit: str) -> str:
-    """``1.37G..1.43G FLOPs``."""
-    written = time if unit == "ns" else amount
-    low, high = ("" if abs(end) == inf else written(int(end)) for end in ends)
+    """``FLOPs 1.37G..1.43G``."""
+    low, high = ("" if abs(end) == inf else _end(end, unit) for end in ends)
     return f"{'FLOPs' if name == 'macs' else visible(name)} {low}..{high}"
+
+
+def _end(value: float, unit: str) -> str:
+    """All digits of an end."""
+    if unit == "ns" and value == int(value):
+        return time(int(value))
+    found = Decimal(value)
+    suffix, scale = next((s for s in SUFFIXES if found >= s[1]), ("", 1))
+    text = f"{found / scale:f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
+
+
+def _exactly(count: int) -> str:
+    """With all digits beside it, if they are not many."""
+    return f"{big(count)} = {count:,}" if 10**SHORT <= count < 10**BESIDE else big(count)
 
 
 def _windows(found: Summary) -> str:
@@ -128,7 +147,7 @@ def _numbers(found: Summary, under: str) -> list[list[str]]:
     """Of architectures."""
     rows: list[list[str]] = []
     if found.size is not None:
-        rows.append(["architectures", big(found.size), "exact"])
+        rows.append(["architectures", _exactly(found.size), "exact"])
     else:
         rows.append(["architectures", UNKNOWN, "see the note"])
     if not found.windows:
@@ -138,10 +157,14 @@ def _numbers(found: Summary, under: str) -> list[list[str]]:
     count, share = found.count, found.share
     if isinstance(count, CountBetween):
         rows.append(
-            ["inside", f"{big(count.low, False)} to {big(count.high, False)}", "proven bounds"]
+            [
+                "inside",
+                f"{big(count.low, ROUND_FLOOR)} to {big(count.high, ROUND_CEILING)}",
+                "proven bounds",
+            ]
         )
     elif count is not None:
-        rows.append(["inside", big(count), "exact"])
+        rows.append(["inside", _exactly(count), "exact"])
     else:
         rows.append(["inside", UNKNOWN, "see the note"])
     if found.size == 1:
@@ -208,7 +231,9 @@ def _spread(
     )
     widest = float((cost.histogram.high - cost.histogram.low).max())
     how = (
-        "exact shares" if cost.histogram.exact else f"shares proven to {percent(widest)} or better"
+        "exact shares"
+        if cost.histogram.exact
+        else f"shares proven to {percent(widest, ROUND_CEILING)} or better"
     )
     marked = f"; marked: {window_text(cost.name, window, cost.unit)}" if window else ""
     return "\n".join(

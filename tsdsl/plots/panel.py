@@ -55,10 +55,14 @@ def drawn(panel: Panel, ax: Axes | None) -> Axes:
 
 
 def settle(figure: Figure) -> None:
-    """Lay it out for good: doing so again, from where things stand then, moves them a little."""
+    """Lay it out for good. Each time moves things a little, from where they stand then: a second
+    time they fit, and further times would not give the same file."""
+    engine = figure.get_layout_engine()
+    assert engine is not None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.draw_without_rendering()
+        for _ in range(2):
+            engine.execute(figure)
     figure.set_layout_engine("none")
 
 

@@ -87,7 +87,7 @@ _SETTINGS: Any = {
     "axes.titlesize": TITLE,
     "axes.titleweight": "bold",
     "axes.unicode_minus": True,
-    "figure.dpi": 100.0,
+    "figure.dpi": DPI,
     "figure.facecolor": "white",
     "font.family": ["DejaVu Sans"],
     "font.size": TEXT,

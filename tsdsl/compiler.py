@@ -80,7 +80,7 @@ def select(checked: Checked, file: str, name: str | None = None) -> Space:
     if name is None:
         if len(checked.names) > 1:
             message = f"this file has {len(checked.names)} spaces: {known}"
-            raise SpecError([_finding(message, file, "name one of them, or keep one in each file")])
+            raise SpecError([_finding(message, file, f"name one: --space {checked.names[0]}")])
         name = checked.names[0]
     if name not in checked.spaces:
         hint = did_you_mean(name, checked.names, f"it has: {known}")

@@ -62,3 +62,23 @@ def test_dump_of_a_bad_spec(run, tmp_path: Path) -> None:
     (tmp_path / "bad.tsnet").write_text(BAD)
     done = run("check", "--dump", "bad.tsnet")
     assert done.exit_code == 1 and done.stdout == "" and "error[" in done.stderr
+
+
+def test_one_of_several_spaces_is_named(run, tmp_path: Path) -> None:
+    text = "tsnet 1\n" + "".join(
+        f"space {name} {{ input clip(channels=3, frames=4, height=8, width=8)\n"
+        f"  stream s(clip) {{ stage a {{ use conv({out}, 1x1x1) }} }}\n"
+        "  head s -> global_avg_pool -> linear(5) }\n"
+        for name, out in (("A", 8), ("B", 16))
+    )
+    spec = tmp_path / "several.tsnet"
+    spec.write_text(text)
+    assert run("check", spec).exit_code == 0
+    unnamed = run("flops", spec)
+    assert unnamed.exit_code == 1 and "name one: --space A" in unnamed.stderr
+    params = [json.loads(run("flops", spec, "--space", n, "--json").stdout)["params"] for n in "AB"]
+    assert params == [3 * 8 + 8 * 5 + 5, 3 * 16 + 16 * 5 + 5]
+    assert json.loads(run("check", spec, "--dump", "--space", "B").stdout)["name"] == "B"
+    wrong = run("sample", spec, "--space", "C")
+    assert wrong.exit_code == 1 and "it has: A, B" in wrong.stderr
+    assert run("check", spec, "--space", "A").exit_code == 2

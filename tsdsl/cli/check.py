@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 import tsdsl
-from tsdsl.cli.options import colour_option, costs_option
+from tsdsl.cli.options import colour_option, costs_option, space_option
 from tsdsl.cli.output import data, note, show
+from tsdsl.compiler import select
 from tsdsl.diagnostics.catalogue import FILES
 from tsdsl.diagnostics.render import summary
+from tsdsl.sema.check import Checked, check_file
 
 EPILOG = """\b
 Examples:
@@ -29,8 +33,11 @@ Examples:
 )
 @costs_option
 @click.option("--dump", is_flag=True, help="Print the validated document of one spec as JSON.")
+@space_option
 @colour_option
-def command(files: tuple[str, ...], form: str, costs: tuple[str, ...], dump: bool) -> int:
+def command(
+    files: tuple[str, ...], form: str, costs: tuple[str, ...], dump: bool, name: str | None
+) -> int:
     """Report everything that is wrong in specs.
 
     Every architecture of a space is checked; with --costs also that the table has every operation
@@ -38,34 +45,52 @@ def command(files: tuple[str, ...], form: str, costs: tuple[str, ...], dump: boo
     """
     if dump and (len(files) != 1 or form != "text"):
         raise click.UsageError("--dump takes one FILE and no --format")
-    found = [finding for file in files for finding in _check(file, costs)]
+    if name is not None and not dump:
+        raise click.UsageError("--space is for --dump: all spaces of a file are checked")
+    if dump:
+        return _dump(files[0], costs, name)
+    found = [finding for file in files for finding in _check(file, costs)[0]]
     if form == "text":
         show(found)
-        if not dump:
-            counted = f"{len(files)} file{'s' if len(files) > 1 else ''} checked"
-            note(f"{counted}: {summary(found) or 'no findings'}")
+        counted = f"{len(files)} file{'s' if len(files) > 1 else ''} checked"
+        note(f"{counted}: {summary(found) or 'no findings'}")
     else:
         from tsdsl.diagnostics.export import FORMATS
 
         if text := FORMATS[form](found):
             data(text)
+    return _code(found)
+
+
+def _dump(file: str, costs: tuple[str, ...], name: str | None) -> int:
+    found, checked = _check(file, costs)
+    show(found)
+    if checked is not None and not _code(found):
+        space = select(checked, file, name)
+        data(space.document.model_dump_json(indent=2))
+    return _code(found)
+
+
+def _code(found: list[tsdsl.Diagnostic]) -> int:
     if any(d.span is None and d.code in FILES for d in found):
         return 3
-    if any(d.severity == "error" for d in found):
-        return 1
-    if dump:
-        data(tsdsl.load(files[0]).document.model_dump_json(indent=2))
-    return 0
+    return int(any(d.severity == "error" for d in found))
 
 
-def _check(file: str, costs: tuple[str, ...]) -> list[tsdsl.Diagnostic]:
-    found = tsdsl.check(file)
-    if not costs or any(d.severity == "error" for d in found):
-        return found
+def _check(file: str, costs: tuple[str, ...]) -> tuple[list[tsdsl.Diagnostic], Checked | None]:
+    """What is wrong, and the file's spaces, if it could be read."""
     try:
-        space = tsdsl.load(file, costs=costs)
-        for name in space.costs:
-            space.bounds(name)
-    except tsdsl.SpecError as error:
-        found.extend(error.diagnostics)
-    return found
+        checked = check_file(Path(file))
+    except tsdsl.DiagnosticError as error:
+        return list(error.diagnostics), None
+    found = list(checked.diagnostics)
+    if costs and not checked.has_errors:
+        try:
+            tables = [tsdsl.CostTable.load(path) for path in costs]
+            for name in checked.names:
+                space = select(checked, file, name).with_costs(*tables)
+                for cost in space.costs:
+                    space.bounds(cost)
+        except tsdsl.SpecError as error:
+            found.extend(error.diagnostics)
+    return found, checked

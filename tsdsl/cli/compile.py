@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import tsdsl
-from tsdsl.cli.options import colour_option, frozen_option, set_option, spec_argument
+from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import data, note
 from tsdsl.cli.spec import open_network
 from tsdsl.files import write_atomic
@@ -25,6 +25,7 @@ Examples:
 @spec_argument
 @frozen_option
 @set_option
+@space_option
 @click.option(
     "-o",
     "output",
@@ -33,7 +34,13 @@ Examples:
     help="Write the network as Python source ('-' for standard output).",
 )
 @colour_option
-def command(file: str, frozen: str | None, settings: dict[str, Any], output: str | None) -> None:
+def command(
+    file: str,
+    frozen: str | None,
+    settings: dict[str, Any],
+    name: str | None,
+    output: str | None,
+) -> None:
     """Compile a network to Python source that needs torch only.
 
     A spec without decisions is one network; of a space, --frozen says which. Without -o the
@@ -43,7 +50,7 @@ def command(file: str, frozen: str | None, settings: dict[str, Any], output: str
         suffix = os.path.splitext(output)[1]
         written = f"'{suffix}'" if suffix else "a name without a suffix"
         raise click.UsageError(f"-o writes Python source (model.py), not {written}: '{output}'")
-    space, arch = open_network(file, frozen, settings)
+    space, arch = open_network(file, frozen, settings, name)
     if output is None:
         from tsdsl.cli.tables import summary
 

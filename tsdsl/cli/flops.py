@@ -17,6 +17,7 @@ from tsdsl.cli.options import (
     costs_option,
     frozen_option,
     set_option,
+    space_option,
     spec_argument,
 )
 from tsdsl.cli.output import coloured, data, show
@@ -38,6 +39,7 @@ Examples:
 @spec_argument
 @frozen_option
 @set_option
+@space_option
 @costs_option
 @click.option(
     "--views",
@@ -59,6 +61,7 @@ def command(
     file: str,
     frozen: str | None,
     settings: dict[str, Any],
+    name: str | None,
     costs: tuple[str, ...],
     views: int | None,
     by: By | None,
@@ -77,7 +80,7 @@ def command(
     if low is not None and high is not None and low > high:
         raise click.UsageError("--min is larger than --max")
     plots = plotting() if plot is not None else None
-    space = tsdsl.load(file, set=settings, costs=costs)
+    space = tsdsl.load(file, set=settings, space=name, costs=costs)
     arch = architecture(space, frozen) if frozen is not None else None
     if arch is None and space.decisions:
         if by is not None:

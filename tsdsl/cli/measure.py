@@ -13,7 +13,7 @@ import click
 
 import tsdsl
 from tsdsl.analysis.cost_table import Configuration, CostTable
-from tsdsl.cli.options import colour_option, frozen_option, set_option, spec_argument
+from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress import progress
 from tsdsl.cli.spec import architecture
@@ -57,6 +57,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]
 @spec_argument
 @frozen_option
 @set_option
+@space_option
 @click.option(
     "-o",
     "output",
@@ -129,6 +130,7 @@ def command(
     file: str,
     frozen: str | None,
     settings: dict[str, Any],
+    name: str | None,
     output: str,
     force: bool,
     device: str,
@@ -151,7 +153,7 @@ def command(
     Interrupted, it keeps what is measured; the same command goes on from there. Exit code 1 if an
     operation could not be measured.
     """
-    space = tsdsl.load(file, set=settings)
+    space = tsdsl.load(file, set=settings, space=name)
     arch = architecture(space, frozen) if frozen is not None else None
     asked = _asked(space, arch)
     if clock == "cpu" and (device != "cpu" or threads != 1):

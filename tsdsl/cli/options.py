@@ -47,6 +47,10 @@ frozen_option = click.option(
     help="The architecture (an arch.json of the space).",
 )
 
+space_option = click.option(
+    "--space", "name", metavar="NAME", help="Which space, of a file that has several."
+)
+
 costs_option = click.option(
     "--costs",
     type=click.Path(),

@@ -20,6 +20,7 @@ from tsdsl.cli.options import (
     flops_option,
     params_option,
     set_option,
+    space_option,
     spec_argument,
     within_option,
 )
@@ -58,6 +59,7 @@ Examples:
     help="Draw with the weights of a dist.json of the space.",
 )
 @set_option
+@space_option
 @click.option(
     "-o",
     "output",
@@ -77,6 +79,7 @@ def command(
     uniform: bool,
     distribution: str | None,
     settings: dict[str, Any],
+    name: str | None,
     output: str | None,
 ) -> None:
     """Draw architectures from a space, within budgets if some are given.
@@ -91,7 +94,7 @@ def command(
         raise click.UsageError(f"-n {count} architectures need a .jsonl file or a directory")
     if uniform and distribution is not None:
         raise click.UsageError("--uniform and --distribution exclude each other")
-    space = tsdsl.load(file, set=settings, costs=costs)
+    space = tsdsl.load(file, set=settings, space=name, costs=costs)
     windows = budgets(space, flops, params, within)
     weights: Weighting = "architectures" if uniform else "initial"
     if distribution is not None:

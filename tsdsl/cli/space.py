@@ -20,6 +20,7 @@ from tsdsl.cli.options import (
     colour_option,
     costs_option,
     set_option,
+    space_option,
     spec_argument,
 )
 from tsdsl.cli.output import coloured, data, show
@@ -66,6 +67,7 @@ BINS = 40
     help="What a row of expected costs is; streams and their stages if left out.",
 )
 @set_option
+@space_option
 @costs_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plot_option
@@ -76,6 +78,7 @@ def command(
     windows: Sequence[tuple[str, Ends]],
     by: By | None,
     settings: dict[str, Any],
+    name: str | None,
     costs: tuple[str, ...],
     as_json: bool,
     plot: str | None,
@@ -90,7 +93,7 @@ def command(
     Exit code 1 if no architecture lies in the window.
     """
     plots = plotting() if plot is not None else None
-    space = tsdsl.load(file, set=settings, costs=costs)
+    space = tsdsl.load(file, set=settings, space=name, costs=costs)
     asked = budgets(space, None, None, windows) if windows else None
     from tsdsl.analysis.distribution import Distribution
     from tsdsl.analysis.summary import summarise

@@ -12,10 +12,10 @@ from tsdsl.diagnostics import Collector
 
 
 def open_network(
-    file: str, frozen: str | None, settings: dict[str, Any]
+    file: str, frozen: str | None, settings: dict[str, Any], name: str | None
 ) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
     """The space of a file and the architecture of a file; a searchable space needs one."""
-    space = tsdsl.load(file, set=settings)
+    space = tsdsl.load(file, set=settings, space=name)
     if frozen is not None:
         return space, architecture(space, frozen)
     if space.decisions:

@@ -82,9 +82,8 @@ def command(
     plots = plotting() if plot is not None else None
     space = tsdsl.load(file, set=settings, space=name, costs=costs)
     arch = architecture(space, frozen) if frozen is not None else None
-    if arch is None and space.decisions:
-        if by is not None:
-            raise click.UsageError("--by is for one architecture: name it with --frozen")
+    if arch is None and space.decisions and by is not None:
+        raise click.UsageError("--by is for one architecture: name it with --frozen")
     if plots is not None and plot is not None:
         write(plots.network(space, arch, by or "stage"), plot)
     if arch is None and space.decisions:

@@ -6,7 +6,6 @@
 `lookup`       costs by option indices, millions a second, or one architecture in microseconds
 `eliminate`    variable elimination over tables, in any semiring
 `count`        how many architectures there are
-`sample`       architectures drawn from a distribution over the decisions
 
 What is asked often runs over one plan that is made once:
 
@@ -31,6 +30,11 @@ Within budgets:
 `spread`       how costs are spread: the first of these three that there is room for
 `window`       counts, masses, histograms and quantiles: exact, or proven bounds
 `draw`         draws from a grid, backwards
-`conditioned`  architectures within budgets, exactly distributed
+`tilted`       weights that make several budgets likely at once
+`inside`       draws within windows: from a grid, tilted, turned away by their exact cost
+`completed`    the same for windows so narrow that a grid hardly ever hits them
+`relaxed`      what is drawn from where requirements are too coupled to plan for
+`nearest`      what is told where windows are empty
+`conditioned`  distinct architectures, within budgets or without, exactly distributed
 `probable`     the most probable architectures within budgets
 """

@@ -16,7 +16,8 @@ START = {".svg": b"<?xml", ".png": b"\x89PNG\r\n\x1a\n", ".pdf": b"%PDF"}
 
 @pytest.fixture
 def drawing() -> None:
-    pytest.importorskip("matplotlib")
+    # It says so when it looks for fonts for the first time.
+    pytest.importorskip("matplotlib.font_manager")
 
 
 def test_formats_are_those_of_the_library(drawing: None) -> None:
@@ -96,6 +97,18 @@ def test_without_matplotlib(
     assert "needs matplotlib: pip install 'tsdsl[plot]'" in done.stderr
     assert not (tmp_path / "a.svg").exists()
     assert run(verb, fixed).exit_code == 0
+
+
+def test_broken_configuration_of_matplotlib(spawn, fixed: Path, drawing: None) -> None:
+    done = spawn("flops", fixed, "--plot", "a.svg", env={"MPLBACKEND": "no such thing"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "matplotlib, which cannot be imported: ValueError" in done.stderr
+
+
+def test_name_that_is_not_text(spawn, fixed: Path, tmp_path: Path, drawing: None) -> None:
+    done = spawn("flops", fixed, "--plot", b"\xff.svg".decode("utf-8", "surrogateescape"))
+    assert done.returncode == 0, done.stderr
+    assert [path.suffix for path in tmp_path.iterdir()] == [".svg"]
 
 
 @pytest.mark.parametrize("verb", ["flops", "space"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +44,18 @@ def plotting() -> ModuleType:
     """`tsdsl.plots`. Raises `UsageError` without matplotlib: before any work, if it is called
     there."""
     try:
-        import tsdsl.plots
+        import_module("matplotlib")
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] != "matplotlib":
+        if missing.name != "matplotlib":
             raise
-        message = "--plot needs matplotlib: pip install 'tsdsl[plot]'"
+        raise click.UsageError("--plot needs matplotlib: pip install 'tsdsl[plot]'") from None
+    except Exception as broken:
+        # It reads the user's configuration and environment when it is imported.
+        why = visible(f"{type(broken).__name__}: {broken}")
+        message = f"--plot needs matplotlib, which cannot be imported: {why}"
         raise click.UsageError(message) from None
+    import tsdsl.plots
+
     return tsdsl.plots
 
 

@@ -423,8 +423,14 @@ class Space:
     ) -> dict[Cost, tuple[int, int]]:
         from tsdsl.analysis.window import windows_of
 
-        named = {"macs": flops, "params": params, **(within or {})}
-        return windows_of({self.cost(name): w for name, w in named.items() if w is not None})
+        found: dict[Cost, tuple[float, float]] = {}
+        given = [("macs", flops), ("params", params), *(within or {}).items()]
+        for name, window in given:
+            if window is not None:
+                if self.cost(name) in found:
+                    raise ValueError(f"{name} has two windows: {found[self.cost(name)]}, {window}")
+                found[self.cost(name)] = window
+        return windows_of(found)
 
     def _cost(
         self, name: str, asked: Mapping[str, Any] | Architectures | NDArray[Any] | None

@@ -59,6 +59,8 @@ def sample(
     Distinct ones are drawn without replacement; all of them, if there are fewer. Raises `SpecError`
     if there is none, `TooCoupled`.
     """
+    if n < 0:
+        raise ValueError(f"no architecture or more, not {n}")
     return list(islice(stream(space, seed, weighting, windows, distinct=distinct), n))
 
 

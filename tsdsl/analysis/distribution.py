@@ -204,7 +204,10 @@ def distribution_of(space: SpaceGraph, given: Given) -> Distribution:
         return given
     if isinstance(given, Mapping):
         return Distribution.from_weights(space, given)
-    raise ValueError(f"{given!r} is no distribution")
+    raise ValueError(
+        f"{given!r} is no distribution: 'initial', a Distribution (such as Distribution.uniform),"
+        " or weights by decision path"
+    )
 
 
 def softmax(flat: Floats, layout: Layout) -> Floats:

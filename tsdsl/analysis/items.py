@@ -103,6 +103,8 @@ def belongs(path: Path, op: str, by: By) -> Path:
 
 
 def _leading(path: Path, by: By) -> Path:
+    if by not in _DEPTH:
+        raise ValueError(f"a cost goes by {', '.join(_DEPTH)} or op, not by {by}")
     depths = _DEPTH[by]
     if len(path) > 1 and path[1] == "stem" and path[0] not in depths:
         return path[: min(depths[""], 2)]

@@ -65,6 +65,8 @@ class Lookup:
         given = np.asarray(options)
         if given.ndim != 2 or given.shape[1] != len(self._decided):
             raise ValueError(f"{len(self._decided)} columns are needed, not {given.shape}")
+        if given.dtype.kind not in "iu" and given.size:
+            raise ValueError(f"option indices are integers, not {given.dtype}")
         total: Array = np.zeros(len(given), self._dtype)
         for start in range(0, len(given), CHUNK):
             offsets = (self._strides.T @ self._columns(given[start : start + CHUNK])).astype(

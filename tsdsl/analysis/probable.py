@@ -48,6 +48,8 @@ def most_probable(
     ``proven``: False if something more probable could not be excluded; none exceeds ``bound``.
     Raises `SpecError` if there is none.
     """
+    if k < 1:
+        raise ValueError(f"one architecture or more, not {k}")
     known = engine(space)
     narrow = clipped(known, windows)
     if narrow is None:

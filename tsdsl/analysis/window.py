@@ -159,6 +159,8 @@ def histogram(
     space: SpaceGraph, cost: Cost, bins: int = 40, weighting: Weighting = None
 ) -> Histogram:
     """The shares of all mass in equal bins from the least to the greatest cost."""
+    if bins < 1:
+        raise ValueError(f"a histogram has 1 bin or more, not {bins}")
     known = engine(space)
     rows, _ = weights(known, weighting)
     low, high = known.ends(cost)
@@ -181,6 +183,8 @@ def quantiles(
     space: SpaceGraph, cost: Cost, shares: Sequence[float], weighting: Weighting = None
 ) -> list[Between]:
     """The least cost that at least a share of all mass does not exceed, for each share."""
+    if wrong := [share for share in shares if not 0 <= share <= 1]:
+        raise ValueError(f"a share is from 0 to 1: {wrong[0]} is none")
     known = engine(space)
     rows, _ = weights(known, weighting)
     low, high = known.ends(cost)
@@ -300,7 +304,12 @@ def clipped(known: Engine, windows: Windows) -> dict[Cost, tuple[int, int]] | No
 def windows_of(given: Mapping[Cost, tuple[float, float]]) -> dict[Cost, tuple[int, int]]:
     """Windows in whole numbers."""
     found: dict[Cost, tuple[int, int]] = {}
-    for cost, (low, high) in given.items():
+    for cost, window in given.items():
+        try:
+            low, high = () if isinstance(window, str) else window
+        except (TypeError, ValueError):
+            message = f"{cost}: a window is two numbers, the least and the greatest: {window!r}"
+            raise ValueError(message) from None
         if not low <= high:
             raise ValueError(f"{cost}: a window goes from its low to its high end: {low}..{high}")
         found[cost] = (

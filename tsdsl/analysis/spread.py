@@ -147,6 +147,8 @@ class Spread:
         goal = NEAR * max(min(target, span - target), 1.0)
         found = self._plain
         left, left_apart = 0.0, self._mean - target
+        if abs(left_apart) <= goal:
+            return found
         step = (1.0 if left_apart > 0 else -1.0) / span
         while True:
             found, before = self._plain.tilted(left + step), found

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from text_spaces import coupled
 
 import tsdsl
 
@@ -121,6 +122,14 @@ def test_where_nothing_can_be_written(
     (tmp_path / "b.png").mkdir()
     done = run(verb, fixed, "--plot", "b.png")
     assert done.exit_code == 3 and "is a directory" in done.stderr
+
+
+def test_nothing_that_can_be_drawn(run, tmp_path: Path, drawing: None) -> None:
+    """All tables of costs are too large: the page stands, and why there is no figure."""
+    (tmp_path / "coupled.tsnet").write_text(coupled(), encoding="utf-8")
+    done = run("space", "coupled.tsnet", "--plot", "a.svg")
+    assert done.exit_code == 1 and "error[E0592]" in done.stderr and "wrote" not in done.stderr
+    assert "68,719,476,736" in done.stdout and not (tmp_path / "a.svg").exists()
 
 
 def test_errors_leave_the_old_figure(run, tmp_path: Path, drawing: None) -> None:

@@ -78,7 +78,8 @@ class Stages:
         rest: list[str] = [first for first in ("fuse", "attend", "head") if first in used]
         rest += sorted(used - {*streams, *rest})
         frozen = architecture is not None and bool(space.decisions)
-        rows = _rows(bars)
+        # The mean has all rows, in their order.
+        rows = _rows([*bars[1:2], *bars])
         if len(rows) > _MOST:
             rows = _shortened(bars, rows)
         return cls(

@@ -243,10 +243,10 @@ def _summary(ax: Axes, unit: Unit, outline: _Outline, ends: tuple[int, int], hei
 
 
 def _shade(ax: Axes, unit: Unit, window: tuple[float, float], label: str) -> Patch:
-    """A window. What lies outside of the axes is not drawn."""
+    """A window. What lies outside of the axes is not drawn, nor one that is empty."""
     left, right = ax.get_xlim()
     low, high = (min(max(unit.place(end), left), right) for end in window)
-    if low < right and high > left:
+    if window[0] <= window[1] and low < right and high > left:
         ax.axvspan(low, high, color=WINDOW, alpha=0.35, lw=0, zorder=1)
         for end in (low, high):
             if left < end < right:

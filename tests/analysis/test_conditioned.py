@@ -21,6 +21,7 @@ from tsdsl.analysis.inside import Inside
 from tsdsl.analysis.lookup import Lookup
 from tsdsl.analysis.tilted import Tilt
 from tsdsl.diagnostics import SpecError
+from tsdsl.ir import constraints
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.graph import Edge
 from tsdsl.ir.resolve import architecture_at
@@ -311,8 +312,11 @@ def coupled(bound: int) -> Space:
     return Space(maker.space(clip, nodes, nodes[-1].output))
 
 
-def test_requirements_too_coupled_to_plan_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program_module, "MAX_ENTRIES", 40)
+@pytest.mark.parametrize("limit", [(program_module, "MAX_ENTRIES"), (constraints, "MAX_TIE")])
+def test_requirements_too_coupled_to_plan_for(
+    limit: tuple[object, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*limit, 40)
     engine.cache_clear()
     space = coupled(176)
     drawn = space.sample(300, seed=1)

@@ -6,6 +6,7 @@ that is exact too, but only as fast as they are met.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tsdsl.analysis.cost_table import Cost
 from tsdsl.analysis.costs import hold, table_at
 from tsdsl.analysis.engine import Engine, engine
-from tsdsl.analysis.factors import Array, constraints
+from tsdsl.analysis.factors import Array
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Requirement, SpaceGraph
 from tsdsl.ir.values import Fault
@@ -56,8 +57,7 @@ def _planned(space: SpaceGraph, kept: list[Requirement], costs: tuple[Cost, ...]
 
 def met(space: SpaceGraph, at: Array) -> Array:
     """Which assignments satisfy all requirements of a space. Only their decisions count."""
-    known = constraints(space)
-    needed, _ = known.closure(known.decisions, every_requirement=True)
+    needed = _concerned(space.requirements)
     at = at.copy()
     fits: Array = np.ones(len(at), np.bool_)
     for variable in space.variables:
@@ -72,3 +72,16 @@ def met(space: SpaceGraph, at: Array) -> Array:
         fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
         fits &= ~(hold(requirement.guards, at) & table_at(fails, requirement.condition, at))
     return fits
+
+
+def _concerned(requirements: Sequence[Requirement]) -> set[int]:
+    """The variables that requirements are about, with all that defines these."""
+    waiting = [v for r in requirements for v in r.condition.variables]
+    waiting += [v for r in requirements for guard in r.guards for v in guard.selector.variables]
+    found: set[int] = set()
+    while waiting:
+        variable = waiting.pop()
+        if variable.index not in found:
+            found.add(variable.index)
+            waiting += variable.definition.variables if variable.definition is not None else ()
+    return found

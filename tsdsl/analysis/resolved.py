@@ -233,6 +233,9 @@ class Resolved:
         shift = np.where(some, offsets - offset[:, None], 0)
         bins = node.mass.shape[1]
         width = min(int(shift.max(initial=0)) + bins, self._limit + 1)
+        if width == bins == 1:
+            mass = node.mass[rows, 0].sum(1)[:, None]
+            return self._node(scope, shape, offset, mass, node.scale, left=node, axes=axes)
         mass = np.zeros((len(rows), width))
         for r, (sources, shifts) in enumerate(zip(rows.tolist(), shift.tolist(), strict=True)):
             for source, by in zip(sources, shifts, strict=True):

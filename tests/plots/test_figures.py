@@ -123,6 +123,7 @@ def test_equal_input_equal_bytes(small: tsdsl.Space, suffix: str) -> None:
     again = plots.overview(tsdsl.load(small.graph.source))
     assert plots.render(again, suffix) == first
     assert plots.render(again, suffix) == first
+    assert matplotlib.__version__.encode() not in first
 
 
 def test_equal_in_other_processes(small: tsdsl.Space, tmp_path: Path) -> None:

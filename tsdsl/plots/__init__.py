@@ -1,7 +1,7 @@
 """Figures of a space and of single networks, on matplotlib (``pip install 'tsdsl[plot]'``).
 
-    figure = plots.overview(space, {"macs": (2.4e9, 2.5e9)})
-    plots.save(figure, "space.svg")
+    plots.save(plots.overview(space), "space.svg")
+    plots.spread(space, "macs", axes, window=(2.4e9, 2.5e9))
 
 `overview` and `network` make whole figures; `spread`, `stages` and `phases` draw one panel, into
 axes of yours or into a figure of their own. pyplot is not used: nothing opens a window, and nothing

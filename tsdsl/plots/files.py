@@ -45,12 +45,13 @@ def render(figure: Figure, suffix: str = ".svg") -> bytes:
             return made.getvalue()
         if suffix == ".pdf":
             FigureCanvasPdf(figure)
-            pdf = {"Title": title, "Subject": description, "Creator": None}
-            figure.savefig(made, format="pdf", metadata={**pdf, "CreationDate": None})
+            pdf = {"Title": title, "Subject": description}
+            nothing = dict.fromkeys(("Creator", "Producer", "CreationDate"))
+            figure.savefig(made, format="pdf", metadata={**pdf, **nothing})
             return made.getvalue()
         FigureCanvasSVG(figure)
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(made, format="svg", metadata=nothing)
+        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(made, format="svg", metadata=unsaid)
     return _accessible(made.getvalue().decode("utf-8"), title, description).encode("utf-8")
 
 

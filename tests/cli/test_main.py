@@ -89,10 +89,10 @@ def test_usage_errors(run, arguments: list[str], said: str) -> None:
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Result:
-    def fail(path: str) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(tsdsl, "check", fail, raising=False)
+    monkeypatch.setattr("tsdsl.cli.check._check", fail)
     return CliRunner().invoke(cli, ["check", "a.tsnet"])
 
 

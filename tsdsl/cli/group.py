@@ -16,7 +16,7 @@ VERBS = {
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",
-    "sample": "Draw architectures from a space.",
+    "sample": "Draw architectures from a space, within budgets if some are given.",
     "space": "Say how large a space is, and what of it fits a budget.",
 }
 

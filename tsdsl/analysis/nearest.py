@@ -7,6 +7,7 @@ from tsdsl.analysis.engine import Engine
 from tsdsl.analysis.factors import Array
 from tsdsl.analysis.listing import Lister, Windows
 from tsdsl.analysis.nothing import no_architecture
+from tsdsl.analysis.window import FAR
 from tsdsl.diagnostics import SpecError
 
 #: Architectures that are looked at together, and how often, to find the nearest.
@@ -16,23 +17,26 @@ MAX_TRIED = 80
 
 def nothing_inside(known: Engine, windows: Windows) -> SpecError:
     """No architecture is in all of the windows."""
-    asked = []
     for cost, window in windows.items():
         low, high = known.ends(cost)
         if window[0] > window[1] or window[1] < low or window[0] > high:
-            shown = f"{cost} in {_shown(window, (low, high))}"
-            return no_architecture(known.space, shown, f"its {cost} are {low:,}..{high:,}")
-        asked.append(f"{cost} in {_shown(window, (low, high))}")
+            asked = f"{cost} in {_shown(window)}"
+            return no_architecture(known.space, asked, f"its {cost} are {low:,}..{high:,}")
+    asked = " and ".join(f"{cost} in {_shown(window)}" for cost, window in windows.items())
     near = [found for cost in windows if (found := _nearest(known, windows, cost))]
-    rest = ", with the other windows as they are" if len(windows) > 1 else ""
-    hint = f"the nearest there are have {' or '.join(near)}{rest}" if near else None
-    return no_architecture(known.space, " and ".join(asked), hint)
+    if near:
+        rest = ", with the other windows as they are" if len(windows) > 1 else ""
+        return no_architecture(
+            known.space, asked, f"the nearest there are have {' or '.join(near)}{rest}"
+        )
+    ends = [f"{cost} {low:,}..{high:,}" for cost in windows for low, high in [known.ends(cost)]]
+    return no_architecture(
+        known.space, asked, f"there are {' and '.join(ends)}, but not these together"
+    )
 
 
-def _shown(window: tuple[int, int], ends: tuple[int, int]) -> str:
-    """A window, without the ends that exclude nothing."""
-    low = f"{window[0]:,}" if window[0] > ends[0] or window[0] > window[1] else ""
-    high = f"{window[1]:,}" if window[1] < ends[1] or window[0] > window[1] else ""
+def _shown(window: tuple[int, int]) -> str:
+    low, high = ("" if abs(end) >= FAR else f"{end:,}" for end in window)
     return f"{low}..{high}"
 
 

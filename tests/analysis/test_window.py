@@ -10,11 +10,13 @@ from random_spaces import brute_cost, chain, decisions_of, enumerated
 
 from tsdsl.analysis import conditioned, merged, spread, window
 from tsdsl.analysis.conditioned import sample_within
+from tsdsl.analysis.cost_table import Configuration, CostTable
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.engine import engine
 from tsdsl.analysis.listing import Lister
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.freeze import freeze
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.space import Space
@@ -216,3 +218,28 @@ def test_a_long_chain() -> None:
     assert len(set(drawn)) == 200
     low, high = space.mass(flops=budget)
     assert 0 <= low < high < 1e-4
+
+
+def test_costs_beyond_64_bits_are_exact_while_they_are_few() -> None:
+    graph, found = next((g, f) for g, f in map(enumerated, range(60)) if 20 < len(f) < 2000)
+    space = Space(graph)
+    values: dict[Configuration, int] = {}
+    rng = np.random.default_rng(0)
+    for at in found:
+        for _, call in freeze(graph, architecture_at(graph, at)).ops():
+            key = Configuration.of(call.op, call.args, call.shapes)
+            values.setdefault(key, int(rng.integers(0, 2**62)) * 2**20 + 1)
+    space = space.with_costs(CostTable("huge", "x", values))
+    archs = [architecture_at(graph, at) for at in found]
+    costs = sorted(space.value("huge", arch) for arch in archs)
+    assert costs[-1] > 2**64
+    assert space.bounds("huge").max.value == costs[-1]
+    low, high = costs[len(costs) // 4], costs[len(costs) // 2]
+    inside = sum(low <= cost <= high for cost in costs)
+    assert space.count(within={"huge": (low, high)}) == inside
+    assert space.mass("architectures", within={"huge": (low, high)}).low == inside / len(costs)
+    assert space.histogram("huge", 5, "architectures").exact
+    (median,) = space.quantiles("huge", [0.5], "architectures")
+    assert median.exact and median.low == costs[(len(costs) + 1) // 2 - 1]
+    drawn = space.sample(5, seed=0, within={"huge": (low, high)})
+    assert all(low <= space.value("huge", arch) <= high for arch in drawn)

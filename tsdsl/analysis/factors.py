@@ -184,7 +184,7 @@ class Tabler:
         # A combination with a fault has a code, but a wrong one: it is told apart as -1.
         unique, inverse = np.unique(np.where(valid, joint, -1), return_inverse=True)
         results = [self._at(code, coded, rule, tag) for code in unique.tolist()]
-        return Factor(scope, _integers(results)[inverse].reshape(sizes))
+        return Factor(scope, _integers(results)[inverse.reshape(-1)].reshape(sizes))
 
     def _at(
         self,

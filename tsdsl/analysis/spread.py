@@ -10,7 +10,7 @@ the mass *there*.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import exp, inf
 from typing import NamedTuple
@@ -48,7 +48,8 @@ class Mass(NamedTuple):
 
 class Spread:
     """Of the costs of a program under weights (a table for each potential, floats or integers).
-    ``ends`` are the least and the greatest of the first cost."""
+    ``ends`` are the least and the greatest of each cost; ``listed`` gives the same as ``points``
+    one architecture after the other, if there are few."""
 
     def __init__(
         self,
@@ -56,24 +57,19 @@ class Spread:
         weights: Sequence[Array],
         ends: Sequence[tuple[int, int]],
         architectures: int,
+        listed: Callable[[], Points | None] = lambda: None,
     ) -> None:
+        self._listed = listed
         self._made = made
         self._weights = weights
         self.ends = ends
         self._architectures = architectures
-        self._edges: dict[tuple[float, int], Edges] = {}
+        self._edges: dict[int, Edges] = {}
 
     @cached_property
     def points(self) -> Points | None:
         """Every distinct cost with its weight; None if there are too many."""
-        return merged(self._made, self._weights, self._architectures)
-
-    @cached_property
-    def total(self) -> float:
-        """All weight."""
-        if self.points is not None:
-            return float(self.points.weight.sum())
-        return exp(self._plain.log_total)
+        return merged(self._made, self._weights, self._architectures) or self._listed()
 
     @cached_property
     def _plain(self) -> Characteristic:
@@ -83,18 +79,12 @@ class Spread:
     def _mean(self) -> float:
         return self._plain.mean()
 
-    def edges(self, count: int = 0, tilted: Characteristic | None = None) -> Edges:
-        """Of the cost above its least; ``count`` frequencies."""
-        function = tilted or self._plain
+    def edges(self, count: int = 0) -> Edges:
+        """Of the first cost above its least, from ``count`` frequencies."""
         count = count or self.frequencies
-        key = (function.theta[0], count)
-        if key not in self._edges:
-            empty = max(function.span[0] // 50, 8)
-            period = function.span[0] + empty
-            # All that there is to know of costs on a grid.
-            count = min(count, period // 2 + 1)
-            self._edges[key] = Edges(function.values([period], [count]), period, empty)
-        return self._edges[key]
+        if count not in self._edges:
+            self._edges[count] = _edges(self._plain, count)
+        return self._edges[count]
 
     @property
     def frequencies(self) -> int:
@@ -110,7 +100,9 @@ class Spread:
         function = self._plain if target == self._mean else self._tilted(target)
         count = self.frequencies
         while True:
-            found = _weighed(self.edges(count, function), function, a, b, target)
+            plain = function is self._plain
+            edges = self.edges(count) if plain else _edges(function, count)
+            found = _weighed(edges, function, a, b, target)
             enough = found.high - found.low <= precision * found.high
             if enough or count >= min(MAX_FREQUENCIES, (greatest - least) // 2 + 1):
                 break
@@ -174,6 +166,14 @@ class Spread:
         return found
 
 
+def _edges(function: Characteristic, count: int) -> Edges:
+    empty = max(function.span[0] // 50, 8)
+    period = function.span[0] + empty
+    # From half of the period on there is nothing new: costs are whole numbers.
+    count = min(count, period // 2 + 1)
+    return Edges(function.values([period], [count]), period, empty)
+
+
 def _weighed(edges: Edges, function: Characteristic, a: float, b: float, target: float) -> Mass:
     """The weight between two edges of the cost above its least, from a tilted distribution: each
     cost x there counts exp(theta * (x - target)). With F, the tilted mass below an edge, that is a
@@ -181,18 +181,15 @@ def _weighed(edges: Edges, function: Characteristic, a: float, b: float, target:
     theta = function.theta[0]
     if not theta:
         return Mass(*edges.between(a, b))
-    grid = edges.grid()[0]
-    inner = grid[(grid > a) & (grid < b)]
-    _, mass, low, high = edges.below(np.concatenate([[a], inner, [b]]) if len(inner) < 64 else None)
-    points = np.concatenate([[a], inner, [b]])
-    if len(inner) >= 64:
-        within = (grid > a) & (grid < b)
-        ends = edges.below(np.array([a, b]))
-        mass, low, high = (
-            np.concatenate([[end[0]], whole[within], [end[1]]])
-            for end, whole in zip(ends[1:], (mass, low, high), strict=True)
-        )
-        low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
+    grid, *inner = edges.below()
+    _, *ends = edges.below(np.array([a, b]))
+    within = (grid > a) & (grid < b)
+    points = np.concatenate([[a], grid[within], [b]])
+    mass, low, high = (
+        np.concatenate([[end[0]], whole[within], [end[1]]])
+        for end, whole in zip(ends, inner, strict=True)
+    )
+    low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
     factor = np.exp(theta * (points - target))
     most = np.maximum(factor[:-1], factor[1:])
     least = np.minimum(factor[:-1], factor[1:])

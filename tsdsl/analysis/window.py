@@ -223,7 +223,20 @@ def _make(known: Engine, costs: tuple[Cost, ...], rows: Sequence[Array] | None) 
         tables = [ok.astype(number) for ok in known.allowed(*costs)]
     else:
         tables = [p.weights(rows) for p in made.potentials]
-    return Spread(made, tables, [known.ends(cost) for cost in costs], total)
+
+    def listed() -> Points | None:
+        """Costs of any size, one architecture after the other."""
+        if total > MAX_LISTED:
+            return None
+        at = Lister(known, ()).list({})
+        if at is None:
+            return None
+        columns = [known.lookup(cost).assigned(at) for cost in costs]
+        order = sorted(range(len(at)), key=columns[0].__getitem__)
+        held: Array = np.ones(len(at), np.int64) if rows is None else weigh(known, rows, at)
+        return Points(np.stack(columns, 1)[order], held[order])
+
+    return Spread(made, tables, [known.ends(cost) for cost in costs], total, listed)
 
 
 def _within(points: Points, windows: Windows) -> Array:

@@ -73,7 +73,7 @@ def stream(
     distinct: bool = True,
 ) -> Iterator[Architecture]:
     """`sample` one by one, until there are no more."""
-    within = windows or {}
+    within = _in_order(windows or {})
     noted = provenance(seed, weighting, within)
     found = blocks(space, seed, within, weighting, distinct)
     return chain.from_iterable(architectures(space, at, noted) for at in found)
@@ -117,6 +117,7 @@ def blocks(
     distinct: bool = True,
 ) -> Iterator[Array]:
     """`stream` as assignments [architecture, variable], some at a time."""
+    windows = _in_order(windows)
     known, left_out = plannable(space, tuple(windows))
     if weighting == "architectures":
         rows = known.ones
@@ -145,6 +146,11 @@ def blocks(
     while True:
         at = np.searchsorted(sums, random.random(CHUNKS[0]) * sums[-1], side="right")
         yield listed[np.minimum(at, np.searchsorted(sums, sums[-1]))]
+
+
+def _in_order(windows: Windows) -> Windows:
+    """One order, so that equal windows draw alike however they were given."""
+    return dict(sorted(windows.items(), key=lambda item: str(item[0])))
 
 
 def _drawn(

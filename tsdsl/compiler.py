@@ -44,10 +44,10 @@ def load(
     ``tsdsl measure``. Raises `SpecError`, which holds every finding, or `FileError`.
     """
     found = select(check_file(Path(path), set), os.fspath(path), space)
-    return found.with_costs(*_tables(costs)) if costs else found
+    return found.with_costs(*tables(costs)) if costs else found
 
 
-def _tables(
+def tables(
     costs: PathLike | CostTable | Sequence[PathLike | CostTable],
 ) -> list[CostTable]:
     """Each cost once."""

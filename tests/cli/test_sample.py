@@ -96,7 +96,7 @@ def test_none(run, starter: Path, tmp_path: Path) -> None:
     ends = tsdsl.load(starter).bounds("macs")
     done = run("sample", starter, "-n", "5", "--flops", f"..{ends.min.value - 1}", "-o", "none")
     assert done.exit_code == 1 and "E0593" in done.stderr
-    assert f"its macs are {ends.min.value:,}..{ends.max.value:,}" in done.stderr
+    assert f"the space has {ends.min.value:,}..{ends.max.value:,}" in done.stderr
     assert not (tmp_path / "none").exists()
 
 

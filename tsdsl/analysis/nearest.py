@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsdsl.analysis.cost_table import Cost
+from tsdsl.analysis.cost_table import Cost, CostTable
 from tsdsl.analysis.engine import Engine
 from tsdsl.analysis.factors import Array
 from tsdsl.analysis.listing import Lister, Windows
@@ -21,7 +21,9 @@ def nothing_inside(known: Engine, windows: Windows) -> SpecError:
         low, high = known.ends(cost)
         if window[0] > window[1] or window[1] < low or window[0] > high:
             asked = f"{cost} in {_shown(window)}"
-            return no_architecture(known.space, asked, f"its {cost} are {low:,}..{high:,}")
+            return no_architecture(
+                known.space, asked, f"the space has {low:,}..{high:,}{_unit(cost)}"
+            )
     asked = " and ".join(f"{cost} in {_shown(window)}" for cost, window in windows.items())
     near = [found for cost in windows if (found := _nearest(known, windows, cost))]
     if near:
@@ -29,7 +31,11 @@ def nothing_inside(known: Engine, windows: Windows) -> SpecError:
         return no_architecture(
             known.space, asked, f"the nearest there are have {' or '.join(near)}{rest}"
         )
-    ends = [f"{cost} {low:,}..{high:,}" for cost in windows for low, high in [known.ends(cost)]]
+    ends = [
+        f"{cost} {low:,}..{high:,}{_unit(cost)}"
+        for cost in windows
+        for low, high in [known.ends(cost)]
+    ]
     return no_architecture(
         known.space, asked, f"there are {' and '.join(ends)}, but not these together"
     )
@@ -46,7 +52,11 @@ def _nearest(known: Engine, windows: Windows, cost: Cost) -> str | None:
     below = _next(known, windows, cost, windows[cost][0], low)
     above = _next(known, windows, cost, windows[cost][1], high)
     found = [f"{x:,}" for x in (below, above) if x is not None]
-    return f"{cost} {' and '.join(found)}" if found else None
+    return f"{cost} {' and '.join(found)}{_unit(cost)}" if found else None
+
+
+def _unit(cost: Cost) -> str:
+    return f" {cost.unit}" if isinstance(cost, CostTable) else ""
 
 
 def _next(known: Engine, windows: Windows, cost: Cost, end: int, limit: int) -> int | None:

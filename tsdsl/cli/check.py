@@ -9,7 +9,7 @@ import click
 import tsdsl
 from tsdsl.cli.options import colour_option, costs_option, space_option
 from tsdsl.cli.output import data, note, show
-from tsdsl.compiler import select
+from tsdsl.compiler import select, tables
 from tsdsl.diagnostics.catalogue import FILES
 from tsdsl.diagnostics.render import summary
 from tsdsl.sema.check import Checked, check_file
@@ -86,9 +86,9 @@ def _check(file: str, costs: tuple[str, ...]) -> tuple[list[tsdsl.Diagnostic], C
     found = list(checked.diagnostics)
     if costs and not checked.has_errors:
         try:
-            tables = [tsdsl.CostTable.load(path) for path in costs]
+            given = tables(costs)
             for name in checked.names:
-                space = select(checked, file, name).with_costs(*tables)
+                space = select(checked, file, name).with_costs(*given)
                 for cost in space.costs:
                     space.bounds(cost)
         except tsdsl.SpecError as error:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from tsdsl.units import AMOUNTS, TIMES
+
 if TYPE_CHECKING:
     from tsdsl.space import Space
 
@@ -16,9 +18,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 #: What ``--color`` says: auto, always or never.
 colour: ContextVar[str] = ContextVar("colour", default="auto")
-_SUFFIX = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SUFFIX = {"": 1, **AMOUNTS}
 #: Nanoseconds of a unit of time.
-_TIME = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]+))?([a-zA-Z]*)")
 #: Characters of a number.
 _LONGEST = 40
@@ -88,7 +89,7 @@ def _whole(text: str, units: Mapping[str, int], what: str) -> int:
 
 
 def _of_nanoseconds(unit: str) -> str:
-    return " of nanoseconds" if unit in _TIME else ""
+    return " of nanoseconds" if unit in TIMES else ""
 
 
 class Ends(NamedTuple):
@@ -107,7 +108,7 @@ class Window(click.ParamType):  # type: ignore[type-arg]
     name = "A..B"
 
     def __init__(self, times: bool = False) -> None:
-        self._units = {**_SUFFIX, **_TIME} if times else _SUFFIX
+        self._units = {**_SUFFIX, **TIMES} if times else _SUFFIX
         self._what = "an amount such as 2.4G, 250M or 1370000000"
         if times:
             self._what += ", or a time such as 8ms, 250us or 0.01s"

@@ -17,6 +17,7 @@ from tsdsl.cli.output import aligned
 from tsdsl.cli.tables import NOTE, origin, several, size
 from tsdsl.diagnostics.render import visible
 from tsdsl.syntax.printer import time
+from tsdsl.units import AMOUNTS
 
 Paint = Callable[[str], str]
 #: Integers of more digits are written as 7.154e80; up to the second number, all stand beside.
@@ -25,7 +26,6 @@ SHORT, BESIDE = 15, 40
 UNKNOWN = "?"
 #: Values from this on are written with an exponent.
 FAR = 1e9
-SUFFIXES = (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3))
 #: Units of multiply-adds.
 FLOPS = (("GFLOPs", 1e9), ("MFLOPs", 1e6), ("kFLOPs", 1e3))
 
@@ -127,7 +127,7 @@ def _end(value: float, unit: str) -> str:
     if unit == "ns" and value == int(value):
         return time(int(value))
     found = Decimal(value)
-    suffix, scale = next((s for s in SUFFIXES if found >= s[1]), ("", 1))
+    suffix, scale = next((s for s in reversed(AMOUNTS.items()) if found >= s[1]), ("", 1))
     text = f"{found / scale:f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + suffix
 

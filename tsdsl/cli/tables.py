@@ -10,6 +10,7 @@ from tsdsl.analysis.items import By, Group, group, items
 from tsdsl.cli.output import aligned
 from tsdsl.diagnostics.render import visible
 from tsdsl.ir.network import Network
+from tsdsl.units import AMOUNTS
 
 if TYPE_CHECKING:
     from tsdsl.analysis.bounds import Bounds
@@ -156,7 +157,7 @@ def giga(count: int) -> str:
 
 def amount(count: int) -> str:
     """With a suffix and three digits or four: 1.43G, 12.5M, 250."""
-    for suffix, unit in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("k", 10**3)):
+    for suffix, unit in reversed(AMOUNTS.items()):
         if count >= unit:
             return f"{count / unit:.4g}{suffix}"
     return str(count)

@@ -7,11 +7,12 @@ from typing import Any
 
 from tsdsl.analysis.cost_table import Cost, CostTable
 from tsdsl.diagnostics.render import visible
+from tsdsl.units import TIMES
 
 #: SI prefixes by what they multiply by.
 _PREFIXES = {1: "", 10**3: "k", 10**6: "M", 10**9: "G", 10**12: "T", 10**15: "P", 10**18: "E"}
 #: Seconds, in nanoseconds.
-_TIMES = {1: "ns", 10**3: "us", 10**6: "ms", 10**9: "s"}
+_TIMES = {scale: unit for unit, scale in TIMES.items()}
 #: The range of an axis as a share of its end, below which its 0 is the minimum.
 _NARROW = 5e-3
 #: Characters of a name that are shown.

@@ -9,7 +9,7 @@ from typing import Any, cast
 from tsdsl.diagnostics import Collector, Diagnostic, Source, Span
 from tsdsl.syntax import ast
 from tsdsl.syntax.lexer import Token
-from tsdsl.syntax.printer import TIME_UNITS
+from tsdsl.units import AMOUNTS, TIMES
 
 #: How deep expressions may nest.
 MAX_DEPTH = 200
@@ -17,7 +17,6 @@ MAX_DEPTH = 200
 MAX_INT = 1 << 53
 
 _ESCAPES = {"\\": "\\", '"': '"', "n": "\n", "t": "\t"}
-_SUFFIX = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class Builder:
@@ -369,7 +368,7 @@ class Builder:
         from fractions import Fraction
 
         digits = token.text.replace("_", "").rstrip("nums")
-        unit = TIME_UNITS[token.text[len(token.text.rstrip("nums")) :]]
+        unit = TIMES[token.text[len(token.text.rstrip("nums")) :]]
         wrong = "this time is too long" if len(digits) > 30 or not _modest(digits) else ""
         found = Fraction(0) if wrong else Fraction(digits) * unit
         if found > MAX_INT:
@@ -384,7 +383,7 @@ class Builder:
 
     def _number(self, token: Token) -> int | float:
         text = token.text.replace("_", "")
-        scale = _SUFFIX.get(text[-1], 1)
+        scale = AMOUNTS.get(text[-1], 1)
         percent = text.endswith("%")
         digits = text[:-1] if scale > 1 or percent else text
         if len(digits) > 30:

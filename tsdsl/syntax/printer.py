@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from tsdsl.syntax import ast
+from tsdsl.units import TIMES
 
 _LEVEL = {"or": 1, "and": 2, "==": 4, "!=": 4, "<": 4, "<=": 4, ">": 4, ">=": 4, "+": 5, "-": 5}
-#: Nanoseconds of a unit of time.
-TIME_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _PIPE, _NOT, _COMPARE, _TIMES, _UNARY, _POSTFIX = 0, 3, 4, 6, 7, 8
 
 
@@ -39,7 +38,7 @@ def number(number: int | float) -> str:
 
 def time(nanoseconds: int) -> str:
     """In the largest unit that leaves a whole number."""
-    units = reversed(TIME_UNITS.items())
+    units = reversed(TIMES.items())
     return next(f"{nanoseconds // size}{unit}" for unit, size in units if not nanoseconds % size)
 
 

@@ -13,6 +13,7 @@ VERBS = {
     "check": "Report everything that is wrong in specs.",
     "compile": "Compile a network to Python source that needs torch only.",
     "completion": "Print the script that lets a shell complete tsdsl.",
+    "data": "Check videos, or render some.",
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",
@@ -24,9 +25,12 @@ VERBS = {
 class LazyGroup(click.Group):
     """Imports a verb when it is called or asked for its help, not to list it."""
 
-    def __init__(self, *args: Any, verbs: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, verbs: Mapping[str, str], prefix: str = "tsdsl.cli.", **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.verbs = dict(verbs)
+        self.prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.verbs)
@@ -34,7 +38,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.verbs:
             return None
-        command: click.Command = import_module(f"tsdsl.cli.{cmd_name}").command
+        command: click.Command = import_module(f"{self.prefix}{cmd_name}").command
         return command
 
     def resolve_command(

@@ -1,0 +1,32 @@
+"""``tsdsl data``: videos to train on. Its verbs are files of their own, as those of `tsdsl` are."""
+
+from __future__ import annotations
+
+import click
+
+from tsdsl.cli.group import LazyGroup
+from tsdsl.cli.options import colour_option
+
+#: Verb -> its line in ``tsdsl data --help``. The verb is ``command`` of ``tsdsl.cli.data_VERB``.
+DATA_VERBS = {
+    "check": "Report every video of a list that cannot be used.",
+    "synth": "Render a data set of moving glyphs for tests and first runs.",
+}
+
+EPILOG = """\b
+Examples:
+  tsdsl data synth glyphs                       # mp4 files, and lists of them
+  tsdsl data check glyphs/train.csv             # exit code 1 if a video cannot be used
+"""
+
+
+@click.command(
+    cls=LazyGroup,
+    verbs=DATA_VERBS,
+    prefix="tsdsl.cli.data_",
+    subcommand_metavar="VERB ...",
+    epilog=EPILOG,
+)
+@colour_option
+def command() -> None:
+    """Check videos, or render some."""

@@ -17,6 +17,7 @@ from tsdsl.analysis.completed import Completed
 from tsdsl.analysis.conditioned import options_within, sample, stream
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.engine import engine
+from tsdsl.analysis.independent import PARTS, Independent, _guide, _sums
 from tsdsl.analysis.inside import Inside
 from tsdsl.analysis.lookup import Lookup
 from tsdsl.analysis.tilted import Tilt
@@ -83,7 +84,7 @@ def chi_square(seen: Counter, wanted: dict[tuple, float]) -> bool:
 
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("way", ["grid", "completed"])
+@pytest.mark.parametrize("way", ["grid", "completed", "independent"])
 def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str) -> None:
     graph, found = enumerated(seed)
     if len(found) < 2:
@@ -95,7 +96,10 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
     fits = held(values, windows)
     p = Distribution(graph, rng.normal(size=len(Space(graph).distribution().flat)))
     rows = p.layout.split(p.flat_probabilities)
-    drawer: Inside | Completed = Inside(known, rows, windows, (20, 60))
+    drawer: Inside | Completed | Independent = Inside(known, rows, windows, (20, 60))
+    if way == "independent":
+        assert Independent.suits(known, rows)
+        drawer = Independent(known, rows, windows)
     if way == "completed":
         try:
             drawer = Completed(drawer)
@@ -105,7 +109,7 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
     random = np.random.Generator(np.random.PCG64(seed))
     drawn: list[np.ndarray] = []
     for _ in range(100):
-        drawn.append(drawer.draw(random, 500))
+        drawn.append(drawer.draw(random, 5000 if way == "independent" else 500))
         if sum(map(len, drawn)) > 2500:
             break
     n = sum(map(len, drawn))
@@ -128,6 +132,8 @@ def test_samples_are_completed_where_draws_are_rare(
     if len(found) < 8:
         return
     monkeypatch.setattr(conditioned, "MAX_LISTED", -1)
+    monkeypatch.setattr(conditioned, "PLAIN", 0)
+    monkeypatch.setattr(conditioned, "COMMON", 2.0)
     monkeypatch.setattr(conditioned, "RARE", 2.0)
     monkeypatch.setattr(conditioned, "CHUNKS", (16, 64, 256))
     monkeypatch.setattr(conditioned, "TRIED", 100)
@@ -369,3 +375,16 @@ def test_provenance_says_how() -> None:
         "drawn": {"seed": 4, "weights": "architectures", "windows": {"macs": [10**6, None]}}
     }
     assert inside.BINS[0] < inside.BINS[1]
+
+
+@pytest.mark.parametrize("row", [[1.0], [0.5, 0.5], [0.0, 1.0], [0.3, 0.0, 0.7], [1e-9, 1.0, 0.0]])
+def test_parts_of_one_are_the_option_that_they_hold(row: list[float]) -> None:
+    sums = _sums(np.array(row) / sum(row))
+    guide = _guide(sums)
+    ends = np.arange(PARTS) / PARTS
+    inside = np.random.default_rng(0).random((8, PARTS)) / PARTS + ends
+    exact = np.searchsorted(sums, inside, side="right")
+    told = guide != 255
+    assert (exact == guide)[:, told].all()
+    assert (~told).sum() <= len(row)
+    assert set(np.unique(exact)) <= {k for k, weight in enumerate(row) if weight > 0}

@@ -35,6 +35,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setattr(spread, "FREQUENCIES", 150)
         monkeypatch.setattr(conditioned, "MAX_LISTED", -1)
         monkeypatch.setattr(conditioned, "BINS", (20, 100))
+        monkeypatch.setattr(conditioned, "PLAIN", 0)
+        monkeypatch.setattr(conditioned, "COMMON", 2.0)
     return str(request.param)
 
 

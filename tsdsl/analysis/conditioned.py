@@ -21,6 +21,7 @@ from tsdsl.analysis.costs import active
 from tsdsl.analysis.distribution import distribution_of
 from tsdsl.analysis.engine import Engine
 from tsdsl.analysis.factors import Array
+from tsdsl.analysis.independent import Independent
 from tsdsl.analysis.inside import BINS, Inside
 from tsdsl.analysis.listing import Lister, Windows
 from tsdsl.analysis.nearest import nothing_inside
@@ -37,6 +38,8 @@ MAX_LISTED = 1 << 14
 MAX_REST = 1 << 17
 #: Draws at once: grows to the last.
 CHUNKS = (512, 2048, 8192)
+#: Independent draws, of which more than this share has to be inside after the first few.
+BLOCK, PLAIN, COMMON = 1 << 14, 1 << 15, 0.01
 #: From this many draws on, of which fewer than this share is inside, a part is completed.
 TRIED, RARE = 10_000, 0.02
 #: Draws of a part that say whether it is the better way.
@@ -240,6 +243,10 @@ def _inside(
     bins: tuple[int, int],
 ) -> Iterator[tuple[Array, int]]:
     """Draws that are inside by their exact costs, without end; of how many."""
+    if windows and Independent.suits(known, rows):
+        plain = Independent(known, rows, windows)
+        while plain.drawn < PLAIN or plain.rate >= COMMON:
+            yield plain.draw(random, BLOCK), BLOCK
     inside = Inside.of(known, rows, windows, bins)
     for n in CHUNKS[:-1]:
         yield inside.draw(random, n), n

@@ -31,7 +31,7 @@ def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -
     an option written differently, something that does not fit) goes through `assignment`.
     """
     given, odd = _given(space.decisions, architectures)
-    at, misfit = _completed(space, given)
+    at, misfit = completed(space, given)
     for row in np.flatnonzero(odd | misfit).tolist():
         at[row] = assignment(space, architectures[row])
     return at
@@ -49,10 +49,10 @@ def indexed(space: SpaceGraph, options: Array) -> Array:
         row, column = wrong[0].tolist()
         path = space.decisions[column].path
         raise ValueError(f"row {row}: '{path}' has no option {int(given[row, column])}")
-    return _completed(space, given.astype(np.int64))[0]
+    return completed(space, given.astype(np.int64))[0]
 
 
-def _completed(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
+def completed(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
     """Assignments of option indices (-1: not given), defaults where a decision is not active; and
     which rows lack something or violate a requirement."""
     odd: Array = np.zeros(len(given), np.bool_)

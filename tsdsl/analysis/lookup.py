@@ -1,10 +1,11 @@
 """The cost of given architectures, as fast as tables allow.
 
-Small cost tables are added up into fewer, larger ones. Many architectures at once: one product of
-matrices turns option indices into positions in all tables (exact: floats of 24 bits hold them),
-and each table is read once for all. One architecture: the positions in all tables are the digits
-of one large integer, to which each decision adds its part; which decisions are given is kept in
-bits of the same integer, so that an architecture is validated by the same sum.
+Small cost tables are added up into fewer, larger ones. Many architectures at once: the few columns
+of option indices that a table depends on give the positions in it, and each table is read once for
+all. (One product of matrices would give all positions too, but most of it is zeros, and its threads
+wait for each other wherever something else runs.) One architecture: the positions in all tables are
+the digits of one large integer, to which each decision adds its part; which decisions are given is
+kept in bits of the same integer, so that an architecture is validated by the same sum.
 """
 
 from __future__ import annotations
@@ -39,23 +40,24 @@ class Lookup:
         self._factors = factors
         self._tables = [np.ascontiguousarray(f.table).reshape(-1) for f in factors]
         self._dtype: Any = object if any(t.dtype == object for t in self._tables) else np.int64
-        strides = np.zeros((len(space.variables), len(factors)), np.float32)
         self._steps: list[dict[int, int]] = []
-        for k, f in enumerate(factors):
+        for f in factors:
             step = 1
             steps: dict[int, int] = {}
             for v, size in zip(reversed(f.scope), reversed(f.table.shape), strict=True):
                 steps[v] = step
                 step *= size
             self._steps.append(steps)
-            for v, at in steps.items():
-                strides[v, k] = at
         self._decided = [d.variable.index for d in space.decisions]
         self._derived = [
             _Derived.of(v.index, v.definition) for v in space.variables if v.definition is not None
         ]
-        #: With a row for each decision, or for each variable where some are derived.
-        self._strides = strides if self._derived else strides[self._decided]
+        rows = {v: k for k, v in enumerate(self._decided)}
+        #: Variables that tables depend on: rows of decisions come first, then derived ones.
+        for d in self._derived:
+            rows[d.at] = len(rows)
+        self._derived = [d.numbered(rows) for d in self._derived]
+        self._terms = [[(rows[v], step) for v, step in steps.items()] for steps in self._steps]
         self._single: _Single | None = None
 
     def many(self, options: Array) -> Array:
@@ -69,12 +71,10 @@ class Lookup:
             raise ValueError(f"option indices are integers, not {given.dtype}")
         total: Array = np.zeros(len(given), self._dtype)
         for start in range(0, len(given), CHUNK):
-            offsets = (self._strides.T @ self._columns(given[start : start + CHUNK])).astype(
-                np.intp
-            )
+            columns = self._columns(given[start : start + CHUNK])
             into = total[start : start + CHUNK]
-            for table, positions in zip(self._tables, offsets, strict=True):
-                into += table.take(positions, mode="clip")
+            for table, terms in zip(self._tables, self._terms, strict=True):
+                into += table.take(_places(columns, terms, len(into)), mode="clip")
         return total
 
     def assigned(self, at: Array) -> Array:
@@ -88,15 +88,11 @@ class Lookup:
             self._single = _Single(self._space, self._steps, self._tables)
         return self._single.cost(architecture)
 
-    def _columns(self, options: Array) -> Array:
-        """Option indices, a row for each decision, or for each variable if some are derived."""
-        if not self._derived:
-            return options.astype(np.float32).T
-        columns: Array = np.zeros((len(self._space.variables), len(options)), np.float32)
-        columns[self._decided] = options.T
+    def _columns(self, options: Array) -> list[Array]:
+        """Option indices: an array for each decision, then for each derived variable."""
+        columns = list(np.ascontiguousarray(options.T))
         for d in self._derived:
-            positions = (d.steps @ columns[d.scope]).astype(np.intp)
-            columns[d.at] = d.cells.take(positions, mode="clip")
+            columns.append(d.cells.take(_places(columns, d.terms, len(options)), mode="clip"))
         return columns
 
 
@@ -104,18 +100,32 @@ class _Derived(NamedTuple):
     """A derived variable's definition as a flat table."""
 
     at: int
-    scope: list[int]
-    steps: Array
+    #: Variables and what one step of each moves by.
+    terms: list[tuple[int, int]]
     cells: Array
 
     @classmethod
     def of(cls, at: int, definition: Val) -> _Derived:
-        steps = [1.0]
-        for v in reversed(definition.variables[1:]):
-            steps.append(steps[-1] * len(v))
-        cells = np.maximum(_indices(definition), 0).astype(np.float32)
-        scope = [v.index for v in definition.variables]
-        return cls(at, scope, np.array(steps[::-1][: len(scope)]), cells)
+        step = 1
+        terms: list[tuple[int, int]] = []
+        for v in reversed(definition.variables):
+            terms.append((v.index, step))
+            step *= len(v)
+        return cls(at, terms, np.maximum(_indices(definition), 0).astype(np.intp))
+
+    def numbered(self, rows: Mapping[int, int]) -> _Derived:
+        return self._replace(terms=[(rows[v], step) for v, step in self.terms])
+
+
+def _places(columns: Sequence[Array], terms: Sequence[tuple[int, int]], count: int) -> Array:
+    """Positions in a flat table."""
+    found: Array = np.zeros(count, np.intp)
+    for k, (row, step) in enumerate(terms):
+        if k == 0:
+            np.multiply(columns[row], step, out=found, casting="unsafe", dtype=np.intp)
+        else:
+            found += columns[row].astype(np.intp) * step
+    return found
 
 
 def _joined(factors: Sequence[Factor], sizes: Sequence[int]) -> list[Factor]:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks, counts and compiles a real spec, and runs the network on a clip. `make demo` runs it.
+# Checks a real space, says what is in it, draws a network within budgets, counts and compiles it,
+# and runs it on a clip. `make demo` runs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BIN=${BIN:-.venv/bin}
@@ -12,7 +13,8 @@ run() {
 }
 
 run tsdsl check specs/auto_tsnet_s.tsnet
-run tsdsl sample specs/auto_tsnet_s.tsnet --seed 1 -o "$OUT/arch.json"
+run tsdsl space specs/auto_tsnet_s.tsnet
+run tsdsl sample specs/auto_tsnet_s.tsnet --seed 1 --flops 1.97G..2.07G --params ..8M -o "$OUT/arch.json"
 run tsdsl flops specs/auto_tsnet_s.tsnet --frozen "$OUT/arch.json" --by stage
 run tsdsl compile specs/auto_tsnet_s.tsnet --frozen "$OUT/arch.json" -o "$OUT/model.py"
 run python examples/run_compiled.py "$OUT/model.py" 3 16 160 160

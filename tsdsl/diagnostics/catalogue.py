@@ -123,6 +123,8 @@ FILES = {
     "E0806": "a file that is not UTF-8",
     "E0807": "a file that cannot be written",
     "E0808": "a file that exists already",
+    "E0811": "a list of videos that does not fit",
+    "E0812": "videos that cannot be used",
 }
 
 WARNINGS = {

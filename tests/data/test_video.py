@@ -1,0 +1,154 @@
+"""Decoding: the frames that seeking finds are those of decoding everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from make_videos import broken, frame_folder, picture, rotated, video
+
+from tsdsl.data import video as decoding
+from tsdsl.data.problems import KINDS, BadVideo
+from tsdsl.data.video import decode_all, index_video, read_clip
+
+#: Name -> how the file is made.
+FORMATS = {
+    "b-frames.mp4": {"options": {"bf": "3"}},
+    "rare-keys.mp4": {"options": {"g": "250"}},
+    "intra.mp4": {"options": {"g": "1"}},
+    "open-gop.mp4": {"options": {"x264-params": "open-gop=1:bframes=3:scenecut=0"}},
+    "variable.mp4": {"times": [i * i * 2 + 7 * i for i in range(40)]},
+    "odd.mkv": {"size": (65, 47), "pixels": "yuv444p"},
+    "ten-bit.mkv": {"pixels": "yuv420p10le"},
+    "grey.mkv": {"codec": "ffv1", "pixels": "gray"},
+    "alpha.mkv": {"codec": "ffv1", "pixels": "yuva420p"},
+    "vp8.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "auto-alt-ref": "1"}},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "h264.avi": {"options": {"bf": "2"}},
+    "motion.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
+}
+
+
+def everything(path: Path) -> np.ndarray:
+    """clip_CTHW of all frames, decoded by PyAV in the plainest way."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return np.stack(frames).transpose(3, 0, 1, 2)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_seeking_gives_the_frames_of_decoding_all(tmp_path: Path, name: str) -> None:
+    path = video(tmp_path / name, **FORMATS[name])
+    full_CTHW = everything(path)
+    index = index_video(str(path))
+    assert index.count == full_CTHW.shape[1] == 40
+    for indices in ([0], [39], [27, 28], [3, 3, 39], [30, 5, 17], list(range(0, 40, 7))):
+        clip = read_clip(str(path), index, indices)
+        assert clip.dtype == np.uint8 and clip.shape[:2] == (3, len(indices))
+        np.testing.assert_array_equal(clip, full_CTHW[:, indices])
+    for i in range(0, 40, 3):
+        np.testing.assert_array_equal(read_clip(str(path), index, [i])[:, 0], full_CTHW[:, i])
+    np.testing.assert_array_equal(
+        read_clip(str(path), index, [31, 8], seek=False)[:, 0], full_CTHW[:, 31]
+    )
+    assert decode_all(str(path), index) == full_CTHW.shape[:1:-1]
+
+
+def test_seeking_decodes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frame 39 of an intra-coded video of 40 takes one frame, not 40."""
+    path = str(video(tmp_path / "a.mp4", options={"g": "10", "bf": "0", "sc_threshold": "0"}))
+    index = index_video(path)
+    decoded: list[int] = []
+    plain = decoding._decoded
+
+    def counted(*arguments: object):  # type: ignore[no-untyped-def]
+        for frame in plain(*arguments):  # type: ignore[arg-type]
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(decoding, "_decoded", counted)
+    read_clip(path, index, [33])
+    assert len(decoded) == 4
+    decoded.clear()
+    read_clip(path, index, [33], seek=False)
+    assert len(decoded) == 34
+    decoded.clear()
+    read_clip(path, index, [3, 35])
+    assert len(decoded) == 10
+
+
+def test_the_right_frames(tmp_path: Path) -> None:
+    """Lossless: the pixels are those that were drawn, so that numbers are right, too."""
+    path = str(video(tmp_path / "a.mkv", codec="ffv1", pixels="bgr0"))
+    clip = read_clip(path, index_video(path), [7, 31])
+    for at, i in enumerate((7, 31)):
+        np.testing.assert_array_equal(clip[:, at].transpose(1, 2, 0), picture(i, 64, 48))
+
+
+def test_rotation_is_applied(tmp_path: Path) -> None:
+    plain = video(tmp_path / "plain.mp4")
+    turned = str(rotated(tmp_path / "turned.mp4", plain))
+    index = index_video(turned)
+    clip = read_clip(turned, index, [20])
+    assert clip.shape == (3, 1, 64, 48)
+    np.testing.assert_array_equal(clip[:, 0], np.rot90(everything(plain)[:, 20], -1, (1, 2)))
+    assert decode_all(turned, index) == (48, 64)
+
+
+def test_folders_of_frames(tmp_path: Path) -> None:
+    folder = str(frame_folder(tmp_path / "frames"))
+    index = index_video(folder)
+    assert index.count == 12 and index.fps is None
+    clip = read_clip(folder, index, [9, 1])
+    for at, i in enumerate((9, 1)):
+        np.testing.assert_array_equal(clip[:, at].transpose(1, 2, 0), picture(i, 64, 48))
+    (tmp_path / "frames" / "frame3.png").write_bytes(b"")
+    with pytest.raises(BadVideo, match=r"frame3\.png"):
+        decode_all(folder, index)
+
+
+def test_rate(tmp_path: Path) -> None:
+    assert index_video(str(video(tmp_path / "a.mp4"))).fps == pytest.approx(30)
+    slow = video(tmp_path / "b.mp4", times=[100 * i for i in range(40)])
+    assert index_video(str(slow)).fps == pytest.approx(10, rel=0.03)
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    made = broken(tmp_path)
+    assert set(made) == set(KINDS)
+    for kind, path in made.items():
+        if kind == "too-short":
+            assert index_video(str(path)).count == 1
+            continue
+        with pytest.raises(BadVideo) as bad:
+            decode_all(str(path), index_video(str(path)))
+        assert bad.value.problem.kind == kind, bad.value
+        assert str(path) in str(bad.value)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.mkv", "a.avi"])
+def test_a_file_that_is_cut_anywhere_is_noticed(tmp_path: Path, name: str) -> None:
+    codec = {"a.webm": "libvpx", "a.avi": "mpeg4"}.get(name, "libx264")
+    data = video(tmp_path / name, frames=60, codec=codec).read_bytes()
+    cut = tmp_path / f"cut-{name}"
+    for share in (0.02, 0.3, 0.5, 0.6):
+        cut.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(BadVideo) as bad:
+            decode_all(str(cut), index_video(str(cut)))
+        assert bad.value.problem.kind in ("truncated", "not-a-video", "no-frames", "corrupt")
+
+
+def test_other_files(tmp_path: Path) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("words\n" * 100)
+    link = tmp_path / "link.mp4"
+    link.symlink_to(tmp_path / "nothing")
+    found = {}
+    for path in (text, link, tmp_path / "a\0b"):
+        with pytest.raises(BadVideo) as bad:
+            index_video(str(path))
+        found[path.name] = bad.value.problem.kind
+    assert found == {"a.txt": "not-a-video", "link.mp4": "missing", "a\0b": "unreadable"}

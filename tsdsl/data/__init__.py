@@ -1,0 +1,15 @@
+"""Videos as clips: lists of them, decoding, sampling in time, transforms, loaders.
+
+| file | takes -> gives |
+|---|---|
+| `problems` | the ten reasons why a video cannot be used |
+| `lists` | a CSV, a folder per class -> `VideoList`: paths and labels |
+| `sampling` | frames of a video, T x interval -> indices of frames |
+| `video`, `images` | a file or a folder of frames, indices -> clip_CTHW (uint8) |
+| `transforms`, `autoaugment` | clip_CTHW -> clip_CTHW, drawn from a generator |
+| `dataset`, `loader` | a list -> batches, and a report of what could not be used |
+| `check` | a list -> everything that is wrong with its videos |
+
+What is drawn for a sample depends on (seed, epoch, index) only, never on workers or ranks.
+Only `transforms`, `autoaugment`, `dataset` and `loader` import torch; only `video` and `images` av.
+"""

@@ -1,0 +1,61 @@
+"""Everything that is wrong with the videos of a list: each is decoded to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tsdsl.data.lists import VideoList
+from tsdsl.data.problems import BadVideo, Problem
+from tsdsl.data.video import decode_all, index_video
+from tsdsl.record import Record
+
+
+class Facts(Record):
+    """Of a video that can be used; ``fps`` None of a folder of frames."""
+
+    frames: int
+    fps: float | None
+    width: int
+    height: int
+
+    @property
+    def seconds(self) -> float | None:
+        return self.frames / self.fps if self.fps else None
+
+
+def check_video(path: str, min_frames: int) -> Facts | Problem:
+    """Facts, or what is wrong."""
+    try:
+        index = index_video(path)
+        if index.count < min_frames:
+            raise BadVideo(path, "too-short", f"{index.count} of at least {min_frames} frames")
+        width, height = decode_all(path, index)
+    except BadVideo as bad:
+        return bad.problem
+    return Facts(index.count, index.fps, width, height)
+
+
+def check_list(videos: VideoList, min_frames: int, workers: int = 0) -> Iterator[Facts | Problem]:
+    """For each video, in order; each path is decoded once. ``workers`` 0: in this process."""
+    paths = list(dict.fromkeys(video.path for video in videos.videos))
+    least = [min_frames] * len(paths)
+    known: dict[str, Facts | Problem] = {}
+    pool = None
+    if workers:
+        # Not forked: the process may have threads (a progress bar).
+        pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+        results = pool.map(check_video, paths, least, chunksize=8)
+    else:
+        results = map(check_video, paths, least)
+    try:
+        fresh = zip(paths, results, strict=True)
+        for video in videos.videos:
+            while video.path not in known:
+                path, found = next(fresh)
+                known[path] = found
+            yield known[video.path]
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)

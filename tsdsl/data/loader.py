@@ -1,0 +1,247 @@
+"""Batches from worker processes, pinned and prefetched, and a report of what could not be used.
+
+The order of an epoch is a permutation drawn from (seed, epoch); step s of it takes the next
+``batch`` x ``world`` videos, of which each rank has its part. What does not fill a step at the end
+of an epoch is left out. Batches do not depend on the number of workers, and those of all ranks
+together not on the number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from tsdsl.data.dataset import EvalViews, NoUsableVideo, Sample, TrainClips, Views, generator_of
+from tsdsl.data.problems import KINDS, Problem
+from tsdsl.diagnostics import Diagnostic, DiagnosticError
+from tsdsl.record import MutableRecord, Record, factory
+
+
+class Batch(MutableRecord):
+    """Training clips (uint8: see `transforms.normalise`), and where they come from."""
+
+    clips_NCTHW: Tensor
+    labels_N: Tensor
+    #: The videos that were asked for, and those that are shown; they differ where one was replaced.
+    indices: tuple[int, ...]
+    used: tuple[int, ...]
+    problems: tuple[Problem, ...]
+
+    def pin_memory(self) -> Batch:
+        """Called by the DataLoader."""
+        self.clips_NCTHW = self.clips_NCTHW.pin_memory()
+        self.labels_N = self.labels_N.pin_memory()
+        return self
+
+
+class ViewBatch(MutableRecord):
+    """Views of some videos: those of video ``indices[v]`` are ``owners_N == v``; of a video that
+    is missing there are none, and ``problems`` has its problem."""
+
+    views_NCTHW: Tensor | None
+    owners_N: Tensor
+    labels: tuple[int, ...]
+    indices: tuple[int, ...]
+    problems: tuple[Problem, ...]
+
+    def pin_memory(self) -> ViewBatch:
+        """Called by the DataLoader."""
+        if self.views_NCTHW is not None:
+            self.views_NCTHW = self.views_NCTHW.pin_memory()
+        return self
+
+
+class Report(MutableRecord):
+    """What could not be used so far. Ranks have one each."""
+
+    samples: int = 0
+    #: Samples that show another video than the one that was asked for.
+    replaced: int = 0
+    #: Path -> its last problem.
+    bad: dict[str, Problem] = factory(default_factory=dict)
+
+    def add(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Those of them that are new."""
+        new = [p for p in dict.fromkeys(problems) if p.path not in self.bad]
+        self.bad.update((problem.path, problem) for problem in problems)
+        return new
+
+    def kinds(self) -> dict[str, int]:
+        """Number of bad videos of each kind that there is."""
+        found = Counter(problem.kind for problem in self.bad.values())
+        return {kind: found[kind] for kind in KINDS if kind in found}
+
+    def __str__(self) -> str:
+        if not self.bad:
+            return f"{self.samples} samples, every video could be used"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds().items())
+        head = f"{self.samples} samples, {self.replaced} replaced; {len(self.bad)} bad: {kinds}"
+        return "\n".join([head, *(f"  {problem}" for problem in self.bad.values())])
+
+
+class TrainLoader:
+    """``batch``: clips of this rank in a step. ``workers`` 0 decodes in this process."""
+
+    def __init__(
+        self,
+        dataset: TrainClips,
+        batch: int,
+        *,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = 2,
+        pin: bool | None = None,
+    ) -> None:
+        assert 0 <= rank < world and batch > 0
+        if len(dataset) < batch * world:
+            message = f"{len(dataset)} videos do not fill a step of {batch * world}"
+            raise NoUsableVideo(
+                [Diagnostic("E0812", message, file=dataset.videos.source, help="a smaller batch")]
+            )
+        self.report = Report()
+        self._steps = _Steps(len(dataset), dataset.seed, batch, rank, world)
+        self._loader = _loader(dataset, self._steps, _batch, workers, prefetch, pin)
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+        return self._steps.total
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch without its first ``skip`` steps. Raises `NoUsableVideo`."""
+        self._steps.epoch, self._steps.skip = epoch, skip
+        for batch in self._loader:
+            if isinstance(batch, _Failure):
+                raise NoUsableVideo(batch.diagnostics)
+            self.report.samples += len(batch.indices)
+            self.report.replaced += sum(
+                a != b for a, b in zip(batch.indices, batch.used, strict=True)
+            )
+            self.report.add(batch.problems)
+            yield batch
+
+
+class EvalLoader:
+    """Every video once, in the order of the list; this rank's are ``rank``, ``rank + world``..."""
+
+    def __init__(
+        self,
+        dataset: EvalViews,
+        videos: int = 1,
+        *,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = 2,
+        pin: bool | None = None,
+    ) -> None:
+        assert 0 <= rank < world and videos > 0
+        self.report = Report()
+        own = range(rank, len(dataset), world)
+        self._groups = [list(own[at : at + videos]) for at in range(0, len(own), videos)]
+        self._loader = _loader(dataset, self._groups, _views, workers, prefetch, pin)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[ViewBatch]:
+        for batch in self._loader:
+            assert isinstance(batch, ViewBatch)
+            self.report.samples += len(batch.indices)
+            self.report.add(batch.problems)
+            yield batch
+
+
+class _Steps(Sampler[list[tuple[int, int]]]):
+    """Keys (epoch, index) of this rank, step by step. It is read in the main process."""
+
+    def __init__(self, count: int, seed: int, batch: int, rank: int, world: int) -> None:
+        self._count, self._seed, self._batch = count, seed, batch
+        self._rank, self._world = rank, world
+        self.total = count // (batch * world)
+        self.epoch = self.skip = 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch = self.epoch
+        generator = generator_of(self._seed, epoch)
+        order = torch.randperm(self._count, generator=generator).tolist()
+        for step in range(self.skip, self.total):
+            first = (step * self._world + self._rank) * self._batch
+            yield [(epoch, index) for index in order[first : first + self._batch]]
+
+    def __len__(self) -> int:
+        return self.total - self.skip
+
+
+class _Failure(Record):
+    """A `NoUsableVideo` on its way out of a worker, which could not carry it."""
+
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class _Guarded(Dataset[Any]):
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._dataset[key]
+        except DiagnosticError as error:
+            return _Failure(error.diagnostics)
+
+
+def _loader(
+    dataset: Dataset[Any],
+    batches: Any,
+    collate: Callable[[list[Any]], Any],
+    workers: int,
+    prefetch: int,
+    pin: bool | None,
+) -> DataLoader[Any]:
+    return DataLoader(
+        _Guarded(dataset),
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available() if pin is None else pin,
+        # Workers seed nothing, and drawing their seeds must not move the global generator.
+        generator=torch.Generator(),
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _batch(samples: list[Sample | _Failure]) -> Batch | _Failure:
+    good = [sample for sample in samples if isinstance(sample, Sample)]
+    for sample in samples:
+        if isinstance(sample, _Failure):
+            return sample
+    return Batch(
+        torch.stack([sample.clip_CTHW for sample in good]),
+        torch.tensor([sample.label for sample in good]),
+        tuple(sample.index for sample in good),
+        tuple(sample.used for sample in good),
+        tuple(problem for sample in good for problem in sample.problems),
+    )
+
+
+def _views(videos: list[Views]) -> ViewBatch:
+    there = [(v, video.views_NCTHW) for v, video in enumerate(videos)]
+    views = [(v, tensor) for v, tensor in there if tensor is not None]
+    return ViewBatch(
+        torch.cat([tensor for _, tensor in views]) if views else None,
+        torch.tensor([v for v, tensor in views for _ in range(len(tensor))], dtype=torch.int64),
+        tuple(video.label for video in videos),
+        tuple(video.index for video in videos),
+        tuple(video.problem for video in videos if video.problem is not None),
+    )

@@ -1,0 +1,300 @@
+"""Decoding video files with PyAV: an index of the frames first, then those that are needed.
+
+Reading the packets of a file without decoding them gives the time stamp of every frame, in the
+order of presentation, and the key frames. A frame is therefore named by its number, exactly, with
+any frame rate. Decoding seeks to the last key frame before a frame that is wanted, unless going on
+gets there as well, and checks the time stamp of what it finds; where that fails (a container
+without time stamps, references across key frames), it decodes from the beginning.
+
+- Frames are RGB of 8 bits, whatever the file has: grey is repeated, transparency left out, deeper
+  pixels are reduced by FFmpeg's swscale. Pixels that are not square stay as they are stored.
+- The rotation that a file asks for is applied, in quarter turns.
+- An error that the decoder reports makes a video corrupt: nothing is concealed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tsdsl.data.images import frame_files, read_images
+from tsdsl.data.problems import BadVideo
+from tsdsl.record import Record
+
+#: Seconds of a video that may be missing against the length in its header, and the share.
+_SLACK, _SLACK_SHARE = 0.5, 0.02
+
+
+class Index(Record):
+    """What is known of a video without decoding it."""
+
+    #: Number of frames, at least 1.
+    count: int
+    #: Frames per second on average; None of a folder of images, and where a file does not say.
+    fps: float | None
+    #: Time stamp of every frame in the order of presentation; empty if the file has none.
+    stamps: tuple[int, ...] = ()
+    #: Presentation and decoding time stamps of key frames, in the order of presentation.
+    keys: tuple[tuple[int, int], ...] = ()
+    #: Files of the frames, of a folder of images.
+    files: tuple[str, ...] = ()
+
+
+class _Missed(Exception):
+    """Seeking did not lead to a frame that the index has."""
+
+
+def index_video(path: str) -> Index:
+    """The frames that a file or a folder of images has. Nothing is decoded.
+
+    Raises `BadVideo`.
+    """
+    if _is_folder(path):
+        files = frame_files(path)
+        return Index(len(files), None, files=tuple(files))
+    with _opened(path) as (container, stream):
+        return _index(path, container, stream)
+
+
+def read_clip(
+    path: str, index: Index, indices: Sequence[int], seek: bool = True
+) -> NDArray[np.uint8]:
+    """clip_CTHW (RGB, uint8) of the frames with these numbers, in that order, repeats allowed.
+
+    ``seek`` False decodes from the beginning. Raises `BadVideo`.
+    """
+    assert indices and min(indices) >= 0 and max(indices) < index.count
+    if index.files:
+        return read_images(path, index.files, indices)
+    wanted = sorted(set(indices))
+    frames = None
+    if seek and index.stamps:
+        try:
+            frames = _seeking(path, index, wanted)
+        except (_Missed, BadVideo):
+            frames = None
+    if frames is None:
+        frames = _from_the_start(path, index, wanted)
+    if len({frame.shape for frame in frames.values()}) > 1:
+        raise BadVideo(path, "corrupt", "its size changes")
+    clip_THWC = np.stack([frames[i] for i in indices])
+    return clip_THWC.transpose(3, 0, 1, 2)
+
+
+def decode_all(path: str, index: Index) -> tuple[int, int]:
+    """Decode every frame, for a check; gives width and height as shown. Raises `BadVideo`."""
+    if index.files:
+        shape = [read_images(path, index.files, [i]).shape for i in range(index.count)]
+        if len(set(shape)) > 1:
+            raise BadVideo(path, "corrupt", "frames of several sizes")
+        return shape[0][3], shape[0][2]
+    count, sizes = 0, set()
+    with _opened(path) as (container, stream):
+        for frame in _decoded(path, container, stream):
+            count += 1
+            turned = round(frame.rotation / 90) % 2
+            sizes.add((frame.height, frame.width) if turned else (frame.width, frame.height))
+    if count != index.count:
+        raise BadVideo(path, "corrupt", f"{count} of {index.count} frames can be decoded")
+    if len(sizes) > 1:
+        raise BadVideo(path, "corrupt", "its size changes")
+    return sizes.pop()
+
+
+def _is_folder(path: str) -> bool:
+    """Whether it is a folder and not a file. Raises `BadVideo` if it is neither, or empty."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadVideo(path, "missing") from None
+    except (OSError, ValueError) as error:
+        raise BadVideo(path, "unreadable", getattr(error, "strerror", None) or "") from None
+    if stat.S_ISDIR(found.st_mode):
+        return True
+    if not stat.S_ISREG(found.st_mode):
+        raise BadVideo(path, "unreadable", "not a regular file")
+    if found.st_size == 0:
+        raise BadVideo(path, "empty")
+    return False
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The first video stream of a file, decoded in one thread: workers are processes."""
+    try:
+        # Other protocols are for playlists, which would fetch what they name.
+        container = av.open(path, container_options={"protocol_whitelist": "file"})
+    except FileNotFoundError:
+        raise BadVideo(path, "missing") from None
+    except PermissionError:
+        raise BadVideo(path, "unreadable", "permission denied") from None
+    except (av.FFmpegError, OSError, ValueError):
+        raise BadVideo(path, *_unopened(path)) from None
+    with container:
+        name = container.format.name
+        if name.endswith("_pipe") or name == "image2":
+            raise BadVideo(path, "still-image", name.removesuffix("_pipe"))
+        streams = [
+            s for s in container.streams.video if not s.disposition & Disposition.attached_pic
+        ]
+        if name == "tty" or not (streams or container.streams.audio):
+            raise BadVideo(path, "not-a-video", name)
+        if not streams:
+            raise BadVideo(path, "no-video-stream", name)
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise BadVideo(path, "corrupt", "a codec that FFmpeg does not have")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"err_detect": "explode"}
+        yield container, stream
+
+
+def _unopened(path: str) -> tuple[str, str]:
+    """Why a file that is there was not opened."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        return "unreadable", error.strerror or ""
+    if head[4:8] == b"ftyp":
+        return "truncated", "an MP4 file without its index, which usually stands at the end"
+    return "not-a-video", ""
+
+
+def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
+    vp8 = stream.codec_context.name in ("vp8", "libvpx")
+    times: list[int | None] = []
+    keys: list[tuple[int, int]] = []
+    packets = 0
+    damaged = False
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0:
+                continue
+            packets += 1
+            damaged |= packet.is_corrupt
+            # Packets before an edit list's start are never shown, nor are VP8's reference frames
+            # whose header (RFC 6386, section 9.1) says so.
+            if packet.is_discard or (vp8 and not bytes(packet)[0] & 0x10):
+                continue
+            times.append(packet.pts)
+            if packet.is_keyframe and packet.pts is not None:
+                keys.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+    except (av.FFmpegError, OSError) as error:
+        raise BadVideo(path, "truncated" if packets else "corrupt", _said(error)) from None
+    stated = stream.frames
+    if damaged or packets < stated:
+        raise BadVideo(path, "truncated", f"{packets} of {stated} frames" if stated else "")
+    if not times:
+        raise BadVideo(path, "no-frames")
+    stamps = sorted(t for t in times if t is not None)
+    if len(set(stamps)) < len(times):
+        stamps, keys = [], []
+    elif stream.time_base is not None:
+        _check_length(path, stream, (stamps[-1] - stamps[0]) * stream.time_base)
+    rate = stream.average_rate
+    return Index(len(times), float(rate) if rate else None, tuple(stamps), tuple(sorted(keys)))
+
+
+def _check_length(path: str, stream: VideoStream, length: Fraction) -> None:
+    """Matroska counts no frames, but says how long a stream lasts."""
+    text = stream.metadata.get("DURATION", "")
+    try:
+        hours, minutes, seconds = (float(part) for part in text.split(":"))
+    except ValueError:
+        return
+    stated = 3600 * hours + 60 * minutes + seconds
+    # The last frame is shown for a while, too: at 2 frames per second, half a second.
+    frame = float(1 / stream.average_rate) if stream.average_rate else 0.0
+    if stated - float(length) - frame > max(_SLACK, _SLACK_SHARE * stated):
+        detail = f"{float(length):.1f} of {stated:.1f} seconds"
+        raise BadVideo(path, "truncated", detail)
+
+
+def _decoded(path: str, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Frames from where the container stands. Raises `BadVideo` at an error or a damaged frame."""
+    try:
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                raise BadVideo(path, "corrupt", "a damaged frame")
+            yield frame
+    except (av.FFmpegError, OSError) as error:
+        raise BadVideo(path, "corrupt", _said(error)) from None
+
+
+def _seeking(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    keys = [pts for pts, _ in index.keys]
+    pixels = _Pixels()
+    found = {}
+    with _opened(path) as (container, stream):
+        frames = _decoded(path, container, stream)
+        at = index.stamps[0] - 1
+        for i in wanted:
+            stamp = index.stamps[i]
+            key = bisect_right(keys, stamp) - 1
+            # At the start of the file, decoding begins with the first key frame anyway.
+            if key > 0 and keys[key] > at:
+                try:
+                    container.seek(index.keys[key][1], stream=stream)
+                except av.FFmpegError:
+                    raise _Missed from None
+                frames = _decoded(path, container, stream)
+            for frame in frames:
+                if frame.pts is None or frame.pts > stamp:
+                    raise _Missed
+                at = frame.pts
+                if at == stamp:
+                    found[i] = pixels.rgb(frame)
+                    break
+            else:
+                raise _Missed
+    return found
+
+
+def _from_the_start(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    pixels = _Pixels()
+    left = set(wanted)
+    number = {stamp: i for i, stamp in enumerate(index.stamps)}
+    found = {}
+    with _opened(path) as (container, stream):
+        for n, frame in enumerate(_decoded(path, container, stream)):
+            i = n if frame.pts is None else number.get(frame.pts, -1) if number else n
+            if i in left:
+                found[i] = pixels.rgb(frame)
+                left.discard(i)
+                if not left:
+                    break
+    if left:
+        raise BadVideo(path, "corrupt", f"frame {min(left)} of {index.count} cannot be decoded")
+    return found
+
+
+class _Pixels:
+    """Frames as RGB, turned as they are to be shown; keeps swscale's tables between frames."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """image_HWC."""
+        turns = round(frame.rotation / 90) % 4
+        rgb = self._reformatter.reformat(frame, format="rgb24")
+        image = np.asarray(rgb.to_ndarray(), np.uint8)
+        return np.rot90(image, turns) if turns else image
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()[:120]

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tsdsl.analysis.cost_file import CostDocument
+from tsdsl.analysis.costs.cost_file import CostDocument
 from tsdsl.diagnostics import Collector, Source
 from tsdsl.ir.arch_file import ArchitectureDocument
 from tsdsl.ir.op import Op
@@ -265,7 +265,7 @@ def _default(model: type[BaseModel], name: str) -> str:
 
 
 def limits() -> str:
-    from tsdsl.analysis import cost_file
+    from tsdsl.analysis.costs import cost_file
     from tsdsl.diagnostics.diagnostic import Collector as Findings
     from tsdsl.ir import arch_file, op, solve, values
     from tsdsl.sema import apply, context, decide, modules, reach, stages

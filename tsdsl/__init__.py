@@ -15,8 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tsdsl.analysis.cost_table import CostTable
-    from tsdsl.analysis.distribution import Distribution
+    from tsdsl.analysis.costs.cost_table import CostTable
+    from tsdsl.analysis.elimination.distribution import Distribution
     from tsdsl.compiler import check, compile, emit, load
     from tsdsl.diagnostics import (
         ArchitectureError,
@@ -48,10 +48,10 @@ __all__ = [
 _HOME = {
     "Architecture": "tsdsl.ir.architecture",
     "ArchitectureError": "tsdsl.diagnostics",
-    "CostTable": "tsdsl.analysis.cost_table",
+    "CostTable": "tsdsl.analysis.costs.cost_table",
     "Diagnostic": "tsdsl.diagnostics",
     "DiagnosticError": "tsdsl.diagnostics",
-    "Distribution": "tsdsl.analysis.distribution",
+    "Distribution": "tsdsl.analysis.elimination.distribution",
     "FileError": "tsdsl.diagnostics",
     "Space": "tsdsl.space",
     "SpecError": "tsdsl.diagnostics",

@@ -18,7 +18,7 @@ from tsdsl.space import Space
 if TYPE_CHECKING:
     from torch import nn
 
-    from tsdsl.analysis.cost_table import CostTable
+    from tsdsl.analysis.costs.cost_table import CostTable
     from tsdsl.ir.network import Network
 
 PathLike = str | os.PathLike[str]
@@ -51,7 +51,7 @@ def tables(
     costs: PathLike | CostTable | Sequence[PathLike | CostTable],
 ) -> list[CostTable]:
     """Each cost once."""
-    from tsdsl.analysis.cost_table import CostTable
+    from tsdsl.analysis.costs.cost_table import CostTable
 
     if isinstance(costs, str | os.PathLike | CostTable):
         costs = [costs]

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from numpy import float64, int64
     from numpy.typing import NDArray
 
-    from tsdsl.analysis.bounds import Bounds
-    from tsdsl.analysis.cost_table import Cost, CostTable
-    from tsdsl.analysis.distribution import Distribution, Given
-    from tsdsl.analysis.engine import Engine
-    from tsdsl.analysis.items import By
-    from tsdsl.analysis.phases import PhaseCost
-    from tsdsl.analysis.window import Between, CountBetween, Histogram, Weighting
+    from tsdsl.analysis.costs.cost_table import Cost, CostTable
+    from tsdsl.analysis.costs.items import By
+    from tsdsl.analysis.elimination.bounds import Bounds
+    from tsdsl.analysis.elimination.distribution import Distribution, Given
+    from tsdsl.analysis.elimination.engine import Engine
+    from tsdsl.analysis.elimination.phases import PhaseCost
+    from tsdsl.analysis.windows.window import Between, CountBetween, Histogram, Weighting
     from tsdsl.ir.network import Network
     from tsdsl.sema.document import SpecDocument
     from tsdsl.sema.settings import Sections
@@ -87,7 +87,7 @@ class Space:
         if not self.decisions:
             return 1
         if self._size is None:
-            from tsdsl.analysis.count import count
+            from tsdsl.analysis.elimination.count import count
 
             self._size = count(self.graph)
         return self._size
@@ -146,7 +146,7 @@ class Space:
         """Option indices [architecture, decision], which `flops` and the like read much faster
         than mappings; the default where a decision is not active. Validated: raises
         `ArchitectureError`."""
-        from tsdsl.analysis.costs import assignments
+        from tsdsl.analysis.costs.assignments import assignments
 
         at = assignments(self.graph, architectures)
         return at[:, [d.variable.index for d in self.decisions]]
@@ -155,8 +155,8 @@ class Space:
         """The architectures of option indices [architecture, decision]; what a decision that is
         not active has does not count. Validated: raises `ArchitectureError`, and `ValueError`
         for an index that is none."""
-        from tsdsl.analysis.conditioned import architectures
-        from tsdsl.analysis.costs import assignments, indexed
+        from tsdsl.analysis.costs.assignments import assignments, indexed
+        from tsdsl.analysis.sampling.conditioned import architectures
 
         made = architectures(self.graph, indexed(self.graph, options))
         assignments(self.graph, made)
@@ -165,14 +165,14 @@ class Space:
     @property
     def engine(self) -> Engine:
         """The plans and tables that exact answers come from; each is made on first use."""
-        from tsdsl.analysis.engine import engine
+        from tsdsl.analysis.elimination.engine import engine
 
         return engine(self.graph)
 
     def distribution(self, given: Given = None) -> Distribution:
         """The distribution that is meant: the spec's initial weights, or weights by decision
         path."""
-        from tsdsl.analysis.distribution import distribution_of
+        from tsdsl.analysis.elimination.distribution import distribution_of
 
         return distribution_of(self.graph, given)
 
@@ -207,7 +207,7 @@ class Space:
     ) -> dict[str, float]:
         """The exact mean of a cost in each "stream", "stage", "block" or kind of "op", by name, in
         order of appearance; they sum to `expectation`."""
-        from tsdsl.analysis.breakdown import breakdown
+        from tsdsl.analysis.elimination.breakdown import breakdown
 
         return breakdown(self.graph, self.cost(cost), by, distribution)
 
@@ -219,7 +219,7 @@ class Space:
         before stands at its most probable option, everything else at its default. Exact for what
         exists; the head counts with all of its inputs, and shapes are those of the whole
         network, also where streams are absent."""
-        from tsdsl.analysis.phases import phases
+        from tsdsl.analysis.elimination.phases import phases
 
         search = self.sections.search if self.sections else None
         return phases(self.graph, search, self.cost(cost), distribution)
@@ -228,11 +228,11 @@ class Space:
         """The exact ``min`` and ``max`` over all architectures, each a value and an architecture
         that has it."""
         if not self.decisions:
-            from tsdsl.analysis.bounds import Bound, Bounds
+            from tsdsl.analysis.elimination.bounds import Bound, Bounds
 
             only = Bound(self._cost(cost, None), self.architecture({}))
             return Bounds(only, only)
-        from tsdsl.analysis.bounds import bounds
+        from tsdsl.analysis.elimination.bounds import bounds
 
         return bounds(self.graph, self.cost(cost))
 
@@ -249,7 +249,7 @@ class Space:
         windows of other costs by name: ``{"latency": (8_000_000, 10_000_000)}``, in the unit of
         their table. ``precision`` asks for bounds that differ by this share at most, if minutes
         are enough for them."""
-        from tsdsl.analysis.window import count
+        from tsdsl.analysis.windows.window import count
 
         return count(self.graph, self._windows(flops, params, within), precision)
 
@@ -264,14 +264,14 @@ class Space:
     ) -> Between:
         """The probability of all windows under a distribution, as proven bounds (equal where it
         is exact). ``"architectures"``: the share of all architectures."""
-        from tsdsl.analysis.window import mass
+        from tsdsl.analysis.windows.window import mass
 
         return mass(self.graph, self._windows(flops, params, within), distribution, precision)
 
     def histogram(self, cost: str, bins: int = 40, distribution: Weighting = None) -> Histogram:
         """The share of each of some equal bins from the least to the greatest cost, with proven
         bounds."""
-        from tsdsl.analysis.window import histogram
+        from tsdsl.analysis.windows.window import histogram
 
         return histogram(self.graph, self.cost(cost), bins, distribution)
 
@@ -279,7 +279,7 @@ class Space:
         self, cost: str, shares: Sequence[float], distribution: Weighting = None
     ) -> list[Between]:
         """The cost that a share of all mass does not exceed, for each share, as proven bounds."""
-        from tsdsl.analysis.window import quantiles
+        from tsdsl.analysis.windows.window import quantiles
 
         return quantiles(self.graph, self.cost(cost), shares, distribution)
 
@@ -326,7 +326,7 @@ class Space:
             seed = randbits(64)
         wanted = 1 if n is None else n
         windows = self._windows(flops, params, within)
-        from tsdsl.analysis.conditioned import sample
+        from tsdsl.analysis.sampling.conditioned import sample
 
         drawn = sample(self.graph, seed, wanted, weights, windows)
         return drawn[0] if n is None else drawn
@@ -346,7 +346,7 @@ class Space:
             from secrets import randbits
 
             seed = randbits(64)
-        from tsdsl.analysis.conditioned import stream
+        from tsdsl.analysis.sampling.conditioned import stream
 
         return stream(self.graph, seed, weights, self._windows(flops, params, within))
 
@@ -381,7 +381,7 @@ class Space:
     ) -> Architecture | list[Architecture]:
         """The most probable architecture of all that lie in the windows, or the ``k`` most
         probable, best first. ``provenance["proven"]`` says whether that is proven."""
-        from tsdsl.analysis.probable import most_probable
+        from tsdsl.analysis.sampling.probable import most_probable
 
         windows = self._windows(flops, params, within)
         found = most_probable(self.graph, 1 if k is None else k, windows, distribution)
@@ -391,7 +391,7 @@ class Space:
         """What a name means: ``"macs"`` (also ``"flops"``), ``"params"``, ``"elements"`` (values
         of all results of operations, for one clip) or the name of a cost table of this space.
         Raises `SpecError`."""
-        from tsdsl.analysis.cost_table import COUNTED
+        from tsdsl.analysis.costs.cost_table import COUNTED
 
         for counted in COUNTED:
             if name == counted or (name == "flops" and counted == "macs"):
@@ -421,7 +421,7 @@ class Space:
     def _windows(
         self, flops: Window, params: Window, within: Within
     ) -> dict[Cost, tuple[int, int]]:
-        from tsdsl.analysis.window import windows_of
+        from tsdsl.analysis.windows.window import windows_of
 
         found: dict[Cost, tuple[float, float]] = {}
         given = [("macs", flops), ("params", params), *(within or {}).items()]
@@ -443,14 +443,14 @@ class Space:
                 found = self._look_up(cost, asked) if self._asked > 1 else None
                 if found is not None:
                     return found
-            from tsdsl.analysis.items import total
+            from tsdsl.analysis.costs.items import total
 
             return total(self.network(asked), cost)
         if not isinstance(asked, Sequence):
             return self.engine.lookup(cost).many(asked)
-        from tsdsl.analysis.costs import costs
+        from tsdsl.analysis.costs.assignments import assignments
 
-        return costs(self.graph, asked, cost)
+        return self.engine.lookup(cost).assigned(assignments(self.graph, asked))
 
     def _look_up(self, cost: Cost, architecture: Architecture) -> int | None:
         """From tables; None if they are too large or the architecture has anything unusual."""

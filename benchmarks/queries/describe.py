@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tsdsl.analysis.costs import assignments
-from tsdsl.analysis.factors import cost_factors
+from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.costs.factors import cost_factors
 from tsdsl.ir.values import Fault, Val
 from tsdsl.space import Space
 

@@ -8,9 +8,9 @@ from statistics import median
 import numpy as np
 
 import tsdsl
-from tsdsl.analysis.conditioned import draws
-from tsdsl.analysis.costs import assignments
-from tsdsl.analysis.window import weights
+from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.sampling.conditioned import draws
+from tsdsl.analysis.windows.window import weights
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.space import Space
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, decisions_of, enumerated
 
-from tsdsl.analysis.bounds import bounds
-from tsdsl.analysis.conditioned import sample
-from tsdsl.analysis.costs import assignments, costs
-from tsdsl.analysis.count import count
+from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.elimination.bounds import bounds
+from tsdsl.analysis.elimination.count import count
+from tsdsl.analysis.sampling.conditioned import sample
 from tsdsl.diagnostics import ArchitectureError, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.resolve import architecture_at
@@ -53,11 +53,11 @@ def test_costs(seed: int) -> None:
     archs = [architecture_at(graph, at) for at in some]
     assert assignments(graph, archs).tolist() == some
     for k, cost in enumerate(COSTS):
-        assert costs(graph, archs, cost).tolist() == [brute_cost(graph, at)[k] for at in some]
+        assert Space(graph).value(cost, archs).tolist() == [brute_cost(graph, at)[k] for at in some]
     space = Space(graph)
     for at, arch in zip(some[:3], archs, strict=False):
         assert (space.flops(arch), space.params(dict(arch))) == brute_cost(graph, at)
-    assert costs(graph, [], "macs").tolist() == []
+    assert Space(graph).value("macs", []).tolist() == []
 
 
 def odds(space: SpaceGraph, found: list[list[int]]) -> dict[Architecture, float]:
@@ -130,14 +130,17 @@ def test_costs_validate() -> None:
     good = architecture_at(space, found[0])
     bad = Architecture({**good, "s0.width": 5})
     with pytest.raises(ArchitectureError):
-        costs(space, [good, bad], "macs")
+        Space(space).value("macs", [good, bad])
     with pytest.raises(ArchitectureError):
-        costs(space, [{}], "macs")
+        Space(space).value("macs", [{}])
     extra = Architecture({**good, "s9.width": 5})
     with pytest.raises(ArchitectureError):
-        costs(space, [extra], "macs")
+        Space(space).value("macs", [extra])
     written = {k: float(o) if isinstance(o, int) else o for k, o in good.items()}
-    assert costs(space, [written], "macs").tolist() == costs(space, [good], "macs").tolist()
+    assert (
+        Space(space).value("macs", [written]).tolist()
+        == Space(space).value("macs", [good]).tolist()
+    )
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 3))
@@ -152,10 +155,10 @@ def test_costs_refuse_what_violates_a_requirement(seed: int) -> None:
     )
     for arch in sample(free, 0, 20):
         if arch in allowed:
-            assert costs(space, [arch], "macs")[0] == costs(free, [arch], "macs")[0]
+            assert Space(space).value("macs", [arch])[0] == Space(free).value("macs", [arch])[0]
         else:
             with pytest.raises(ArchitectureError):
-                costs(space, [arch], "macs")
+                Space(space).value("macs", [arch])
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -13,9 +13,9 @@ from random_spaces import chain, decisions_of, enumerated, made
 from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.cost_table import Configuration, CostTable
-from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.items import belongs, group, items
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.items import belongs, group, items
+from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.graph import walk
 from tsdsl.ir.space import SpaceGraph

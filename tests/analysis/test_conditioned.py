@@ -11,16 +11,16 @@ import pytest
 from random_spaces import Maker, brute_cost, chain, decisions_of, enumerated
 
 import tsdsl
-from tsdsl.analysis import completed, conditioned, inside
-from tsdsl.analysis import program as program_module
-from tsdsl.analysis.completed import Completed
-from tsdsl.analysis.conditioned import options_within, sample, stream
-from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.engine import engine
-from tsdsl.analysis.independent import PARTS, Independent, _guide, _sums
-from tsdsl.analysis.inside import Inside
-from tsdsl.analysis.lookup import Lookup
-from tsdsl.analysis.tilted import Tilt
+from tsdsl.analysis.costs.lookup import Lookup
+from tsdsl.analysis.elimination import program as program_module
+from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.sampling import completed, conditioned, inside
+from tsdsl.analysis.sampling.completed import Completed
+from tsdsl.analysis.sampling.conditioned import options_within, sample, stream
+from tsdsl.analysis.sampling.independent import PARTS, Independent, _guide, _sums
+from tsdsl.analysis.sampling.inside import Inside
+from tsdsl.analysis.windows.tilted import Tilt
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir import constraints
 from tsdsl.ir.architecture import Architecture

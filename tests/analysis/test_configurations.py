@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from random_spaces import chain, enumerated
 
-import tsdsl.analysis.configurations as module
-from tsdsl.analysis.configurations import configurations, of_network
-from tsdsl.analysis.cost_table import Configuration, CostTable
+import tsdsl.analysis.elimination.configurations as module
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.elimination.configurations import configurations, of_network
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.freeze import freeze
 from tsdsl.ir.graph import walk

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tsdsl
-from tsdsl.analysis.cost_file import MAX_BYTES, CostDocument, dump
-from tsdsl.analysis.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.cost_file import MAX_BYTES, CostDocument, dump
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.diagnostics import DiagnosticError, FileError, SpecError
 from tsdsl.ops import OPS
 
@@ -237,7 +237,7 @@ def test_load_takes_tables(tmp_path: Path) -> None:
         "  stream a(clip) { stage s(stride=1x1x1) { width ~ {2, 4} use conv(width, 1x1x1) } }\n"
         "  head a -> global_avg_pool -> linear(2)\n}\n"
     )
-    from tsdsl.analysis.configurations import configurations
+    from tsdsl.analysis.elimination.configurations import configurations
 
     asked = configurations(tsdsl.load(spec).graph).configurations
     table = CostTable("energy", "uJ", {c: 10**17 for c in asked})

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, enumerated
 
-from tsdsl.analysis import merged, window
-from tsdsl.analysis.characteristic import Characteristic
-from tsdsl.analysis.edges import Edges
-from tsdsl.analysis.engine import engine
-from tsdsl.analysis.spread import Mass, Spread
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.windows import merged, window
+from tsdsl.analysis.windows.characteristic import Characteristic
+from tsdsl.analysis.windows.edges import Edges
+from tsdsl.analysis.windows.spread import Mass, Spread
 
 
 def frequencies(values: np.ndarray, weights: np.ndarray, period: int, count: int) -> np.ndarray:
@@ -125,7 +125,7 @@ def test_masses_of_windows_are_bounded_also_in_tails(
     known = engine(graph)
     ends = known.ends("macs")
     costs = np.array([brute_cost(graph, at)[0] for at in found])
-    monkeypatch.setattr("tsdsl.analysis.spread.FREQUENCIES", count)
+    monkeypatch.setattr("tsdsl.analysis.windows.spread.FREQUENCIES", count)
     every = Spread(
         known.program("macs"),
         [ok.astype(float) for ok in known.allowed("macs")],

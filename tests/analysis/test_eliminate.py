@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tsdsl.analysis import eliminate as module
-from tsdsl.analysis.eliminate import (
+from tsdsl.analysis.costs.factors import Factor
+from tsdsl.analysis.elimination import eliminate as module
+from tsdsl.analysis.elimination.eliminate import (
     POSSIBLE,
     PROBABILITY,
     best,
@@ -19,7 +20,6 @@ from tsdsl.analysis.eliminate import (
     minimising,
     trace,
 )
-from tsdsl.analysis.factors import Factor
 from tsdsl.ir.ordering import TooCoupled, plan
 
 

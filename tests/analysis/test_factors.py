@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from random_spaces import Maker, brute_cost
 
-from tsdsl.analysis.bounds import bounds
-from tsdsl.analysis.factors import cost_factors
+from tsdsl.analysis.costs.factors import cost_factors
+from tsdsl.analysis.elimination.bounds import bounds
 from tsdsl.diagnostics import ArchitectureError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.freeze import assignment

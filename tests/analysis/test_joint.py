@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, enumerated
 
-from tsdsl.analysis.engine import engine
-from tsdsl.analysis.joint import polynomials
-from tsdsl.analysis.spread import Spread
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.windows.joint import polynomials
+from tsdsl.analysis.windows.spread import Spread
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -48,7 +48,9 @@ def test_bounds_hold(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = np.ones(len(found))
     for table, potential in zip(tables, made.potentials, strict=True):
         weights *= [table[tuple(at[v] for v in potential.scope)] for at in found]
-    monkeypatch.setattr("tsdsl.analysis.spread.FREQUENCIES", int(rng.choice([20, 400, 4000])))
+    monkeypatch.setattr(
+        "tsdsl.analysis.windows.spread.FREQUENCIES", int(rng.choice([20, 400, 4000]))
+    )
     every = Spread(made, tables, ends, len(found))
     for share in (0.02, 0.3, 0.8):
         windows = []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from random_spaces import enumerated
 
-from tsdsl.analysis.window import windows_of
+from tsdsl.analysis.windows.window import windows_of
 from tsdsl.diagnostics import SpecError
 from tsdsl.space import Space
 

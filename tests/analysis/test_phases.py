@@ -9,7 +9,7 @@ import pytest
 from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.items import Item, items
+from tsdsl.analysis.costs.items import Item, items
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
 SEARCH = f"""search parsec {{

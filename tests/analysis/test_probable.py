@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated
 
-from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.space import Space

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tsdsl.analysis.rank import kendall, ranks, spearman
+from tsdsl.analysis.costs.rank import kendall, ranks, spearman
 
 Values = list[float]
 

@@ -6,9 +6,9 @@ import time
 
 from random_spaces import brute_cost, chain
 
-from tsdsl.analysis.bounds import bounds
-from tsdsl.analysis.count import count
-from tsdsl.analysis.factors import cost_factors
+from tsdsl.analysis.costs.factors import cost_factors
+from tsdsl.analysis.elimination.bounds import bounds
+from tsdsl.analysis.elimination.count import count
 from tsdsl.ir.freeze import assignment
 from tsdsl.space import Space
 

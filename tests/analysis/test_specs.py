@@ -9,7 +9,7 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.items import items
+from tsdsl.analysis.costs.items import items
 from tsdsl.ir.architecture import Architecture
 
 

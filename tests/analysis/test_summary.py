@@ -8,8 +8,8 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, coupled, every_architecture
 
 import tsdsl
-from tsdsl.analysis.cost_table import Configuration, CostTable
-from tsdsl.analysis.items import items
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.items import items
 from tsdsl.analysis.summary import SHARES, summarise
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"

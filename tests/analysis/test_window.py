@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated
 
-from tsdsl.analysis import conditioned, merged, spread, window
-from tsdsl.analysis.conditioned import sample_within
-from tsdsl.analysis.cost_table import Configuration, CostTable
-from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.engine import engine
-from tsdsl.analysis.listing import Lister
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.sampling import conditioned
+from tsdsl.analysis.sampling.conditioned import sample_within
+from tsdsl.analysis.windows import merged, spread, window
+from tsdsl.analysis.windows.listing import Lister
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.freeze import freeze

@@ -10,7 +10,7 @@ import torch
 from reference import _op as by_definition
 
 import tsdsl
-from tsdsl.analysis.cost_table import Configuration
+from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends import timing
 from tsdsl.backends.single import single
 from tsdsl.backends.timing import Measured, NoDevice, Setup, estimate, rounds, shares

@@ -15,8 +15,8 @@ import jsonschema
 import pytest
 
 import tsdsl
-from tsdsl.analysis.configurations import configurations
-from tsdsl.analysis.cost_table import CostTable
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.elimination.configurations import configurations
 
 SPEC = """tsnet 1
 space Tiny {

@@ -11,9 +11,9 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, coupled
 
 import tsdsl
-from tsdsl.analysis.cost_table import Configuration, CostTable
-from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.window import Between
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.windows.window import Between
 from tsdsl.cli.overview import Unit, between, big, percent, window_text
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"

@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle, StepPatch
 
 import tsdsl
 from tsdsl import plots
-from tsdsl.analysis.configurations import configurations
-from tsdsl.analysis.cost_table import CostTable
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.elimination.configurations import configurations
 from tsdsl.analysis.summary import summarise
 from tsdsl.plots.by_phase import Phases
 from tsdsl.plots.style import WINDOW

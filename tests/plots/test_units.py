@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tsdsl.analysis.cost_table import CostTable
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.plots.units import Unit, percent, plain, short
 
 LATENCY = CostTable("latency", "ns", {})

@@ -10,7 +10,7 @@ import pytest
 from figures import FIXED, PYTORCHVIDEO_PARAMS, REFERENCES, SPECS, Reference
 
 import tsdsl
-from tsdsl.analysis.items import items
+from tsdsl.analysis.costs.items import items
 from tsdsl.ir.arch_file import dump
 
 

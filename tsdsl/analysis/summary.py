@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from tsdsl.analysis.bounds import Bounds
-from tsdsl.analysis.cost_table import COUNTED, Cost, CostTable
-from tsdsl.analysis.distribution import Distribution, Given
-from tsdsl.analysis.items import By
-from tsdsl.analysis.phases import PhaseCost
-from tsdsl.analysis.window import Between, CountBetween, Histogram
+from tsdsl.analysis.costs.cost_table import COUNTED, Cost, CostTable
+from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.elimination.bounds import Bounds
+from tsdsl.analysis.elimination.distribution import Distribution, Given
+from tsdsl.analysis.elimination.phases import PhaseCost
+from tsdsl.analysis.windows.window import Between, CountBetween, Histogram
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.ir.ordering import TooCoupled
 

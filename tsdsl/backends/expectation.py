@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from tsdsl.analysis.cost_table import Cost
-from tsdsl.analysis.distribution import Layout, softmax
-from tsdsl.analysis.engine import engine
-from tsdsl.analysis.expectation import Expectation
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.elimination.distribution import Layout, softmax
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.ir.space import SpaceGraph
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tsdsl.analysis.cost_table import Configuration
+from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends.source.expression import alias, fill
 from tsdsl.backends.source.text import call, flat, literal
 from tsdsl.ir.op import ModuleCall

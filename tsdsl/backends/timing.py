@@ -18,7 +18,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
-from tsdsl.analysis.cost_table import Configuration
+from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends.build import build
 from tsdsl.backends.single import single
 from tsdsl.ir.network import Network

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import tsdsl
-from tsdsl.analysis.items import By, items
+from tsdsl.analysis.costs.items import By, items
 from tsdsl.cli import tables
 from tsdsl.cli.options import (
     Amount,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.analysis.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress import progress
@@ -21,7 +21,7 @@ from tsdsl.cli.tables import several
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.configurations import Found
+    from tsdsl.analysis.elimination.configurations import Found
     from tsdsl.backends.timing import Measured, Setup
 
 #: Architectures that are drawn, for those to check to spread evenly over what they cost.
@@ -185,7 +185,7 @@ def command(
 
 
 def _asked(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> Found:
-    from tsdsl.analysis.configurations import configurations, of_network
+    from tsdsl.analysis.elimination.configurations import configurations, of_network
 
     if arch is not None or not space.decisions:
         return of_network(space.network(arch))
@@ -293,7 +293,7 @@ class _Run:
 
     def finish(self) -> None:
         if self._output == "-":
-            from tsdsl.analysis.cost_file import dump
+            from tsdsl.analysis.costs.cost_file import dump
 
             data(dump(self.table))
         elif self.is_file:
@@ -343,7 +343,7 @@ class _Run:
 
     def check(self, count: int, arch: tsdsl.Architecture | None) -> dict[str, Any] | None:
         """Time whole networks: how well sums of operations predict them. None if all failed."""
-        from tsdsl.analysis.rank import kendall, spearman
+        from tsdsl.analysis.costs.rank import kendall, spearman
         from tsdsl.backends.timing import Measured, rounds, shares
 
         setup, space = self._setup, self._space.with_costs(self.table)

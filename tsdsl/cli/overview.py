@@ -7,11 +7,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decima
 from math import inf, log10
 from typing import NamedTuple
 
-from tsdsl.analysis.cost_table import CostTable
-from tsdsl.analysis.items import By
-from tsdsl.analysis.phases import PhaseCost
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.summary import SHARES, CostSummary, Summary
-from tsdsl.analysis.window import Between, CountBetween
+from tsdsl.analysis.windows.window import Between, CountBetween
 from tsdsl.cli.chart import chart
 from tsdsl.cli.output import aligned
 from tsdsl.cli.tables import NOTE, origin, several, size

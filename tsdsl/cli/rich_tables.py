@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tsdsl.analysis.cost_table import CostTable
-from tsdsl.analysis.items import By, group, items
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.items import By, group, items
 from tsdsl.cli import tables
 from tsdsl.ir.network import Network
 

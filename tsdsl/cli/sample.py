@@ -28,7 +28,7 @@ from tsdsl.cli.output import data, note
 from tsdsl.files import write_atomic
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.window import Weighting
+    from tsdsl.analysis.windows.window import Weighting
 
 EPILOG = """\b
 Examples:
@@ -98,7 +98,7 @@ def command(
     windows = budgets(space, flops, params, within)
     weights: Weighting = "architectures" if uniform else "initial"
     if distribution is not None:
-        from tsdsl.analysis.distribution import Distribution
+        from tsdsl.analysis.elimination.distribution import Distribution
 
         weights = Distribution.load(space.graph, distribution)
     drawn = _Drawn(space.stream(seed=seed, weights=weights, within=windows), count)

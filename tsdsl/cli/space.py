@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.analysis.items import By
+from tsdsl.analysis.costs.items import By
 from tsdsl.cli.options import (
     AnyWindow,
     Ends,
@@ -27,9 +27,9 @@ from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.plots import plot_option, plotting, write
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.phases import PhaseCost
+    from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.analysis.summary import CostSummary, Summary
-    from tsdsl.analysis.window import CountBetween
+    from tsdsl.analysis.windows.window import CountBetween
 
 EPILOG = """\b
 Examples:
@@ -95,7 +95,7 @@ def command(
     plots = plotting() if plot is not None else None
     space = tsdsl.load(file, set=settings, space=name, costs=costs)
     asked = budgets(space, None, None, windows) if windows else None
-    from tsdsl.analysis.distribution import Distribution
+    from tsdsl.analysis.elimination.distribution import Distribution
     from tsdsl.analysis.summary import summarise
     from tsdsl.cli.chart import columns, drawable
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tsdsl
-from tsdsl.analysis.items import By, Group, group, items
+from tsdsl.analysis.costs.items import By, Group, group, items
 from tsdsl.cli.output import aligned
 from tsdsl.diagnostics.render import visible
 from tsdsl.ir.network import Network
 from tsdsl.units import AMOUNTS
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.bounds import Bounds
-    from tsdsl.analysis.cost_table import CostTable
+    from tsdsl.analysis.costs.cost_table import CostTable
+    from tsdsl.analysis.elimination.bounds import Bounds
 
 CONVENTION = (
     "FLOPs are multiply-adds (MACs) of convolutions, linear layers and matrix products for one "

@@ -15,9 +15,9 @@ from tsdsl.plots.style import DARK, INK, MUTED, RULE, SMALL, WINDOW
 from tsdsl.plots.units import Unit
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.cost_table import Cost
-    from tsdsl.analysis.distribution import Given
-    from tsdsl.analysis.phases import PhaseCost
+    from tsdsl.analysis.costs.cost_table import Cost
+    from tsdsl.analysis.elimination.distribution import Given
+    from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.space import Space
 
 

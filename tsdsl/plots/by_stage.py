@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from tsdsl.analysis.items import By, belongs, items
+from tsdsl.analysis.costs.items import By, belongs, items
 from tsdsl.plots.panel import bare, cost_axis, describe, drawn, headline, rows_axis
 from tsdsl.plots.style import INK, MUTED, RULE, SMALL, TEXT, Look, looks
 from tsdsl.plots.units import Unit, percent
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.distribution import Given
+    from tsdsl.analysis.elimination.distribution import Given
     from tsdsl.ir.graph import Path
     from tsdsl.ir.network import Network
     from tsdsl.space import Space

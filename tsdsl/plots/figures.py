@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tsdsl.analysis.items import By
+from tsdsl.analysis.costs.items import By
 from tsdsl.analysis.summary import Summary, summarise
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.plots.by_phase import Phases

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tsdsl.analysis.cost_table import Cost, CostTable
+from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.diagnostics.render import visible
 from tsdsl.units import TIMES
 

@@ -1,0 +1,118 @@
+"""A cost that is not computed but looked up: a value for each operation with its arguments and
+input shapes, such as a latency that was measured.
+
+Values are integers in ``unit`` (nanoseconds, for latency), so that every exact query works on them
+as it does on multiply-accumulates. The cost of a network is the sum over its operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from tsdsl.diagnostics import Diagnostic, Source, SpecError
+from tsdsl.files import PathLike
+from tsdsl.ir.op import Op, OpArgs, Shape
+
+
+class Configuration(NamedTuple):
+    """An operation as it runs: what its cost can depend on. ``shapes`` are the inputs', without
+    the batch axis; ``args`` are name and value in order, as the operation's own model holds
+    them."""
+
+    op: str
+    args: tuple[tuple[str, Any], ...]
+    shapes: tuple[Shape, ...]
+
+    @classmethod
+    def of(cls, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> Configuration:
+        held = tuple((name, getattr(args, name)) for name in type(args).model_fields)
+        return cls(op.name, held, tuple(shapes))
+
+    def __str__(self) -> str:
+        given = [(name, value) for name, value in self.args if value is not None]
+        args = ", ".join(f"{name}={written(value)}" for name, value in given)
+        inputs = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
+        return f"{self.op}({args}) on {inputs}"
+
+
+@dataclass(frozen=True, eq=False)
+class CostTable:
+    """Values by configuration. Compared by identity; ``name`` is what budgets call it."""
+
+    name: str
+    #: What values count: "ns" for latency.
+    unit: str
+    values: Mapping[Configuration, int]
+    #: How it was made: device, library versions, repeats.
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    #: How far repeated measurements lie apart, where that is known.
+    spreads: Mapping[Configuration, int] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: PathLike) -> CostTable:
+        """The table in a file (see `cost_file`). Raises `FileError` and `SpecError`."""
+        from tsdsl.analysis.costs.cost_file import load
+
+        return load(path)
+
+    @classmethod
+    def parse(cls, text: str, name: str = "cost table") -> CostTable:
+        """The table that the text of a file holds. Raises `SpecError`."""
+        from tsdsl.analysis.costs.cost_file import parse
+
+        return parse(Source(name, text))
+
+    def save(self, path: PathLike) -> None:
+        """Write it as a file, whole or not at all. Raises `FileError`."""
+        from tsdsl.analysis.costs.cost_file import save
+
+        save(self, path)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int | None:
+        """The value of a configuration; None if there is none."""
+        return self.values.get(Configuration.of(op, args, shapes))
+
+    def missing(self, found: Iterable[Configuration], source: str) -> SpecError:
+        """What to say where a space has configurations that the table lacks."""
+        missed = list(found)
+        shown = "; ".join(map(str, missed[:3])) + ("; ..." if len(missed) > 3 else "")
+        noun = "configuration" if len(missed) == 1 else "configurations"
+        hint = "a table needs every operation that some architecture has"
+        if self.name == "latency":
+            hint = f"'tsdsl measure {source}' times what the space has"
+        return SpecError(
+            [
+                Diagnostic(
+                    "E0722",
+                    f"the {self.name} table has no value for {len(missed)} {noun} of operations:"
+                    f" {shown}",
+                    file=source,
+                    help=hint,
+                )
+            ]
+        )
+
+
+class Absent(CostTable):
+    """1 for each operation whose configuration a table lacks."""
+
+    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
+        return Configuration.of(op, args, shapes) not in self.values
+
+
+#: What is counted by rule (elements are values of all results), or looked up.
+Counted = Literal["macs", "params", "elements"]
+Cost = Counted | CostTable
+COUNTED: tuple[Counted, ...] = ("macs", "params", "elements")
+
+
+def written(value: Any) -> str:
+    """An argument as a spec has it."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

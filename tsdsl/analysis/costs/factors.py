@@ -1,0 +1,244 @@
+"""The cost of a space as a sum of factors: small integer tables over few variables each.
+
+An operation's cost is a function of its arguments and input shapes, which are tables over the
+variables that they depend on; jointly enumerated with the same plain integer rules that a frozen
+network uses, they give one table for each operation. It is 0 where a guard of the operation fails.
+
+Tables range over combinations that no architecture has: variables that are tied, gated or excluded
+by a requirement. There the cost counts as 0 if the operation is not defined; that such combinations
+do not occur is the business of `constraints`, which are factors of the same graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from tsdsl.analysis.costs.cost_table import Cost, CostTable
+from tsdsl.ir.constraints import Constraints, Table
+from tsdsl.ir.graph import Guard, Placed, walk
+from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.space import SpaceGraph
+from tsdsl.ir.values import MAX_ENTRIES, Fault, TableTooLarge, Val
+
+Array = NDArray[Any]
+
+#: From this total on, sums are kept as Python integers instead of 64-bit ones.
+MAX_INT64 = 1 << 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factor:
+    """A table over some variables: ``table`` has one axis for each index in ``scope``, which is
+    sorted."""
+
+    scope: tuple[int, ...]
+    table: Array
+
+
+@lru_cache(maxsize=4)
+def constraints(space: SpaceGraph) -> Constraints:
+    """What makes an assignment an architecture of the space."""
+    return Constraints(space.variables, space.decisions, space.requirements, nullable=False)
+
+
+def constraint_factor(table: Table, sizes: Sequence[int]) -> Factor:
+    """A 0/1 table as a factor of booleans."""
+    cells = np.frombuffer(table.cells, np.bool_).reshape([sizes[v] for v in table.scope])
+    order = sorted(range(len(table.scope)), key=table.scope.__getitem__)
+    return Factor(tuple(table.scope[k] for k in order), cells.transpose(order))
+
+
+@lru_cache(maxsize=16)
+def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
+    """Factors that sum to a cost.
+
+    What a cost table lacks counts as 0 (see `missing`). Raises `TooCoupled`, if one operation
+    depends on too many decisions at once.
+    """
+    found: dict[tuple[int, ...], Array] = {}
+    for _, made in placed_factors(space, cost):
+        if made is not None:
+            have = found.get(made.scope)
+            found[made.scope] = made.table if have is None else plus(have, made.table)
+    merged = _merge(found)
+    if sum(int(np.max(f.table)) for f in merged) >= MAX_INT64:
+        return tuple(Factor(f.scope, f.table.astype(object)) for f in merged)
+    return merged
+
+
+def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[Placed, Factor | None]]:
+    """Every operation with its cost, None if that is always 0. Raises `TooCoupled`."""
+    tabler = _tabler(space, cost)
+    for placed in walk(space.root):
+        try:
+            yield placed, tabler.table(placed)
+        except TableTooLarge as large:
+            names = [v.name for v in large.variables]
+            what = f"the cost of '{'.'.join(placed.path)}'"
+            raise TooCoupled(names, large.size, MAX_ENTRIES, what) from None
+
+
+@lru_cache(maxsize=4)
+def _tabler(space: SpaceGraph, cost: Cost) -> Tabler:
+    """Kept with what it has computed: operations are looked at by group, too."""
+    return Tabler(cost)
+
+
+def _no_params(op: type[Op], cost: Cost) -> bool:
+    return cost == "params" and op.params is Op.params
+
+
+def expand(factor: Factor, scope: Sequence[int]) -> Array:
+    """The table with an axis of extent 1 for each variable of ``scope`` that it does not have."""
+    extents = dict(zip(factor.scope, factor.table.shape, strict=True))
+    return factor.table.reshape([extents.get(v, 1) for v in scope])
+
+
+class Tabler:
+    def __init__(self, cost: Cost) -> None:
+        self._cost: Cost = cost
+        self._codes: dict[int, tuple[Val, list[Any], Array]] = {}
+        self._masks: dict[tuple[int, int], Factor] = {}
+        self._known: dict[tuple[Any, ...], int] = {}
+
+    def table(self, placed: Placed) -> Factor | None:
+        """The cost of one operation, 0 where it does not run; None if it is always 0."""
+        node = placed.node
+        op = node.op
+        if self._cost == "elements":
+            raw = self._evaluate([node.output.shape], prod, "elements")
+        elif op.macs is Op.macs if self._cost == "macs" else _no_params(op, self._cost):
+            return None
+        else:
+            names = tuple(node.args)
+            vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
+            raw = self._evaluate(vals, lambda *v: self._rule(op, names, v), op.name)
+        if not raw.table.any():
+            return None
+        scope = raw.scope
+        masks = [self._mask(guard) for guard in placed.guards]
+        joint = tuple(sorted({*scope, *(v for mask in masks for v in mask.scope)}))
+        table = expand(raw, joint)
+        for mask in masks:
+            table = table * expand(mask, joint)
+        return Factor(joint, table)
+
+    def _rule(self, op: type[Op], names: tuple[str, ...], values: tuple[Any, ...]) -> int:
+        args = op.Args(**dict(zip(names, values, strict=False)))
+        shapes: tuple[Shape, ...] = values[len(names) :]
+        op.infer(args, *shapes)
+        return _cost(op, args, shapes, self._cost)
+
+    def _evaluate(self, vals: Sequence[Val], rule: Callable[..., int], tag: str) -> Factor:
+        """A function of some values as a table over all of their variables; each distinct
+        combination of values is computed once for the whole space."""
+        coded = [self._code(val) for val in vals]
+        by_index = {v.index: v for val in vals for v in val.variables}
+        scope = tuple(sorted(by_index))
+        variables = [by_index[v] for v in scope]
+        sizes = [len(v) for v in variables]
+        if prod(sizes) > MAX_ENTRIES:
+            raise TableTooLarge(variables)
+        joint: Array = np.zeros(sizes, np.int64)
+        valid: Array = np.ones(sizes, np.bool_)
+        for val, (distinct, codes) in zip(vals, coded, strict=True):
+            spread = expand(Factor(tuple(v.index for v in val.variables), codes), scope)
+            joint = joint * max(len(distinct), 1) + spread
+            valid = valid & (spread >= 0)
+        # A combination with a fault has a code, but a wrong one: it is told apart as -1.
+        unique, inverse = np.unique(np.where(valid, joint, -1), return_inverse=True)
+        results = [self._at(code, coded, rule, tag) for code in unique.tolist()]
+        return Factor(scope, _integers(results)[inverse.reshape(-1)].reshape(sizes))
+
+    def _at(
+        self,
+        code: int,
+        coded: Sequence[tuple[list[Any], Array]],
+        rule: Callable[..., int],
+        tag: str,
+    ) -> int:
+        if code < 0:
+            return 0
+        values: list[Any] = []
+        for distinct, _ in reversed(coded):
+            code, at = divmod(code, len(distinct))
+            values.append(distinct[at])
+        values.reverse()
+        key = (tag, *((type(v), v) for v in values))
+        if key not in self._known:
+            try:
+                self._known[key] = rule(*values)
+            except (ShapeError, ValidationError):
+                self._known[key] = 0
+        return self._known[key]
+
+    def _code(self, val: Val) -> tuple[list[Any], Array]:
+        """A value's distinct entries, and for each combination which it is (-1 for a fault)."""
+        if id(val) not in self._codes:
+            at: dict[Any, int] = {}
+            codes = [
+                -1 if isinstance(e, Fault) else at.setdefault((type(e), e), len(at))
+                for e in val.entries
+            ]
+            table = np.array(codes, np.int64).reshape([len(v) for v in val.variables])
+            self._codes[id(val)] = (val, [entry for _, entry in at], table)
+        return self._codes[id(val)][1:]
+
+    def _mask(self, guard: Guard) -> Factor:
+        key = (id(guard.selector), guard.case)
+        if key not in self._masks:
+            selector = guard.selector
+            cells = [not isinstance(e, Fault) and e == guard.case for e in selector.entries]
+            table = np.array(cells, np.bool_).reshape([len(v) for v in selector.variables])
+            self._masks[key] = Factor(tuple(v.index for v in selector.variables), table)
+        return self._masks[key]
+
+
+def _cost(op: type[Op], args: OpArgs, shapes: tuple[Shape, ...], cost: Cost) -> int:
+    if cost == "macs":
+        return op.macs(args, *shapes)
+    if isinstance(cost, CostTable):
+        return cost.value(op, args, shapes) or 0
+    return sum(prod(param.shape) for param in op.params(args, *shapes))
+
+
+def _integers(values: list[int]) -> Array:
+    return np.array(values, np.int64 if max(values, default=0) < MAX_INT64 else object)
+
+
+def plus(left: Array, right: Array) -> Array:
+    """A sum that cannot wrap around."""
+    if int(np.max(left)) + int(np.max(right)) >= MAX_INT64:
+        left, right = left.astype(object), right.astype(object)
+    return np.asarray(left + right, left.dtype)
+
+
+def _merge(found: dict[tuple[int, ...], Array]) -> tuple[Factor, ...]:
+    """Add each table to one whose variables include its own, the smallest, if there is one."""
+    holders: dict[int, set[tuple[int, ...]]] = {}
+    for scope in found:
+        for v in scope:
+            holders.setdefault(v, set()).add(scope)
+    for scope in sorted(found, key=len):
+        wider = _common(holders[v] for v in scope) if scope else set(found)
+        wider.discard(scope)
+        if not wider:
+            continue
+        target = min(wider, key=lambda s: (found[s].size, s))
+        found[target] = plus(found[target], expand(Factor(scope, found.pop(scope)), target))
+        for v in scope:
+            holders[v].discard(scope)
+    return tuple(Factor(scope, table) for scope, table in found.items())
+
+
+def _common(sets: Iterable[set[tuple[int, ...]]]) -> set[tuple[int, ...]]:
+    return set[tuple[int, ...]].intersection(*sets)

@@ -1,0 +1,43 @@
+"""The exact minimum and maximum of a cost over all architectures of a space."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.elimination.nothing import no_architecture
+from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.resolve import architecture_at
+from tsdsl.ir.space import SpaceGraph
+
+
+class Bound(NamedTuple):
+    """A cost, and an architecture that has it."""
+
+    value: int
+    architecture: Architecture
+
+
+class Bounds(NamedTuple):
+    """The two ends of a space."""
+
+    min: Bound
+    max: Bound
+
+
+def bounds(space: SpaceGraph, cost: Cost) -> Bounds:
+    """The smallest and the largest cost of an architecture that satisfies all requirements.
+
+    Raises `SpecError` if there is none, `TooCoupled`.
+    """
+    return Bounds(_extreme(space, cost, 1), _extreme(space, cost, -1))
+
+
+def _extreme(space: SpaceGraph, cost: Cost, sign: int) -> Bound:
+    known = engine(space)
+    found = known.extreme(cost, sign)
+    if not found.possible:
+        raise no_architecture(space)
+    at = known.program(cost).complete(found.best())
+    return Bound(sign * int(found.value), architecture_at(space, at))

@@ -1,0 +1,93 @@
+"""How the expected cost of a space divides among its streams, stages, blocks or operations.
+
+The cost is a sum of tables, each of one operation, and the expectation of a sum is the sum of
+expectations. One pass of elimination and one back give the probability of every combination of
+every potential of a `Program`; an operation's table, which lies inside some potential's scope, is
+weighed with it. So all groups together cost what one gradient costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
+from tsdsl.analysis.costs.items import By, belongs
+from tsdsl.analysis.elimination.distribution import Given, distribution_of
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.elimination.program import Potential
+from tsdsl.ir.graph import Path
+from tsdsl.ir.space import SpaceGraph
+
+#: For each group, the part of the cost that lies in each potential, by number.
+Parts = Mapping[Path, Mapping[int, Array]]
+
+
+def breakdown(space: SpaceGraph, cost: Cost, by: By, given: Given = None) -> dict[str, float]:
+    """The exact expected cost of each group of operations, in order of first appearance.
+
+    Groups are those of `items.group`, for all architectures; what an architecture does not run
+    costs 0 there. They sum to the expectation of the cost. Raises `SpecError` if no architecture
+    has a probability, `TooCoupled`.
+    """
+    known = engine(space)
+    probabilities = distribution_of(space, given).flat_probabilities
+    beliefs = known.expectation(cost).beliefs(probabilities)
+    return {
+        ".".join(name): sum(float(np.sum(beliefs[k] * t)) for k, t in tables.items())
+        for name, tables in parts(space, cost, by).items()
+    }
+
+
+def parts(space: SpaceGraph, cost: Cost, by: By) -> Parts:
+    """The tables of a cost by group, over the potentials of the space's program for that cost.
+    Their sum is the cost. Raises `TooCoupled`."""
+    found: dict[Path, dict[int, Array]] = {}
+    for (path, op), tables in _finest(space, cost).items():
+        into = found.setdefault(belongs(path, op, by), {})
+        for number, table in tables.items():
+            into[number] = plus(into[number], table) if number in into else table
+    return found
+
+
+@lru_cache(maxsize=4)
+def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[int, Array]]:
+    """The same for each kind of operation of each block: of these, every group is a union."""
+    homes = _Homes(engine(space).program(cost).potentials)
+    found: dict[tuple[Path, str], dict[int, Array]] = {}
+    for placed, factor in placed_factors(space, cost):
+        op = placed.node.op.name
+        tables = found.setdefault((belongs(placed.path, op, "block"), op), {})
+        if factor is not None:
+            number = homes.of(factor.scope)
+            table = expand(factor, homes.scope(number))
+            tables[number] = plus(tables[number], table) if number in tables else table
+    return found
+
+
+class _Homes:
+    """In which potential a scope lies."""
+
+    def __init__(self, potentials: Sequence[Potential]) -> None:
+        self._potentials = potentials
+        self._known: dict[tuple[int, ...], int] = {}
+        self._holders: dict[int, list[int]] = {}
+        for number, potential in enumerate(potentials):
+            for v in potential.scope:
+                self._holders.setdefault(v, []).append(number)
+
+    def scope(self, number: int) -> tuple[int, ...]:
+        return self._potentials[number].scope
+
+    def of(self, scope: tuple[int, ...]) -> int:
+        """The smallest potential that has all of these variables. There is one: the program's
+        potentials hold the sums of these very tables."""
+        if scope not in self._known:
+            near = self._holders[scope[0]] if scope else range(len(self._potentials))
+            wide = [k for k in near if set(scope) <= set(self.scope(k))]
+            self._known[scope] = min(wide, key=lambda k: prod(self._potentials[k].shape))
+        return self._known[scope]

@@ -1,0 +1,124 @@
+"""Which operations, with which arguments on which shapes, the architectures of a space have.
+
+Not the product of the tables: a combination that a requirement, a gate or a tie excludes has no
+architecture, and nobody has to measure it. One pass of (or, and) up the steps of a `Program` and
+one down again leaves, over the scope of each potential, what some architecture has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from tsdsl.analysis.costs.cost_table import Absent, Configuration
+from tsdsl.analysis.costs.factors import Array, placed_factors
+from tsdsl.analysis.elimination.nothing import no_architecture
+from tsdsl.analysis.elimination.optimum import allowed
+from tsdsl.analysis.elimination.program import Program, Scope, program
+from tsdsl.ir.network import Network
+from tsdsl.ir.op import Op, OpArgs, Shape
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.space import SpaceGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Each configuration once, in order of execution."""
+
+    configurations: tuple[Configuration, ...]
+    #: False where some may have no architecture: the space is too coupled to tell.
+    exact: bool
+
+
+def of_network(network: Network) -> Found:
+    """What one frozen network has."""
+    calls = (call for _, call in network.ops())
+    asked = (Configuration.of(call.op, call.args, call.shapes) for call in calls)
+    return Found(tuple(dict.fromkeys(asked)), exact=True)
+
+
+def configurations(space: SpaceGraph) -> Found:
+    """What at least one architecture has; more, and not ``exact``, where the space is too coupled
+    to tell.
+
+    Raises `SpecError` if there is no architecture, `TooCoupled` if one operation alone depends on
+    too many decisions."""
+    numbered = _Numbered()
+    try:
+        beliefs: _Beliefs | None = _Beliefs(program(space, (numbered,)))
+    except TooCoupled:
+        beliefs = None
+    if beliefs is not None and not beliefs.possible:
+        raise no_architecture(space)
+    numbers: dict[int, None] = {}
+    for _, made in placed_factors(space, numbered):
+        if made is None:
+            continue
+        table = made.table
+        if beliefs is not None:
+            table = table[beliefs.over(made.scope)]
+        numbers.update(dict.fromkeys(np.unique(table).tolist()))
+    numbers.pop(0, None)
+    known = list(numbered.numbers)
+    return Found(tuple(known[n - 1] for n in numbers), beliefs is not None)
+
+
+class _Numbered(Absent):
+    """A table that gives each configuration the number under which it was first asked for, from
+    1 on."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Configuration, int] = {}
+        super().__init__("configurations", "", self.numbers)
+
+    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
+        asked = Configuration.of(op, args, shapes)
+        return self.numbers.setdefault(asked, len(self.numbers) + 1)
+
+
+class _Beliefs:
+    """Over the scope of each potential: whether an architecture has that combination."""
+
+    def __init__(self, made: Program) -> None:
+        self._program = made
+        ones = [np.ones(len(d.options)) for d in made.space.decisions]
+        up = [allowed(p, ones) for p in made.potentials]
+        joints: list[Array] = []
+        for step in made.steps:
+            joint: Array = np.ones(step.shape, np.bool_)
+            for n, view in zip(step.inputs, step.views, strict=True):
+                joint &= up[n].reshape(view)
+            joints.append(joint)
+            up.append(np.any(joint, axis=step.axes))
+        self.possible = bool(up[-1])
+        #: By number of the input, as in the program; what holds of all it is part of.
+        down: dict[int, Array] = {len(up) - 1: up[-1]}
+        count = len(made.potentials)
+        for at in reversed(range(len(made.steps))):
+            step = made.steps[at]
+            joint = joints.pop()
+            joint &= down.pop(count + at).reshape(step.rest_view)
+            for n, others in zip(step.inputs, step.others, strict=True):
+                down[n] = np.any(joint, axis=others)
+        self._tables = down
+        self._known: dict[Scope, Array] = {}
+        self._holders: dict[int, list[int]] = {}
+        for number, potential in enumerate(made.potentials):
+            for v in potential.scope:
+                self._holders.setdefault(v, []).append(number)
+
+    def over(self, scope: Scope) -> Array:
+        """Over part of a potential's scope."""
+        if scope not in self._known:
+            self._known[scope] = self._project(scope) if scope else np.asarray(self.possible)
+        return self._known[scope]
+
+    def _project(self, scope: Scope) -> Array:
+        potentials = self._program.potentials
+        wider = [n for n in self._holders[scope[0]] if set(scope) <= set(potentials[n].scope)]
+        number = min(wider, key=lambda n: prod(potentials[n].shape))
+        others = tuple(k for k, v in enumerate(potentials[number].scope) if v not in scope)
+        return np.asarray(np.any(self._tables[number], axis=others))

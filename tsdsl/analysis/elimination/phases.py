@@ -1,0 +1,162 @@
+"""What a space costs in each phase of a progressive search.
+
+In a phase some streams exist, some decisions are learned, and the others stand still: those of
+earlier phases at their most probable option, the rest at their default. So a phase is a
+distribution of the whole space, most of whose decisions are certain, and the part of the cost that
+belongs to what exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.factors import Array, plus
+from tsdsl.analysis.elimination.breakdown import parts
+from tsdsl.analysis.elimination.distribution import Distribution, Floats, Given, distribution_of
+from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.elimination.expectation import Expectation
+from tsdsl.analysis.elimination.optimum import Optimum, allowed
+from tsdsl.diagnostics import SpecError
+from tsdsl.ir.graph import Path
+from tsdsl.ir.space import Decision, SpaceGraph, beginnings
+
+if TYPE_CHECKING:
+    from tsdsl.sema.sections import Budget, Search
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCost:
+    """A cost in one phase: ``mean`` and ``std`` under the distribution, ``min`` and ``max`` over
+    all options that it gives a probability. All are None if no architecture is left, because what
+    stands still violates a requirement."""
+
+    name: str
+    #: The streams that exist in it, in the order of the spec.
+    streams: tuple[str, ...]
+    #: Paths of the decisions that it learns.
+    learned: tuple[str, ...]
+    mean: float | None
+    std: float | None
+    min: int | None
+    max: int | None
+    #: The budgets of this cost that hold in it: its own, or else the search's.
+    budgets: tuple[Budget, ...]
+
+
+def phases(
+    space: SpaceGraph, search: Search | None, cost: Cost, given: Given = None
+) -> list[PhaseCost]:
+    """A cost in each phase of a search, in order; none without phases.
+
+    Exact, where a phase runs all streams. Where some are absent, so are the fusions from and to
+    them and the attention on them; what is left counts as in the whole network: the head with all
+    of its inputs, and every operation with the shapes that it has there. Requirements hold for all
+    decisions, those of absent streams too. Raises `TooCoupled`.
+    """
+    if search is None or not search.phases:
+        return []
+    distribution = distribution_of(space, given)
+    probabilities = distribution.probabilities
+    made: list[PhaseCost] = []
+    earlier: set[str] = set()
+    for phase in search.phases:
+        learned = {
+            d.path for d in space.decisions if not beginnings(d.path).isdisjoint(phase.learn)
+        }
+        rows = {
+            d.path: probabilities[d.path].tolist()
+            if d.path in learned
+            else _certain(d, probabilities[d.path] if d.path in earlier else None)
+            for d in space.decisions
+        }
+        earlier |= learned
+        streams = tuple(s for s in space.streams if not phase.streams or s in phase.streams)
+        mean, std, least, most = _costs(
+            space, cost, streams, Distribution.from_weights(space, rows)
+        )
+        own = _of(phase.budgets, cost)
+        made.append(
+            PhaseCost(
+                phase.name,
+                streams,
+                tuple(d.path for d in space.decisions if d.path in learned),
+                mean,
+                std,
+                least,
+                most,
+                own or _of(search.budgets, cost),
+            )
+        )
+    return made
+
+
+def _certain(decision: Decision, probabilities: Floats | None) -> list[float]:
+    """The most probable option and no other: the default, if it is one of several or nothing is
+    known."""
+    at = decision.default
+    if probabilities is not None and probabilities[at] < probabilities.max():
+        at = int(np.argmax(probabilities))
+    return [float(k == at) for k in range(len(decision.options))]
+
+
+def _costs(
+    space: SpaceGraph, cost: Cost, streams: Sequence[str], distribution: Distribution
+) -> tuple[float, float, int, int] | tuple[None, None, None, None]:
+    """Mean, deviation and ends of the cost of what exists."""
+    exists = _Exists(space, streams)
+    tables: dict[int, Array] = {}
+    for path, held in parts(space, cost, "stage").items():
+        if exists(path):
+            for number, table in held.items():
+                tables[number] = plus(tables[number], table) if number in tables else table
+    whole = engine(space).program(cost)
+    potentials = tuple(
+        replace(p, costs=(np.broadcast_to(tables[k], p.shape) if k in tables else None,))
+        for k, p in enumerate(whole.potentials)
+    )
+    made = replace(whole, potentials=potentials)
+    rows = distribution.layout.split(distribution.flat_probabilities)
+    possible = [allowed(p, rows) for p in potentials]
+    ends = [
+        Optimum(
+            made, [None if (t := p.costs[0]) is None else sign * t for p in potentials], possible
+        )
+        for sign in (1, -1)
+    ]
+    if not ends[0].possible:
+        return None, None, None, None
+    try:
+        moments = Expectation(made).moments(distribution)
+    except SpecError:
+        # Possible, but less probable than any float.
+        return None, None, None, None
+    return moments.mean, moments.variance**0.5, int(ends[0].value), -int(ends[1].value)
+
+
+class _Exists:
+    """Whether what stands at a path runs where only some streams exist."""
+
+    def __init__(self, space: SpaceGraph, streams: Sequence[str]) -> None:
+        self._all = set(space.streams)
+        self._streams = set(streams)
+        # As the elaborator names the place of a fusion.
+        self._fusions = {f"{a}_to_{b}" for a, b in product(streams, repeat=2)}
+
+    def __call__(self, path: Path) -> bool:
+        first, *rest = path
+        if first == "fuse":
+            return rest[0] in self._fusions
+        if first == "attend":
+            return rest[0] in self._streams
+        return first not in self._all or first in self._streams
+
+
+def _of(budgets: Sequence[Budget], cost: Cost) -> tuple[Budget, ...]:
+    name = "flops" if cost == "macs" else str(cost)
+    return tuple(budget for budget in budgets if budget.cost == name)

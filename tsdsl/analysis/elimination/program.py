@@ -1,0 +1,267 @@
+"""The elimination of a space's decisions, planned once: every exact query runs the same steps.
+
+*Potentials* are tables over small scopes: what holds (requirements, derived variables, inactive
+decisions at their default), which decisions have their weights there, and the part of each cost
+that lies there. Tables whose scope is part of another's are one potential with it. A *step* joins
+some potentials and earlier results, and sums out variables that nothing else mentions. Variables
+of one block, which only that block's potential mentions, go in one step.
+
+Inputs are numbered: potentials first, then the results of steps in order. The last step joins what
+is left and has an empty scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.factors import (
+    Array,
+    Factor,
+    constraint_factor,
+    constraints,
+    cost_factors,
+    expand,
+)
+from tsdsl.analysis.elimination.eliminate import MAX_ENTRIES, MAX_KEPT
+from tsdsl.ir.ordering import TooCoupled, plan
+from tsdsl.ir.space import SpaceGraph
+
+Scope = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weighted:
+    """A decision whose weights stand in a potential. ``view`` spreads its options over the
+    potential's axes; ``active`` is 1 where it is active, ``rest`` 1 where it is not and stands at
+    its default (both None if it always is)."""
+
+    number: int
+    view: tuple[int, ...]
+    others: tuple[int, ...]
+    active: Array | None
+    rest: Array | None
+
+    def table(self, weights: Array) -> Array:
+        """Its weights over the potential's axes."""
+        row = weights.reshape(self.view)
+        return row if self.active is None else self.active * row + self.rest
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Potential:
+    scope: Scope
+    shape: tuple[int, ...]
+    #: What must hold here; None for everything.
+    holds: Array | None
+    decisions: tuple[Weighted, ...]
+    #: The part of each cost, in the order of the program's costs; None for 0.
+    costs: tuple[Array | None, ...]
+
+    def weights(self, rows: Sequence[Array]) -> Array:
+        """The product of the weights of its decisions, 0 where something does not hold.
+        ``rows`` has the weights of the options of each decision of the space."""
+        table: Array | None = self.holds
+        for weighted in self.decisions:
+            other = weighted.table(rows[weighted.number])
+            table = other if table is None else table * other
+        if table is None:
+            return np.ones(self.shape)
+        return table if table.shape == self.shape else np.broadcast_to(table, self.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    inputs: tuple[int, ...]
+    scope: Scope
+    shape: tuple[int, ...]
+    #: For each input, its shape with an axis for each variable of ``scope``, and the other axes.
+    views: tuple[tuple[int, ...], ...]
+    others: tuple[tuple[int, ...], ...]
+    #: Positions in ``scope`` of the variables that are summed out, and what remains.
+    axes: tuple[int, ...]
+    rest: Scope
+    rest_shape: tuple[int, ...]
+    rest_view: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    space: SpaceGraph
+    costs: tuple[Cost, ...]
+    potentials: tuple[Potential, ...]
+    steps: tuple[Step, ...]
+    #: How many values each variable has.
+    sizes: tuple[int, ...]
+
+    def scope_of(self, number: int) -> Scope:
+        """Of an input."""
+        count = len(self.potentials)
+        return self.potentials[number].scope if number < count else self.steps[number - count].rest
+
+    def complete(self, solved: dict[int, int]) -> list[int]:
+        """The assignment of all variables."""
+        return constraints(self.space).complete(solved)
+
+
+def program(space: SpaceGraph, costs: Sequence[Cost]) -> Program:
+    """Plan the elimination of all decisions, with some costs. Raises `TooCoupled`."""
+    known = constraints(space)
+    sizes = tuple(known.sizes)
+    parts = [cost_factors(space, cost) for cost in costs]
+    asked = {*known.decisions, *(v for fs in parts for f in fs for v in f.scope)}
+    found, _ = known.closure(asked, every_requirement=True)
+    numbers = range(len(space.requirements))
+    holds = [constraint_factor(known.of_requirement(k), sizes) for k in numbers]
+    for v in sorted(found - known.decisions.keys()):
+        tie = known.of_variable(v)
+        holds += [constraint_factor(tie, sizes)] if tie else []
+    active = {
+        k: constraint_factor(known.mask(d.guards), sizes)
+        for k, d in enumerate(space.decisions)
+        if d.guards
+    }
+    own = [
+        tuple(sorted({d.variable.index, *(active[k].scope if k in active else ())}))
+        for k, d in enumerate(space.decisions)
+    ]
+    scopes = [f.scope for f in holds] + own + [f.scope for fs in parts for f in fs]
+    homes = _Homes(scopes, sizes)
+    masks: dict[Scope, Array] = {}
+    for f in holds:
+        home = homes.of(f.scope)
+        table = expand(f, home)
+        masks[home] = masks[home] & table if home in masks else table
+    sums: dict[tuple[Scope, int], Array] = {}
+    for c, factors in enumerate(parts):
+        for f in factors:
+            key = homes.of(f.scope), c
+            table = expand(f, key[0])
+            sums[key] = sums[key] + table if key in sums else table
+    weighted: dict[Scope, list[Weighted]] = {}
+    for k, d in enumerate(space.decisions):
+        home = homes.of(own[k])
+        weighted.setdefault(home, []).append(
+            _weighted(k, d.variable.index, d.default, active.get(k), home, sizes)
+        )
+    potentials: list[Potential] = []
+    for home in homes.homes:
+        shape = tuple(sizes[v] for v in home)
+        held = masks.get(home)
+        costed = (sums.get((home, c)) for c in range(len(costs)))
+        potentials.append(
+            Potential(
+                home,
+                shape,
+                None if held is None else np.broadcast_to(held, shape),
+                tuple(weighted.get(home, ())),
+                tuple(None if t is None else np.broadcast_to(t, shape) for t in costed),
+            )
+        )
+    names = [v.name for v in space.variables]
+    steps = _steps([p.scope for p in potentials], sizes, names)
+    return Program(space, tuple(costs), tuple(potentials), tuple(steps), sizes)
+
+
+class _Homes:
+    """The scopes that are part of no other."""
+
+    def __init__(self, scopes: Iterable[Scope], sizes: Sequence[int]) -> None:
+        self._sizes = sizes
+        self.homes: list[Scope] = []
+        self._holders: dict[int, list[Scope]] = {}
+        for scope in sorted(set(scopes), key=lambda s: (-len(s), s)):
+            if self._wider(scope) is None:
+                self.homes.append(scope)
+                for v in scope:
+                    self._holders.setdefault(v, []).append(scope)
+        self.homes.sort()
+
+    def of(self, scope: Scope) -> Scope:
+        """The smallest home that holds a scope."""
+        home = self._wider(scope)
+        assert home is not None
+        return home
+
+    def _wider(self, scope: Scope) -> Scope | None:
+        near = self._holders.get(scope[0], []) if scope else self.homes
+        wider = [home for home in near if set(scope) <= set(home)]
+        return min(wider, key=lambda s: (prod(self._sizes[v] for v in s), s), default=None)
+
+
+def _weighted(
+    number: int,
+    variable: int,
+    default: int,
+    active: Factor | None,
+    home: Scope,
+    sizes: Sequence[int],
+) -> Weighted:
+    view = tuple(sizes[v] if v == variable else 1 for v in home)
+    others = tuple(k for k, v in enumerate(home) if v != variable)
+    if active is None:
+        return Weighted(number, view, others, None, None)
+    on = expand(active, home).astype(np.float64)
+    standing: Array = np.zeros(sizes[variable])
+    standing[default] = 1.0
+    return Weighted(number, view, others, on, (1.0 - on) * standing.reshape(view))
+
+
+def _steps(scopes: Sequence[Scope], sizes: Sequence[int], names: Sequence[str]) -> list[Step]:
+    rests: dict[int, Scope] = dict(enumerate(scopes))
+    users: dict[int, int] = {}
+    for scope in scopes:
+        for v in scope:
+            users[v] = users.get(v, 0) + 1
+    made: list[Step] = []
+
+    def join(inputs: tuple[int, ...], gone: set[int]) -> int:
+        made.append(_step(inputs, gone, rests, sizes))
+        rests[len(scopes) + len(made) - 1] = made[-1].rest
+        return len(scopes) + len(made) - 1
+
+    # Variables that one potential alone mentions go first, together.
+    fronts: list[int] = []
+    for number, scope in enumerate(scopes):
+        own = {v for v in scope if users[v] == 1}
+        fronts.append(join((number,), own) if own else number)
+    order = plan([rests[number] for number in fronts], sizes)
+    if order.peak > MAX_ENTRIES or order.total > MAX_KEPT:
+        wide = order.peak > MAX_ENTRIES
+        size, limit = (order.peak, MAX_ENTRIES) if wide else (order.total, MAX_KEPT)
+        raise TooCoupled([names[v] for v in order.widest(sizes)], size, limit, "an exact answer")
+    rank = {v: k for k, v in enumerate(order.order)}
+    buckets: dict[int, list[int]] = {v: [] for v in order.order}
+    loose: list[int] = []
+
+    def file(number: int) -> None:
+        scope = rests[number]
+        (buckets[min(scope, key=rank.__getitem__)] if scope else loose).append(number)
+
+    for number in fronts:
+        file(number)
+    for variable in order.order:
+        file(join(tuple(buckets.pop(variable)), {variable}))
+    join(tuple(loose), set())
+    return made
+
+
+def _step(
+    inputs: tuple[int, ...], gone: set[int], rests: dict[int, Scope], sizes: Sequence[int]
+) -> Step:
+    scope = tuple(sorted({v for number in inputs for v in rests[number]}))
+    return Step(
+        inputs,
+        scope,
+        tuple(sizes[v] for v in scope),
+        tuple(tuple(sizes[v] if v in rests[n] else 1 for v in scope) for n in inputs),
+        tuple(tuple(k for k, v in enumerate(scope) if v not in rests[n]) for n in inputs),
+        tuple(k for k, v in enumerate(scope) if v in gone),
+        tuple(v for v in scope if v not in gone),
+        tuple(sizes[v] for v in scope if v not in gone),
+        tuple(1 if v in gone else sizes[v] for v in scope),
+    )

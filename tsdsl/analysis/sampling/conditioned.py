@@ -1,0 +1,321 @@
+"""Architectures drawn from a distribution over the decisions of a space, within budgets or without.
+
+Each active decision takes an option with its weight, independently, on the condition that all
+requirements hold and that each cost lies in its window: exactly what drawing freely and rejecting
+what does not fit gives, however rare that is. Weights are floats, so that probabilities are right
+to about nine digits; which architectures fit is exact.
+
+Draws come in blocks of a fixed order: how many are asked for does not change which come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, compress, islice
+from typing import Any
+
+import numpy as np
+
+from tsdsl.analysis.costs.assignments import active
+from tsdsl.analysis.costs.factors import Array
+from tsdsl.analysis.elimination.distribution import distribution_of
+from tsdsl.analysis.elimination.engine import Engine
+from tsdsl.analysis.elimination.nothing import no_architecture, rarely_inside, rarely_met, too_few
+from tsdsl.analysis.sampling.completed import Completed
+from tsdsl.analysis.sampling.independent import Independent
+from tsdsl.analysis.sampling.inside import BINS, Inside
+from tsdsl.analysis.sampling.nearest import nothing_inside
+from tsdsl.analysis.sampling.relaxed import met, plannable
+from tsdsl.analysis.windows.listing import Lister, Windows
+from tsdsl.analysis.windows.window import FAR, Weighting
+from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.space import Requirement, SpaceGraph
+
+#: Up to this many, the architectures inside are listed and drawn from.
+MAX_LISTED = 1 << 14
+#: Up to this many, those not drawn yet are listed rather than waited for.
+MAX_REST = 1 << 17
+#: Draws at once: grows to the last.
+CHUNKS = (512, 2048, 8192)
+#: Independent draws, of which more than this share has to be inside after the first few.
+BLOCK, PLAIN, COMMON = 1 << 14, 1 << 15, 0.01
+#: From this many draws on, of which fewer than this share is inside, a part is completed.
+TRIED, RARE = 10_000, 0.02
+#: Draws of a part that say whether it is the better way.
+PILOT = 4096
+#: Draws without one that is new and inside, after which there is no point in going on.
+MAX_MISSES = 2_000_000
+
+
+def sample(
+    space: SpaceGraph,
+    seed: int,
+    n: int,
+    weighting: Weighting = "initial",
+    windows: Windows | None = None,
+    *,
+    distinct: bool = True,
+) -> list[Architecture]:
+    """``n`` architectures whose costs are all inside; equal seeds draw alike on every platform.
+
+    Distinct ones are drawn without replacement; all of them, if there are fewer. Raises `SpecError`
+    if there is none, `TooCoupled`.
+    """
+    if n < 0:
+        raise ValueError(f"no architecture or more, not {n}")
+    return list(islice(stream(space, seed, weighting, windows, distinct=distinct), n))
+
+
+def stream(
+    space: SpaceGraph,
+    seed: int,
+    weighting: Weighting = "initial",
+    windows: Windows | None = None,
+    *,
+    distinct: bool = True,
+) -> Iterator[Architecture]:
+    """`sample` one by one, until there are no more."""
+    within = _in_order(windows or {})
+    noted = provenance(seed, weighting, within)
+    found = blocks(space, seed, within, weighting, distinct)
+    return chain.from_iterable(architectures(space, at, noted) for at in found)
+
+
+def sample_within(
+    space: SpaceGraph,
+    seed: int,
+    n: int,
+    windows: Windows,
+    weighting: Weighting = "initial",
+    *,
+    distinct: bool = True,
+) -> list[Architecture]:
+    """`sample`, with windows."""
+    return sample(space, seed, n, weighting, windows, distinct=distinct)
+
+
+def options_within(
+    space: SpaceGraph,
+    seed: int,
+    n: int,
+    windows: Windows,
+    weighting: Weighting = "initial",
+    distinct: bool = True,
+) -> Array:
+    """`sample` as assignments [architecture, variable]."""
+    found: list[Array] = []
+    for at in blocks(space, seed, windows, weighting, distinct):
+        found.append(at[: n - sum(map(len, found))])
+        if sum(map(len, found)) >= n:
+            break
+    return np.concatenate(found)
+
+
+def blocks(
+    space: SpaceGraph,
+    seed: int,
+    windows: Windows,
+    weighting: Weighting = "initial",
+    distinct: bool = True,
+) -> Iterator[Array]:
+    """`stream` as assignments [architecture, variable], some at a time."""
+    windows = _in_order(windows)
+    known, left_out = plannable(space, tuple(windows))
+    if weighting == "architectures":
+        rows = known.ones
+    else:
+        given = distribution_of(known.space, weighting)
+        rows = given.layout.split(given.flat_probabilities)
+    for cost, (least, most) in windows.items():
+        low, high = known.ends(cost)
+        if least > most or most < low or least > high:
+            raise nothing_inside(known, windows)
+    random = np.random.Generator(np.random.PCG64(seed))
+    listed = None if left_out else Lister(known, tuple(windows)).list(windows, MAX_LISTED)
+    if listed is None:
+        yield from _drawn(space, known, left_out, rows, windows, random, distinct)
+        return
+    if not len(listed):
+        raise nothing_inside(known, windows) if windows else no_architecture(space)
+    weight = log_weights(known, rows, listed)
+    listed, weight = listed[weight > -np.inf], weight[weight > -np.inf]
+    if not len(listed):
+        raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
+    if distinct:
+        yield listed[_race(weight, random)]
+        return
+    sums = np.cumsum(np.exp(weight - weight.max()))
+    while True:
+        at = np.searchsorted(sums, random.random(CHUNKS[0]) * sums[-1], side="right")
+        yield listed[np.minimum(at, np.searchsorted(sums, sums[-1]))]
+
+
+def _in_order(windows: Windows) -> Windows:
+    """One order, so that equal windows draw alike however they were given."""
+    return dict(sorted(windows.items(), key=lambda item: str(item[0])))
+
+
+def _drawn(
+    space: SpaceGraph,
+    known: Engine,
+    left_out: Sequence[Requirement],
+    rows: Sequence[Array],
+    windows: Windows,
+    random: np.random.Generator,
+    distinct: bool,
+) -> Iterator[Array]:
+    seen = _Seen([d.variable.index for d in space.decisions])
+    missed = repeated = 0
+    hopeless = False
+    for at, tried in _inside(known, rows, windows, random, BINS):
+        known_inside = len(at)
+        if left_out:
+            at = at[met(space, at)]
+        new = seen.new(at) if distinct else at
+        repeated += len(at) - len(new)
+        missed = 0 if len(new) else missed + tried
+        if len(new):
+            yield new
+        if distinct and not left_out and repeated > len(seen) // 2 and not hopeless:
+            # Most have been drawn: the others, if they are few, in the order they would come in.
+            repeated = 0
+            listed = Lister(known, tuple(windows)).list(windows, MAX_REST)
+            if listed is not None:
+                weight = log_weights(known, rows, listed)
+                rest = seen.new(listed[weight > -np.inf][_race(weight[weight > -np.inf], random)])
+                if len(rest):
+                    yield rest
+                return
+            hopeless = len(seen) > MAX_REST
+        if missed > MAX_MISSES:
+            if repeated > missed // 1000:
+                raise too_few(space, len(seen))
+            if left_out and known_inside:
+                raise rarely_met(space, len(seen), missed, [r.text for r in left_out])
+            asked = ", ".join(f"{c} {a:,}..{b:,}" for c, (a, b) in windows.items())
+            raise rarely_inside(space, len(seen), missed, asked)
+
+
+class _Seen:
+    """Which assignments were drawn, by 128 bits of each."""
+
+    def __init__(self, decided: Sequence[int]) -> None:
+        self._decided = list(decided)
+        mixer = np.random.Generator(np.random.PCG64(1))
+        self._factors: Array = mixer.integers(
+            1 << 62, size=(len(self._decided), 2), dtype=np.uint64
+        )
+        self._factors = 2 * self._factors + 1
+        self._keys: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def new(self, at: Array) -> Array:
+        """Those that were not there, each once."""
+        if not len(at):
+            return at
+        mixed = at[:, self._decided].astype(np.uint64) @ self._factors
+        kept: list[int] = []
+        for k, key in enumerate(map(bytes, mixed.view(np.uint8))):
+            if key not in self._keys:
+                self._keys.add(key)
+                kept.append(k)
+        return at[kept]
+
+
+def draws(
+    known: Engine, rows: Sequence[Array], windows: Windows, n: int, seed: int
+) -> Iterator[Array]:
+    """About ``n`` draws at a time, of which those that are inside come back."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    inside = Inside(known, rows, windows, BINS)
+    while True:
+        yield inside.draw(random, n)
+
+
+def _inside(
+    known: Engine,
+    rows: Sequence[Array],
+    windows: Windows,
+    random: np.random.Generator,
+    bins: tuple[int, int],
+) -> Iterator[tuple[Array, int]]:
+    """Draws that are inside by their exact costs, without end; of how many."""
+    if windows and Independent.suits(known, rows):
+        plain = Independent(known, rows, windows)
+        while plain.drawn < PLAIN or plain.rate >= COMMON:
+            yield plain.draw(random, BLOCK), BLOCK
+    inside = Inside.of(known, rows, windows, bins)
+    for n in CHUNKS[:-1]:
+        yield inside.draw(random, n), n
+    n = CHUNKS[-1]
+    while inside.drawn < TRIED or inside.rate >= RARE or not windows:
+        yield inside.draw(random, n), n
+    if inside.empty():
+        raise nothing_inside(known, windows)
+    way: Inside | Completed = inside
+    try:
+        completed = Completed(inside)
+    except (TooCoupled, ValueError):
+        pass
+    else:
+        yield completed.draw(random, PILOT), PILOT
+        way = completed if completed.rate >= inside.rate else inside
+    while True:
+        yield way.draw(random, n), n
+
+
+def log_weights(known: Engine, rows: Sequence[Array], at: Array) -> Array:
+    """The logarithm of the weight of each assignment."""
+    found: Array = np.zeros(len(at))
+    for potential in known.program().potentials:
+        with np.errstate(divide="ignore"):
+            table = np.log(potential.weights(rows))
+        found = found + table[tuple(at[:, v] for v in potential.scope)]
+    return found
+
+
+def _race(weight: Array, random: np.random.Generator) -> Array:
+    """The order in which all would be drawn without replacement: each arrives at the rate of its
+    weight, of which the logarithm is given."""
+    with np.errstate(divide="ignore"):
+        return np.argsort(np.log(-np.log1p(-random.random(len(weight)))) - weight, kind="stable")
+
+
+def architectures(
+    space: SpaceGraph, at: Array, noted: Mapping[str, Any] | None = None
+) -> list[Architecture]:
+    """The architectures of assignments [architecture, variable]; ``noted`` is their provenance."""
+    running = active(space, at).tolist()
+    paths = [d.path for d in space.decisions]
+    # All options in a row, so that numpy looks them up.
+    sizes = [len(d.options) for d in space.decisions]
+    row: Array = np.empty(sum(sizes), object)
+    row[:] = [option for d in space.decisions for option in d.options]
+    starts = np.cumsum([0, *sizes[:-1]]) if sizes else np.zeros(0, np.int64)
+    columns = [d.variable.index for d in space.decisions]
+    chosen = row[at[:, columns] + starts].tolist()
+    name, space_hash = space.name, space.hash
+    return [
+        Architecture(
+            dict(zip(compress(paths, on), compress(options, on), strict=True)),
+            name,
+            space_hash,
+            noted,
+        )
+        for options, on in zip(chosen, running, strict=True)
+    ]
+
+
+def provenance(seed: int, weighting: Weighting, windows: Windows) -> dict[str, Any]:
+    """How a sample was drawn, for its file. An open end of a window is null."""
+    kind = weighting if isinstance(weighting, str) else "initial" if weighting is None else "given"
+    noted: dict[str, Any] = {"drawn": {"seed": seed, "weights": kind}}
+    if windows:
+        noted["drawn"]["windows"] = {
+            str(cost): [None if abs(end) >= FAR else end for end in window]
+            for cost, window in windows.items()
+        }
+    return noted

@@ -1,0 +1,177 @@
+"""Draws of assignments whose costs lie in windows, exactly distributed, at any selectivity.
+
+One cost is resolved on a grid, from which only bins near its window are drawn. The other costs are
+brought near to theirs by tilted weights; each draw is accepted in proportion to what the tilt took
+from it. What is accepted has the distribution that is asked for: neither the grid nor the tilt
+decides anything but how many draws are accepted. Where these are few, the last decisions are
+completed exactly (`completed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.factors import Array
+from tsdsl.analysis.elimination.engine import Engine
+from tsdsl.analysis.elimination.nothing import no_architecture
+from tsdsl.analysis.elimination.program import Program
+from tsdsl.analysis.sampling.draw import Drawer
+from tsdsl.analysis.sampling.nearest import nothing_inside
+from tsdsl.analysis.sampling.resolved import Resolved, finest, leaves
+from tsdsl.analysis.windows.listing import Windows
+from tsdsl.analysis.windows.tilted import Tilt
+from tsdsl.analysis.windows.window import side
+
+#: Bins of the grid at least and at most.
+BINS = (256, 4096)
+
+
+class Inside:
+    """Draws from one distribution (``rows``: the weights of the options of each decision) within
+    windows. Raises `SpecError` if nothing can be inside, `TooCoupled`."""
+
+    def __init__(
+        self,
+        known: Engine,
+        rows: Sequence[Array],
+        windows: Windows,
+        bins: tuple[int, int] = BINS,
+    ) -> None:
+        self.known = known
+        self.costs: tuple[Cost, ...] = tuple(windows)
+        ends = [known.ends(cost) for cost in self.costs]
+        #: The windows, clipped to what there is.
+        self.windows = [
+            (max(least, low), min(most, high))
+            for (least, most), (low, high) in zip(windows.values(), ends, strict=True)
+        ]
+        self.made = known.program(*self.costs)
+        #: The weights of the potentials, tilted, and the rate of each cost that they are tilted by.
+        self.weights = [p.weights(rows) for p in self.made.potentials]
+        self.rates = [0.0] * len(ends)
+        #: The standard deviation of each cost, where it is tilted.
+        self.deviations = [0.0] * len(ends)
+        #: The number of the cost that is resolved.
+        self.first = 0
+        tilt = Tilt(self.made, self.weights, self.windows, ends) if len(ends) > 1 else None
+        if tilt is not None:
+            self._choose(tilt, ends)
+        #: Of all draws so far.
+        self.drawn = self.accepted = 0
+        if not ends:
+            nothing = free(self.made)
+            found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
+            self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
+        else:
+            self._resolve(ends[self.first], bins)
+        while tilt is not None and any(self.rates) and not self._drawer.weight[0]:
+            if self.empty():
+                raise nothing_inside(known, windows)
+            # So steep that what is inside is no float any more.
+            tilt.rates = np.where(np.abs(tilt.rates) < 1, 0.0, tilt.rates / 2)
+            self._tilt(tilt)
+            self._resolve(ends[self.first], bins)
+        if not self._drawer.weight[0]:
+            if rows is known.ones:
+                raise nothing_inside(known, windows)
+            # Raises where that is so whatever the weights are.
+            Inside(known, known.ones, windows, bins)
+            raise no_architecture(known.space, "a weight inside that is no less than floats hold")
+
+    @classmethod
+    def of(
+        cls,
+        known: Engine,
+        rows: Sequence[Array],
+        windows: Windows,
+        bins: tuple[int, int] = BINS,
+    ) -> Inside:
+        """The same, of plans that are kept for who asks again."""
+        key = (cls, tuple(windows.items()), bins, tuple(row.tobytes() for row in rows))
+        found = copy(known.keep(key, lambda: cls(known, rows, windows, bins)))
+        found.drawn = found.accepted = 0
+        return found
+
+    @property
+    def rate(self) -> float:
+        """How many draws are accepted."""
+        return self.accepted / self.drawn if self.drawn else 0.0
+
+    def draw(self, random: np.random.Generator, n: int) -> Array:
+        """Those of ``n`` draws that are accepted: assignments [draw, variable]."""
+        at = self._drawer.draw(random, n)
+        kept = self.check_exact(at, min(len(self.costs), 1), random)
+        self.drawn += n
+        self.accepted += len(kept)
+        return kept
+
+    def empty(self) -> bool:
+        """Whether it is proven that no architecture is inside."""
+        if len(self.costs) < 2:
+            return False
+        possible = [ok.astype(np.float64) for ok in self.known.allowed(*self.costs)]
+        tilt = Tilt(self.made, possible, self.windows, [self.known.ends(c) for c in self.costs])
+        # Less than one architecture, with room for rounding.
+        return tilt.bound < -1e-3
+
+    def check_exact(self, at: Array, mended: int, random: np.random.Generator) -> Array:
+        """The assignments whose exact costs are inside, accepted by what the tilt took from them:
+        the tilt of all costs, but for ``mended`` of them (the resolved one first)."""
+        power: Array = np.zeros(len(at))
+        order = [self.first, *(k for k in range(len(self.costs)) if k != self.first)]
+        for number, k in enumerate(order[: len(self.costs)]):
+            least, most = self.windows[k]
+            found = self.known.lookup(self.costs[k]).assigned(at)
+            inside = np.asarray((found >= least) & (found <= most), np.bool_)
+            at, power, found = at[inside], power[inside], found[inside]
+            rate = self.rates[k] if number >= mended else 0.0
+            if rate:
+                edge = most if rate > 0 else least
+                power = power + rate * (found - edge).astype(np.float64)
+        if power.any():
+            return at[random.random(len(at)) < np.exp(power)]
+        return at
+
+    def _choose(self, tilt: Tilt, ends: Sequence[tuple[int, int]]) -> None:
+        """The cost whose window is narrowest is resolved."""
+        self.deviations = [
+            float(deviation) * (high - low)
+            for deviation, (low, high) in zip(tilt.deviation, ends, strict=True)
+        ]
+        widths = [
+            (most - least) / max(deviation, 1e-9 * (high - low), 1e-9)
+            for (least, most), (low, high), deviation in zip(
+                self.windows, ends, self.deviations, strict=True
+            )
+        ]
+        self.first = min(range(len(ends)), key=widths.__getitem__)
+        self._tilt(tilt)
+
+    def _tilt(self, tilt: Tilt) -> None:
+        self.weights = tilt.tables(self.first)
+        self.rates = [0.0 if k == self.first else tilt.rate(k) for k in range(len(self.windows))]
+
+    def _resolve(self, ends: tuple[int, int], limits: tuple[int, int]) -> None:
+        low, high = ends
+        least, most = self.windows[self.first]
+        sign = side(self.known, self.costs[self.first], (least, most))
+        span = most - low if sign > 0 else high - least
+        # About one bin for each rounding in the window: half of the draws are inside then.
+        bins = min(max(40 * span // max(most - least, 1), limits[0]), limits[1])
+        self.sign = sign
+        self.leaf = leaves(self.made, self.weights, self.first, sign)
+        unit = max(finest(self.leaf), -(-span // bins), 1)
+        self.grid = Resolved(self.made, self.leaf, unit, span // unit + len(self.leaf) + 2)
+        self.seen = (least, most) if sign > 0 else (-most, -least)
+        first, end, _, _ = self.grid.range(*self.seen)
+        self._drawer = Drawer(self.grid.root, len(self.made.sizes), first, end)
+
+
+def free(made: Program) -> Program:
+    """The same program with one cost, which is 0."""
+    return replace(made, potentials=tuple(replace(p, costs=(None,)) for p in made.potentials))

@@ -1,0 +1,211 @@
+"""Weights that make several budgets likely at once: exponential tilting.
+
+An architecture's weight times exp(-rate * cost), for each cost, is again a product of tables, so
+that everything that is exact for weights is exact for these. The rates are those at which the mean
+of each cost that would lie outside of its window is that of exp(rate * cost) in the window: the
+minimum of
+
+    log(sum of tilted weights) + sum over costs of log(mean of exp(rate * cost) in the window)
+
+over the rates, a convex function whose gradient and Hessian one elimination gives exactly. They
+decide how fast draws are inside, never what is drawn: that is mended by accepting each draw in
+proportion to exp(+rate * cost), which is bounded in a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+from math import frexp, ldexp, log
+
+import numpy as np
+
+from tsdsl.analysis.costs.factors import Array
+from tsdsl.analysis.elimination.program import Program
+
+#: Steps of Newton's method at most.
+STEPS = 40
+#: Rates that are always possible, and from which on there is nothing to find: costs differ by whole
+#: parts of a million.
+GENTLE, STEEPEST = 30.0, 1e6
+#: A window counts as this share of all costs at least: nothing is gained by more.
+NARROWEST = 1e-3
+
+
+class Tilt:
+    """Of some weights (a table for each potential of the program) and all costs of the program."""
+
+    def __init__(
+        self,
+        made: Program,
+        weights: Sequence[Array],
+        windows: Sequence[tuple[int, int]],
+        ends: Sequence[tuple[int, int]],
+    ) -> None:
+        self._made = made
+        self._weights = [np.asarray(weight, np.float64) for weight in weights]
+        span = [max(high - low, 1) for low, high in ends]
+        self._span = span
+        # Costs in parts of all that there are, from a table's own least on.
+        self._tables: list[list[Array | None]] = []
+        base = [0] * len(span)
+        for p in made.potentials:
+            own: list[Array | None] = []
+            for k, table in enumerate(p.costs):
+                if table is None:
+                    own.append(None)
+                    continue
+                least = int(np.min(table))
+                base[k] += least
+                own.append(np.asarray((table - least) / span[k], np.float64))
+            self._tables.append(own)
+        inside = [
+            ((least - b) / s, (most - b) / s)
+            for (least, most), b, s in zip(windows, base, span, strict=True)
+        ]
+        self._low: Array = np.array([low for low, _ in inside])
+        self._high: Array = np.array([high for _, high in inside])
+        #: Per cost of the program: the rate in a whole span, and the standard deviation there.
+        self.rates: Array = np.zeros(len(span))
+        self.deviation: Array = np.sqrt(np.diag(self._solve()))
+        # Few digits, so that rounding on another machine does not change them.
+        self.rates = np.array([_rough(rate) for rate in self.rates.tolist()])
+
+    def rate(self, cost: int) -> float:
+        """Of one unit of the cost."""
+        return float(self.rates[cost]) / self._span[cost]
+
+    @property
+    def bound(self) -> float:
+        """No less than the logarithm of all weight whose costs are in the windows (Chernoff)."""
+        value, _, _ = self._moments(self.rates)
+        edges = np.maximum(self.rates * self._low, self.rates * self._high)
+        return float(value + edges.sum())
+
+    def tables(self, without: int) -> list[Array]:
+        """The weights, tilted by all costs but one; scaled so that nothing overflows."""
+        rates = self.rates.copy()
+        rates[without] = 0.0
+        return [self._tilted(number, rates)[0] for number in range(len(self._weights))]
+
+    def _tilted(self, number: int, rates: Array) -> tuple[Array, float]:
+        """A potential's weights, and the logarithm of what they were divided by."""
+        weight = self._weights[number]
+        power: Array = np.zeros(())
+        for rate, table in zip(rates.tolist(), self._tables[number], strict=True):
+            if rate and table is not None:
+                power = power - rate * table
+        if not power.shape:
+            return weight, 0.0
+        power = np.where(weight > 0, power, -np.inf)
+        top = float(power.max())
+        if top == -np.inf:
+            return weight, 0.0
+        # What is possible stays so.
+        least = np.finfo(np.float64).tiny
+        return np.where(weight > 0, np.maximum(weight * np.exp(power - top), least), 0.0), top
+
+    def _solve(self) -> Array:
+        """Finds the rates; the covariance of the costs there."""
+        count = len(self._span)
+        active: list[int] = []
+        value, mean, spread = self._moments(self.rates)
+        half = np.maximum(self._high - self._low, NARROWEST) / 2
+        middle = (self._low + self._high) / 2
+        for _ in range(count):
+            outside = (mean < self._low) | (mean > self._high)
+            wanted = sorted({*active, *np.flatnonzero(outside).tolist()})
+            if wanted == active:
+                break
+            active = wanted
+            for _ in range(STEPS):
+                edge, slope, curve = _uniform(self.rates * half)
+                pull = (middle - mean + half * slope)[active]
+                bend = spread + np.diag(half**2 * curve + 1e-12)
+                if (np.abs(pull) < 0.1 * half[active]).all():
+                    break
+                step = np.zeros(count)
+                step[active] = np.linalg.solve(bend[np.ix_(active, active)], pull)
+                # Rates at most double, so that no step leads where all weight is at one end.
+                share = min(float(np.min((GENTLE + np.abs(self.rates)) / (np.abs(step) + 1))), 1.0)
+                start = value + self.rates @ middle + edge.sum()
+                while share > 1e-4:
+                    rates = self.rates - share * step
+                    value, mean, spread = self._moments(rates)
+                    if value + rates @ middle + _uniform(rates * half)[0].sum() < start:
+                        break
+                    share /= 2
+                else:
+                    value, mean, spread = self._moments(self.rates)
+                    break
+                self.rates = rates
+                if np.abs(rates).max() > STEEPEST:
+                    return spread
+        return spread
+
+    def _moments(self, rates: Array) -> tuple[float, Array, Array]:
+        """The logarithm of the sum of all weights, the means of the costs, their covariance."""
+        made = self._made
+        count = len(self._span)
+        pairs = list(combinations_with_replacement(range(count), 2))
+        scale = 0.0
+        mass: list[Array] = []
+        mean: list[list[Array | None]] = [list(own) for own in self._tables]
+        both: list[list[Array | None]] = [[None] * len(pairs) for _ in self._tables]
+        for number in range(len(self._weights)):
+            table, top = self._tilted(number, rates)
+            mass.append(table)
+            scale += top
+        for step in made.steps:
+            psi: Array = np.ones(())
+            means: list[Array] = [np.zeros(())] * count
+            spreads: list[Array] = [np.zeros(())] * len(pairs)
+            for n, view in zip(step.inputs, step.views, strict=True):
+                psi = psi * mass[n].reshape(view)
+                means = [_plus(m, t, view) for m, t in zip(means, mean[n], strict=True)]
+                spreads = [_plus(s, t, view) for s, t in zip(spreads, both[n], strict=True)]
+            psi = np.broadcast_to(psi, step.shape)
+            total = np.asarray(psi.sum(step.axes))
+            share = psi / np.where(total > 0, total, 1.0).reshape(step.rest_view)
+            below = [np.asarray((share * m).sum(step.axes)) for m in means]
+            apart = [m - b.reshape(step.rest_view) for m, b in zip(means, below, strict=True)]
+            both.append(
+                [
+                    np.asarray((share * (apart[i] * apart[j] + spread)).sum(step.axes))
+                    for (i, j), spread in zip(pairs, spreads, strict=True)
+                ]
+            )
+            top = float(total.max())
+            power = frexp(top)[1] if top > 0 else 0
+            scale += power * log(2.0)
+            mass.append(np.ldexp(total, -power))
+            mean.append(list(below))
+        spread: Array = np.zeros((count, count))
+        for (i, j), found in zip(pairs, both[-1], strict=True):
+            spread[i, j] = spread[j, i] = float(found) if found is not None else 0.0
+        last: Array = np.array([0.0 if m is None else float(m) for m in mean[-1]])
+        total_mass = float(mass[-1])
+        return (log(total_mass) + scale if total_mass > 0 else -np.inf), last, spread
+
+
+def _plus(total: Array, table: Array | None, view: tuple[int, ...]) -> Array:
+    return total if table is None else total + table.reshape(view)
+
+
+def _uniform(x: Array) -> tuple[Array, Array, Array]:
+    """The logarithm of the mean of exp(x u) for u from -1 to 1, and its first two derivatives."""
+    near = np.abs(x) < 1e-2
+    at = np.where(near, 1.0, np.abs(x))
+    value = at + np.log1p(-np.exp(-2 * at)) - np.log(2 * at)
+    slope = np.sign(x) * (1 / np.tanh(at) - 1 / at)
+    curve = 1 / at**2 - 1 / np.sinh(np.minimum(at, 300.0)) ** 2
+    return (
+        np.where(near, x**2 / 6, value),
+        np.where(near, x / 3, slope),
+        np.where(near, 1 / 3, curve),
+    )
+
+
+def _rough(rate: float) -> float:
+    mantissa, exponent = frexp(rate)
+    return ldexp(round(mantissa * 256) / 256, exponent)

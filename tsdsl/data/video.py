@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import stat
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -36,6 +36,8 @@ from tsdsl.record import Record
 
 #: Seconds of a video that may be missing against the length in its header, and the share.
 _SLACK, _SLACK_SHARE = 0.5, 0.02
+#: Frames that a seek must save: about what a decoder of reordered frames holds back after one.
+_WORTH_SEEKING = 8
 
 
 class Index(Record):
@@ -236,32 +238,42 @@ def _decoded(path: str, container: InputContainer, stream: VideoStream) -> Itera
 
 
 def _seeking(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-    keys = [pts for pts, _ in index.keys]
+    """image_HWC of some frames, in rising order. Raises `_Missed` and `BadVideo`."""
+    stamps = [pts for pts, _ in index.keys]
+    places = [bisect_left(index.stamps, stamp) for stamp in stamps]
     pixels = _Pixels()
     found = {}
     with _opened(path) as (container, stream):
         frames = _decoded(path, container, stream)
-        at = index.stamps[0] - 1
+        at = -1
         for i in wanted:
-            stamp = index.stamps[i]
-            key = bisect_right(keys, stamp) - 1
-            # At the start of the file, decoding begins with the first key frame anyway.
-            if key > 0 and keys[key] > at:
-                try:
-                    container.seek(index.keys[key][1], stream=stream)
-                except av.FFmpegError:
-                    raise _Missed from None
-                frames = _decoded(path, container, stream)
-            for frame in frames:
-                if frame.pts is None or frame.pts > stamp:
-                    raise _Missed
-                at = frame.pts
-                if at == stamp:
-                    found[i] = pixels.rgb(frame)
-                    break
-            else:
+            key = bisect_right(places, i) - 1
+            frame = None
+            if key > 0 and places[key] - at > _WORTH_SEEKING:
+                # Containers differ in which of the two times they seek by; by the other one, a
+                # key frame too early or too late may be found.
+                for time in index.keys[key]:
+                    frames = _sought(path, container, stream, time)
+                    frame = next(frames, None)
+                    if frame is not None and frame.pts is not None and frame.pts <= stamps[key]:
+                        break
+            frame = frame or next(frames, None)
+            while frame is not None and frame.pts is not None and frame.pts < index.stamps[i]:
+                frame = next(frames, None)
+            if frame is None or frame.pts != index.stamps[i]:
                 raise _Missed
+            found[i], at = pixels.rgb(frame), i
     return found
+
+
+def _sought(
+    path: str, container: InputContainer, stream: VideoStream, time: int
+) -> Iterator[VideoFrame]:
+    try:
+        container.seek(time, stream=stream)
+    except av.FFmpegError:
+        raise _Missed from None
+    return _decoded(path, container, stream)
 
 
 def _from_the_start(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:

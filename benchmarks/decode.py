@@ -109,7 +109,7 @@ def main() -> None:
             found = decoding(path, options.repeats)
             shown = ", ".join(f"{way} {ms:.1f}" for way, ms in found.items())
             print(
-                f"  a key frame every {keys}: {shown} ({found['everything'] / found['seek']:.2f} x)"
+                f"  a key frame at least every {keys}: {shown} ({found['everything'] / found['seek']:.2f} x)"
             )
         for workers in options.workers:
             rate = loading(folder, folder / "60.mp4", workers, options.steps)

@@ -152,3 +152,35 @@ def test_other_files(tmp_path: Path) -> None:
             index_video(str(path))
         found[path.name] = bad.value.problem.kind
     assert found == {"a.txt": "not-a-video", "link.mp4": "missing", "a\0b": "unreadable"}
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:a.mp4", "a%03d b's.mp4", "\u00fc.mp4"])
+def test_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A name is a name, not an address or a pattern."""
+    video(tmp_path / "a.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert read_clip(name, index_video(name), [5, 35]).shape == (3, 2, 48, 64)
+    folder = frame_folder(tmp_path / f"frames-{name}", 2)
+    (folder / "frame1.png").rename(folder / f"frame1{name}.png")
+    assert read_clip(str(folder), index_video(str(folder)), [0, 1]).shape == (3, 2, 48, 64)
+
+
+def test_damaged_files_never_crash(tmp_path: Path) -> None:
+    """Bytes are changed at random: a file is usable, or has a problem."""
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for name, codec in (("a.mp4", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4")):
+        data = video(tmp_path / name, codec=codec).read_bytes()
+        for _ in range(30):
+            damaged = bytearray(data)
+            for at in rng.integers(len(data), size=8):
+                damaged[at] = rng.integers(256)
+            (tmp_path / name).write_bytes(damaged)
+            try:
+                index = index_video(str(tmp_path / name))
+                clip = read_clip(str(tmp_path / name), index, [0, index.count - 1])
+                assert clip.shape[:2] == (3, 2)
+                kinds.add("usable")
+            except BadVideo as bad:
+                kinds.add(bad.problem.kind)
+    assert {"usable", "corrupt", "truncated"} <= kinds

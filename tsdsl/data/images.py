@@ -56,7 +56,7 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
     try:
         if os.path.getsize(path) == 0:
             raise BadVideo(folder, "empty", name)
-        with av.open(path) as container:
+        with av.open(f"file:{path}") as container:
             for frame in container.decode(video=0):
                 return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except FileNotFoundError:

@@ -138,7 +138,8 @@ def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The first video stream of a file, decoded in one thread: workers are processes."""
     try:
         # Other protocols are for playlists, which would fetch what they name.
-        container = av.open(path, container_options={"protocol_whitelist": "file"})
+        # The prefix is for names with a colon, which would name a protocol.
+        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
     except FileNotFoundError:
         raise BadVideo(path, "missing") from None
     except PermissionError:
@@ -241,7 +242,7 @@ def _seeking(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArra
     """image_HWC of some frames, in rising order. Raises `_Missed` and `BadVideo`."""
     stamps = [pts for pts, _ in index.keys]
     places = [bisect_left(index.stamps, stamp) for stamp in stamps]
-    pixels = _Pixels()
+    pixels = _Pixels(path)
     found = {}
     with _opened(path) as (container, stream):
         frames = _decoded(path, container, stream)
@@ -277,7 +278,7 @@ def _sought(
 
 
 def _from_the_start(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-    pixels = _Pixels()
+    pixels = _Pixels(path)
     left = set(wanted)
     number = {stamp: i for i, stamp in enumerate(index.stamps)}
     found = {}
@@ -297,14 +298,19 @@ def _from_the_start(path: str, index: Index, wanted: Sequence[int]) -> dict[int,
 class _Pixels:
     """Frames as RGB, turned as they are to be shown; keeps swscale's tables between frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        self._path = path
         self._reformatter = VideoReformatter()
 
     def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """image_HWC."""
+        """image_HWC. Raises `BadVideo`."""
         turns = round(frame.rotation / 90) % 4
-        rgb = self._reformatter.reformat(frame, format="rgb24")
-        image = np.asarray(rgb.to_ndarray(), np.uint8)
+        try:
+            rgb = self._reformatter.reformat(frame, format="rgb24")
+            image = np.asarray(rgb.to_ndarray(), np.uint8)
+        except (av.FFmpegError, OSError, ValueError):
+            detail = f"pixels of format {frame.format.name} cannot be converted"
+            raise BadVideo(self._path, "corrupt", detail) from None
         return np.rot90(image, turns) if turns else image
 
 

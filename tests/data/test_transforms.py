@@ -141,6 +141,13 @@ def test_operations() -> None:
     image = Image.fromarray(clip(16, 16)[:, 0].permute(1, 2, 0).numpy())
     assert np.array_equal(OPERATIONS["solarize"](image, 0, 1), image)
     assert np.array_equal(OPERATIONS["solarize"](image, 9, 1), ImageOps.invert(image))
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
+    for level in range(10):
+        turned = np.asarray(OPERATIONS["solarize"](ramp, level, 1))[..., 0].ravel()
+        below = np.arange(256) < np.linspace(256, 0, 10)[level]
+        assert np.array_equal(turned, np.where(below, np.arange(256), 255 - np.arange(256)))
+        bits = np.unique(np.asarray(OPERATIONS["posterize"](ramp, level, 1))).size
+        assert bits == 2 ** round(np.linspace(8, 4, 10)[level])
     assert np.array_equal(OPERATIONS["posterize"](image, 9, 1), np.asarray(image) & 0xF0)
     for name in ("rotate", "shear_x", "color", "contrast", "sharpness"):
         assert np.array_equal(OPERATIONS[name](image, 0, 1), image), name

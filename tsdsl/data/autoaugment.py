@@ -15,6 +15,7 @@ always turns the same way).
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ OPERATIONS: dict[str, Callable[[Image.Image, int, int], Image.Image]] = {
         1 + sign * level / 10
     ),
     "posterize": lambda image, level, sign: ImageOps.posterize(image, round(8 - 4 * level / 9)),
-    "solarize": lambda image, level, sign: ImageOps.solarize(image, round(256 * (1 - level / 9))),
+    "solarize": lambda image, level, sign: ImageOps.solarize(image, ceil(256 * (9 - level) / 9)),
     "autocontrast": lambda image, level, sign: ImageOps.autocontrast(image),
     "equalize": lambda image, level, sign: ImageOps.equalize(image),
     "invert": lambda image, level, sign: ImageOps.invert(image),

@@ -10,13 +10,11 @@ from tsdsl.cli.options import colour_option
 #: Verb -> its line in ``tsdsl data --help``. The verb is ``command`` of ``tsdsl.cli.data_VERB``.
 DATA_VERBS = {
     "check": "Report every video of a list that cannot be used.",
-    "synth": "Render a data set of moving glyphs for tests and first runs.",
 }
 
 EPILOG = """\b
 Examples:
-  tsdsl data synth glyphs                       # mp4 files, and lists of them
-  tsdsl data check glyphs/train.csv             # exit code 1 if a video cannot be used
+  tsdsl data check train.csv                    # exit code 1 if a video cannot be used
 """
 
 
@@ -29,4 +27,4 @@ Examples:
 )
 @colour_option
 def command() -> None:
-    """Check videos, or render some."""
+    """Work with lists of videos."""

@@ -13,7 +13,7 @@ VERBS = {
     "check": "Report everything that is wrong in specs.",
     "compile": "Compile a network to Python source that needs torch only.",
     "completion": "Print the script that lets a shell complete tsdsl.",
-    "data": "Check videos, or render some.",
+    "data": "Work with lists of videos.",
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",

@@ -157,6 +157,8 @@ def test_any_arguments(op: type[Op], data: st.DataObject) -> None:
          "54 output channels do not divide into 4 groups"),
         ("conv", {"out": 8, "kernel": (5, 1, 1), "padding": (0, 0, 0)}, [(8, 4, 7, 7)],
          "conv: kernel 5 is larger than the frames 4 (kernel 5x1x1 on 4x7x7)"),
+        ("avg_pool", {"kernel": (4, 1, 2), "padding": (2, 0, 1)}, [(8, 1, 1, 1)],
+         "avg_pool: kernel 4x1x2 is larger than its input 1x1x1, which padding does not mend"),
         ("conv", {"out": 8, "kernel": (1, 1, 1)}, [(8,)],
          "conv takes a feature map [channels, frames, height, width], not a vector [8]"),
         ("add", {}, [(8, 4, 7, 7), (8, 4, 8, 8)],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tsdsl.ir.op import ModuleCall, Op, Shape
+from tsdsl.ir.op import ModuleCall, Op, Shape, ShapeError
+from tsdsl.ops.common import need_map, show_dims
 from tsdsl.ops.pool import EXAMPLES, PoolArgs, pool_call, pooled
 
 
@@ -15,7 +16,15 @@ class AvgPool(Op):
 
     @staticmethod
     def infer(args: PoolArgs, *shapes: Shape) -> Shape:
-        return pooled("avg_pool", args, shapes[0])
+        result = pooled("avg_pool", args, shapes[0])
+        _, *extents = need_map("avg_pool", shapes[0])
+        # torch refuses this, whatever the padding; its max pooling does not.
+        if any(kernel > extent for kernel, extent in zip(args.kernel, extents, strict=True)):
+            raise ShapeError(
+                f"avg_pool: kernel {show_dims(args.kernel)} is larger than its input"
+                f" {show_dims(extents)}, which padding does not mend"
+            )
+        return result
 
     @staticmethod
     def module(args: PoolArgs, *shapes: Shape) -> ModuleCall:

@@ -108,9 +108,8 @@ def main() -> None:
             render(path, options.seconds, keys)
             found = decoding(path, options.repeats)
             shown = ", ".join(f"{way} {ms:.1f}" for way, ms in found.items())
-            print(
-                f"  a key frame at least every {keys}: {shown} ({found['everything'] / found['seek']:.2f} x)"
-            )
+            ratio = found["everything"] / found["seek"]
+            print(f"  a key frame at least every {keys}: {shown} ({ratio:.2f} x)")
         for workers in options.workers:
             rate = loading(folder, folder / "60.mp4", workers, options.steps)
             print(f"  loader with {workers} workers, crop 160, AutoAugment: {rate:.1f} clips/s")

@@ -1,0 +1,15 @@
+"""Training and evaluating a network on videos.
+
+| file | does |
+|---|---|
+| `recipe` | what a spec's `train` section and clip ask for, defaults filled in |
+| `ranks` | the processes of a run: one, or those of ``torchrun`` |
+| `schedule`, `optimizer` | the learning rate of a step; groups of parameters |
+| `trainer` | the loop: gives an event for each step, epoch, evaluation and checkpoint |
+| `checkpoint` | the state of a run on disk: whole or not there, the newest that can be read |
+| `run` | a run's folder: its description, log, checkpoints, weights |
+| `evaluation`, `scores` | all views of all videos -> probabilities -> what is told of them |
+
+Everything random in a step depends on (seed, step, rank) and nothing else, so that a run that is
+killed at any moment goes on exactly as it would have.
+"""

@@ -1,0 +1,107 @@
+"""The processes of a run: one alone, or those that ``torchrun`` starts, on one machine or many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.record import Record
+
+T = TypeVar("T")
+
+#: How long a rank waits for the others: a rank that evaluates or writes keeps them waiting.
+PATIENCE = timedelta(minutes=60)
+
+
+class Ranks(Record):
+    """This process among those of the run. ``world`` 1 needs no communication at all."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @classmethod
+    def alone(cls, device: str | torch.device = "cpu") -> Ranks:
+        return cls(0, 1, _device(str(device), 0, 1))
+
+    @classmethod
+    @contextmanager
+    def of(cls, device: str | None = None) -> Iterator[Ranks]:
+        """What the environment says: torchrun's ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``, or one
+        process. ``device``: "cpu", "cuda" (a GPU for each local rank) or "cuda:N"; left out, GPUs
+        where there are any. Raises `SpecError` for a device that cannot be used."""
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+            yield cls.alone(device)
+            return
+        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        found = _device(device, local, world)
+        outer = dist.is_initialized()
+        if not outer:
+            backend = "nccl" if found.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=PATIENCE)
+        try:
+            yield cls(rank, world, found)
+        finally:
+            if not outer:
+                dist.destroy_process_group()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes files and prints."""
+        return self.rank == 0
+
+    def gather(self, own: T) -> list[T]:
+        """What every rank has, by rank, on every rank. Anything that can be pickled."""
+        if self.world == 1:
+            return [own]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, own)
+        return found
+
+    def broadcast(self, own: T) -> T:
+        """What the first rank has."""
+        if self.world == 1:
+            return own
+        found: list[Any] = [own]
+        dist.broadcast_object_list(found, device=self.device)
+        return found[0]  # type: ignore[no-any-return]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over ranks, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def barrier(self) -> None:
+        if self.world > 1:
+            dist.barrier()
+
+
+def _device(name: str, local: int, world: int) -> torch.device:
+    """The device of a local rank. Raises `SpecError`."""
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", local)
+        elif device.type == "cuda" and world > 1:
+            raise RuntimeError("several processes cannot share one GPU: ask for 'cuda'")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as bad:
+        first = (str(bad).strip().splitlines() or ["?"])[0]
+        message = f"device '{name}' cannot be used: {first}"
+        hint = "--device cpu runs on the processor"
+        raise SpecError([Diagnostic("E0726", message, help=hint)]) from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

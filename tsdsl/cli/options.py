@@ -215,7 +215,8 @@ set_option = click.option(
     multiple=True,
     callback=_settings,
     metavar="NAME=VALUE",
-    help="Give a param (or a decision, by its path) another value; may be repeated.",
+    help="Give a param, a decision (by its path) or a setting of a section (train.lr) another"
+    " value; may be repeated.",
 )
 
 flops_option = click.option(

@@ -85,7 +85,7 @@ def _space(
         space = elaborator.run(tree.name, statements)
         if space is None:
             return None
-        sections = read_sections(statements, elaborator, space)
+        sections = read_sections(tree.name, statements, elaborator, space)
         _check_moved(space, context)
         if context.decisions or context.suspects:
             from tsdsl.sema.reach import Reach

@@ -17,6 +17,7 @@ from tsdsl.sema.context import POISON, Context, is_broken
 from tsdsl.sema.declare import IGNORED
 from tsdsl.sema.functions import Wrong, show, type_name
 from tsdsl.sema.modules import Loader
+from tsdsl.sema.overrides import is_setting
 from tsdsl.sema.scope import OpValue, Scope
 from tsdsl.sema.sites import name_sites
 from tsdsl.sema.streams import Streams
@@ -243,7 +244,7 @@ class Elaborator(Streams):
     def _unused_overrides(self, name: ast.Ident) -> None:
         known = [*self.space.names, *self.declared]
         for key in self.overrides:
-            if key not in self.used:
+            if key not in self.used and not is_setting(key):
                 close = nearest(key, known)
                 params = ", ".join(n for n, v in self.space.names.items() if isinstance(v, Val))
                 self.context.error(

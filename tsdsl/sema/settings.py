@@ -14,6 +14,9 @@ from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.functions import show
+from tsdsl.sema.modules import Module
+from tsdsl.sema.overrides import is_setting, override, section_of
+from tsdsl.sema.scope import Env
 from tsdsl.syntax import ast, printer
 
 #: Where the parts of a section are written; with `NAME` at the end, where their name is.
@@ -28,15 +31,19 @@ class Sections(MutableRecord):
 
 
 def read_sections(
-    statements: Sequence[ast.Statement], elaborator: Elaborator, space: Elaborated
+    name: ast.Ident,
+    statements: Sequence[ast.Statement],
+    elaborator: Elaborator,
+    space: Elaborated,
 ) -> Sections:
-    """Validate the sections of a space. Findings go to the elaborator's context."""
+    """Validate the sections of the space of that name. Findings go to the elaborator's context."""
     reader = _Reader(elaborator, space)
     result = Sections()
     evaluations: list[sections.Evaluate] = []
-    for statement in statements:
-        if not isinstance(statement, ast.Section):
-            continue
+    written = [s for s in statements if isinstance(s, ast.Section)]
+    if reader.train_is_overridden and not any(s.kind == "train" for s in written):
+        written.append(ast.Section("train", None, (), "", name.span))
+    for statement in written:
         document = reader.section(statement)
         if isinstance(document, sections.Search):
             result.search = document
@@ -45,6 +52,7 @@ def read_sections(
         elif isinstance(document, sections.Evaluate):
             evaluations.append(document)
     result.evaluations = tuple(evaluations)
+    reader.check_overrides(written, name)
     return result
 
 
@@ -53,6 +61,8 @@ class _Reader:
         self.elaborator = elaborator
         self.context = elaborator.context
         self.space = space
+        #: What ``--set`` gives settings, as modules of their own, by the identity of their text.
+        self.given: dict[int, Module] = {}
         self.prefixes = {p for d in self.context.decisions for p in beginnings(d.path)}
 
     def section(self, section: ast.Section) -> BaseModel | None:
@@ -70,10 +80,38 @@ class _Reader:
             assert section.name is not None
             model = sections.Evaluate
             values["name"] = section.name.text
+        title = section.kind if model is not sections.Evaluate else f"evaluate.{values['name']}"
+
+        def read(assign: ast.Assign, tree: ast.Module, at: tuple[Any, ...]) -> tuple[Any, bool]:
+            self.given[id(tree.source)] = Module(tree)
+            key = (*at, assign.name.text)
+            places[key], places[(*key, NAME)] = assign.value.span, assign.name.span
+            found = self._value(assign.value, places, key)
+            return found, found is not _BROKEN
+
+        given = self.elaborator.overrides
+        fine = override(title, model, values, given, read, self.context, places[()]) and fine
         document = self._validate(model, values, places)
         if fine and isinstance(document, sections.Search):
             self._check_phases(section, document)
         return document if fine else None
+
+    @property
+    def train_is_overridden(self) -> bool:
+        return any(key.startswith("train.") for key in self.elaborator.overrides)
+
+    def check_overrides(self, written: Sequence[ast.Section], name: ast.Ident) -> None:
+        """Report what ``--set`` says of sections that are not there."""
+        known = [s.kind if s.kind != "evaluate" else f"evaluate.{_name(s)}" for s in written]
+        for key in self.elaborator.overrides:
+            if is_setting(key) and (section_of(key) not in known or key == section_of(key)):
+                hint = "settings of sections are " + ", ".join(f"{s}.NAME" for s in known)
+                self.context.error(
+                    "E0508",
+                    f"--set {key}: space '{name.text}' has no setting of that name",
+                    name.span,
+                    hint if known else "it has no section but 'train', which is always there",
+                )
 
     # -------------------------------------------------------------- reading
 
@@ -162,7 +200,9 @@ class _Reader:
                     return _BROKEN if found is _BROKEN else {"kind": text, **found}
             case _:
                 pass
-        val = self.elaborator.plain(node, self.elaborator.env(node.span, scope), "a setting")
+        module = self.given.get(id(node.span.source))
+        env = Env(scope, module) if module else self.elaborator.env(node.span, scope)
+        val = self.elaborator.plain(node, env, "a setting")
         if not val.is_constant:
             self.context.error("E0601", "a setting does not depend on a decision", node.span)
             return _BROKEN
@@ -332,6 +372,10 @@ _WORDS = {
     "float_type": "it is a number",
     "tuple_type": "it is a range, as in 182..228",
 }
+
+
+def _name(section: ast.Section) -> str:
+    return section.name.text if section.name else ""
 
 
 def _word(setting: ast.Streams | ast.Learn) -> str:

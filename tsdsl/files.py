@@ -131,6 +131,22 @@ def _replace(target: str, data: Iterable[bytes], mode: int | None) -> None:
         raise
 
 
+def sync_folder(path: PathLike) -> None:
+    """Have the disk know what was renamed in a folder; nothing where folders cannot be opened."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def os_failure(code: str, what: str, error: OSError, name: PathLike) -> FileError:
+    """What the operating system says, as a finding."""
+    return _failure(code, f"{what}: {_reason(error)}", os.fspath(name))
+
+
 def _mode(path: str) -> int | None:
     try:
         return os.stat(path).st_mode

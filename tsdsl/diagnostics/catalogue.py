@@ -127,6 +127,12 @@ FILES = {
     "E0812": "videos that cannot be used",
 }
 
+TRAINING = {
+    "E0821": "a recipe that does not fit",
+    "E0822": "a training that cannot go on",
+    "E0823": "a run that cannot be resumed",
+}
+
 WARNINGS = {
     "W0901": "an option that no architecture uses",
     "W0902": "a decision that changes nothing",
@@ -134,6 +140,8 @@ WARNINGS = {
     "W0904": "a decision with one option",
     "W0905": "a decision that no phase learns",
     "W0906": "a space that is too coupled to check completely",
+    "W0911": "a checkpoint that cannot be read",
+    "W0912": "a run that goes on in another way",
     "W0970": "an architecture of another space",
 }
 
@@ -147,5 +155,6 @@ CATALOGUE: dict[str, str] = {
     **SECTIONS,
     **ARCHITECTURES,
     **FILES,
+    **TRAINING,
     **WARNINGS,
 }

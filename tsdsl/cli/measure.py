@@ -13,6 +13,17 @@ import click
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.cli.machine import (
+    batch_option,
+    busy,
+    clock_option,
+    device_option,
+    dtype_option,
+    duration,
+    setup_of,
+    threads_option,
+    threads_text,
+)
 from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress import progress
@@ -28,6 +39,8 @@ if TYPE_CHECKING:
 DRAWN = 2000
 #: Seconds between two savings of what is measured so far.
 SAVED_EVERY = 30
+#: For a busy machine.
+HINT = "more --repeats, --statistic min and --threads 1 --clock cpu help"
 #: Failures that are named.
 SHOWN = 10
 
@@ -38,19 +51,6 @@ Examples:
   tsdsl measure my_space.tsnet --frozen arch.json --repeats 5       # one network, quickly
   tsdsl flops my_space.tsnet --costs latency.json
 """
-
-
-class Device(click.ParamType):  # type: ignore[type-arg]
-    """``cpu``, ``cuda`` or ``cuda:1``."""
-
-    name = "device"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        kind, colon, index = str(value).partition(":")
-        plain = index.isascii() and index.isdigit() and len(index) < 4
-        if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and plain)):
-            self.fail(f"'{value}' is not cpu, cuda or cuda:1", param, ctx)
-        return str(value)
 
 
 @click.command(epilog=EPILOG)
@@ -68,20 +68,10 @@ class Device(click.ParamType):  # type: ignore[type-arg]
     help="The table ('-' for standard output). What one that is there has already is kept.",
 )
 @click.option("--force", is_flag=True, help="Measure again what the table has.")
-@click.option("--device", type=Device(), default="cpu", show_default=True, help="cpu or cuda[:N].")
-@click.option(
-    "--dtype",
-    type=click.Choice(["float32", "float16", "bfloat16"]),
-    default="float32",
-    show_default=True,
-    help="Of weights and inputs.",
-)
-@click.option(
-    "--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Clips of a call."
-)
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), help="Threads of the CPU; left out, torch's choice."
-)
+@device_option
+@dtype_option
+@batch_option
+@threads_option
 @click.option(
     "--repeats",
     type=click.IntRange(1, 10_000),
@@ -96,13 +86,7 @@ class Device(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Of the samples; min suits a machine that others use too.",
 )
-@click.option(
-    "--clock",
-    type=click.Choice(["wall", "cpu"]),
-    default="wall",
-    show_default=True,
-    help="cpu: the processor's time, for --threads 1 on a machine that others use too.",
-)
+@clock_option
 @click.option(
     "--warmup",
     type=click.IntRange(0, 10_000),
@@ -156,21 +140,19 @@ def command(
     space = tsdsl.load(file, set=settings, space=name)
     arch = architecture(space, frozen) if frozen is not None else None
     asked = _asked(space, arch)
-    if clock == "cpu" and (device != "cpu" or threads != 1):
-        raise click.UsageError("--clock cpu is for --device cpu --threads 1")
-    setup = _setup(device, dtype, batch, repeats, warmup, threads, statistic, clock)
+    setup = setup_of(device, dtype, batch, repeats, warmup, threads, clock, statistic)
     before = _before(output, setup, force)
     todo = [c for c in asked.configurations if force or c not in before.values]
     if not asked.exact:
         note("the space is too coupled to tell which operations it has: some may be superfluous")
-    if busy := _busy(setup):
-        note(busy)
+    if said := busy(setup, HINT):
+        note(said)
     kept = len(asked.configurations) - len(todo)
     run = _Run(space, setup, before, output, seed)
     run.save()
     note(
         f"{several(len(asked.configurations), 'operation')} (with arguments and shapes) on"
-        f" {setup.device_name}, {_threads(setup)}{dtype}, batch {batch}"
+        f" {setup.device_name}, {threads_text(setup)}{dtype}, batch {batch}"
         + (f"; {kept} are in {output} already" if kept else "")
     )
     failures = run.measure(todo) if todo else {}
@@ -190,48 +172,6 @@ def _asked(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> Found:
     if arch is not None or not space.decisions:
         return of_network(space.network(arch))
     return configurations(space.graph)
-
-
-def _setup(
-    device: str,
-    dtype: Any,
-    batch: int,
-    repeats: int,
-    warmup: int,
-    threads: int | None,
-    statistic: Any,
-    clock: Any,
-) -> Setup:
-    try:
-        from tsdsl.backends.timing import NoDevice, Setup
-    except ModuleNotFoundError as missing:
-        if missing.name != "torch":
-            raise
-        raise click.UsageError("measuring needs torch: pip install 'tsdsl[torch]'") from None
-    try:
-        return Setup.of(device, dtype, batch, repeats, warmup, threads, statistic, clock)
-    except NoDevice as bad:
-        message = f"device '{device}' cannot be used: {visible(str(bad))}"
-        hint = "--device cpu measures on the processor"
-        raise tsdsl.SpecError([tsdsl.Diagnostic("E0726", message, help=hint)]) from None
-
-
-def _busy(setup: Setup) -> str | None:
-    """What to say of a processor that others keep busy."""
-    if setup.device.type != "cpu" or not hasattr(os, "getloadavg"):
-        return None
-    load, count = os.getloadavg()[0], os.cpu_count() or 1
-    if load < count / 2:
-        return None
-    return (
-        f"this machine is busy (load {load:.1f} on {several(count, 'processor')}): what is measured"
-        " will vary; more --repeats, --statistic min and --threads 1 --clock cpu help"
-    )
-
-
-def _threads(setup: Setup) -> str:
-    threads = setup.identity["threads"]
-    return f"{several(threads, 'thread')}, " if threads else ""
 
 
 def _before(output: str, setup: Setup, force: bool) -> CostTable:
@@ -312,7 +252,7 @@ class _Run:
         self._provenance.pop("check", None)
         try:
             left = estimate(setup, subjects, self._seed)
-            note(f"{several(len(todo), 'operation')} to measure, about {_minutes(left)}")
+            note(f"{several(len(todo), 'operation')} to measure, about {duration(left)}")
             visits = len(shares(setup.repeats)) * len(subjects)
             saved = monotonic()
             with progress("measuring", visits) as step:
@@ -432,9 +372,3 @@ def _median(ordered: Sequence[float]) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -82,9 +82,12 @@ def _nearest_file(name: str) -> str | None:
     return f"did you mean '{os.path.join(directory, found)}'?" if found else None
 
 
-def write_atomic(path: PathLike, content: str | bytes | Iterable[str]) -> None:
+def write_atomic(
+    path: PathLike, content: str | bytes | Iterable[str], *, sync: bool = False
+) -> None:
     """Write a file whole or not at all; an earlier one stays as it was until then. Content may
-    come in parts, which are written as they come.
+    come in parts, which are written as they come. With ``sync``, it has reached the disk before
+    it takes its name.
 
     A symbolic link is followed, permissions of an earlier file are kept. What is no regular file
     (``/dev/stdout``, a pipe) is written to directly. Raises `FileError`.
@@ -103,7 +106,7 @@ def write_atomic(path: PathLike, content: str | bytes | Iterable[str]) -> None:
             return
         if mode is not None and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        _replace(target, data, mode)
+        _replace(target, data, mode, sync)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -115,13 +118,16 @@ def write_atomic(path: PathLike, content: str | bytes | Iterable[str]) -> None:
         raise _failure("E0807", "cannot write: not a file name", name) from None
 
 
-def _replace(target: str, data: Iterable[bytes], mode: int | None) -> None:
+def _replace(target: str, data: Iterable[bytes], mode: int | None, sync: bool) -> None:
     directory, base = os.path.split(target)
     temporary = os.path.join(directory, f".{base[:100]}.{os.getpid():x}-{os.urandom(4).hex()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(handle, "wb") as file:
             file.writelines(data)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, target)

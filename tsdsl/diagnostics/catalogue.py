@@ -131,6 +131,8 @@ TRAINING = {
     "E0821": "a recipe that does not fit",
     "E0822": "a training that cannot go on",
     "E0823": "a run that cannot be resumed",
+    "E0831": "weights that do not fit the network",
+    "E0832": "a file that holds no weights",
 }
 
 WARNINGS = {
@@ -142,6 +144,7 @@ WARNINGS = {
     "W0906": "a space that is too coupled to check completely",
     "W0911": "a checkpoint that cannot be read",
     "W0912": "a run that goes on in another way",
+    "W0913": "fewer classes than the network tells apart",
     "W0970": "an architecture of another space",
 }
 

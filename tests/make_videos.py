@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import wave
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,8 +33,10 @@ def video(
     options: dict[str, str] | None = None,
     times: list[int] | None = None,
     index_first: bool = False,
+    draw: Callable[[int, int, int], NDArray[np.uint8]] = picture,
 ) -> Path:
-    """``times``: time stamps in milliseconds; 30 frames per second if left out."""
+    """``times``: time stamps in milliseconds; 30 frames per second if left out. ``draw`` gives a
+    frame of its number, width and height."""
     options = {"g": "12", **(options or {})}
     layout = {"movflags": "faststart"} if index_first else {}
     with av.open(str(path), "w", options=layout) as out:
@@ -43,12 +46,23 @@ def video(
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for i in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(draw(i, *size), format="rgb24")
             if times is not None:
                 frame.pts, frame.time_base = times[i], Fraction(1, 1000)
             out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
+
+
+def bright(path: Path, level: int, frames: int = 12) -> Path:
+    """A bar that moves over a ground of a grey level (0..255)."""
+
+    def draw(i: int, width: int, height: int) -> NDArray[np.uint8]:
+        image = np.full((height, width, 3), level, np.uint8)
+        image[:, (3 * i) % width : (3 * i) % width + 6] = 255 - level
+        return image
+
+    return video(path, frames, size=(32, 24), draw=draw)
 
 
 def frame_folder(path: Path, frames: int = 12, ending: str = "png") -> Path:

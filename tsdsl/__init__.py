@@ -5,7 +5,7 @@
     net = tsdsl.compile(space, frozen=arch)
 
 Names are imported on first use: `import tsdsl` alone costs next to nothing, and nothing but
-`compile` imports torch.
+`compile` and `train` import torch.
 """
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from tsdsl.ir.architecture import Architecture
     from tsdsl.space import Space
+    from tsdsl.training.run import train
 
 __all__ = [
     "Architecture",
@@ -43,6 +44,7 @@ __all__ = [
     "compile",
     "emit",
     "load",
+    "train",
 ]
 
 _HOME = {
@@ -59,6 +61,7 @@ _HOME = {
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",
     "load": "tsdsl.compiler",
+    "train": "tsdsl.training.run",
 }
 
 

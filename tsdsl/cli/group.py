@@ -10,6 +10,7 @@ import click
 
 #: Verb -> its line in ``tsdsl --help``. The verb is ``command`` of ``tsdsl.cli.VERB``.
 VERBS = {
+    "bench": "Time networks side by side: latency, peak memory, throughput, ratios.",
     "check": "Report everything that is wrong in specs.",
     "compile": "Compile a network to Python source that needs torch only.",
     "completion": "Print the script that lets a shell complete tsdsl.",
@@ -19,6 +20,7 @@ VERBS = {
     "measure": "Measure the latency of every operation of a space.",
     "sample": "Draw architectures from a space, within budgets if some are given.",
     "space": "Say how large a space is, and what of it fits a budget.",
+    "train": "Train a network of a spec on videos, by the spec's train section.",
 }
 
 

@@ -143,8 +143,8 @@ def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
     return f"{network.name}\n{aligned(facts)}\n\n{table}"
 
 
-def several(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def several(count: int, noun: str, plural: str | None = None) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
 
 
 def size(shape: Sequence[int]) -> str:

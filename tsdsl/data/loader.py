@@ -8,6 +8,7 @@ together not on the number of ranks.
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -85,27 +86,32 @@ class Report(MutableRecord):
 
 
 class TrainLoader:
-    """``batch``: clips of this rank in a step. ``workers`` 0 decodes in this process."""
+    """``batch``: clips of this rank in a step. ``workers`` 0 decodes in this process.
+
+    With ``passes``, a step of a training takes that many of these batches: an epoch has a multiple
+    of them."""
 
     def __init__(
         self,
         dataset: TrainClips,
         batch: int,
         *,
+        passes: int = 1,
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
         prefetch: int = 2,
         pin: bool | None = None,
     ) -> None:
-        assert 0 <= rank < world and batch > 0
-        if len(dataset) < batch * world:
-            message = f"{len(dataset)} videos do not fill a step of {batch * world}"
+        assert 0 <= rank < world and batch > 0 and passes > 0
+        if len(dataset) < batch * world * passes:
+            message = f"{len(dataset)} videos do not fill a step of {batch * world * passes}"
+            hint = "a smaller batch, as with --set train.batch=..."
             raise NoUsableVideo(
-                [Diagnostic("E0812", message, file=dataset.videos.source, help="a smaller batch")]
+                [Diagnostic("E0812", message, file=dataset.videos.source, help=hint)]
             )
         self.report = Report()
-        self._steps = _Steps(len(dataset), dataset.seed, batch, rank, world)
+        self._steps = _Steps(len(dataset), dataset.seed, batch, rank, world, passes)
         self._loader = _loader(dataset, self._steps, _batch, workers, prefetch, pin)
 
     def __len__(self) -> int:
@@ -160,10 +166,12 @@ class EvalLoader:
 class _Steps(Sampler[list[tuple[int, int]]]):
     """Keys (epoch, index) of this rank, step by step. It is read in the main process."""
 
-    def __init__(self, count: int, seed: int, batch: int, rank: int, world: int) -> None:
+    def __init__(
+        self, count: int, seed: int, batch: int, rank: int, world: int, passes: int
+    ) -> None:
         self._count, self._seed, self._batch = count, seed, batch
         self._rank, self._world = rank, world
-        self.total = count // (batch * world)
+        self.total = count // (batch * world * passes) * passes
         self.epoch = self.skip = 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
@@ -219,6 +227,8 @@ def _loader(
 
 def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
+    # Ctrl-C goes to all processes of a terminal: the main one says what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _batch(samples: list[Sample | _Failure]) -> Batch | _Failure:

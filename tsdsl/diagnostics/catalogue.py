@@ -112,6 +112,7 @@ ARCHITECTURES = {
     "E0725": "a cost table that was measured in another way",
     "E0726": "a device that cannot be used",
     "E0727": "an operation that cannot be measured",
+    "E0728": "a network that cannot be timed",
 }
 
 FILES = {

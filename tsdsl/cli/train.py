@@ -1,0 +1,378 @@
+"""``tsdsl train``: a network of a spec on a list of videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import tsdsl
+from tsdsl.cli.machine import Device, threads_option
+from tsdsl.cli.options import (
+    colour_option,
+    frozen_option,
+    set_option,
+    space_option,
+    spec_argument,
+)
+from tsdsl.cli.output import aligned, data, note, show
+from tsdsl.cli.progress import progress
+from tsdsl.cli.spec import open_network
+from tsdsl.cli.tables import several
+
+if TYPE_CHECKING:
+    from tsdsl.sema.sections import Evaluate
+    from tsdsl.training.events import Evaluated, Event, Finished
+    from tsdsl.training.trainer import Metrics
+
+INTERRUPTED = 130
+#: Videos that cannot be used which are named while training; all are in the run's folder.
+SHOWN = 5
+
+EPILOG = """\b
+Examples:
+  tsdsl train my.tsnet --data train.csv --val val.csv -o runs/first
+  tsdsl train my.tsnet --frozen arch.json --data train.csv --set train.epochs=20 --workers 8
+  tsdsl train my.tsnet --data train.csv --val val.csv -o runs/first --resume
+  torchrun --nproc-per-node 8 -m tsdsl.cli train my.tsnet --data train.csv -o runs/first
+"""
+
+
+@click.command(epilog=EPILOG)
+@spec_argument
+@frozen_option
+@set_option
+@space_option
+@click.option(
+    "--data",
+    "source",
+    type=click.Path(),
+    required=True,
+    metavar="LIST",
+    help="Videos and labels: a CSV, or a folder with a folder for each class.",
+)
+@click.option(
+    "--root", type=click.Path(), metavar="DIR", help="What paths of LIST are relative to."
+)
+@click.option(
+    "--val", type=click.Path(), metavar="LIST", help="Videos to evaluate on between epochs."
+)
+@click.option("--val-root", type=click.Path(), metavar="DIR", help="As --root, for --val.")
+@click.option(
+    "--evaluate",
+    "evaluation",
+    metavar="NAME",
+    help="The spec's evaluate section for --val; one clip and one crop if left out.",
+)
+@click.option(
+    "-o",
+    "folder",
+    type=click.Path(),
+    metavar="RUN",
+    help="Folder for log, checkpoints and weights; runs/SPACE if left out.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in RUN, if there is one.")
+@click.option("--weights", type=click.Path(), metavar="FILE", help="Weights to begin with.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 1024),
+    metavar="N",
+    help="Processes that decode, for each rank; left out, one less than there are processors.",
+)
+@click.option(
+    "--micro-batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Clips of one forward pass of a process, to save memory; its share of the batch if left"
+    " out.",
+)
+@click.option("--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one.")
+@threads_option
+@click.option("--channels-last", is_flag=True, help="Keep channels innermost in memory.")
+@click.option(
+    "--save-every",
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Steps between checkpoints; an epoch if left out.",
+)
+@click.option(
+    "--evaluate-every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="EPOCHS",
+    help="Epochs between evaluations.",
+)
+@click.option(
+    "--log-every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps between lines of the log.",
+)
+@click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
+@colour_option
+def command(
+    file: str,
+    frozen: str | None,
+    settings: dict[str, Any],
+    name: str | None,
+    source: str,
+    root: str | None,
+    val: str | None,
+    val_root: str | None,
+    evaluation: str | None,
+    folder: str | None,
+    resume: bool,
+    weights: str | None,
+    seed: int,
+    workers: int | None,
+    micro_batch: int | None,
+    device: str | None,
+    threads: int | None,
+    channels_last: bool,
+    save_every: int | None,
+    evaluate_every: int,
+    log_every: int,
+    tensorboard: bool,
+    as_json: bool,
+) -> int:
+    """Train a network of a spec on videos, by the spec's train section.
+
+    Every setting of the recipe can be given another value with --set, as in --set train.lr=0.05.
+    Under torchrun, the processes of all machines share each batch.
+
+    RUN gets model.py (the network; needs torch only), last.safetensors and best.safetensors,
+    log.jsonl and checkpoints. Stopped by Ctrl-C, or killed, the same command with --resume goes on
+    exactly where it was.
+    """
+    needs_training()
+    from tsdsl.training.ranks import Ranks
+    from tsdsl.training.run import network, run
+
+    if val is None and (evaluation or val_root):
+        raise click.UsageError("--evaluate and --val-root are for --val LIST")
+    space, arch = open_network(file, frozen, settings, name)
+    views = _views(space, evaluation)
+    net = network(space, arch, seed, threads)
+    about: dict[str, Any] = {"spec": os.path.basename(file)}
+    if weights is not None:
+        about["initial_weights"] = _begin_with(net, weights)
+    folder = folder or os.path.join("runs", space.name)
+    with Ranks.of(device) as ranks, _stopped(ranks.is_first) as stop:
+        events = run(
+            net,
+            source,
+            space,
+            ranks,
+            frozen=arch,
+            root=root,
+            val=val,
+            val_root=val_root,
+            views=views,
+            folder=folder,
+            resume=resume,
+            seed=seed,
+            workers=_workers() if workers is None else workers,
+            micro_batch=micro_batch,
+            channels_last=channels_last,
+            save_every=save_every,
+            evaluate_every=evaluate_every,
+            log_every=log_every,
+            tensorboard=tensorboard,
+            about=about,
+            stop=stop,
+        )
+        if ranks.is_first:
+            finished = _follow(events)
+        else:
+            for _ in events:
+                pass
+            return 0
+    if finished.interrupted:
+        note(f"stopped after step {finished.step}; the same command with --resume goes on")
+        return INTERRUPTED
+    if as_json:
+        data(json.dumps(_json(finished, folder), indent=2))
+    else:
+        data(_text(finished, folder))
+    return 0
+
+
+def needs_training() -> None:
+    """Raises `UsageError` where the libraries that training needs are not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "av", "PIL", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
+
+
+def _views(space: tsdsl.Space, name: str | None) -> Evaluate | None:
+    if name is None:
+        return None
+    found = space.sections.evaluations if space.sections else ()
+    for section in found:
+        if section.name == name:
+            return section
+    known = ", ".join(section.name for section in found) or "none"
+    raise click.UsageError(f"there is no evaluate section '{name}'; the spec has: {known}")
+
+
+def _begin_with(net: Any, path: str) -> str:
+    """Load initial weights; a digest of them."""
+    import hashlib
+
+    from tsdsl.weights.file import load_into
+
+    load_into(net, path)
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _workers() -> int:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(16, (cpus - 1) // local))
+
+
+@contextmanager
+def _stopped(is_first: bool) -> Iterator[Callable[[], bool]]:
+    """Whether the run was asked to stop: by Ctrl-C, or by SIGTERM as clusters send it. A second
+    Ctrl-C does not wait. Ranks but the first leave it to that one."""
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, ask if is_first else signal.SIG_IGN)
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def _follow(events: Iterator[Event]) -> Finished:
+    """Show what happens; gives the end."""
+    from tsdsl.training.events import BadVideos, Evaluated, Finished, Saved, Started, Warned
+    from tsdsl.training.trainer import Stepped, mean
+
+    started = next(events)
+    assert isinstance(started, Started)
+    where = f"{several(started.world, 'process', 'processes')}, {started.device}"
+    resumed = f", {started.step} of them done" if started.step else ""
+    note(
+        f"{started.parameters:,} parameters, batch {started.batch} ({where});"
+        f" {several(started.total, 'step')}{resumed}, {started.steps_per_epoch} an epoch"
+    )
+    last: Finished | None = None
+    epoch: str | None = None
+    whole: list[Metrics] = []
+    bad = 0
+    with progress("training", started.total, started.step) as steps:
+        for event in events:
+            match event:
+                case Stepped(_, ended, metrics):
+                    steps(_line(metrics) if metrics else "")
+                    if epoch is not None:
+                        steps.say(epoch)
+                        epoch = None
+                    if metrics is not None:
+                        whole.append(metrics)
+                    if ended is not None:
+                        epoch = f"epoch {ended + 1}: {_line(mean(whole))}"
+                        whole.clear()
+                case Evaluated():
+                    steps.say(f"{epoch or 'evaluation'}; {_evaluated(event)}")
+                    epoch = None
+                case Warned(diagnostics):
+                    show(diagnostics)
+                case BadVideos(problems):
+                    for problem in problems[: max(0, SHOWN - bad)]:
+                        steps.say(f"replaced: {problem}")
+                    bad += len(problems)
+                    if bad > SHOWN >= bad - len(problems):
+                        steps.say("more videos cannot be used: all are in bad_videos.jsonl")
+                case Saved() | Started():
+                    pass
+                case Finished():
+                    last = event
+        if epoch is not None:
+            steps.say(epoch)
+    assert last is not None
+    return last
+
+
+def _line(metrics: Metrics) -> str:
+    waits = metrics.waited / metrics.seconds if metrics.seconds else 0.0
+    waiting = f", {waits:.0%} waiting for data" if waits >= 0.05 else ""
+    return (
+        f"loss {metrics.loss:.4f}, top-1 {metrics.top1:.1%}, lr {metrics.lr:.3g},"
+        f" {metrics.clips_per_second:.3g} clips/s{waiting}"
+    )
+
+
+def _evaluated(event: Evaluated) -> str:
+    scores = event.scores
+    missing = f", {len(scores.missing)} videos cannot be used" if scores.missing else ""
+    best = ", the best so far" if event.is_best else ""
+    return f"evaluated: top-1 {scores.top1:.1%}, top-5 {scores.top5:.1%}{missing}{best}"
+
+
+def _json(finished: Finished, folder: str) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "run": folder,
+        "steps": finished.step,
+        "epochs": finished.epoch,
+        "seconds": round(finished.seconds, 3),
+        "step_seconds": finished.step_seconds,
+        "waited": finished.waited,
+        "peak_memory": finished.peak_memory,
+        "loss": finished.loss,
+        "top1": finished.top1,
+        "best_top1": finished.best_top1,
+        "best_epoch": finished.best_epoch,
+        "samples": finished.samples,
+        "replaced": finished.replaced,
+        "bad_videos": [problem._asdict() for problem in finished.bad_videos],
+    }
+
+
+def _text(finished: Finished, folder: str) -> str:
+    rows = [["steps", f"{finished.step} ({finished.epoch:g} epochs)"]]
+    if finished.step_seconds:
+        waits = finished.waited / finished.step_seconds
+        rows.append(["step", f"{finished.step_seconds:.4g} s, {waits:.0%} of it waiting for data"])
+    if finished.peak_memory:
+        rows.append(["peak memory", f"{finished.peak_memory / 2**20:,.0f} MiB"])
+    if finished.loss is not None:
+        rows.append(["loss of the last steps", f"{finished.loss:.4f}"])
+    if finished.top1 is not None and finished.best_top1 is not None:
+        rows.append(["top-1 of the last evaluation", f"{finished.top1:.1%}"])
+        rows.append(
+            ["top-1 of the best", f"{finished.best_top1:.1%} (epoch {finished.best_epoch})"]
+        )
+    rows.append(["videos that cannot be used", str(len(finished.bad_videos))])
+    best = finished.best_top1 is not None
+    rows.append(
+        ["weights", os.path.join(folder, "best.safetensors" if best else "last.safetensors")]
+    )
+    return aligned(rows)

@@ -1,0 +1,159 @@
+"""The state of a run on disk.
+
+A checkpoint is a folder that is there whole or not at all: it is written under another name, synced
+to the disk, and then renamed. It has
+
+    weights.safetensors    the network's `state_dict`
+    average.safetensors    its moving average, where there is one
+    training.pt            everything else, which `torch.load(weights_only=True)` reads
+    contents.json          a digest of each of these
+
+The newest ``KEPT`` stay, so that one that the disk has spoiled has one to go back to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError
+from tsdsl.files import os_failure, sync_folder
+from tsdsl.record import Record
+from tsdsl.weights.file import load as load_weights
+from tsdsl.weights.file import save as save_weights
+
+KEPT = 2
+WEIGHTS, AVERAGE, TRAINING, CONTENTS = (
+    "weights.safetensors",
+    "average.safetensors",
+    "training.pt",
+    "contents.json",
+)
+_NAME = re.compile(r"step-(\d{8,})")
+
+
+class State(Record):
+    """What a run needs to go on. ``average`` None: there is none."""
+
+    step: int
+    weights: Mapping[str, Tensor]
+    average: Mapping[str, Tensor] | None
+    #: Plain values and tensors in dicts and lists.
+    training: dict[str, Any]
+
+
+class Checkpoints:
+    """Those in ``folder``, which is made when the first one is written."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def path(self, step: int) -> str:
+        return os.path.join(self.folder, f"step-{step:08d}")
+
+    def steps(self) -> list[int]:
+        """Of all checkpoints, ascending."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise os_failure("E0803", "cannot be read", error, self.folder) from None
+        return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+    def save(self, state: State, about: Mapping[str, str]) -> str:
+        """The path of the new checkpoint; older ones than the newest ``KEPT`` are removed.
+        ``about`` describes the weights. Raises `FileError`; what was there stays."""
+        final = self.path(state.step)
+        temporary = os.path.join(self.folder, f".step-{state.step}-{os.getpid()}.tmp")
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            self._clear()
+            os.mkdir(temporary)
+            _write(temporary, state, about)
+            if os.path.isdir(final):
+                # One that could not be read, and was passed over.
+                os.rename(final, f"{temporary[:-4]}.old.tmp")
+            os.rename(temporary, final)
+            sync_folder(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if isinstance(error, FileError):
+                raise
+            raise os_failure("E0807", "cannot write this checkpoint", error, final) from None
+        self._clear()
+        for old in self.steps()[:-KEPT]:
+            shutil.rmtree(self.path(old), ignore_errors=True)
+        return final
+
+    def newest(self) -> tuple[State | None, list[Diagnostic]]:
+        """The newest checkpoint that can be read, None if there is none; and a warning for each
+        newer one. Raises `FileError` where there are some and none can be read."""
+        spoiled: list[Diagnostic] = []
+        for step in reversed(self.steps()):
+            try:
+                return _read(self.path(step), step), spoiled
+            except (OSError, ValueError, KeyError, RuntimeError, DiagnosticError) as error:
+                why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+                message = f"this checkpoint cannot be read: {why}"
+                spoiled.append(
+                    Diagnostic("W0911", message, file=self.path(step), severity="warning")
+                )
+        if spoiled:
+            message = f"none of {len(spoiled)} checkpoints can be read"
+            hint = "begin anew in another folder"
+            raise FileError([*spoiled, Diagnostic("E0823", message, file=self.folder, help=hint)])
+        return None, []
+
+    def _clear(self) -> None:
+        """Remove what a process that was killed has left."""
+        with suppress(OSError):
+            for name in os.listdir(self.folder):
+                if name.startswith(".step-") and name.endswith(".tmp"):
+                    shutil.rmtree(os.path.join(self.folder, name), ignore_errors=True)
+
+
+def _write(folder: str, state: State, about: Mapping[str, str]) -> None:
+    save_weights(os.path.join(folder, WEIGHTS), state.weights, about)
+    names = [WEIGHTS, TRAINING]
+    if state.average is not None:
+        save_weights(os.path.join(folder, AVERAGE), state.average, about)
+        names.append(AVERAGE)
+    with open(os.path.join(folder, TRAINING), "wb") as file:
+        torch.save(state.training, file)
+        file.flush()
+        os.fsync(file.fileno())
+    digests = {name: _digest(os.path.join(folder, name)) for name in names}
+    with open(os.path.join(folder, CONTENTS), "w", encoding="utf-8") as file_:
+        json.dump({"format": "tsnet-checkpoint/1", "step": state.step, "blake2b": digests}, file_)
+        file_.flush()
+        os.fsync(file_.fileno())
+    sync_folder(folder)
+
+
+def _read(folder: str, step: int) -> State:
+    with open(os.path.join(folder, CONTENTS), encoding="utf-8") as file:
+        digests = json.load(file)["blake2b"]
+    for name, digest in digests.items():
+        if _digest(os.path.join(folder, name)) != digest:
+            raise ValueError(f"{name} is not what was written")
+    training = torch.load(os.path.join(folder, TRAINING), map_location="cpu", weights_only=True)
+    average = None
+    if AVERAGE in digests:
+        average = load_weights(os.path.join(folder, AVERAGE)).tensors
+    weights = load_weights(os.path.join(folder, WEIGHTS)).tensors
+    return State(step, weights, average, training)
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,64 @@
+"""Whether a network, a list and a batch fit each other, before anything is decoded."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tsdsl.data.lists import ListError, VideoList
+from tsdsl.diagnostics import Diagnostic, SpecError
+
+
+def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: torch.device) -> int:
+    """How many classes a network tells apart; one clip of zeros is tried. Raises `SpecError`, if it
+    does not take clips of that shape [channels, frames, height, width], or gives no scores."""
+    was_training = net.training
+    like = next(iter(net.parameters()), None)
+    dtype = torch.float32 if like is None else like.dtype
+    size = " x ".join(map(str, clip_shape))
+    try:
+        with torch.inference_mode():
+            logits = net.eval()(torch.zeros(1, *clip_shape, dtype=dtype, device=device))
+    except (RuntimeError, ValueError, TypeError, IndexError) as bad:
+        first = (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
+        message = f"the network does not take a clip of {size}: {first}"
+        hint = "train.crop is the size of the square; the spec's clip says the frames"
+        raise SpecError([Diagnostic("E0821", message, help=hint)]) from None
+    finally:
+        net.train(was_training)
+    if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
+        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        message = f"the network gives {shape} for a clip of {size}, not a score for each class"
+        raise SpecError([Diagnostic("E0821", message)])
+    return logits.shape[1]
+
+
+def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
+    """A warning, if a network has more outputs than a list has classes. Raises `ListError`, if it
+    has fewer."""
+    count = len(videos.classes)
+    if count > outputs:
+        message = f"this list has {count} classes, the network tells {outputs} apart"
+        hint = f"give the network as many: --set classes={count}, if the spec has such a param"
+        raise ListError([Diagnostic("E0811", message, file=videos.source, help=hint)])
+    if count == outputs:
+        return []
+    message = f"this list has {count} classes, the network tells {outputs} apart"
+    return [Diagnostic("W0913", message, file=videos.source, severity="warning")]
+
+
+def shares(batch: int, world: int, micro_batch: int | None) -> tuple[int, int]:
+    """Clips of a pass of a rank, and passes of a step. Raises `SpecError`."""
+    if batch % world:
+        message = f"a batch of {batch} cannot be shared by {world} processes"
+        hint = f"--set train.batch={max(1, round(batch / world)) * world}"
+        raise SpecError([Diagnostic("E0821", message, help=hint)])
+    own = batch // world
+    if micro_batch is None or micro_batch >= own:
+        return own, 1
+    if own % micro_batch:
+        message = f"{own} clips of a process cannot be split into passes of {micro_batch}"
+        divisors = [n for n in range(1, own + 1) if own % n == 0]
+        near = min(divisors, key=lambda n: abs(n - micro_batch))
+        raise SpecError([Diagnostic("E0821", message, help=f"a divisor: --micro-batch {near}")])
+    return micro_batch, own // micro_batch

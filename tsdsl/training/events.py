@@ -1,0 +1,77 @@
+"""What a training tells while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from tsdsl.data.problems import Problem
+from tsdsl.diagnostics import Diagnostic
+from tsdsl.record import MutableRecord, Record, factory
+from tsdsl.training.trainer import Stepped
+
+if TYPE_CHECKING:
+    from tsdsl.training.scores import Scores
+
+
+class Started(Record):
+    """``step`` of ``total`` steps are done already."""
+
+    step: int
+    total: int
+    steps_per_epoch: int
+    batch: int
+    world: int
+    device: torch.device
+    parameters: int
+
+
+class Warned(Record):
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class BadVideos(Record):
+    """Videos that were not known to be bad before."""
+
+    problems: tuple[Problem, ...]
+
+
+class Evaluated(Record):
+    epoch: int
+    scores: Scores
+    seconds: float
+    #: Whether no earlier evaluation was better.
+    is_best: bool
+
+
+class Saved(Record):
+    step: int
+    path: str
+    seconds: float
+
+
+class Finished(MutableRecord):
+    """What a training came to. ``interrupted``: it was asked to stop, and can be resumed."""
+
+    step: int
+    epoch: float
+    seconds: float
+    interrupted: bool = False
+    #: Top-1 of the last evaluation, of the best one, and after which epoch that was.
+    top1: float | None = None
+    best_top1: float | None = None
+    best_epoch: int | None = None
+    #: Loss of the last steps.
+    loss: float | None = None
+    #: Bytes: of the device's memory on a GPU, of the process's on a CPU.
+    peak_memory: int = 0
+    #: Mean seconds of a step in this process, and of waiting for data within.
+    step_seconds: float = 0.0
+    waited: float = 0.0
+    samples: int = 0
+    replaced: int = 0
+    bad_videos: list[Problem] = factory(default_factory=list[Problem])
+
+
+Event = Started | Warned | BadVideos | Stepped | Evaluated | Saved | Finished

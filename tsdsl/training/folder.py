@@ -1,0 +1,196 @@
+"""A run's folder.
+
+run.json            what is trained, on what, how; a resumed run has to agree with it
+model.py            the network as source that imports torch only
+arch.json           its architecture, where the space has decisions
+log.jsonl           an event in each line
+bad_videos.jsonl    videos that could not be used, and why
+checkpoints/        what a run is resumed from
+last.safetensors    weights: of the newest checkpoint, and of the one that scored best;
+best.safetensors    moving averages where the recipe has them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from time import time
+from typing import Any, TextIO
+
+import tsdsl
+from tsdsl.diagnostics import Diagnostic, FileError, SpecError
+from tsdsl.files import os_failure, read_text, write_atomic
+from tsdsl.training.checkpoint import Checkpoints
+
+RUN, LOG, BAD = "run.json", "log.jsonl", "bad_videos.jsonl"
+FORMAT = "tsnet-run/1"
+#: Bytes of the longest log and of the longest description that are read.
+LONGEST = 1 << 31
+#: Of what `run.json` has, that which may change when a run is resumed.
+CONDITIONS = "conditions"
+
+
+class RunFolder:
+    """Made by `opened`. Only the first rank has one."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.checkpoints = Checkpoints(self.at("checkpoints"))
+        self._log: TextIO | None = None
+
+    def at(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+    # ------------------------------------------------------------ description
+
+    def describe(self, about: Mapping[str, Any], resume: bool) -> list[Diagnostic]:
+        """Write ``run.json``; if there is one, it has to say the same. Warnings for conditions
+        that differ. Raises `SpecError`, `FileError`."""
+        found = self._description()
+        warnings: list[Diagnostic] = []
+        if found is not None:
+            if not resume:
+                message = "there is a run in this folder"
+                hint = "--resume goes on with it; -o begins one in another folder"
+                raise FileError([Diagnostic("E0808", message, file=self.path, help=hint)])
+            old, new = (_flat(part) for part in (found, about))
+            differ = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+            changed = [
+                f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}" for key in differ
+            ]
+            grave = [
+                text
+                for key, text in zip(differ, changed, strict=True)
+                if not key.startswith(CONDITIONS)
+            ]
+            if grave:
+                message = "the run in this folder is another one: " + "; ".join(grave[:6])
+                more = f" (and {len(grave) - 6} more)" if len(grave) > 6 else ""
+                hint = "resume it as it was begun, or begin anew in another folder with -o"
+                raise SpecError([Diagnostic("E0823", message + more, file=self.path, help=hint)])
+            if changed:
+                message = "this run goes on, but not bit for bit: " + "; ".join(changed)
+                message = message.replace(f"{CONDITIONS}.", "")
+                warnings.append(Diagnostic("W0912", message, file=self.path, severity="warning"))
+        if found != about:
+            write_atomic(self.at(RUN), json.dumps(about, indent=1) + "\n")
+        return warnings
+
+    def _description(self) -> dict[str, Any] | None:
+        if not os.path.exists(self.at(RUN)):
+            return None
+        try:
+            found = json.loads(read_text(self.at(RUN), limit=LONGEST, what="run"))
+            if not isinstance(found, dict) or found.get("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+        except ValueError as bad:
+            message = f"this is no description of a run: {bad}"
+            raise SpecError([Diagnostic("E0823", message, file=self.at(RUN))]) from None
+        return found
+
+    def keep_network(self, space: tsdsl.Space, frozen: Mapping[str, Any] | None) -> None:
+        """``model.py`` and ``arch.json``."""
+        write_atomic(self.at("model.py"), tsdsl.emit(space, frozen))
+        if frozen:
+            tsdsl.Architecture(frozen, space.name, space.hash).save(self.at("arch.json"))
+
+    # ------------------------------------------------------------ log
+
+    def open_log(self, step: int) -> None:
+        """Go on with the log after ``step``: what a run that was killed has logged of later ones
+        happens again, and is taken out; so is a line that was cut off."""
+        path = self.at(LOG)
+        kept = []
+        if os.path.exists(path):
+            for line in read_text(path, limit=LONGEST, what="log").splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+        write_atomic(path, kept)
+        try:
+            self._log = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise os_failure("E0807", "cannot write", error, path) from None
+
+    def log(self, event: str, step: int, **values: Any) -> None:
+        assert self._log is not None
+        line = {"event": event, "step": step, "time": round(time(), 3), **values}
+        try:
+            self._log.write(json.dumps(line) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise os_failure("E0807", "cannot write", error, self.at(LOG)) from None
+
+    def close(self) -> None:
+        if self._log is not None:
+            with suppress(OSError):
+                self._log.close()
+
+    # ------------------------------------------------------------ weights
+
+    def publish(self, name: str, source: str) -> None:
+        """Let ``name`` be the weights of a checkpoint's file: a second name of it, or a copy."""
+        target, temporary = self.at(name), self.at(f".{name}.tmp")
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+            try:
+                os.link(source, temporary)
+            except OSError:
+                # Not every file system has second names.
+                with open(source, "rb") as file:
+                    write_atomic(target, file.read())
+                return
+            os.replace(temporary, target)
+        except OSError as error:
+            raise os_failure("E0807", "cannot write", error, target) from None
+
+
+@contextmanager
+def opened(path: str) -> Iterator[RunFolder]:
+    """The folder, for this process alone as long as it lives. Raises `FileError`."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        lock = open(os.path.join(path, ".lock"), "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise os_failure("E0807", "cannot write to this folder", error, path) from None
+    with lock:
+        _lock(lock, path)
+        folder = RunFolder(path)
+        try:
+            yield folder
+        finally:
+            folder.close()
+
+
+def _lock(file: TextIO, path: str) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        message = "another process is training in this folder"
+        hint = "wait for it, or begin another run with -o"
+        raise FileError([Diagnostic("E0808", message, file=path, help=hint)]) from None
+    except OSError:
+        # A file system without locks.
+        return
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {
+            inner: leaf
+            for name, part in value.items()
+            for inner, leaf in _flat(part, f"{key}.{name}" if key else str(name)).items()
+        }
+    return {key: value}
+
+
+def _short(value: Any) -> str:
+    text = "not set" if value is None else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,226 @@
+"""A whole training: lists, loaders, the loop, evaluation, checkpoints, a folder.
+
+`run` gives an event for everything that happens, as it happens; `train` is the same as one call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+import tsdsl
+from tsdsl.data.dataset import MIN_FRAMES, TrainClips
+from tsdsl.data.lists import VideoList, read_list
+from tsdsl.data.loader import TrainLoader
+from tsdsl.files import PathLike
+from tsdsl.ir.architecture import Architecture
+from tsdsl.sema.sections import Evaluate
+from tsdsl.space import Space
+from tsdsl.training.checks import check_classes, outputs_of, shares
+from tsdsl.training.events import Event, Finished
+from tsdsl.training.folder import FORMAT, opened
+from tsdsl.training.ranks import Ranks
+from tsdsl.training.recipe import Recipe
+from tsdsl.training.session import Evaluator, Session
+from tsdsl.training.trainer import Trainer
+from tsdsl.weights.file import FORMAT as WEIGHTS_FORMAT
+
+if TYPE_CHECKING:
+    pass
+
+Data = PathLike | VideoList
+
+
+def network(
+    space: Space,
+    frozen: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> nn.Module:
+    """The network of an architecture, with the initial weights of a seed. ``threads``: those of
+    this process from now on."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    return tsdsl.compile(space, frozen)
+
+
+def train(
+    net: nn.Module,
+    data: Data,
+    recipe: Space | Recipe,
+    *,
+    tell: Callable[[Event], None] | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> Finished:
+    """Train a network of a spec on a list of videos, by the spec's `train` section.
+
+    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
+    if left out; under torchrun this is one rank of a run. For everything else, see `run`. The
+    network holds the last weights afterwards, on that device.
+    """
+    last: Event | None = None
+    with Ranks.of(device) as ranks:
+        for last in run(net, data, recipe, ranks, **options):
+            if tell is not None:
+                tell(last)
+    assert isinstance(last, Finished)
+    return last
+
+
+def run(
+    net: nn.Module,
+    data: Data,
+    recipe: Space | Recipe,
+    ranks: Ranks,
+    *,
+    frozen: Mapping[str, Any] | None = None,
+    root: PathLike | None = None,
+    val: Data | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
+    folder: PathLike | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    workers: int = 0,
+    micro_batch: int | None = None,
+    channels_last: bool = False,
+    save_every: int | None = None,
+    evaluate_every: int = 1,
+    log_every: int = 10,
+    min_frames: int = MIN_FRAMES,
+    tensorboard: bool = False,
+    about: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """The events of a training; the last one is `Finished`.
+
+    - ``recipe``: a spec's, or one that was made. ``frozen``: the architecture of ``net``, to be
+      kept with its weights.
+    - ``data``, ``val``: lists, as `read_list` takes them, with ``root`` and ``val_root``.
+      ``views``: how videos are evaluated, after each ``evaluate_every`` epochs and at the end;
+      left out, one clip and one crop of each.
+    - ``folder``: log, checkpoints and weights go there, if one is given; ``resume``: go on with the
+      run that is in it, if there is one. A checkpoint is written after each ``save_every`` steps
+      (each epoch if left out), and where ``stop`` gives True.
+    - ``seed``: of everything that is drawn. ``workers``: decode in so many processes, each rank.
+    - ``micro_batch``: clips of one forward pass of a rank; its share of a step if left out.
+    - ``about``: what else identifies the run.
+
+    Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `TrainingError`.
+    """
+    with ExitStack() as stack:
+        here = None
+        if folder is not None and ranks.is_first:
+            here = stack.enter_context(opened(os.fspath(folder)))
+        space = recipe if isinstance(recipe, Space) else None
+        recipe = Recipe.of(recipe) if isinstance(recipe, Space) else recipe
+        videos = data if isinstance(data, VideoList) else read_list(data, root)
+        net = net.to(ranks.device)
+        if channels_last:
+            net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        outputs = outputs_of(net, recipe.clip_shape, ranks.device)
+        warnings = check_classes(videos, outputs)
+        batch, passes = shares(recipe.train.batch, ranks.world, micro_batch)
+        clips = TrainClips(
+            videos, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
+        )
+        loader = TrainLoader(
+            clips,
+            batch,
+            passes=passes,
+            workers=workers,
+            rank=ranks.rank,
+            world=ranks.world,
+        )
+        trainer = Trainer(
+            net,
+            recipe,
+            loader,
+            ranks,
+            accumulate=passes,
+            seed=seed,
+            log_every=log_every,
+            channels_last=channels_last,
+        )
+        evaluator = None
+        if val is not None:
+            from tsdsl.training.evaluation import views_of
+
+            known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
+            check_classes(known, outputs)
+            views = views or Evaluate(name="quick", clips=1, crop=recipe.crop)
+            evaluator = Evaluator(
+                views_of(known, views, recipe.sampling, recipe.crop, min_frames), outputs, workers
+            )
+        made = Session(trainer, loader, here, ranks, evaluator)
+        made.describe(
+            {
+                "format": FORMAT,
+                "space": space.name if space else type(net).__name__,
+                "space_hash": space.hash if space else None,
+                "architecture": _decisions(frozen),
+                "recipe": recipe.as_json(),
+                "seed": seed,
+                "data": _digest(videos),
+                "val": _digest(evaluator.views.videos) if evaluator else None,
+                "evaluate": views.model_dump(mode="json") if evaluator and views else None,
+                **(about or {}),
+                "conditions": {
+                    "tsdsl": tsdsl.__version__,
+                    "torch": torch.__version__,
+                    "device": _device_name(ranks.device),
+                    "world": ranks.world,
+                    "micro_batch": batch,
+                    "threads": torch.get_num_threads() if ranks.device.type == "cpu" else None,
+                    "channels_last": channels_last,
+                    "list": videos.source,
+                },
+            },
+            {
+                "format": WEIGHTS_FORMAT,
+                "space": space.name if space else type(net).__name__,
+                **({"space_hash": space.hash} if space else {}),
+                **({"architecture": _arch_text(space, frozen)} if space and frozen else {}),
+                "classes": json.dumps(list(videos.classes)),
+            },
+            resume,
+            warnings,
+        )
+        if here is not None and space is not None:
+            here.keep_network(space, frozen)
+        yield from made.events(
+            save_every or trainer.steps_per_epoch, evaluate_every, tensorboard, stop
+        )
+
+
+def _digest(videos: VideoList) -> dict[str, Any]:
+    """What identifies a list."""
+    digest = hashlib.blake2b(digest_size=16)
+    for video in videos.videos:
+        digest.update(f"{video.name}\0{video.label}\n".encode(errors="surrogateescape"))
+    for name in videos.classes:
+        digest.update(f"{name}\n".encode(errors="surrogateescape"))
+    return {"videos": len(videos), "classes": len(videos.classes), "digest": digest.hexdigest()}
+
+
+def _decisions(frozen: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if frozen is None else dict(frozen)
+
+
+def _arch_text(space: Space, frozen: Mapping[str, Any]) -> str:
+    from tsdsl.ir.arch_file import dump
+
+    return dump(Architecture(frozen, space.name, space.hash))
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

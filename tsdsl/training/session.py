@@ -1,0 +1,299 @@
+"""A training as it runs: the loop's events, evaluations between epochs, checkpoints, a log."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tsdsl.data.dataset import EvalViews
+from tsdsl.data.loader import EvalLoader, TrainLoader
+from tsdsl.data.problems import Problem
+from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.files import write_atomic
+from tsdsl.training.checkpoint import AVERAGE, WEIGHTS
+from tsdsl.training.events import BadVideos, Evaluated, Event, Finished, Saved, Started, Warned
+from tsdsl.training.folder import BAD, RunFolder
+from tsdsl.training.ranks import Ranks
+from tsdsl.training.trainer import Stepped, Trainer
+
+if TYPE_CHECKING:
+    from tsdsl.training.scores import Scores
+
+
+class Session:
+    """A trainer, what it evaluates on, and the folder that both write to."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        loader: TrainLoader,
+        folder: RunFolder | None,
+        ranks: Ranks,
+        evaluator: Evaluator | None,
+    ) -> None:
+        self.trainer = trainer
+        self.loader = loader
+        self.folder = folder
+        self.ranks = ranks
+        self.evaluator = evaluator
+        self.best: tuple[float, int, int] | None = None  # top-1, epoch, step
+        self.result = Finished(0, 0.0, 0.0)
+        self._about: dict[str, str] = {}
+        self._warnings: list[Diagnostic] = []
+        self._bad: dict[str, Problem] = {}
+
+    def describe(
+        self,
+        about: Mapping[str, Any],
+        about_weights: Mapping[str, str],
+        resume: bool,
+        warnings: Sequence[Diagnostic],
+    ) -> None:
+        """Compare with the folder, and stand where its newest checkpoint does. All ranks agree."""
+        self._warnings = list(warnings)
+        self._about = dict(about_weights)
+        state = None
+        if self.folder is not None:
+            self._warnings += self.folder.describe(about, resume)
+            state, spoiled = self.folder.checkpoints.newest()
+            self._warnings += spoiled
+        state = self.ranks.broadcast(state)
+        if state is not None:
+            self.trainer.restore(state)
+            best = state.training["best"]
+            self.best = None if best is None else (best[0], int(best[1]), int(best[2]))
+            if self.folder is not None:
+                self._publish(self.folder.checkpoints.path(state.step))
+        if self.folder is not None:
+            self.folder.open_log(self.trainer.step)
+            self._bad = _read_bad(self.folder.at(BAD))
+
+    def events(
+        self, save_every: int, evaluate_every: int, tensorboard: bool, stop: Callable[[], bool]
+    ) -> Iterator[Event]:
+        trainer, start = self.trainer, perf_counter()
+        parameters = sum(p.numel() for p in trainer.net.parameters())
+        yield Started(
+            trainer.step,
+            trainer.total_steps,
+            trainer.steps_per_epoch,
+            trainer.recipe.train.batch,
+            self.ranks.world,
+            self.ranks.device,
+            parameters,
+        )
+        if self._warnings:
+            yield Warned(tuple(self._warnings))
+        board = _board(self.folder, trainer.step) if tensorboard else None
+        try:
+            timed = [0, 0.0, 0.0]
+            first = trainer.step
+            for stepped in trainer.run():
+                trainer.stop = trainer.stop or stop()
+                metrics = stepped.metrics
+                saves = trainer.step == trainer.total_steps or stepped.step % save_every == 0
+                if metrics is None and (saves or (trainer.stop and self.ranks.world == 1)):
+                    # What is saved is known to be finite.
+                    metrics = trainer.flush()
+                    stepped = Stepped(stepped.step, stepped.ended_epoch, metrics)
+                if metrics is not None:
+                    self._log_metrics(stepped, board)
+                    self.result.loss = metrics.loss
+                    if stepped.step - metrics.steps > first or not timed[0]:
+                        timed[0] += metrics.steps
+                        timed[1] += metrics.seconds * metrics.steps
+                        timed[2] += metrics.waited * metrics.steps
+                yield stepped
+                yield from self._new_bad_videos(stepped.ended_epoch is not None)
+                ended = stepped.ended_epoch
+                if ended is not None and self.evaluator is not None:
+                    last = trainer.step == trainer.total_steps
+                    if last or (ended + 1) % evaluate_every == 0:
+                        yield self._evaluate(ended, board)
+                if saves or trainer.stopping:
+                    yield from self._save()
+                if trainer.stopping:
+                    self.result.interrupted = trainer.step < trainer.total_steps
+                    break
+            self.result.step_seconds = timed[1] / max(1, timed[0])
+            self.result.waited = timed[2] / max(1, timed[0])
+        finally:
+            if board is not None:
+                board.close()
+        result = self.result
+        result.step, result.epoch = trainer.step, trainer.epoch
+        result.seconds = perf_counter() - start
+        result.peak_memory = max(self.ranks.gather(peak_memory(self.ranks.device)))
+        result.samples = sum(self.ranks.gather(self.loader.report.samples))
+        result.replaced = sum(self.ranks.gather(self.loader.report.replaced))
+        result.bad_videos = list(self._bad.values())
+        if self.best is not None:
+            result.best_top1, result.best_epoch = self.best[:2]
+        if self.folder is not None:
+            self.folder.log(
+                "end",
+                trainer.step,
+                interrupted=result.interrupted,
+                seconds=round(result.seconds, 3),
+                peak_memory=result.peak_memory,
+                samples=result.samples,
+                replaced=result.replaced,
+                bad_videos=len(result.bad_videos),
+            )
+        yield result
+
+    # ------------------------------------------------------------ parts
+
+    def _log_metrics(self, stepped: Stepped, board: Any) -> None:
+        metrics = stepped.metrics
+        assert metrics is not None
+        values = {
+            "loss": metrics.loss,
+            "top1": metrics.top1,
+            "lr": metrics.lr,
+            "seconds": metrics.seconds,
+            "waited": metrics.waited,
+            "clips_per_second": metrics.clips_per_second,
+        }
+        if self.folder is not None:
+            epoch = stepped.step / self.trainer.steps_per_epoch
+            self.folder.log("step", stepped.step, epoch=epoch, **values)
+        if board is not None:
+            for name, value in values.items():
+                board.add_scalar(f"train/{name}", value, stepped.step)
+
+    def _new_bad_videos(self, together: bool) -> Iterator[BadVideos]:
+        """Those of this rank; those of all ranks where they have to meet anyway."""
+        own = list(self.loader.report.bad.values())
+        if self.ranks.world > 1:
+            if not together:
+                return
+            own = [problem for found in self.ranks.gather(own) for problem in found]
+        elif len(own) == len(self._bad):
+            return
+        new = [problem for problem in own if problem.path not in self._bad]
+        if not new:
+            return
+        self._bad.update((problem.path, problem) for problem in new)
+        if self.folder is not None:
+            lines = [json.dumps(problem._asdict()) + "\n" for problem in self._bad.values()]
+            write_atomic(self.folder.at(BAD), lines)
+        yield BadVideos(tuple(new))
+
+    def _evaluate(self, epoch: int, board: Any) -> Evaluated:
+        assert self.evaluator is not None
+        start = perf_counter()
+        self.trainer.share_statistics()
+        scores = self.evaluator(self.trainer.evaluated, self.ranks, self.trainer._cast())
+        step, top1 = self.trainer.step, scores.top1
+        is_best = self.best is None or top1 > self.best[0]
+        if is_best:
+            self.best = top1, epoch + 1, step
+        self.result.top1 = top1
+        seconds = perf_counter() - start
+        values = {"top1": top1, "top5": scores.top5, "loss": scores.log_loss}
+        if self.folder is not None:
+            self.folder.log(
+                "evaluate",
+                step,
+                epoch=epoch + 1,
+                **values,
+                videos=len(scores),
+                missing=len(scores.missing),
+                best=is_best,
+                seconds=round(seconds, 3),
+            )
+        if board is not None:
+            for name, value in values.items():
+                board.add_scalar(f"val/{name}", value, step)
+        return Evaluated(epoch + 1, scores, seconds, is_best)
+
+    def _save(self) -> Iterator[Saved]:
+        """Write a checkpoint."""
+        if self.folder is None:
+            return
+        start = perf_counter()
+        state = self.trainer.state()
+        best = None if self.best is None else list(self.best)
+        state.training["best"] = best
+        about = {
+            **self._about,
+            "step": str(state.step),
+            "epoch": f"{self.trainer.epoch:.6g}",
+        }
+        path = self.folder.checkpoints.save(state, about)
+        self._publish(path)
+        yield Saved(state.step, path, perf_counter() - start)
+
+    def _publish(self, checkpoint: str) -> None:
+        assert self.folder is not None
+        averaged = os.path.join(checkpoint, AVERAGE)
+        source = averaged if os.path.exists(averaged) else os.path.join(checkpoint, WEIGHTS)
+        self.folder.publish("last.safetensors", source)
+        if self.best is not None and self.best[2] == self.trainer.step:
+            self.folder.publish("best.safetensors", source)
+
+
+class Evaluator:
+    """Scores of a network on the views of a list."""
+
+    def __init__(self, views: EvalViews, classes: int, workers: int) -> None:
+        self.views = views
+        self.classes = classes
+        self.workers = workers
+        self._loader: EvalLoader | None = None
+
+    def __call__(self, net: nn.Module, ranks: Ranks, cast: Any) -> Scores:
+        from tsdsl.training.evaluation import evaluate
+
+        if self._loader is None:
+            self._loader = EvalLoader(
+                self.views, workers=self.workers, rank=ranks.rank, world=ranks.world
+            )
+        with cast:
+            return evaluate(net, self._loader, ranks=ranks)
+
+
+def _read_bad(path: str) -> dict[str, Problem]:
+    """Videos that an earlier part of the run has found."""
+    found: dict[str, Problem] = {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                problem = Problem(**json.loads(line))
+                found[problem.path] = problem
+    except (OSError, ValueError, TypeError):
+        return found
+    return found
+
+
+def _board(folder: RunFolder | None, step: int) -> Any:
+    """A TensorBoard writer that takes back what came after ``step``; None on other ranks."""
+    if folder is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        message = "TensorBoard is not installed"
+        hint = "pip install tensorboard"
+        raise SpecError([Diagnostic("E0821", message, help=hint)]) from None
+    return SummaryWriter(folder.at("tensorboard"), purge_step=step + 1 if step else None)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that tensors had on a GPU; on a CPU, the most that this process had."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,293 @@
+"""The loop: batches in, an event for each step out.
+
+A step takes ``train.batch`` clips over all ranks. Each rank has its share of them, in one forward
+and backward pass or, to save memory, in several of ``micro_batch`` clips each whose gradients are
+summed up. Without batch normalisation that makes no difference. Batch normalisation takes its
+statistics over the clips of one pass of one rank (the recipe's 256 clips were 32 x 8), and the
+running statistics are those of the first rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tsdsl.data.dataset import generator_of
+from tsdsl.data.loader import Batch, TrainLoader
+from tsdsl.data.transforms import normalise
+from tsdsl.diagnostics import Diagnostic, DiagnosticError
+from tsdsl.record import Record
+from tsdsl.training.checkpoint import State
+from tsdsl.training.optimizer import make_optimizer, moving_average
+from tsdsl.training.ranks import Ranks
+from tsdsl.training.recipe import Recipe
+from tsdsl.training.schedule import learning_rate
+
+
+class TrainingError(DiagnosticError, RuntimeError):
+    """A training that cannot go on."""
+
+
+class Metrics(Record):
+    """Means over the steps since the last ones, and over all ranks."""
+
+    loss: float
+    top1: float
+    #: Of the last step.
+    lr: float
+    steps: int
+    #: Of a step, and how much of it went by waiting for data.
+    seconds: float
+    waited: float
+    clips_per_second: float
+
+
+def mean(several: Sequence[Metrics]) -> Metrics:
+    """Metrics of all the steps that these are of, in order."""
+    steps = sum(m.steps for m in several)
+
+    def over(name: str) -> float:
+        return float(sum(getattr(m, name) * m.steps for m in several)) / steps
+
+    seconds = over("seconds")
+    clips = sum(m.clips_per_second * m.seconds * m.steps for m in several)
+    return Metrics(
+        over("loss"),
+        over("top1"),
+        several[-1].lr,
+        steps,
+        seconds,
+        over("waited"),
+        clips / (seconds * steps),
+    )
+
+
+class Stepped(Record):
+    """``step`` of all steps are done; ``metrics`` now and then."""
+
+    step: int
+    #: Of which this was the last step.
+    ended_epoch: int | None = None
+    metrics: Metrics | None = None
+
+
+class Trainer:
+    """``net`` is trained where it is: on the device of ``ranks``. ``loader`` gives batches of
+    ``micro_batch`` clips, ``accumulate`` of which make a rank's share of a step.
+
+    Raises `TrainingError` where the loss is not finite.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        recipe: Recipe,
+        loader: TrainLoader,
+        ranks: Ranks,
+        *,
+        accumulate: int = 1,
+        seed: int = 0,
+        log_every: int = 10,
+        channels_last: bool = False,
+    ) -> None:
+        train = recipe.train
+        self.net = net
+        self.recipe = recipe
+        self.ranks = ranks
+        self.seed = seed
+        self.accumulate = accumulate
+        self.log_every = log_every
+        self.channels_last = channels_last
+        self.steps_per_epoch = len(loader) // accumulate
+        assert self.steps_per_epoch > 0
+        self.total_steps = max(1, round(train.epochs * self.steps_per_epoch))
+        #: Steps that are done.
+        self.step = 0
+        self.optimizer = make_optimizer(net, train.optimizer, train.lr)
+        self.average = moving_average(net, train.ema) if train.ema else None
+        self._loader = loader
+        self._dtype = next(net.parameters()).dtype
+        self._wrapped: nn.Module = net
+        if ranks.world > 1:
+            devices = [ranks.device] if ranks.device.type == "cuda" else None
+            self._wrapped = DistributedDataParallel(net, device_ids=devices)
+        half = _half(ranks.device) if train.mixed_precision else None
+        self._autocast = half
+        self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=half is torch.float16)
+        #: Set it to ask all ranks to stop; `stopping` is true once they agree, after `flush`.
+        self.stop = self.stopping = False
+        self._reset()
+
+    @property
+    def epoch(self) -> float:
+        """Epochs that are done."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to evaluate: the moving average where there is one."""
+        return self.average.module if self.average is not None else self.net
+
+    def run(self) -> Iterator[Stepped]:
+        """From where it stands to the end. The network is in training mode while a step runs; a
+        caller may do with it what it likes between two of them."""
+        while self.step < self.total_steps:
+            epoch, done = divmod(self.step, self.steps_per_epoch)
+            until = min(self.total_steps, (epoch + 1) * self.steps_per_epoch)
+            batches = self._loader.epoch(epoch, skip=done * self.accumulate)
+            while self.step < until:
+                self._step(batches)
+                last = self.step == until
+                metrics = self.flush() if last or self.step % self.log_every == 0 else None
+                yield Stepped(self.step, epoch if last else None, metrics)
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        start = perf_counter()
+        train, step = self.recipe.train, self.step
+        # What is drawn in a step (dropout) is a function of these three, so that there is no state
+        # of generators to save.
+        key = generator_of(self.seed, step, self.ranks.rank).initial_seed()
+        torch.manual_seed(key)
+        self.lr = learning_rate(train.lr, train.schedule, train.epochs, self.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr
+        self._wrapped.train()
+        for part in range(self.accumulate):
+            before = perf_counter()
+            batch = next(batches)
+            self._waited += perf_counter() - before
+            with self._synced(last=part == self.accumulate - 1):
+                self._pass(batch)
+        if train.clip_gradient:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.net.parameters(), train.clip_gradient)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+        self.step += 1
+        self._steps += 1
+        self._seconds += perf_counter() - start
+
+    def _pass(self, batch: Batch) -> None:
+        device = self.ranks.device
+        clips_NCTHW = normalise(batch.clips_NCTHW.to(device, non_blocking=True), self._dtype)
+        labels_N = batch.labels_N.to(device, non_blocking=True)
+        if self.channels_last:
+            clips_NCTHW = clips_NCTHW.contiguous(memory_format=torch.channels_last_3d)
+        with self._cast():
+            logits_NK = self._wrapped(clips_NCTHW)
+        if self._autocast is not None:
+            logits_NK = logits_NK.float()
+        smoothing = self.recipe.train.label_smoothing
+        loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
+        self._scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            right = (logits_NK.argmax(1) == labels_N).sum()
+            # One tensor, which is read when metrics are asked for: a GPU is not waited for.
+            self._sums += torch.stack([loss.detach().double(), right.double()])
+        self._clips += len(labels_N)
+
+    def _cast(self) -> AbstractContextManager[Any]:
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self.ranks.device.type, dtype=self._autocast)
+
+    def _synced(self, last: bool) -> AbstractContextManager[Any]:
+        """Gradients are summed over ranks once, after the last pass of a step."""
+        if last or not isinstance(self._wrapped, DistributedDataParallel):
+            return nullcontext()
+        return self._wrapped.no_sync()
+
+    # ------------------------------------------------------------ metrics
+
+    def _reset(self) -> None:
+        # Loss and right answers: of all passes since the last metrics.
+        self._sums = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
+        self._clips = self._steps = 0
+        self._waited = self._seconds = 0.0
+
+    def flush(self) -> Metrics:
+        """Metrics of the steps since the last ones (one at least). All ranks have to ask together.
+        Raises `TrainingError` for a loss that is not finite."""
+        assert self._steps
+        before = perf_counter()
+        own = self._sums.new_tensor([float(self._clips), float(self.stop)])
+        loss, right, clips, stop = self.ranks.sum(torch.cat([self._sums, own])).tolist()
+        self.stopping = stop > 0
+        self._seconds += perf_counter() - before
+        steps, seconds, waited = self._steps, self._seconds, self._waited
+        self._reset()
+        passes = steps * self.accumulate * self.ranks.world
+        if not isfinite(loss):
+            raise self._diverged(steps)
+        return Metrics(
+            loss / passes,
+            right / clips,
+            self.lr,
+            steps,
+            seconds / steps,
+            waited / steps,
+            clips / seconds,
+        )
+
+    def _diverged(self, steps: int) -> TrainingError:
+        where = (
+            f"step {self.step}" if steps == 1 else f"steps {self.step - steps + 1} to {self.step}"
+        )
+        message = f"the loss is not finite in {where} (learning rate {self.lr:.4g})"
+        hint = (
+            "a lower rate (--set train.lr=...), a longer warm-up (train.schedule.warmup_epochs) or"
+            " train.clip_gradient may help"
+        )
+        return TrainingError([Diagnostic("E0822", message, help=hint)])
+
+    # ------------------------------------------------------------ state
+
+    def state(self) -> State:
+        """Everything that a trainer of the same network, recipe, data and seed goes on from."""
+        return State(
+            self.step,
+            self.net.state_dict(),
+            self.average.module.state_dict() if self.average is not None else None,
+            {
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self._scaler.state_dict(),
+                "averaged": int(self.average.n_averaged) if self.average is not None else 0,
+            },
+        )
+
+    def restore(self, state: State) -> None:
+        self.net.load_state_dict(dict(state.weights))
+        if self.average is not None:
+            assert state.average is not None
+            self.average.module.load_state_dict(dict(state.average))
+            self.average.n_averaged.fill_(state.training["averaged"])
+        self.optimizer.load_state_dict(state.training["optimizer"])
+        self._scaler.load_state_dict(state.training["scaler"])
+        self.step = state.step
+        self._reset()
+
+    def share_statistics(self) -> None:
+        """Give all ranks the first one's running statistics, before they evaluate together."""
+        if self.ranks.world > 1:
+            for module in (self.net, self.average):
+                for buffer in module.buffers() if module is not None else ():
+                    dist.broadcast(buffer, 0)
+
+
+def _half(device: torch.device) -> torch.dtype:
+    """What mixed precision computes in; only float16 needs its gradients scaled."""
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return torch.bfloat16

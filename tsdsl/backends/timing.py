@@ -2,13 +2,15 @@
 
 A *subject* is anything that gives a call to time. Every round visits all subjects in an order of
 its own, so that what drifts (clock rates, other processes) meets all of them alike. A subject is
-made anew for each visit and gone after it: memory holds one at a time.
+made anew for each visit and gone after it, so that memory holds one at a time; or it is *kept*,
+where making it is dear and there are few (`tsdsl.backends.bench`).
 """
 
 from __future__ import annotations
 
 import gc
 import platform
+import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -42,8 +44,13 @@ SAMPLE_NS = 1_000_000
 MAX_CALLS = 10_000
 #: Visits of a subject: its samples are spread over so many rounds.
 ROUNDS = 5
+#: What torch raises where it cannot do what it is asked for.
+FAILURES = (RuntimeError, MemoryError, NotImplementedError, ValueError, TypeError)
 #: Subjects that an estimate of the whole run tries.
 PILOTS = 12
+
+#: How torch's allocator for the CPU says so.
+_NO_MEMORY = re.compile("not enough memory|can't allocate memory")
 
 Call = Callable[[], Any]
 Name = TypeVar("Name", bound=Hashable)
@@ -118,11 +125,13 @@ class Setup:
     def _call(self, make: Callable[[], torch.nn.Module], shapes: Sequence[Shape]) -> Call:
         with torch.device(self.device):
             module = make().eval().to(self.device, DTYPES[self.dtype])
-            inputs = [
-                torch.rand((self.batch, *shape), dtype=torch.float32).to(DTYPES[self.dtype])
-                for shape in shapes
-            ]
+        inputs = [self.input(shape) for shape in shapes]
         return lambda: module(*inputs)
+
+    def input(self, shape: Shape) -> torch.Tensor:
+        """A batch of random tensors [N, *shape]."""
+        made = torch.rand((self.batch, *shape), dtype=torch.float32, device=self.device)
+        return made.to(DTYPES[self.dtype])
 
     def free(self) -> None:
         """Give back what a subject held that failed. Of others, memory is used again anyway."""
@@ -130,11 +139,12 @@ class Setup:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def samples(self, call: Call, repeats: int) -> list[float]:
-        """Nanoseconds of one call, ``repeats`` times, after the warm-up."""
+    def samples(self, call: Call, repeats: int, warm: bool = False) -> list[float]:
+        """Nanoseconds of one call, ``repeats`` times, after the warm-up, which is one call where it
+        is ``warm`` from before."""
         with torch.inference_mode():
             timed = self._on_cuda if self.device.type == "cuda" else self._on_cpu
-            timed(call, self.warmup + 1)
+            timed(call, 1 if warm else self.warmup + 1)
             once = max(timed(call, 1), 1.0)
             calls = int(min(max(1, SAMPLE_NS // once), MAX_CALLS))
             return [timed(call, calls) for _ in range(repeats)]
@@ -165,6 +175,8 @@ class Measured(Generic[Name]):
 
     samples: dict[Name, list[float]] = field(default_factory=dict)
     failures: dict[Name, str] = field(default_factory=dict)
+    #: How many of the samples each visit took, in order.
+    visits: dict[Name, list[int]] = field(default_factory=dict)
 
     def value(self, name: Name, statistic: Statistic = "median") -> int:
         """The median, or the least."""
@@ -173,35 +185,62 @@ class Measured(Generic[Name]):
 
     def spread(self, name: Name) -> int:
         """The interquartile range."""
-        found = torch.tensor(self.samples[name], dtype=torch.float64)
-        return round(float(found.quantile(0.75) - found.quantile(0.25)))
+        return round(interquartile_range(self.samples[name]))
+
+    def ratios(self, name: Name, base: Name) -> list[float]:
+        """For each round that both were visited in, the median of one over the median of the
+        other: what slows a whole round down is in both."""
+        pairs = zip(self._medians(name), self._medians(base), strict=False)
+        return [one / max(other, 1.0) for one, other in pairs]
+
+    def _medians(self, name: Name) -> Iterator[float]:
+        found, start = self.samples[name], 0
+        for count in self.visits[name]:
+            yield median(found[start : start + count])
+            start += count
+
+
+def interquartile_range(values: Sequence[float]) -> float:
+    """Between the quartiles, which are interpolated between the values beside them."""
+    found = torch.tensor(values, dtype=torch.float64)
+    return float(found.quantile(0.75) - found.quantile(0.25))
 
 
 def rounds(
-    setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: int, into: Measured[Name]
+    setup: Setup,
+    subjects: Mapping[Name, Callable[[], Call]],
+    seed: int,
+    into: Measured[Name],
+    *,
+    count: int = ROUNDS,
+    kept: bool = False,
+    failures: tuple[type[BaseException], ...] = FAILURES,
 ) -> Iterator[tuple[int, Name]]:
-    """Measure all subjects into ``into``; gives the number of the round and the subject after each
-    visit, so that a caller can stop, save or tell how far it is. A subject that fails is not
-    visited again and has no samples."""
+    """Measure all subjects into ``into``, in ``count`` rounds; gives the number of the round and
+    the subject after each visit, so that a caller can stop, save or tell how far it is. A subject
+    that fails is not visited again and has no samples. One that is ``kept`` gives the same call
+    each time: it is warmed up in the first round."""
     random = Random(seed)
-    for number, repeats in enumerate(shares(setup.repeats)):
+    for number, repeats in enumerate(shares(setup.repeats, count)):
         order = [name for name in subjects if name not in into.failures]
         random.shuffle(order)
         for name in order:
             try:
-                found = setup.samples(subjects[name](), repeats)
-            except (RuntimeError, MemoryError, NotImplementedError, ValueError, TypeError) as bad:
+                found = setup.samples(subjects[name](), repeats, warm=kept and number > 0)
+            except failures as bad:
                 into.samples.pop(name, None)
+                into.visits.pop(name, None)
                 into.failures[name] = reason(bad)
                 setup.free()
             else:
                 into.samples.setdefault(name, []).extend(found)
+                into.visits.setdefault(name, []).append(len(found))
             yield number, name
 
 
-def shares(repeats: int) -> list[int]:
+def shares(repeats: int, count: int = ROUNDS) -> list[int]:
     """How many samples each round takes."""
-    count = min(ROUNDS, repeats)
+    count = min(count, repeats)
     return [repeats // count + (k < repeats % count) for k in range(count)]
 
 
@@ -219,7 +258,7 @@ def estimate(setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: in
                 call()
                 if setup.device.type == "cuda":
                     torch.cuda.synchronize(setup.device)
-        except (RuntimeError, MemoryError, NotImplementedError, ValueError, TypeError):
+        except FAILURES:
             setup.free()
             continue
         once = perf_counter() - made
@@ -230,10 +269,14 @@ def estimate(setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: in
 
 
 def reason(bad: BaseException) -> str:
-    """The first line of what torch says; its traces of C++ are no help."""
-    if isinstance(bad, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(bad):
+    """The first line of what torch says; its traces of C++ are no help. Of what torch does not
+    raise, the kind too."""
+    if isinstance(bad, torch.OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(bad)):
         return "out of memory"
-    return (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
+    kind, text = type(bad).__name__, str(bad).strip()
+    if not text:
+        return kind
+    return (text if isinstance(bad, FAILURES) else f"{kind}: {text}").splitlines()[0][:200]
 
 
 def processor() -> str:

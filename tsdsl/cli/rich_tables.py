@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.items import By, group, items
@@ -24,6 +25,20 @@ def print_costs(
     console.print(tables.footer(sum(row.macs for row in found), views), markup=False)
     for table in measured:
         console.print(tables.origin(table), markup=False)
+
+
+def print_rows(lines: Sequence[Sequence[str]], footer: str) -> None:
+    """Print a header with rows, of which the first two columns are text, and lines below. A table
+    that is wider than the terminal is not cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold cyan")
+    for at, name in enumerate(lines[0]):
+        table.add_column(name, justify="right" if at > 1 else "left", no_wrap=True)
+    for row in lines[1:]:
+        table.add_row(*map(Text, row))
+    console = Console(force_terminal=True, highlight=False)
+    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(force_terminal=True, highlight=False, width=max(console.width, wide)).print(table)
+    console.print(f"\n{footer}", markup=False, soft_wrap=True)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Table:

@@ -19,13 +19,18 @@ def open_network(
     if frozen is not None:
         return space, architecture(space, frozen)
     if space.decisions:
-        from tsdsl.cli.tables import several
-
-        raise click.UsageError(
-            f"'{file}' has {several(len(space.decisions), 'decision')}: say which network with "
-            f"--frozen arch.json ('tsdsl sample {file} -o arch.json' draws one)"
-        )
+        raise undecided(file, space)
     return space, None
+
+
+def undecided(file: str, space: tsdsl.Space) -> click.UsageError:
+    """What a spec with decisions lacks where one network is meant."""
+    from tsdsl.cli.tables import several
+
+    return click.UsageError(
+        f"'{file}' has {several(len(space.decisions), 'decision')}: say which network with "
+        f"--frozen arch.json ('tsdsl sample {file} -o arch.json' draws one)"
+    )
 
 
 def architecture(space: tsdsl.Space, path: str) -> tsdsl.Architecture:

@@ -1,0 +1,142 @@
+"""What `tsdsl bench` found, as rows of text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tsdsl.cli.tables import CONVENTION, NOTE, giga, several
+from tsdsl.diagnostics.render import visible
+
+if TYPE_CHECKING:
+    from tsdsl.backends.bench import Report, Row, Spread
+
+
+class Shown(NamedTuple):
+    """What is known of a network before it is made."""
+
+    #: The spec, or ``module:function``.
+    file: str
+    views: int | None
+    #: For the JSON.
+    about: dict[str, Any]
+    #: What to do if it fails.
+    help: str | None
+
+
+def rows(report: Report, shown: Mapping[str, Shown]) -> list[list[str]]:
+    """A header, and a row for each network; the first two columns are text, the rest numbers."""
+    views = {one.views for one in shown.values() if one.views}
+    several_views = len(views) > 1
+    ratios = sum(row.latency is not None for row in report.rows) > 1
+    head = ["network", "clip", "params, M", "GFLOPs", _views(views), "latency, ms", "IQR"]
+    head += ["clips/s", "peak, MiB", "weights, MiB", "ratio", "IQR"]
+    kept = [k for k in range(len(head)) if (views or k != 4) and (ratios or k < 10)]
+    table = [head, *(_cells(row, shown[row.name], several_views) for row in report.rows)]
+    return [[cells[k] for k in kept] for cells in table]
+
+
+def _views(counts: set[int]) -> str:
+    return several(next(iter(counts)), "view") if len(counts) == 1 else "views"
+
+
+def _cells(row: Row, shown: Shown, several_views: bool) -> list[str]:
+    clip = " + ".join("x".join(map(str, shape[1:])) for shape in row.inputs)
+    total = row.macs * shown.views if row.macs is not None and shown.views else None
+    latency = (row.latency.median, row.latency.iqr) if row.latency else (None, None)
+    ratio = (row.ratio.median, row.ratio.iqr) if row.ratio else (None, None)
+    return [
+        row.name,
+        clip or "-",
+        _number(row.params, 1e6),
+        "-" if row.macs is None else giga(row.macs),
+        "-" if total is None else giga(total) + (f" ({shown.views})" if several_views else ""),
+        "failed" if row.failure is not None else _number(latency[0], 1e6),
+        _number(latency[1], 1e6),
+        _number(row.clips_per_second, 1, 2),
+        _number(row.peak, 1 << 20, 1),
+        _number(row.weights, 1 << 20, 1),
+        _number(ratio[0]),
+        _number(ratio[1]),
+    ]
+
+
+def _number(value: float | None, unit: float = 1, digits: int = 3) -> str:
+    return "-" if value is None else f"{value / unit:.{digits}f}"
+
+
+def facts(report: Report, shown: Mapping[str, Shown]) -> str:
+    """What was done, and what the columns are."""
+    setup = report.setup
+    threads = f"{several(setup['threads'], 'thread')}, " if setup["threads"] else ""
+    form = (", channels last" if setup["channels_last"] else "") + (
+        ", torch.compile" if setup["compile"] else ""
+    )
+    lines = [f"{row.name} failed: {visible(row.failure)}" for row in report.rows if row.failure]
+    lines.append(
+        f"on {visible(setup['device'])}: {threads}{setup['dtype']}, batch {setup['batch']}{form},"
+        f" torch {setup['torch']}"
+    )
+    if report.base is not None:
+        clock = ", time of the processor" if setup["clock"] == "cpu" else ""
+        lines.append(
+            f"latency of a call with {several(setup['batch'], 'clip')}: median and interquartile"
+            f" range of {several(setup['repeats'], 'sample')}, networks in turn in"
+            f" {several(setup['rounds'], 'round')}{clock}"
+        )
+        if sum(row.latency is not None for row in report.rows) > 1:
+            lines.append(
+                f"ratio: latency over that of {report.base}, round by round; median and"
+                " interquartile range"
+            )
+        lines.append("peak: what torch allocates in a call, beside weights and input")
+    lines.append(NOTE)
+    if any("against" in one.about for one in shown.values()):
+        lines.append("those of other modules: half of what torch's FlopCounterMode counts")
+    return "\n".join(lines)
+
+
+def as_json(report: Report, shown: Mapping[str, Shown]) -> dict[str, Any]:
+    """Everything, in units that are named; what is not known is null."""
+    return {
+        "format_version": 1,
+        "setup": dict(report.setup),
+        "flops_convention": CONVENTION,
+        "ratio_to": report.base,
+        "networks": [_entry(row, shown[row.name]) for row in report.rows],
+    }
+
+
+def _entry(row: Row, shown: Shown) -> dict[str, Any]:
+    total = row.macs * shown.views if row.macs is not None and shown.views else None
+    return {
+        "name": row.name,
+        **shown.about,
+        "inputs": [list(shape) for shape in row.inputs],
+        "params": row.params,
+        "macs": row.macs,
+        "views": shown.views,
+        "macs_of_views": total,
+        "latency_ns": _spread(row.latency, "samples", 1),
+        "clips_per_second": None
+        if row.clips_per_second is None
+        else _rounded(row.clips_per_second),
+        "peak_bytes": row.peak,
+        "weights_bytes": row.weights,
+        "ratio": _spread(row.ratio, "rounds", 6),
+        "error": row.failure,
+    }
+
+
+def _spread(found: Spread | None, of: str, digits: int) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "median": round(found.median, digits),
+        "iqr": round(found.iqr, digits),
+        of: [round(value, digits) for value in found.of],
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4)

@@ -82,17 +82,17 @@ class Checkpoints:
             _write(temporary, state, about)
             if os.path.isdir(final):
                 # One that could not be read, and was passed over.
-                os.rename(final, f"{temporary[:-4]}.old.tmp")
+                self._remove(state.step)
             os.rename(temporary, final)
             sync_folder(self.folder)
+            for old in self.steps()[:-KEPT]:
+                self._remove(old)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             if isinstance(error, FileError):
                 raise
             raise os_failure("E0807", "cannot write this checkpoint", error, final) from None
         self._clear()
-        for old in self.steps()[:-KEPT]:
-            shutil.rmtree(self.path(old), ignore_errors=True)
         return final
 
     def newest(self) -> tuple[State | None, list[Diagnostic]]:
@@ -114,8 +114,12 @@ class Checkpoints:
             raise FileError([*spoiled, Diagnostic("E0823", message, file=self.folder, help=hint)])
         return None, []
 
+    def _remove(self, step: int) -> None:
+        """Take its name from a checkpoint, so that half of one is never taken for a whole."""
+        os.rename(self.path(step), os.path.join(self.folder, f".step-{step}-{os.getpid()}.old.tmp"))
+
     def _clear(self) -> None:
-        """Remove what a process that was killed has left."""
+        """Delete what has lost its name, and what a process that was killed has left."""
         with suppress(OSError):
             for name in os.listdir(self.folder):
                 if name.startswith(".step-") and name.endswith(".tmp"):

@@ -1,0 +1,126 @@
+"""kill -9 at random moments: what is on the disk can be read, and a resumed run ends the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import tsdsl
+from tsdsl.training.checkpoint import Checkpoints
+from tsdsl.weights.file import load
+
+Tiny = Callable[..., tsdsl.Space]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A fork has one thread only, whatever its parent's pool believes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def train(space: tsdsl.Space, videos: Path, folder: Path) -> None:
+    torch.manual_seed(0)
+    net = tsdsl.compile(space)
+    tsdsl.train(
+        net,
+        videos,
+        space,
+        device="cpu",
+        folder=folder,
+        resume=True,
+        save_every=1,
+        log_every=2,
+        # val=videos,
+    )
+
+
+def forked(space: tsdsl.Space, videos: Path, folder: Path) -> int:
+    """A child that trains: a fork, which need not import everything anew."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            train(space, videos, folder)
+            code = 0
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+        finally:
+            os._exit(code)
+    return child
+
+
+def finished(space: tsdsl.Space, videos: Path, folder: Path) -> float:
+    """Train to the end; seconds."""
+    start = time.monotonic()
+    child = forked(space, videos, folder)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return time.monotonic() - start
+
+
+def same(one: Path, other: Path) -> bool:
+    a, b = load(one), load(other)
+    return a.about == b.about and all(
+        torch.equal(tensor, b.tensors[name]) for name, tensor in a.tensors.items()
+    )
+
+
+def check(folder: Path) -> None:
+    """All that a killed run has left can be read."""
+    checkpoints = Checkpoints(str(folder / "checkpoints"))
+    state, spoiled = checkpoints.newest()
+    assert not spoiled
+    for name in ("last.safetensors", "best.safetensors"):
+        if (folder / name).exists():
+            assert load(folder / name).tensors
+    if state is not None:
+        # None of those that stay is half there.
+        for step in checkpoints.steps():
+            assert sorted(os.listdir(checkpoints.path(step))) == [
+                "average.safetensors",
+                "contents.json",
+                "training.pt",
+                "weights.safetensors",
+            ]
+
+
+@pytest.mark.parametrize("kills", [pytest.param(10), pytest.param(200, marks=pytest.mark.sweep)])
+def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
+    space = tiny(True, drop=0.5, train__ema=0.8, train__epochs=4)
+    train(space, videos, tmp_path / "straight")
+    seconds = finished(space, videos, tmp_path / "forked")
+    draw = random.Random(7)
+    left, run, steps = kills, 0, set()
+    while left:
+        folder = tmp_path / f"run{run}"
+        run += 1
+        for _ in range(min(left, 5)):
+            left -= 1
+            child = forked(space, videos, folder)
+            time.sleep(draw.uniform(0, 0.5 * seconds))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            check(folder)
+            steps |= set(Checkpoints(str(folder / "checkpoints")).steps())
+        finished(space, videos, folder)
+        assert same(folder / "last.safetensors", tmp_path / "straight" / "last.safetensors")
+        # assert same(folder / "best.safetensors", tmp_path / "straight" / "best.safetensors")
+        log = [(folder / "log.jsonl").read_text(), (tmp_path / "straight/log.jsonl").read_text()]
+        events = [[line.split('"time"')[0] for line in text.splitlines()] for text in log]
+        # A run that ended once more says so once more; else, every event is there once.
+        assert list(dict.fromkeys(events[0])) == events[1]
+    # Some were killed after the first checkpoint, and before the last one.
+    assert len(steps) > 2

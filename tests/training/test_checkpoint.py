@@ -1,0 +1,166 @@
+"""Checkpoints that are spoiled, disks that are full, folders that hold another run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tsdsl.diagnostics import FileError, SpecError
+from tsdsl.training.checkpoint import Checkpoints, State
+from tsdsl.training.folder import RunFolder, opened
+from tsdsl.weights.file import load
+
+
+def state(step: int, average: bool = False) -> State:
+    weights = {"a": torch.full((3,), float(step)), "n": torch.tensor(step)}
+    training: dict[str, Any] = {"optimizer": {"state": {0: {"m": torch.ones(2)}}}, "best": None}
+    return State(step, weights, weights if average else None, training)
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Checkpoints:
+    return Checkpoints(str(tmp_path / "checkpoints"))
+
+
+def test_round_trip_and_what_is_kept(checkpoints: Checkpoints) -> None:
+    assert checkpoints.newest() == (None, [])
+    for step in (5, 10, 100_000_000, 200_000_000):
+        checkpoints.save(state(step, average=True), {"epoch": "1"})
+    assert checkpoints.steps() == [100_000_000, 200_000_000]
+    found, spoiled = checkpoints.newest()
+    assert found is not None and not spoiled
+    assert found.step == 200_000_000 and found.weights["n"].item() == 200_000_000
+    assert found.average is not None and torch.equal(found.average["a"], found.weights["a"])
+    assert torch.equal(found.training["optimizer"]["state"][0]["m"], torch.ones(2))
+    about = load(os.path.join(checkpoints.path(found.step), "weights.safetensors")).about
+    assert about == {"epoch": "1"}
+    assert not [n for n in os.listdir(checkpoints.folder) if n.startswith(".")]
+
+
+def spoil(path: str, how: str) -> None:
+    if how == "cut":
+        os.truncate(path, os.path.getsize(path) // 2)
+    elif how == "gone":
+        os.unlink(path)
+    elif how == "empty":
+        os.truncate(path, 0)
+    else:
+        with open(path, "r+b") as file:
+            file.seek(os.path.getsize(path) // 2)
+            byte = file.read(1)
+            file.seek(-1, 1)
+            file.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.parametrize("how", ["cut", "gone", "empty", "bit"])
+@pytest.mark.parametrize("file", ["weights.safetensors", "training.pt", "contents.json"])
+def test_a_spoiled_one_is_passed_over(checkpoints: Checkpoints, file: str, how: str) -> None:
+    if (file, how) == ("contents.json", "bit"):
+        how = "cut"
+    for step in (1, 2):
+        checkpoints.save(state(step), {})
+    spoil(os.path.join(checkpoints.path(2), file), how)
+    found, spoiled = checkpoints.newest()
+    assert found is not None and found.step == 1
+    assert [d.code for d in spoiled] == ["W0911"] and spoiled[0].file == checkpoints.path(2)
+    # The step comes round again, and takes the place of the one that is spoiled.
+    checkpoints.save(state(2), {})
+    again, spoiled = checkpoints.newest()
+    assert again is not None and again.step == 2 and not spoiled
+
+
+def test_none_can_be_read(checkpoints: Checkpoints) -> None:
+    for step in (1, 2):
+        checkpoints.save(state(step), {})
+        spoil(os.path.join(checkpoints.path(step), "training.pt"), "bit")
+    with pytest.raises(FileError) as error:
+        checkpoints.newest()
+    assert [d.code for d in error.value.diagnostics] == ["W0911", "W0911", "E0823"]
+
+
+@pytest.mark.parametrize("function", ["fsync", "mkdir", "rename"])
+def test_a_full_disk_keeps_what_was_there(
+    checkpoints: Checkpoints, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.save(state(1), {})
+
+    def full(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, function, full)
+        with pytest.raises(FileError) as error:
+            checkpoints.save(state(2), {})
+    assert error.value.diagnostics[0].code == "E0807"
+    assert "no space left" in error.value.diagnostics[0].message
+    found, spoiled = checkpoints.newest()
+    assert found is not None and found.step == 1 and not spoiled
+    checkpoints.save(state(2), {})
+    assert checkpoints.steps() == [1, 2]
+    assert not [n for n in os.listdir(checkpoints.folder) if n.startswith(".")]
+
+
+ABOUT = {"format": "tsnet-run/1", "recipe": {"lr": 0.1, "epochs": 3}, "conditions": {"world": 1}}
+
+
+def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
+    path = str(tmp_path / "run")
+    with opened(path) as folder:
+        assert folder.describe(ABOUT, resume=True) == []
+        with pytest.raises(FileError, match="another process") as busy, opened(path):
+            pass
+        assert busy.value.diagnostics[0].code == "E0808"
+    with opened(path) as folder:
+        with pytest.raises(FileError, match="there is a run"):
+            folder.describe(ABOUT, resume=False)
+        assert folder.describe(ABOUT, resume=True) == []
+        other = {**ABOUT, "recipe": {"lr": 0.2, "epochs": 3}, "seed": 1}
+        with pytest.raises(SpecError, match=r"recipe.lr was 0.1, is 0.2; seed was not set, is 1"):
+            folder.describe(other, resume=True)
+        (warning,) = folder.describe({**ABOUT, "conditions": {"world": 2}}, resume=True)
+        assert warning.code == "W0912" and "world was 1, is 2" in warning.message
+    for text in ("{", "[]", '{"format": "tsnet-run/9"}'):
+        (tmp_path / "run" / "run.json").write_text(text)
+        with pytest.raises(SpecError, match="no description of a run"):
+            RunFolder(path).describe(ABOUT, resume=True)
+
+
+def test_the_log_forgets_what_will_happen_again(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path))
+    folder.open_log(0)
+    for step in range(1, 6):
+        folder.log("step", step, loss=0.5)
+    folder.close()
+    with open(folder.at("log.jsonl"), "a") as file:
+        file.write('{"event": "step", "step": 6, "lo')
+    folder.open_log(3)
+    folder.log("step", 4, loss=0.25)
+    folder.close()
+    lines = [json.loads(line) for line in Path(folder.at("log.jsonl")).read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [
+        (1, 0.5),
+        (2, 0.5),
+        (3, 0.5),
+        (4, 0.25),
+    ]
+
+
+def test_published_weights_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(str(tmp_path))
+    path = folder.checkpoints.save(state(1), {"step": "1"})
+    folder.publish("last.safetensors", os.path.join(path, "weights.safetensors"))
+    assert load(folder.at("last.safetensors")).about == {"step": "1"}
+
+    def without(*arguments: Any) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", without)
+    path = folder.checkpoints.save(state(2), {"step": "2"})
+    folder.publish("last.safetensors", os.path.join(path, "weights.safetensors"))
+    assert load(folder.at("last.safetensors")).about == {"step": "2"}

@@ -118,6 +118,44 @@ def test_median_and_interquartile_range() -> None:
     assert measured.value("a", "min") == 1
 
 
+def test_ratios_are_of_one_round_each() -> None:
+    """A round in which everything takes ten times as long changes no ratio."""
+    measured: Measured[str] = Measured(
+        {"a": [2.0, 4.0, 6.0, 30.0, 50.0], "b": [8.0, 8.0, 11.0, 80.0, 80.0]},
+        visits={"a": [3, 2], "b": [3, 2]},
+    )
+    assert measured.ratios("b", "a") == [2.0, 2.0]
+    assert measured.ratios("a", "b") == [0.5, 0.5]
+    assert measured.ratios("a", "a") == [1.0, 1.0]
+    measured.visits["a"], measured.visits["b"] = [1, 4], [1, 4]
+    assert measured.ratios("b", "a") == [4.0, 45.5 / 18.0]
+
+
+def test_what_is_kept_is_warmed_up_once(short_samples: None) -> None:
+    """Of each visit: the warm-up and one call, one that sizes the samples, the samples."""
+    for kept, expected in ((False, [5 + 1 + 1 + 2, 5 + 1 + 1 + 1]), (True, [9, 1 + 1 + 1])):
+        clock = Clock()
+        measured: Measured[str] = Measured()
+        made = setup(repeats=3, warmup=5)
+        subjects = {"a": partial(clock.subject, "a")}
+        seen, calls = [], 0
+        for _ in rounds(made, subjects, 0, measured, count=2, kept=kept):
+            seen.append(len(clock.calls) - calls)
+            calls = len(clock.calls)
+        assert (seen, measured.visits) == (expected, {"a": [2, 1]})
+
+
+def test_what_a_users_module_raises_is_named_on_request(short_samples: None) -> None:
+    def fails() -> None:
+        raise KeyError("weights")
+
+    measured: Measured[str] = Measured()
+    with pytest.raises(KeyError):
+        list(rounds(setup(), {"a": lambda: fails}, 0, measured))
+    list(rounds(setup(), {"a": lambda: fails}, 0, measured, failures=(Exception,)))
+    assert measured.failures == {"a": "KeyError: 'weights'"}
+
+
 def test_an_estimate_is_of_all() -> None:
     clock = Clock()
     names = [f"s{k}" for k in range(50)]

@@ -241,21 +241,27 @@ class Bench:
     def _prepared(self, name: str, candidate: Candidate) -> Call:
         """The call. What is found out on the way is added to the row at once."""
         setup = self._setup
-        module, inputs = _opened(candidate.make(), candidate.clip, setup)
+        module, example = _opened(candidate.make())
         module = module.eval().to(setup.device, DTYPES[setup.dtype])
-        inputs = _mapped(inputs, lambda tensor: self._placed(tensor, setup.batch))
-        if self._channels_last:
-            for tensor in (*module.parameters(), *module.buffers()):
-                tensor.data = _channels_last(tensor.data)
-        weights = {id(t): t for t in (*module.parameters(), *module.buffers())}.values()
+        state = (*module.parameters(), *module.buffers())
+        weights = {id(t): t for t in state}.values()
         self._add(
             name,
-            inputs=tuple(tuple(tensor.shape) for tensor in _tensors(inputs)),
             params=sum(p.numel() for p in module.parameters()),
+            macs=candidate.macs,
             weights=sum(t.numel() * t.element_size() for t in weights),
         )
-        macs = candidate.macs if candidate.macs is not None else count_macs(module, inputs)
-        self._add(name, macs=macs)
+        if self._channels_last:
+            for tensor in state:
+                tensor.data = _channels_last(tensor.data)
+        if example is None:
+            if candidate.clip is None:
+                raise ValueError("there is no input: give a pair (module, example_input)")
+            example = (setup.input(tuple(candidate.clip)),)
+        inputs = _mapped(example, self._placed)
+        self._add(name, inputs=tuple(tuple(tensor.shape) for tensor in _tensors(inputs)))
+        if candidate.macs is None:
+            self._add(name, macs=count_macs(module, inputs))
         run = torch.compile(module) if self._compiled else module
 
         def call() -> Any:
@@ -276,8 +282,9 @@ class Bench:
         if self._setup.device.type == "cuda":
             torch.cuda.synchronize(self._setup.device)
 
-    def _placed(self, tensor: Tensor, batch: int) -> Tensor:
+    def _placed(self, tensor: Tensor) -> Tensor:
         """On the device, with the dtype if it has fractions, a whole batch."""
+        batch = self._setup.batch
         if tensor.dim() and tensor.shape[0] != batch:
             if tensor.shape[0] != 1:
                 shape = "x".join(map(str, tensor.shape))
@@ -304,14 +311,10 @@ def count_macs(module: nn.Module, inputs: Sequence[Any]) -> int | None:
     return int(counter.get_total_flops()) // 2
 
 
-def _opened(
-    made: Any, clip: Sequence[int] | None, setup: Setup
-) -> tuple[nn.Module, tuple[Any, ...]]:
-    """A module and the arguments that it is called with."""
+def _opened(made: Any) -> tuple[nn.Module, tuple[Any, ...] | None]:
+    """A module, and the arguments that it is called with if it brings them."""
     if isinstance(made, nn.Module):
-        if clip is None:
-            raise ValueError("there is no input: give a pair (module, example_input)")
-        return made, (setup.input(tuple(clip)),)
+        return made, None
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
         module, example = made
         inputs = example if isinstance(example, tuple) else (example,)

@@ -6,17 +6,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import redirect_stdout
-from functools import partial
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import tsdsl
-from tsdsl.cli.bench_report import Shown, as_json, facts, rows
+from tsdsl.cli.bench_networks import Network, networks, other, unique
+from tsdsl.cli.bench_report import as_json, facts, rows
 from tsdsl.cli.machine import (
     batch_option,
     busy,
@@ -31,9 +29,7 @@ from tsdsl.cli.machine import (
 from tsdsl.cli.options import colour_option, set_option
 from tsdsl.cli.output import aligned, coloured, data, note, show
 from tsdsl.cli.progress import progress
-from tsdsl.cli.spec import architecture, undecided
 from tsdsl.cli.tables import several
-from tsdsl.diagnostics import did_you_mean
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
 
@@ -68,17 +64,6 @@ class Target(click.ParamType):  # type: ignore[type-arg]
             hint = " (a module's name has no .py)" if re.search(r"\.py\b|/", names) else ""
             self.fail(f"'{visible(text)}' is not module:function{hint}", param, ctx)
         return text
-
-
-class Network(NamedTuple):
-    """A network to time, before it has a name."""
-
-    #: What to call it, from short to unmistakable.
-    labels: tuple[str, ...]
-    shown: Shown
-    make: Callable[[], Any]
-    clip: tuple[int, ...]
-    macs: int | None = None
 
 
 @click.command(epilog=EPILOG)
@@ -159,7 +144,7 @@ def command(
     print_json: bool,
     output: str | None,
 ) -> int:
-    """Time networks side by side: latency, peak memory, throughput, ratios.
+    """Time networks side by side, with memory and ratios.
 
     A row for each spec without decisions, for each --frozen architecture, and for each --against.
     Networks are timed in turn, round by round; ratios are of times of the same round, relative to
@@ -173,10 +158,10 @@ def command(
         print_json, output = True, None
     if output is not None:
         _check_place(output)
-    found = _networks(files, frozen, settings, names, views, evaluate)
+    found = networks(files, frozen, settings, names, views, evaluate)
     # What brings no input takes the clip, and the views, of the first spec.
-    found += [_against(target, found[0]) for target in against]
-    chosen = dict(zip(_unique([network.labels for network in found]), found, strict=True))
+    found += [other(target, found[0]) for target in against]
+    chosen = dict(zip(unique([network.labels for network in found]), found, strict=True))
     repeats, warmup = _defaults(device, repeats, warmup)
     setup = setup_of(device, dtype, batch, repeats, warmup, threads, clock)
     if said := busy(setup, HINT):
@@ -263,154 +248,3 @@ def _check_place(output: str) -> None:
     """Say now, and not after the last round, that a file cannot be written."""
     if os.path.isdir(output) or not os.access(os.path.dirname(output) or ".", os.W_OK):
         write_atomic(output, "")
-
-
-# ------------------------------------------------------------------ which networks
-
-
-def _networks(
-    files: Sequence[str],
-    frozen: Sequence[str],
-    settings: dict[str, Any],
-    names: Sequence[str],
-    views: int | None,
-    evaluate: str | None,
-) -> list[Network]:
-    """Those of the specs, in their order."""
-    spaces = _spaces(files, settings, names)
-    paths = _matched([space for _, space in spaces], frozen)
-    found = []
-    for (file, space), own in zip(spaces, paths, strict=True):
-        if not own and space.decisions:
-            raise undecided(file, space)
-        clip, count = _clip(file, space, views, evaluate)
-        chosen: list[str | None] = [*own] or [None]
-        found += [_network(file, space, path, clip, count) for path in chosen]
-    return found
-
-
-def _spaces(
-    files: Sequence[str], settings: dict[str, Any], names: Sequence[str]
-) -> list[tuple[str, tsdsl.Space]]:
-    """The one space of each file, or those that ``--space`` names."""
-    from tsdsl.compiler import select
-    from tsdsl.sema.check import check_file
-
-    found: list[tuple[str, tsdsl.Space]] = []
-    unused = list(names)
-    for file in files:
-        checked = check_file(Path(file), settings)
-        own: list[str | None] = [name for name in dict.fromkeys(names) if name in checked.names]
-        # Of a single file, `select` says what spaces it has.
-        own = own or [names[0] if names and len(files) == 1 else None]
-        unused = [name for name in unused if name not in own]
-        found += [(file, select(checked, file, name)) for name in own]
-    if unused:
-        raise click.UsageError(f"no file has a space '{visible(unused[0])}'")
-    return found
-
-
-def _matched(spaces: Sequence[tsdsl.Space], frozen: Sequence[str]) -> list[list[str]]:
-    """The architecture files of each space: those with its hash, else those with its name. Where
-    spaces have one hash, a file belongs to that of its name; a space that is left with none takes
-    all that have its hash."""
-    archs = {path: tsdsl.Architecture.load(path) for path in frozen}
-    found: list[list[str]] = [[] for _ in spaces]
-    for path in frozen:
-        arch = archs[path]
-        hashed = [k for k, space in enumerate(spaces) if space.hash == arch.space_hash]
-        named = [k for k, space in enumerate(spaces) if space.name == arch.space]
-        fits = [k for k in hashed if k in named] or hashed or named
-        if not fits and not (arch.space or arch.space_hash):
-            # A file that does not say what it is of can only be of a single one.
-            searched = [k for k, space in enumerate(spaces) if space.decisions]
-            fits = searched if len(searched) == 1 else []
-        if not fits:
-            whose = f"of the space '{visible(arch.space)}', which" if arch.space else "and"
-            raise click.UsageError(f"--frozen {visible(path)}: {whose} fits none of these specs")
-        for k in fits:
-            found[k].append(path)
-    for space, own in zip(spaces, found, strict=True):
-        if not own and space.decisions:
-            own += [path for path in frozen if archs[path].space_hash == space.hash]
-    return found
-
-
-def _clip(
-    file: str, space: tsdsl.Space, views: int | None, evaluate: str | None
-) -> tuple[tuple[int, ...], int | None]:
-    """The clip (C, T, H, W) and the number of views."""
-    if evaluate is None:
-        return space.input_shape, views
-    sections = {one.name: one for one in space.sections.evaluations} if space.sections else {}
-    if evaluate not in sections:
-        known = f"it has {', '.join(sections)}" if sections else "it has none"
-        hint = did_you_mean(evaluate, sections, known) or known
-        raise click.UsageError(f"'{file}' has no evaluate section '{visible(evaluate)}': {hint}")
-    section = sections[evaluate]
-    channels, frames, *size = space.input_shape
-    if section.crop is not None:
-        size = [section.crop, section.crop]
-    return (channels, frames, *size), section.views
-
-
-def _network(
-    file: str, space: tsdsl.Space, path: str | None, clip: tuple[int, ...], views: int | None
-) -> Network:
-    arch = None if path is None else architecture(space, path)
-    labels = [space.name]
-    if path is not None:
-        stem = os.path.basename(path).removesuffix(".json").removesuffix(".arch")
-        labels += [f"{space.name} ({visible(stem)})", f"{space.name} ({visible(path)})"]
-    labels.append(f"{labels[-1]} of {visible(file)}" if path else f"{space.name} ({visible(file)})")
-    about = {"file": file, "space": space.name, "space_hash": space.hash, "architecture": path}
-    # At another size than that of the spec, multiply-adds are counted in the module.
-    macs = int(space.flops(arch)) if clip == space.input_shape else None
-    make = partial(tsdsl.compile, space, frozen=arch)
-    return Network(tuple(labels), Shown(file, views, about, None), make, clip, macs)
-
-
-def _against(target: str, first: Network) -> Network:
-    hint = (
-        "the function is called without arguments, and gives a torch.nn.Module that takes the clip"
-        f" [{', '.join(['N', *map(str, first.clip)])}], or (module, example_input)"
-    )
-    about = {"against": target}
-    shown = Shown(target, first.shown.views, about, hint)
-    return Network((target,), shown, partial(_made, target), first.clip)
-
-
-def _made(target: str) -> Any:
-    """What ``module:function`` gives. The module may be one of the current directory."""
-    module, _, name = target.partition(":")
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    found: Any = import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found()
-
-
-def _unique(ladders: Sequence[tuple[str, ...]]) -> list[str]:
-    """The shortest label of each that no other has; where there is none, a number is added."""
-    at = [0] * len(ladders)
-    while True:
-        names = [ladder[k] for ladder, k in zip(ladders, at, strict=True)]
-        longer = [
-            k
-            for k, ladder in enumerate(ladders)
-            if names.count(names[k]) > 1 and at[k] + 1 < len(ladder)
-        ]
-        if not longer:
-            break
-        for k in longer:
-            at[k] += 1
-    taken: set[str] = set()
-    for k, name in enumerate(names):
-        number = 1
-        while names[k] in taken:
-            number += 1
-            names[k] = f"{name} #{number}"
-        taken.add(names[k])
-    return names

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import tsdsl
 from tsdsl.cli.tables import CONVENTION, NOTE, giga, several
 from tsdsl.diagnostics.render import visible
 
@@ -100,6 +102,8 @@ def as_json(report: Report, shown: Mapping[str, Shown]) -> dict[str, Any]:
     """Everything, in units that are named; what is not known is null."""
     return {
         "format_version": 1,
+        "tsdsl": tsdsl.__version__,
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "setup": dict(report.setup),
         "flops_convention": CONVENTION,
         "ratio_to": report.base,

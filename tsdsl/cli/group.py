@@ -10,7 +10,7 @@ import click
 
 #: Verb -> its line in ``tsdsl --help``. The verb is ``command`` of ``tsdsl.cli.VERB``.
 VERBS = {
-    "bench": "Time networks side by side: latency, peak memory, throughput, ratios.",
+    "bench": "Time networks side by side, with memory and ratios.",
     "check": "Report everything that is wrong in specs.",
     "compile": "Compile a network to Python source that needs torch only.",
     "completion": "Print the script that lets a shell complete tsdsl.",

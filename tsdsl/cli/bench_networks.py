@@ -1,0 +1,180 @@
+"""The networks that `tsdsl bench` times: of specs, of architectures, of functions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+import tsdsl
+from tsdsl.cli.bench_report import Shown
+from tsdsl.cli.spec import architecture, undecided
+from tsdsl.diagnostics import did_you_mean
+from tsdsl.diagnostics.render import visible
+
+
+class Network(NamedTuple):
+    """A network to time, before it has a name."""
+
+    #: What to call it, from short to unmistakable.
+    labels: tuple[str, ...]
+    shown: Shown
+    make: Callable[[], Any]
+    clip: tuple[int, ...]
+    macs: int | None = None
+
+
+def networks(
+    files: Sequence[str],
+    frozen: Sequence[str],
+    settings: dict[str, Any],
+    names: Sequence[str],
+    views: int | None,
+    evaluate: str | None,
+) -> list[Network]:
+    """Those of the specs, in their order. Raises `UsageError` where what is given does not go
+    together, `DiagnosticError` for files."""
+    spaces = _spaces(files, settings, names)
+    paths = _matched([space for _, space in spaces], frozen)
+    found = []
+    for (file, space), own in zip(spaces, paths, strict=True):
+        if not own and space.decisions:
+            raise undecided(file, space)
+        clip, count = _clip(file, space, views, evaluate)
+        chosen: list[str | None] = [*own] or [None]
+        found += [_network(file, space, path, clip, count) for path in chosen]
+    return found
+
+
+def _spaces(
+    files: Sequence[str], settings: dict[str, Any], names: Sequence[str]
+) -> list[tuple[str, tsdsl.Space]]:
+    """The one space of each file, or those that ``--space`` names."""
+    from tsdsl.compiler import select
+    from tsdsl.sema.check import check_file
+
+    known = {file: check_file(Path(file), settings) for file in files}
+    found: list[tuple[str, tsdsl.Space]] = []
+    if len(known) > 1 and not any(checked.has_errors for checked in known.values()):
+        for name in names:
+            if not any(name in checked.names for checked in known.values()):
+                raise click.UsageError(f"no file has a space '{visible(name)}'")
+    for file in files:
+        own: list[str | None] = [n for n in dict.fromkeys(names) if n in known[file].names]
+        # Of a single file, `select` says what spaces it has.
+        own = own or [names[0] if names and len(known) == 1 else None]
+        found += [(file, select(known[file], file, name)) for name in own]
+    return found
+
+
+def _matched(spaces: Sequence[tsdsl.Space], frozen: Sequence[str]) -> list[list[str]]:
+    """The architecture files of each space: those with its hash, else those with its name. Where
+    spaces have one hash, a file belongs to that of its name; a space that is left with none takes
+    all that have its hash."""
+    archs = {path: tsdsl.Architecture.load(path) for path in frozen}
+    found: list[list[str]] = [[] for _ in spaces]
+    for path in frozen:
+        arch = archs[path]
+        hashed = [k for k, space in enumerate(spaces) if space.hash == arch.space_hash]
+        named = [k for k, space in enumerate(spaces) if space.name == arch.space]
+        fits = [k for k in hashed if k in named] or hashed or named
+        if not fits and not (arch.space or arch.space_hash):
+            # A file that does not say what it is of can only be of a single one.
+            searched = [k for k, space in enumerate(spaces) if space.decisions]
+            fits = searched if len(searched) == 1 else []
+        if not fits:
+            whose = f"of the space '{visible(arch.space)}', which" if arch.space else "and"
+            raise click.UsageError(f"--frozen {visible(path)}: {whose} fits none of these specs")
+        for k in fits:
+            found[k].append(path)
+    for space, own in zip(spaces, found, strict=True):
+        if not own and space.decisions:
+            own += [path for path in frozen if archs[path].space_hash == space.hash]
+    return found
+
+
+def _clip(
+    file: str, space: tsdsl.Space, views: int | None, evaluate: str | None
+) -> tuple[tuple[int, ...], int | None]:
+    """The clip (C, T, H, W) and the number of views."""
+    if evaluate is None:
+        return space.input_shape, views
+    sections = {one.name: one for one in space.sections.evaluations} if space.sections else {}
+    if evaluate not in sections:
+        known = f"it has {', '.join(sections)}" if sections else "it has none"
+        hint = did_you_mean(evaluate, sections, known) or known
+        raise click.UsageError(f"'{file}' has no evaluate section '{visible(evaluate)}': {hint}")
+    section = sections[evaluate]
+    channels, frames, *size = space.input_shape
+    if section.crop is not None:
+        size = [section.crop, section.crop]
+    return (channels, frames, *size), section.views
+
+
+def _network(
+    file: str, space: tsdsl.Space, path: str | None, clip: tuple[int, ...], views: int | None
+) -> Network:
+    arch = None if path is None else architecture(space, path)
+    labels = [space.name]
+    if path is not None:
+        stem = os.path.basename(path).removesuffix(".json").removesuffix(".arch")
+        labels += [f"{space.name} ({visible(stem)})", f"{space.name} ({visible(path)})"]
+    labels.append(f"{labels[-1]} of {visible(file)}" if path else f"{space.name} ({visible(file)})")
+    about = {"file": file, "space": space.name, "space_hash": space.hash, "architecture": path}
+    # At another size than that of the spec, multiply-adds are counted in the module.
+    macs = int(space.flops(arch)) if clip == space.input_shape else None
+    make = partial(tsdsl.compile, space, frozen=arch)
+    return Network(tuple(labels), Shown(file, views, about, None), make, clip, macs)
+
+
+def other(target: str, first: Network) -> Network:
+    """What a function gives. What brings no input takes the clip of the first spec."""
+    hint = (
+        "the function is called without arguments, and gives a torch.nn.Module that takes the clip"
+        f" [{', '.join(['N', *map(str, first.clip)])}], or (module, example_input)"
+    )
+    about = {"against": target}
+    shown = Shown(target, first.shown.views, about, hint)
+    return Network((target,), shown, partial(_made, target), first.clip)
+
+
+def _made(target: str) -> Any:
+    """What ``module:function`` gives. The module may be one of the current directory."""
+    module, _, name = target.partition(":")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found()
+
+
+def unique(ladders: Sequence[tuple[str, ...]]) -> list[str]:
+    """The shortest label of each that no other has; where there is none, a number is added."""
+    at = [0] * len(ladders)
+    while True:
+        names = [ladder[k] for ladder, k in zip(ladders, at, strict=True)]
+        longer = [
+            k
+            for k, ladder in enumerate(ladders)
+            if names.count(names[k]) > 1 and at[k] + 1 < len(ladder)
+        ]
+        if not longer:
+            break
+        for k in longer:
+            at[k] += 1
+    taken: set[str] = set()
+    for k, name in enumerate(names):
+        number = 1
+        while names[k] in taken:
+            number += 1
+            names[k] = f"{name} #{number}"
+        taken.add(names[k])
+    return names

@@ -44,7 +44,7 @@ def train(space: tsdsl.Space, videos: Path, folder: Path) -> None:
         resume=True,
         save_every=1,
         log_every=2,
-        # val=videos,
+        val=videos,
     )
 
 
@@ -117,7 +117,7 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
             steps |= set(Checkpoints(str(folder / "checkpoints")).steps())
         finished(space, videos, folder)
         assert same(folder / "last.safetensors", tmp_path / "straight" / "last.safetensors")
-        # assert same(folder / "best.safetensors", tmp_path / "straight" / "best.safetensors")
+        assert same(folder / "best.safetensors", tmp_path / "straight" / "best.safetensors")
         log = [(folder / "log.jsonl").read_text(), (tmp_path / "straight/log.jsonl").read_text()]
         events = [[line.split('"time"')[0] for line in text.splitlines()] for text in log]
         # A run that ended once more says so once more; else, every event is there once.

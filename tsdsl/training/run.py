@@ -24,6 +24,7 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training.checks import check_classes, outputs_of, shares
+from tsdsl.training.evaluation import views_of
 from tsdsl.training.events import Event, Finished
 from tsdsl.training.folder import FORMAT, opened
 from tsdsl.training.ranks import Ranks
@@ -153,13 +154,11 @@ def run(
         )
         evaluator = None
         if val is not None:
-            from tsdsl.training.evaluation import views_of
-
             known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
             check_classes(known, outputs)
             views = views or Evaluate(name="quick", clips=1, crop=recipe.crop)
             evaluator = Evaluator(
-                views_of(known, views, recipe.sampling, recipe.crop, min_frames), outputs, workers
+                views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers
             )
         made = Session(trainer, loader, here, ranks, evaluator)
         made.describe(

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,13 +18,12 @@ from tsdsl.data.problems import Problem
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.files import write_atomic
 from tsdsl.training.checkpoint import AVERAGE, WEIGHTS
+from tsdsl.training.evaluation import evaluate
 from tsdsl.training.events import BadVideos, Evaluated, Event, Finished, Saved, Started, Warned
 from tsdsl.training.folder import BAD, RunFolder
 from tsdsl.training.ranks import Ranks
+from tsdsl.training.scores import Scores
 from tsdsl.training.trainer import Stepped, Trainer
-
-if TYPE_CHECKING:
-    from tsdsl.training.scores import Scores
 
 
 class Session:
@@ -191,7 +190,7 @@ class Session:
         assert self.evaluator is not None
         start = perf_counter()
         self.trainer.share_statistics()
-        scores = self.evaluator(self.trainer.evaluated, self.ranks, self.trainer._cast())
+        scores = self.evaluator(self.trainer.evaluated, self.ranks, self.trainer.autocast)
         step, top1 = self.trainer.step, scores.top1
         is_best = self.best is None or top1 > self.best[0]
         if is_best:
@@ -244,21 +243,17 @@ class Session:
 class Evaluator:
     """Scores of a network on the views of a list."""
 
-    def __init__(self, views: EvalViews, classes: int, workers: int) -> None:
+    def __init__(self, views: EvalViews, workers: int) -> None:
         self.views = views
-        self.classes = classes
         self.workers = workers
         self._loader: EvalLoader | None = None
 
-    def __call__(self, net: nn.Module, ranks: Ranks, cast: Any) -> Scores:
-        from tsdsl.training.evaluation import evaluate
-
+    def __call__(self, net: nn.Module, ranks: Ranks, autocast: torch.dtype | None) -> Scores:
         if self._loader is None:
             self._loader = EvalLoader(
                 self.views, workers=self.workers, rank=ranks.rank, world=ranks.world
             )
-        with cast:
-            return evaluate(net, self._loader, ranks=ranks)
+        return evaluate(net, self._loader, ranks=ranks, autocast=autocast)
 
 
 def _read_bad(path: str) -> dict[str, Problem]:

@@ -121,7 +121,8 @@ class Trainer:
             devices = [ranks.device] if ranks.device.type == "cuda" else None
             self._wrapped = DistributedDataParallel(net, device_ids=devices)
         half = _half(ranks.device) if train.mixed_precision else None
-        self._autocast = half
+        #: What operations compute in, where that is safe; None for the network's own type.
+        self.autocast = half
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=half is torch.float16)
         #: Set it to ask all ranks to stop; `stopping` is true once they agree, after `flush`.
         self.stop = self.stopping = False
@@ -187,7 +188,7 @@ class Trainer:
             clips_NCTHW = clips_NCTHW.contiguous(memory_format=torch.channels_last_3d)
         with self._cast():
             logits_NK = self._wrapped(clips_NCTHW)
-        if self._autocast is not None:
+        if self.autocast is not None:
             logits_NK = logits_NK.float()
         smoothing = self.recipe.train.label_smoothing
         loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
@@ -199,9 +200,9 @@ class Trainer:
         self._clips += len(labels_N)
 
     def _cast(self) -> AbstractContextManager[Any]:
-        if self._autocast is None:
+        if self.autocast is None:
             return nullcontext()
-        return torch.autocast(self.ranks.device.type, dtype=self._autocast)
+        return torch.autocast(self.ranks.device.type, dtype=self.autocast)
 
     def _synced(self, last: bool) -> AbstractContextManager[Any]:
         """Gradients are summed over ranks once, after the last pass of a step."""

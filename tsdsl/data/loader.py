@@ -147,6 +147,7 @@ class EvalLoader:
         pin: bool | None = None,
     ) -> None:
         assert 0 <= rank < world and videos > 0
+        self.dataset = dataset
         self.report = Report()
         own = range(rank, len(dataset), world)
         self._groups = [list(own[at : at + videos]) for at in range(0, len(own), videos)]

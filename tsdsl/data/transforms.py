@@ -3,8 +3,8 @@
 Training, as the recipe of Auto-TSNet has it (Gong et al., ICCV 2021, supplement, section 3): the
 short side is resized to a length drawn from a range, a square is cropped at random, half of the
 clips are flipped, AutoAugment with one draw. Where AutoAugment stands is not in print; here it
-comes last, on the fewest pixels. Evaluation: the short side is resized to the crop's, one or three
-crops.
+comes last, on the fewest pixels. Evaluation: the short side is resized, to the crop's if nothing
+else is said, one or three crops.
 
 Resizing is bilinear *with antialiasing*, rounded to uint8. PySlowFast interpolates without it,
 which differs when a video is made smaller.
@@ -93,14 +93,16 @@ class TrainTransform(Record, eq=True):
 
 
 class EvalTransform(Record, eq=True):
-    """The short side is resized to ``size``; then one crop (the centre) or three."""
+    """The short side is resized to ``short_side`` pixels (left out: the crop's); then one crop of
+    ``size`` (the centre) or three."""
 
     size: int
     crops: int = 1
+    short_side: int | None = None
 
     def __call__(self, clip_CTHW: Tensor) -> list[Tensor]:
         """clip_CTHW of each crop."""
         assert self.crops in (1, 3)
-        clip = resize_short_side(clip_CTHW, self.size)
+        clip = resize_short_side(clip_CTHW, self.short_side or self.size)
         views = three_crops(clip, self.size) if self.crops == 3 else (center_crop(clip, self.size),)
         return [view.contiguous() for view in views]

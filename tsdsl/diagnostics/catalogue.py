@@ -132,6 +132,8 @@ TRAINING = {
     "E0821": "a recipe that does not fit",
     "E0822": "a training that cannot go on",
     "E0823": "a run that cannot be resumed",
+    "E0824": "an evaluation that does not fit",
+    "E0825": "an evaluation that cannot go on",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
 }

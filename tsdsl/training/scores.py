@@ -1,0 +1,178 @@
+"""What is told of a network from its class probabilities for the videos of a list. No torch.
+
+*Ties* are decided alike everywhere: of equal probabilities, the class with the lower number comes
+first. A network that gives the same for all classes predicts class 0 for every video.
+
+Accuracies are shares of the videos that were scored; ``missing`` names all others of the list, and
+`Scores.top1_of_all` counts those as wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsdsl.data.problems import Problem
+from tsdsl.record import Record
+
+#: The least positive number of float32, in which the softmax is: a log loss is 103.3 at most.
+LEAST = 2.0**-149
+
+
+class Missing(Record, eq=True):
+    """A video of the list that has no scores. ``path`` is as the list writes it."""
+
+    index: int
+    path: str
+    label: int
+    problem: Problem
+
+
+class Scores(Record):
+    """Rows are the videos that were scored, in the order of the list."""
+
+    #: Of K classes, the mean of the softmax over a video's views; float64.
+    probabilities_NK: NDArray[np.float64]
+    labels_N: NDArray[np.int64]
+    #: Places in the list, from 0 on.
+    indices_N: NDArray[np.int64]
+    #: As the list writes them.
+    paths: tuple[str, ...]
+    #: Names of the K classes.
+    classes: tuple[str, ...]
+    #: Views of each video.
+    views: int
+    missing: tuple[Missing, ...] = ()
+
+    def __len__(self) -> int:
+        """How many videos were scored."""
+        return len(self.labels_N)
+
+    @property
+    def total(self) -> int:
+        """Videos of the list."""
+        return len(self) + len(self.missing)
+
+    # ------------------------------------------------------------ by video
+
+    @property
+    def predicted_N(self) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = self.probabilities_NK.argmax(axis=1).astype(np.int64)
+        return found
+
+    def best(self, k: int) -> NDArray[np.int64]:
+        """The k most probable classes of each video [video, place], the first one first; all
+        classes, if there are fewer."""
+        return np.argsort(-self.probabilities_NK, axis=1, kind="stable")[:, :k].astype(np.int64)
+
+    @property
+    def ranks_N(self) -> NDArray[np.int64]:
+        """At which place, from 0 on, each video's own class is."""
+        own_N1 = np.take_along_axis(self.probabilities_NK, self.labels_N[:, None], axis=1)
+        before = np.arange(len(self.classes)) < self.labels_N[:, None]
+        ahead = (self.probabilities_NK > own_N1) | ((self.probabilities_NK == own_N1) & before)
+        found: NDArray[np.int64] = ahead.sum(axis=1).astype(np.int64)
+        return found
+
+    # ------------------------------------------------------------ of all videos
+
+    def top(self, k: int) -> float:
+        """The share of videos whose class is among the k most probable ones."""
+        return float((self.ranks_N < k).mean())
+
+    @property
+    def top1(self) -> float:
+        return self.top(1)
+
+    @property
+    def top5(self) -> float:
+        """With fewer than five classes, 1."""
+        return self.top(5)
+
+    @property
+    def top1_of_all(self) -> float:
+        """The same share of all videos of the list; a missing one is wrong."""
+        return float((self.ranks_N < 1).sum() / self.total)
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of -ln p of the own class (nats), p at least `LEAST`."""
+        own_N1 = np.take_along_axis(self.probabilities_NK, self.labels_N[:, None], axis=1)
+        return float(-np.log(np.maximum(own_N1, LEAST)).mean())
+
+    # ------------------------------------------------------------ by class
+
+    @property
+    def counts_K(self) -> NDArray[np.int64]:
+        """Scored videos of each class."""
+        return np.bincount(self.labels_N, minlength=len(self.classes)).astype(np.int64)
+
+    @property
+    def accuracy_K(self) -> NDArray[np.float64]:
+        """Top-1 of each class; NaN where no video of it was scored."""
+        right = self.labels_N[self.predicted_N == self.labels_N]
+        found = np.bincount(right, minlength=len(self.classes)).astype(np.float64)
+        counts = self.counts_K
+        shares: NDArray[np.float64] = np.full(len(counts), np.nan)
+        np.divide(found, counts, out=shares, where=counts > 0)
+        return shares
+
+    @property
+    def mean_class_accuracy(self) -> float:
+        """The mean over the classes that have videos."""
+        return float(np.nanmean(self.accuracy_K))
+
+    @property
+    def confusion_KK(self) -> NDArray[np.int64]:
+        """Number of videos [own class, predicted class]."""
+        found = np.zeros((len(self.classes),) * 2, np.int64)
+        np.add.at(found, (self.labels_N, self.predicted_N), 1)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but probabilities; `score_files` has those. ``confusion`` lists what is not 0:
+        own class, predicted class, videos."""
+        confusion = self.confusion_KK
+        accuracies, counts = self.accuracy_K, self.counts_K
+        return {
+            "format_version": 1,
+            "videos": self.total,
+            "scored": len(self),
+            "views": self.views,
+            "top1": self.top1,
+            "top5": self.top5,
+            "top1_of_all": self.top1_of_all,
+            "mean_class_accuracy": self.mean_class_accuracy,
+            "log_loss": self.log_loss,
+            "classes": [
+                {
+                    "label": k,
+                    "name": name,
+                    "videos": int(counts[k]),
+                    "top1": float(accuracies[k]) if counts[k] else None,
+                }
+                for k, name in enumerate(self.classes)
+            ],
+            "confusion": [
+                [int(own), int(other), int(confusion[own, other])]
+                for own, other in zip(*np.nonzero(confusion), strict=True)
+            ],
+            "missing": [
+                {
+                    "path": m.path,
+                    "label": m.label,
+                    "kind": m.problem.kind,
+                    "detail": m.problem.detail,
+                }
+                for m in self.missing
+            ],
+        }
+
+
+def class_names(names: Sequence[str], outputs: int) -> tuple[str, ...]:
+    """A name for each output of a network; those that have none are called by their number."""
+    assert len(names) <= outputs
+    return (*names, *map(str, range(len(names), outputs)))

@@ -40,7 +40,7 @@ class _Bar(Steps):
             self._shown = monotonic()
 
     def say(self, line: str) -> None:
-        self._bar.console.print(line, markup=False, highlight=False)
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

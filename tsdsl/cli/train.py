@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -167,6 +168,7 @@ def command(
     if weights is not None:
         about["initial_weights"] = _begin_with(net, weights)
     folder = folder or os.path.join("runs", space.name)
+    workers = _workers() if workers is None else workers
     with Ranks.of(device) as ranks, _stopped(ranks.is_first) as stop:
         events = run(
             net,
@@ -181,7 +183,7 @@ def command(
             folder=folder,
             resume=resume,
             seed=seed,
-            workers=_workers() if workers is None else workers,
+            workers=workers,
             micro_batch=micro_batch,
             channels_last=channels_last,
             save_every=save_every,
@@ -204,6 +206,7 @@ def command(
         data(json.dumps(_json(finished, folder), indent=2))
     else:
         data(_text(finished, folder))
+        _advise(finished, workers)
     return 0
 
 
@@ -290,7 +293,7 @@ def _follow(events: Iterator[Event]) -> Finished:
         for event in events:
             match event:
                 case Stepped(_, ended, metrics):
-                    steps(_line(metrics) if metrics else "")
+                    steps(_brief(metrics) if metrics else "")
                     if epoch is not None:
                         steps.say(epoch)
                         epoch = None
@@ -318,6 +321,12 @@ def _follow(events: Iterator[Event]) -> Finished:
             steps.say(epoch)
     assert last is not None
     return last
+
+
+def _brief(metrics: Metrics) -> str:
+    return (
+        f"loss {metrics.loss:.3f} top-1 {metrics.top1:.0%} {metrics.clips_per_second:.3g} clips/s"
+    )
 
 
 def _line(metrics: Metrics) -> str:
@@ -376,3 +385,14 @@ def _text(finished: Finished, folder: str) -> str:
         ["weights", os.path.join(folder, "best.safetensors" if best else "last.safetensors")]
     )
     return aligned(rows)
+
+
+def _advise(finished: Finished, workers: int) -> None:
+    """Say how many processes would decode as fast as the network learns."""
+    computing = finished.step_seconds - finished.waited
+    if finished.waited < 0.05 * finished.step_seconds or computing <= 0:
+        return
+    # A step lasts as long as the processes need for its clips; without any, this one decodes.
+    decoding = finished.step_seconds * workers if workers else finished.waited
+    wanted = ceil(decoding / computing)
+    note(f"the network waits for data: with a processor for each, --workers {wanted} would keep up")

@@ -23,7 +23,7 @@ from tsdsl.training.events import BadVideos, Evaluated, Event, Finished, Saved, 
 from tsdsl.training.folder import BAD, RunFolder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Scores
-from tsdsl.training.trainer import Stepped, Trainer
+from tsdsl.training.trainer import Metrics, Stepped, Trainer, mean
 
 
 class Session:
@@ -92,8 +92,7 @@ class Session:
             yield Warned(tuple(self._warnings))
         board = _board(self.folder, trainer.step) if tensorboard else None
         try:
-            timed = [0, 0.0, 0.0]
-            first = trainer.step
+            parts: list[Metrics] = []
             for stepped in trainer.run():
                 trainer.stop = trainer.stop or stop()
                 metrics = stepped.metrics
@@ -105,10 +104,7 @@ class Session:
                 if metrics is not None:
                     self._log_metrics(stepped, board)
                     self.result.loss = metrics.loss
-                    if stepped.step - metrics.steps > first or not timed[0]:
-                        timed[0] += metrics.steps
-                        timed[1] += metrics.seconds * metrics.steps
-                        timed[2] += metrics.waited * metrics.steps
+                    parts.append(metrics)
                 yield stepped
                 yield from self._new_bad_videos(stepped.ended_epoch is not None)
                 ended = stepped.ended_epoch
@@ -121,8 +117,10 @@ class Session:
                 if trainer.stopping:
                     self.result.interrupted = trainer.step < trainer.total_steps
                     break
-            self.result.step_seconds = timed[1] / max(1, timed[0])
-            self.result.waited = timed[2] / max(1, timed[0])
+            if parts:
+                # The first steps start processes and find memory.
+                usual = mean(parts[1:] or parts)
+                self.result.step_seconds, self.result.waited = usual.seconds, usual.waited
         finally:
             if board is not None:
                 board.close()

@@ -47,7 +47,7 @@ def _read(name: str, limit: int, what: str) -> bytes:
             size = os.fstat(file.fileno()).st_size
             data = b"" if size > limit else file.read(limit + 1)
     except OSError as error:
-        raise _unreadable(error, name, what) from None
+        raise unreadable(error, name, what) from None
     except ValueError:
         raise _failure("E0801", f"there is no such {what}", name) from None
     if size > limit or len(data) > limit:
@@ -60,7 +60,8 @@ def _read(name: str, limit: int, what: str) -> bytes:
     return data
 
 
-def _unreadable(error: OSError, name: str, what: str) -> FileError:
+def unreadable(error: OSError, name: str, what: str) -> FileError:
+    """What the operating system says of a file that was to be read; ``what`` names its kind."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return _failure("E0801", f"there is no such {what}", name, _nearest_file(name))
     if error.errno == errno.EISDIR:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from key_map import randomise
+from random_weights import randomise
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -1,0 +1,285 @@
+"""From the tensors of a file to those of a network, by names; whatever does not fit is said.
+
+What is done to tensors on the way, and nothing else is:
+
+- names of another code base become ours (`schemes`), prefixes that all names have are cut off;
+- sub-batch normalisation becomes normalisation;
+- axes of length 1 at the end come or go (a linear layer, a convolution of 1x1x1);
+- a counter of batches that a file lacks is 0;
+- a normalisation that the code base does not have is one that changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tsdsl.diagnostics import Diagnostic, did_you_mean
+from tsdsl.record import Record
+from tsdsl.weights.reading import Weights, WeightsError
+from tsdsl.weights.scheme import Scheme, recognised
+from tsdsl.weights.schemes import (
+    SCHEMES,
+    SUB_BATCH_DROPPED,
+    SUB_BATCH_NORM,
+    SUB_BATCH_SIGNATURE,
+    WRAPPERS,
+)
+
+#: Names that a message shows.
+_SHOWN = 10
+_COUNTER = "num_batches_tracked"
+
+
+class Fitted(Record):
+    """The tensors of a network, by its names."""
+
+    tensors: dict[str, Tensor]
+    #: Whose names the file has; None: ours.
+    scheme: Scheme | None
+    #: Names of the network that were to be left as they are.
+    left_out: list[str]
+    #: Names of the network that the file's code base does not have.
+    filled: list[str]
+
+
+def plain(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Scheme | None]:
+    """Tensors without what wraps a network, and the scheme of their names, if it is a known one of
+    another code base."""
+    found = dict(tensors)
+    scheme = recognised(found, SCHEMES)
+    while scheme is None:
+        prefix = next((w for w in WRAPPERS if all(key.startswith(w) for key in found)), None)
+        if prefix is None or not found:
+            return dict(tensors), None
+        found = {key.removeprefix(prefix): tensor for key, tensor in found.items()}
+        scheme = recognised(found, SCHEMES)
+    layers = [key.removesuffix(SUB_BATCH_SIGNATURE) for key in found]
+    layers = [layer for layer, key in zip(layers, found, strict=True) if layer != key]
+    for layer in layers:
+        for dropped in SUB_BATCH_DROPPED:
+            found.pop(layer + dropped, None)
+        for theirs, ours in SUB_BATCH_NORM:
+            if layer + theirs in found:
+                found[layer + ours] = found.pop(layer + theirs)
+    return found, scheme
+
+
+def fitted(net: nn.Module, weights: Weights, except_for: Sequence[str] = ()) -> Fitted:
+    """The network's tensors from those of a file, the latter's memory. Names that are, or are
+    inside of, one of ``except_for`` need not be there. Raises `WeightsError` with everything that
+    does not fit."""
+    own = net.state_dict()
+    given, scheme, spelled = _by_our_names(own, weights.tensors)
+    problems = []
+    for prefix in except_for:
+        if not any(_inside(name, [prefix]) for name in own):
+            parts = dict.fromkeys(name.rpartition(".")[0] for name in own)
+            hint = did_you_mean(prefix, parts)
+            problems.append((f"the network has no '{prefix}' that could be left out", hint))
+    left_out = [name for name in own if _inside(name, except_for)]
+    wanted = {name: tensor for name, tensor in own.items() if not _inside(name, except_for)}
+    given = {name: tensor for name, tensor in given.items() if not _inside(name, except_for)}
+    filled = _fill(net, wanted, given, scheme)
+    problems += _differences(wanted, given, spelled)
+    if problems:
+        raise _misfit(problems, weights, scheme)
+    tensors = {name: given[name].reshape(tensor.shape) for name, tensor in wanted.items()}
+    return Fitted(tensors, scheme, left_out, filled)
+
+
+def exported(tensors: Mapping[str, Tensor], scheme: Scheme, source: str = "") -> dict[str, Tensor]:
+    """A compiled network's tensors under another code base's names. Normalisations that change
+    nothing, and that it does not have, are left out. Raises `WeightsError` for those that it has
+    no name for."""
+    nothing = {
+        norm
+        for norm, conv in scheme.unnormalised_among(tensors)
+        if _keeps_width(tensors.get(f"{conv}.weight")) and _changes_nothing(tensors, norm)
+    }
+    found: dict[str, Tensor] = {}
+    nameless = []
+    for name, tensor in tensors.items():
+        if name.rpartition(".")[0] in nothing:
+            continue
+        theirs = scheme.theirs(name)
+        if theirs is None:
+            nameless.append(name)
+        else:
+            found[theirs] = tensor
+    if nameless:
+        message = f"{scheme.name} has no name for {_list(nameless)}"
+        raise WeightsError([Diagnostic("E0831", message, file=source)])
+    for norm, conv in scheme.unnormalised_among(tensors):
+        if norm not in nothing and _keeps_width(tensors.get(f"{conv}.weight")):
+            message = f"{scheme.name} has no {norm}, and this one changes what passes it"
+            raise WeightsError([Diagnostic("E0831", message, file=source)])
+    return found
+
+
+def _by_our_names(
+    own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], Scheme | None, dict[str, str]]:
+    """Tensors by our names where they have one, the scheme, and our name -> theirs."""
+    if any(name in own for name in tensors):
+        return dict(tensors), None, {}
+    found, scheme = plain(tensors)
+    if scheme is None:
+        for wrapper in WRAPPERS:
+            if all(name.startswith(wrapper) for name in found):
+                found = {name.removeprefix(wrapper): t for name, t in found.items()}
+        return found, None, {}
+    given = {}
+    spelled = {}
+    for theirs, tensor in found.items():
+        ours = scheme.ours(theirs)
+        given[ours or theirs] = tensor
+        if ours is not None:
+            spelled[ours] = theirs
+    return given, scheme, spelled
+
+
+def _fill(
+    net: nn.Module,
+    wanted: Mapping[str, Tensor],
+    given: dict[str, Tensor],
+    scheme: Scheme | None,
+) -> list[str]:
+    """Put into ``given`` what another code base does not have; the names of what was put there."""
+    if scheme is None:
+        return []
+    filled = []
+    for norm, conv in scheme.unnormalised_among(wanted):
+        names = [name for name in wanted if _inside(name, [norm])]
+        if _keeps_width(given.get(f"{conv}.weight")) and not any(n in given for n in names):
+            given.update(_identity(net.get_submodule(norm), norm))
+            filled += names
+    for name, tensor in wanted.items():
+        # State dicts from before there were counters, and those converted from Caffe2.
+        variance = f"{name.removesuffix(_COUNTER)}running_var"
+        if name.endswith(f".{_COUNTER}") and name not in given and variance in given:
+            given[name] = torch.zeros_like(tensor, device="cpu")
+            filled.append(name)
+    return filled
+
+
+def _identity(module: nn.Module, name: str) -> dict[str, Tensor]:
+    """Statistics and parameters with which a normalisation gives what it is given."""
+    assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ones = torch.ones(module.num_features, dtype=module.weight.dtype)
+    return {
+        f"{name}.weight": ones,
+        f"{name}.bias": torch.zeros_like(ones),
+        f"{name}.running_mean": torch.zeros_like(ones),
+        f"{name}.running_var": ones - module.eps,
+        f"{name}.{_COUNTER}": torch.zeros((), dtype=torch.int64),
+    }
+
+
+def _changes_nothing(tensors: Mapping[str, Tensor], norm: str) -> bool:
+    """Whether a normalisation is what `_identity` makes, whatever its eps (at most 1e-3)."""
+    parts = [tensors.get(f"{norm}.{p}") for p in ("weight", "bias", "running_mean", "running_var")]
+    if any(part is None for part in parts):
+        return False
+    weight, bias, mean, var = (part.double() for part in parts if part is not None)
+    flat = bool((weight == 1).all() and (bias == 0).all() and (mean == 0).all())
+    return flat and bool(((var <= 1) & (var >= 0.999) & (var == var[0])).all())
+
+
+def _keeps_width(weight: Tensor | None) -> bool:
+    return weight is not None and weight.ndim > 1 and weight.shape[0] == weight.shape[1]
+
+
+def _differences(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor], spelled: Mapping[str, str]
+) -> list[tuple[str, str | None]]:
+    """What keeps tensors from being those of a network, each with a hint."""
+    wrong: list[tuple[str, str | None]] = []
+    missing = [name for name in own if name not in given]
+    foreign = [name for name in given if name not in own]
+    if missing:
+        hint = None if spelled else did_you_mean(missing[0], foreign)
+        wrong.append((f"the network needs {_list(missing)}", hint))
+    if foreign:
+        shown = [f"{n} ({spelled[n]} in the file)" if n in spelled else n for n in foreign]
+        hint = None if spelled else did_you_mean(foreign[0], missing or own)
+        wrong.append((f"the network does not have {_list(shown)}", hint))
+    unlike = []
+    for name, tensor in own.items():
+        other = given.get(name)
+        if other is None:
+            continue
+        if _trimmed(other.shape) != _trimmed(tensor.shape):
+            unlike.append(f"{name} is {_shape(other)}, the network's is {_shape(tensor)}")
+        elif other.is_floating_point() != tensor.is_floating_point() or other.is_complex():
+            unlike.append(f"{name} is {_dtype(other)}, the network's is {_dtype(tensor)}")
+    wrong += [(message, None) for message in unlike[:_SHOWN]]
+    if len(unlike) > _SHOWN:
+        wrong.append((f"{len(unlike) - _SHOWN} more tensors do not fit", None))
+    if unlike and not missing and not foreign and (layer := _classifier(own, given)):
+        hint = f"for another number of classes, leave the classifier out: except_for=['{layer}']"
+        wrong[-1] = (wrong[-1][0], hint)
+    return wrong
+
+
+def _classifier(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
+    """The one layer in which all tensors that do not fit are, if just the number of its outputs
+    differs."""
+    unlike = [name for name in own if _trimmed(own[name].shape) != _trimmed(given[name].shape)]
+    layers = {name.rpartition(".")[0] for name in unlike}
+    same = all(own[n].shape[1:] == given[n].shape[1:] for n in unlike)
+    return layers.pop() if same and len(layers) == 1 else None
+
+
+def _misfit(
+    problems: Sequence[tuple[str, str | None]], weights: Weights, scheme: Scheme | None
+) -> WeightsError:
+    about = weights.about
+    said = [f"{key} {about[key][:80]}" for key in ("space", "epoch") if key in about]
+    if "architecture" in about:
+        said.append("the architecture that 'tsdsl weights' shows")
+    told = f"the file's weights are of {', '.join(said)}" if said else None
+    if scheme is not None:
+        told = f"the file's names are those of {scheme.name}"
+    return WeightsError(
+        Diagnostic("E0831", message, file=weights.source, help=hint or told)
+        for message, hint in problems
+    )
+
+
+def _inside(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without axes of length 1 at the end."""
+    found = tuple(shape)
+    while found and found[-1] == 1:
+        found = found[:-1]
+    return found
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(name[:120] for name in names[:_SHOWN]) + more
+
+
+def numbers(tensors: Mapping[str, Tensor]) -> int:
+    """How many numbers tensors have that a training changes: statistics are not among them."""
+    statistics = ("running_mean", "running_var", _COUNTER)
+    return sum(
+        math.prod(tensor.shape)
+        for name, tensor in tensors.items()
+        if name.rpartition(".")[2] not in statistics
+    )

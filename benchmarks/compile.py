@@ -9,14 +9,14 @@ without it its line is left out.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from queries.pytorchvideo import x3d
 
 import tsdsl
 
@@ -49,22 +49,16 @@ STAGE = """\
 
 
 def pytorchvideo_builder() -> Callable[[], Any] | None:
-    """pytorchvideo's X3D-L, without the torchvision that it imports and X3D does not use."""
-    vision, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
-    stub = {} if "torchvision" in sys.modules else {vision.__name__: vision, ops.__name__: ops}
-    vars(vision)["ops"] = ops
-    vars(ops)["RoIAlign"] = object
-    sys.modules.update(stub)
+    """pytorchvideo's X3D-L; None where it is not installed."""
+
+    def make() -> Any:
+        return x3d(16, 312, 5.0)
+
     try:
-        from pytorchvideo.models.x3d import create_x3d
+        make()
     except ImportError:
         return None
-    finally:
-        for name in stub:
-            del sys.modules[name]
-    return lambda: create_x3d(
-        input_clip_length=16, input_crop_size=312, model_num_class=400, depth_factor=5.0
-    )
+    return make
 
 
 def timed(function: Callable[[], Any]) -> float:

@@ -265,7 +265,8 @@ class Bench:
         run = torch.compile(module) if self._compiled else module
 
         def call() -> Any:
-            return run(*inputs)
+            # Lists of its own for each call: pytorchvideo's networks put their results into them.
+            return run(*_mapped(inputs, lambda tensor: tensor))
 
         with torch.inference_mode():
             call()

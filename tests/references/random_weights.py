@@ -19,8 +19,9 @@ def randomise(net: nn.Module, seed: int) -> None:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm3d):
             assert module.running_mean is not None and module.running_var is not None
-            uniform(module.weight, 0.5, 1.5)
-            uniform(module.bias, -0.5, 0.5)
+            if module.affine:
+                uniform(module.weight, 0.5, 1.5)
+                uniform(module.bias, -0.5, 0.5)
             uniform(module.running_mean, -0.5, 0.5)
             uniform(module.running_var, 0.5, 1.5)
         elif isinstance(module, nn.Conv3d | nn.Conv1d | nn.Linear):

@@ -91,33 +91,28 @@ def fitted(net: nn.Module, weights: Weights, except_for: Sequence[str] = ()) -> 
     return Fitted(tensors, scheme, left_out, filled)
 
 
-def exported(tensors: Mapping[str, Tensor], scheme: Scheme, source: str = "") -> dict[str, Tensor]:
-    """A compiled network's tensors under another code base's names. Normalisations that change
-    nothing, and that it does not have, are left out. Raises `WeightsError` for those that it has
-    no name for."""
-    nothing = {
+def exported(net: nn.Module, scheme: Scheme) -> dict[str, Tensor]:
+    """A compiled network's tensors under another code base's names. Normalisations that it does
+    not have are left out if they change nothing. Raises `WeightsError` for what it has no name
+    for."""
+    tensors = net.state_dict()
+    gone = [
         norm
         for norm, conv in scheme.unnormalised_among(tensors)
-        if _keeps_width(tensors.get(f"{conv}.weight")) and _changes_nothing(tensors, norm)
-    }
-    found: dict[str, Tensor] = {}
-    nameless = []
-    for name, tensor in tensors.items():
-        if name.rpartition(".")[0] in nothing:
-            continue
-        theirs = scheme.theirs(name)
-        if theirs is None:
-            nameless.append(name)
-        else:
-            found[theirs] = tensor
-    if nameless:
-        message = f"{scheme.name} has no name for {_list(nameless)}"
-        raise WeightsError([Diagnostic("E0831", message, file=source)])
-    for norm, conv in scheme.unnormalised_among(tensors):
-        if norm not in nothing and _keeps_width(tensors.get(f"{conv}.weight")):
+        if _keeps_width(tensors.get(f"{conv}.weight"))
+    ]
+    for norm in gone:
+        if not _is_identity(net.get_submodule(norm)):
             message = f"{scheme.name} has no {norm}, and this one changes what passes it"
-            raise WeightsError([Diagnostic("E0831", message, file=source)])
-    return found
+            raise WeightsError([Diagnostic("E0831", message)])
+    names = [name for name in tensors if not _inside(name, gone)]
+    theirs = {name: scheme.theirs(name) for name in names}
+    nameless = [name for name in names if theirs[name] is None]
+    if nameless:
+        raise WeightsError(
+            [Diagnostic("E0831", f"{scheme.name} has no name for {_list(nameless)}")]
+        )
+    return {name: tensors[ours] for ours, name in theirs.items() if name is not None}
 
 
 def _by_our_names(
@@ -179,14 +174,15 @@ def _identity(module: nn.Module, name: str) -> dict[str, Tensor]:
     }
 
 
-def _changes_nothing(tensors: Mapping[str, Tensor], norm: str) -> bool:
-    """Whether a normalisation is what `_identity` makes, whatever its eps (at most 1e-3)."""
-    parts = [tensors.get(f"{norm}.{p}") for p in ("weight", "bias", "running_mean", "running_var")]
-    if any(part is None for part in parts):
-        return False
-    weight, bias, mean, var = (part.double() for part in parts if part is not None)
-    flat = bool((weight == 1).all() and (bias == 0).all() and (mean == 0).all())
-    return flat and bool(((var <= 1) & (var >= 0.999) & (var == var[0])).all())
+def _is_identity(module: nn.Module) -> bool:
+    """Whether a normalisation gives what it is given, to the digits of float32."""
+    assert isinstance(module, nn.modules.batchnorm._BatchNorm)
+    parts = (module.weight, module.bias, module.running_mean, module.running_var)
+    wanted = (1.0, 0.0, 0.0, 1.0 - module.eps)
+    return all(
+        part is not None and bool(((part.double() - value).abs() <= 1e-7).all())
+        for part, value in zip(parts, wanted, strict=True)
+    )
 
 
 def _keeps_width(weight: Tensor | None) -> bool:

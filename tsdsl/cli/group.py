@@ -15,6 +15,7 @@ VERBS = {
     "compile": "Compile a network to Python source that needs torch only.",
     "completion": "Print the script that lets a shell complete tsdsl.",
     "data": "Work with lists of videos.",
+    "eval": "Evaluate a network on videos, by an evaluate section of the spec.",
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",

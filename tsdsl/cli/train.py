@@ -162,13 +162,13 @@ def command(
     if val is None and (evaluation or val_root):
         raise click.UsageError("--evaluate and --val-root are for --val LIST")
     space, arch = open_network(file, frozen, settings, name)
-    views = _views(space, evaluation)
+    views = evaluate_section(space, evaluation)
     net = network(space, arch, seed, threads)
     about: dict[str, Any] = {"spec": os.path.basename(file)}
     if weights is not None:
         about["initial_weights"] = _begin_with(net, weights)
     folder = folder or os.path.join("runs", space.name)
-    workers = _workers() if workers is None else workers
+    workers = default_workers() if workers is None else workers
     with Ranks.of(device) as ranks, _stopped(ranks.is_first) as stop:
         events = run(
             net,
@@ -219,7 +219,8 @@ def needs_training() -> None:
         raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
 
 
-def _views(space: tsdsl.Space, name: str | None) -> Evaluate | None:
+def evaluate_section(space: tsdsl.Space, name: str | None) -> Evaluate | None:
+    """The section of that name. Raises `UsageError`."""
     if name is None:
         return None
     found = space.sections.evaluations if space.sections else ()
@@ -241,7 +242,8 @@ def _begin_with(net: Any, path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _workers() -> int:
+def default_workers() -> int:
+    """Processes that decode for a rank of this machine."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(16, (cpus - 1) // local))

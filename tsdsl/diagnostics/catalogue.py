@@ -134,6 +134,7 @@ TRAINING = {
     "E0823": "a run that cannot be resumed",
     "E0824": "an evaluation that does not fit",
     "E0825": "an evaluation that cannot go on",
+    "E0826": "a file that holds no scores",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
 }

@@ -74,14 +74,16 @@ def evaluate(
     ranks: Ranks | None = None,
     at_once: int = AT_ONCE,
     autocast: torch.dtype | None = None,
+    probabilities: bool = False,
     tell: Callable[[ViewBatch], None] | None = None,
 ) -> Scores:
     """The scores of a network on every video of a loader, in the order of its list, on every rank.
 
     ``net``: gives logits_NK of clips_NCTHW; it is on the device of ``ranks`` (left out: one
     process, where the network is). Its mode is restored afterwards. ``autocast``: the type that
-    operations compute in where torch thinks it safe. ``tell`` is called with each batch of this
-    rank's loader when it is scored, but for views that wait for a full call.
+    operations compute in where torch thinks it safe. ``probabilities``: the network ends in a
+    softmax itself (`gives_probabilities` knows), no other one is taken. ``tell`` is called with
+    each batch of this rank's loader when it is scored, but for views that wait for a full call.
 
     Raises `EvaluationError`, on all ranks if one fails, and `NoUsableVideo`.
     """
@@ -91,7 +93,7 @@ def evaluate(
     cast: Any = nullcontext()
     if autocast is not None:
         cast = torch.autocast(ranks.device.type, dtype=autocast)
-    part = _Part(videos)
+    part = _Part(videos, probabilities)
     try:
         with torch.inference_mode(), cast:
             part.score(net.eval(), loader, at_once, ranks.device, tell)
@@ -106,8 +108,9 @@ def evaluate(
 class _Part:
     """What a rank finds."""
 
-    def __init__(self, videos: VideoList) -> None:
+    def __init__(self, videos: VideoList, probabilities: bool) -> None:
         self._videos = videos
+        self._probabilities = probabilities
         self.failed: tuple[Diagnostic, ...] = ()
         #: Index of a video -> the sum over its views so far, and how many they are.
         self._sums: dict[int, NDArray[np.float64]] = {}
@@ -131,7 +134,7 @@ class _Part:
         like = next(iter(net.parameters()), None)
         dtype = like.dtype if like is not None and like.is_floating_point() else torch.float32
         waiting: list[tuple[int, Tensor]] = []
-        for batch in loader:
+        for batch in _read(loader):
             waiting += self._views_of(batch, device)
             while len(waiting) >= at_once:
                 self._call(net, waiting[:at_once], at_once, dtype)
@@ -160,7 +163,8 @@ class _Part:
         clips_NCTHW = torch.stack(clips + clips[-1:] * (at_once - len(clips)))
         logits_NK = self._forward(net, normalise(clips_NCTHW, dtype))[: len(views)].float()
         finite_N = logits_NK.isfinite().all(dim=1).tolist()
-        rows = logits_NK.softmax(dim=1).double().cpu().numpy()
+        shares_NK = logits_NK if self._probabilities else logits_NK.softmax(dim=1)
+        rows = shares_NK.double().cpu().numpy()
         for (index, _), row, finite in zip(views, rows, finite_N, strict=True):
             if not finite:
                 raise self._not_finite(index)
@@ -223,6 +227,17 @@ def _together(parts: list[tuple[Any, ...]], videos: VideoList, dataset: EvalView
             for index in sorted(problems)
         ),
     )
+
+
+def _read(loader: EvalLoader) -> Iterator[ViewBatch]:
+    try:
+        yield from loader
+    except RuntimeError as bad:
+        if "DataLoader worker" not in str(bad):
+            raise
+        message = "a process that decodes has ended"
+        hint = "it may lack memory, or shared memory (/dev/shm): fewer --workers need less"
+        raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
 
 
 def _device_of(net: nn.Module) -> torch.device:

@@ -1,0 +1,86 @@
+"""What a network does with a clip of some size, before anything is decoded."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.ir.network import BlockCall, Body, Network, OpCall
+from tsdsl.ir.network import Tensor as Edge
+from tsdsl.record import Record
+
+#: Operations that make a mean of distributions, or nothing, of them.
+_MEANS = frozenset({"global_avg_pool", "avg_pool", "dropout", "identity"})
+
+
+class Trial(Record, eq=True):
+    """``outputs``: classes that the network tells apart. ``macs``: multiply-adds for one clip, of
+    convolutions, linear layers and matrix products."""
+
+    outputs: int
+    macs: int
+
+
+def trial(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> Trial:
+    """One clip [channels, frames, height, width] on the meta device: nothing is computed, only
+    shapes. Raises `SpecError`, if the network does not take it or gives no score for each class."""
+    size = " x ".join(map(str, clip_shape))
+    copy = deepcopy(net).to("meta").eval()
+    like = next(iter(copy.parameters()), None)
+    dtype = torch.float32 if like is None else like.dtype
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.inference_mode(), counter:
+            logits: Any = copy(torch.zeros(1, *clip_shape, dtype=dtype, device="meta"))
+    except (RuntimeError, ValueError, TypeError, IndexError) as bad:
+        first = (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
+        raise _unfit(f"the network does not take clips of {size}: {first}") from None
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise _unfit(f"the network gives {shape} for a clip of {size}, not a score for each class")
+    # It counts multiplications and additions apart.
+    return Trial(logits.shape[1], counter.get_total_flops() // 2)
+
+
+def gives_probabilities(network: Network) -> bool:
+    """Whether the head ends in a softmax over classes, perhaps averaged over places: what it gives
+    are probabilities, and no logits."""
+    defined: dict[Edge, OpCall | Edge] = {}
+    _define(network.body, defined)
+    edge = network.body.result
+    while edge in defined:
+        found = defined[edge]
+        if isinstance(found, Edge):
+            edge = found
+        elif found.op.name == "softmax":
+            return getattr(found.args, "axis", None) == "channels"
+        elif found.op.name in _MEANS:
+            edge = found.inputs[0]
+        else:
+            return False
+    return False
+
+
+def _define(body: Body, defined: dict[Edge, OpCall | Edge]) -> None:
+    """What gives each tensor: an operation, or another tensor that it stands for."""
+    for call in body.calls:
+        if isinstance(call, OpCall):
+            defined[call.output] = call
+            continue
+        _define(call.body, defined)
+        defined[call.output] = call.body.result
+        if isinstance(call, BlockCall):
+            defined.update(zip(call.formals, call.inputs, strict=True))
+
+
+def _unfit(message: str) -> SpecError:
+    hint = (
+        "compile it for that size, if the spec has a param for the size of its clip"
+        " (--set crop=...), or evaluate another crop"
+    )
+    return SpecError([Diagnostic("E0824", message, help=hint)])

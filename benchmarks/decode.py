@@ -4,7 +4,8 @@
     python benchmarks/decode.py --seconds 60 --workers 0 4 8
 
 Each clip is 16 frames at interval 5 at a random place; one thread decodes. Three videos that differ
-in how often a key frame comes; the three ways are interleaved, medians are printed.
+in how often a key frame comes; the ways are interleaved, medians are printed. torchcodec takes part
+where it can be imported: it has to fit torch, and to find the shared libraries of FFmpeg.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import argparse
 import random
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -46,6 +49,22 @@ def render(path: Path, seconds: int, keys: int) -> None:
         out.mux(stream.encode())
 
 
+def torchcodec_clip() -> tuple[Callable[[str, list[int]], np.ndarray] | None, str]:
+    """clip_CTHW of a path and frames, the file opened and scanned each time, as the others do; and
+    which version it is, or why there is none."""
+    try:
+        import torchcodec
+        from torchcodec.decoders import VideoDecoder
+    except (ImportError, OSError, RuntimeError) as bad:
+        return None, (str(bad).strip().splitlines() or [type(bad).__name__])[0]
+
+    def clip(path: str, frames: list[int]) -> np.ndarray:
+        decoder = VideoDecoder(path, num_ffmpeg_threads=1)
+        return decoder.get_frames_at(frames).data.numpy().transpose(1, 0, 2, 3)
+
+    return clip, torchcodec.__version__
+
+
 def everything(path: str, frames: list[int]) -> np.ndarray:
     """clip_CTHW, by decoding the whole video to RGB."""
     with av.open(path) as container:
@@ -54,8 +73,9 @@ def everything(path: str, frames: list[int]) -> np.ndarray:
     return np.stack([images[i] for i in frames]).transpose(3, 0, 1, 2)
 
 
-def decoding(path: Path, repeats: int) -> dict[str, float]:
-    """Way -> median milliseconds of a clip."""
+def decoding(path: Path, repeats: int) -> dict[str, list[float]]:
+    """Way -> milliseconds of each clip. All ways give the same pixels."""
+    other, _ = torchcodec_clip()
     name = str(path)
     draw = random.Random(0)
     times: dict[str, list[float]] = {}
@@ -69,13 +89,20 @@ def decoding(path: Path, repeats: int) -> dict[str, float]:
             ),
             "everything": lambda frames=frames: everything(name, frames),
         }
+        if other is not None:
+            ways["torchcodec"] = partial(other, name, frames)
         found = []
         for way, run in ways.items():
             start = time.perf_counter()
             found.append(run())
             times.setdefault(way, []).append(1000 * (time.perf_counter() - start))
         assert all(np.array_equal(found[0], other) for other in found[1:])
-    return {way: median(taken) for way, taken in times.items()}
+    return times
+
+
+def relative(taken: list[float], base: list[float]) -> float:
+    """The median of the ratios of each clip."""
+    return median(one / other for one, other in zip(taken, base, strict=True))
 
 
 def loading(folder: Path, path: Path, workers: int, steps: int) -> float:
@@ -102,14 +129,18 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        other, about = torchcodec_clip()
+        print(f"torchcodec {about}" if other else f"torchcodec is skipped: {about}")
         print(f"16 x 5 of {options.seconds} s, {WIDTH} x {HEIGHT}, h264; ms per clip, one thread")
         for keys in (12, 60, 250):
             path = folder / f"{keys}.mp4"
             render(path, options.seconds, keys)
             found = decoding(path, options.repeats)
-            shown = ", ".join(f"{way} {ms:.1f}" for way, ms in found.items())
-            ratio = found["everything"] / found["seek"]
-            print(f"  a key frame at least every {keys}: {shown} ({ratio:.2f} x)")
+            shown = ", ".join(
+                f"{way} {median(taken):.1f} ({relative(taken, found['seek']):.2f} x)"
+                for way, taken in found.items()
+            )
+            print(f"  a key frame at least every {keys}: {shown}")
         for workers in options.workers:
             rate = loading(folder, folder / "60.mp4", workers, options.steps)
             print(f"  loader with {workers} workers, crop 160, AutoAugment: {rate:.1f} clips/s")

@@ -5,7 +5,7 @@
     net = tsdsl.compile(space, frozen=arch)
 
 Names are imported on first use: `import tsdsl` alone costs next to nothing, and nothing but
-`compile` and `train` import torch.
+`compile`, `train` and what has to do with weights import torch.
 """
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tsdsl.ir.architecture import Architecture
     from tsdsl.space import Space
     from tsdsl.training.run import train
+    from tsdsl.weights.file import load_weights, save_weights
 
 __all__ = [
     "Architecture",
@@ -44,6 +45,8 @@ __all__ = [
     "compile",
     "emit",
     "load",
+    "load_weights",
+    "save_weights",
     "train",
 ]
 
@@ -61,6 +64,8 @@ _HOME = {
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",
     "load": "tsdsl.compiler",
+    "load_weights": "tsdsl.weights.file",
+    "save_weights": "tsdsl.weights.file",
     "train": "tsdsl.training.run",
 }
 

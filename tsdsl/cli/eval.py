@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import tsdsl
 from tsdsl.cli.eval_report import Asked, Result, name_missing
 from tsdsl.cli.machine import Device, threads_option
 from tsdsl.cli.options import (
@@ -26,15 +25,13 @@ from tsdsl.cli.output import data, note, show
 from tsdsl.cli.plots import plot_option, plotting
 from tsdsl.cli.plots import write as write_figure
 from tsdsl.cli.progress import Steps, progress
-from tsdsl.cli.spec import open_network
+from tsdsl.cli.spec import network_of_weights
 from tsdsl.cli.train import default_workers, needs_training
-from tsdsl.diagnostics import Collector, Source
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from tsdsl.data.loader import ViewBatch
     from tsdsl.training.ranks import Ranks
-    from tsdsl.weights.file import Weights
 
 #: Seconds between two lines that say how far it is, where there is no terminal.
 _TOLD_EVERY = 60.0
@@ -162,23 +159,20 @@ def command(
     """
     needs_training()
     plots = plotting() if plot is not None else None
-    import torch
-
     from tsdsl.data.lists import read_list
     from tsdsl.data.loader import EvalLoader
     from tsdsl.training.checks import check_classes
-    from tsdsl.training.evaluation import AT_ONCE, EvaluationError, evaluate, views_of
+    from tsdsl.training.evaluation import AT_ONCE, MIXED, EvaluationError, evaluate, views_of
     from tsdsl.training.ranks import Ranks
+    from tsdsl.training.run import network
     from tsdsl.training.trial import gives_probabilities, trial
     from tsdsl.weights.file import classes_of, load, load_into
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     held = load(weights)
-    space, arch = _network(file, frozen, settings, name, held)
+    space, arch = network_of_weights(file, frozen, settings, name, held)
     asked = Asked.of(space, section, views)
     videos = read_list(source, root, classes_of(held.about))
-    net = tsdsl.compile(space, frozen=arch)
+    net = network(space, arch, threads=threads)
     tried = trial(net, asked.clip_shape)
     warnings = check_classes(videos, tried.outputs)
     load_into(net, held)
@@ -201,7 +195,7 @@ def command(
                     loader,
                     ranks=ranks,
                     at_once=batch or AT_ONCE,
-                    autocast=torch.bfloat16 if amp else None,
+                    autocast=MIXED if amp else None,
                     probabilities=gives_probabilities(space.network(arch)),
                     tell=tell,
                 )
@@ -233,25 +227,6 @@ def command(
         write_figure(plots.confusion(scores, space.name), plot)
     data(json.dumps(result.as_json() | conditions, indent=2) if as_json else result.text())
     return 0
-
-
-def _network(
-    file: str, frozen: str | None, settings: dict[str, Any], name: str | None, held: Weights
-) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
-    """The space and the architecture: that of a file, or the one that came with the weights."""
-    text = held.about.get("architecture")
-    if frozen is not None or text is None:
-        return open_network(file, frozen, settings, name)
-    space = tsdsl.load(file, set=settings, space=name)
-    if not space.decisions:
-        return space, None
-    from tsdsl.ir.arch_file import parse
-
-    warnings = Collector()
-    found = space.architecture(parse(Source(held.source, text)), warnings)
-    if os.environ.get("RANK", "0") == "0":
-        show(warnings)
-    return space, found
 
 
 def _told(ranks: Ranks, batches: int, views: int) -> AbstractContextManager[Any]:

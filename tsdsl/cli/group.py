@@ -22,6 +22,7 @@ VERBS = {
     "sample": "Draw architectures from a space, within budgets if some are given.",
     "space": "Say how large a space is, and what of it fits a budget.",
     "train": "Train a network of a spec on videos, by the spec's train section.",
+    "weights": "Inspect weights, and convert them to those of a network.",
 }
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import tsdsl
 from tsdsl.cli.output import show
-from tsdsl.diagnostics import Collector
+from tsdsl.diagnostics import Collector, Source
+
+if TYPE_CHECKING:
+    from tsdsl.weights.file import Weights
 
 
 def open_network(
@@ -39,3 +43,28 @@ def architecture(space: tsdsl.Space, path: str) -> tsdsl.Architecture:
     found = space.architecture(tsdsl.Architecture.load(path), warnings)
     show(warnings)
     return found
+
+
+def network_of_weights(
+    file: str,
+    frozen: str | None,
+    settings: dict[str, Any],
+    name: str | None,
+    held: Weights,
+) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
+    """The space of a file, and the architecture: that of a file, or the one that the weights were
+    trained with."""
+    text = held.about.get("architecture")
+    if frozen is not None or text is None:
+        return open_network(file, frozen, settings, name)
+    space = tsdsl.load(file, set=settings, space=name)
+    if not space.decisions:
+        return space, None
+    from tsdsl.ir.arch_file import parse
+
+    warnings = Collector()
+    found = space.architecture(parse(Source(held.source, text)), warnings)
+    # Of the processes of a run, one says it.
+    if os.environ.get("RANK", "0") == "0":
+        show(warnings)
+    return space, found

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from tsdsl.files import PathLike, write_atomic
 from tsdsl.weights.fit import fitted
 from tsdsl.weights.reading import Weights, WeightsError, load
 
-__all__ = ["FORMAT", "Loaded", "Weights", "WeightsError", "classes_of", "load", "load_into", "save"]
+__all__ = [
+    "FORMAT",
+    "Loaded",
+    "Weights",
+    "WeightsError",
+    "classes_of",
+    "load",
+    "load_into",
+    "load_weights",
+    "save",
+    "save_torch",
+    "save_weights",
+]
 
 #: What ``about["format"]`` says in files of ours.
 FORMAT = "tsnet-weights/1"
@@ -39,6 +53,16 @@ def save(path: PathLike, tensors: Mapping[str, Tensor], about: Mapping[str, str]
     write_atomic(path, safetensors.torch.save(plain, dict(about)), sync=True)
 
 
+def save_torch(path: PathLike, tensors: Mapping[str, Tensor]) -> None:
+    """Write a file as PySlowFast and pytorchvideo do: ``torch.save`` of the tensors under
+    ``model_state``. Raises `FileError`."""
+    # Copies: a view would be saved with all that it is a view of.
+    plain = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    buffer = io.BytesIO()
+    torch.save({"model_state": plain}, buffer)
+    write_atomic(path, buffer.getvalue(), sync=True)
+
+
 def load_into(
     net: nn.Module, weights: PathLike | Weights, *, except_for: Sequence[str] = ()
 ) -> Loaded:
@@ -63,6 +87,16 @@ def load_into(
         left_out=tuple(fit.left_out),
         filled=tuple(fit.filled),
     )
+
+
+#: The name that it has in the library.
+load_weights = load_into
+
+
+def save_weights(net: nn.Module, path: PathLike, **about: str) -> None:
+    """Write a network's `state_dict` as `save` does; ``about``: what else the file should say, as
+    ``epoch="3"``. Raises `FileError`."""
+    save(path, net.state_dict(), {"format": FORMAT, **about})
 
 
 def classes_of(about: Mapping[str, str]) -> list[str] | None:

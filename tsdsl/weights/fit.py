@@ -198,11 +198,13 @@ def _differences(
     foreign = [name for name in given if name not in own]
     if missing:
         hint = None if spelled else did_you_mean(missing[0], foreign)
-        wrong.append((f"the network needs {_list(missing)}", hint))
+        wrong.append(
+            (f"{_tensors(missing)} of the network not in the file: {_list(missing)}", hint)
+        )
     if foreign:
         shown = [f"{n} ({spelled[n]} in the file)" if n in spelled else n for n in foreign]
         hint = None if spelled else did_you_mean(foreign[0], missing or own)
-        wrong.append((f"the network does not have {_list(shown)}", hint))
+        wrong.append((f"{_tensors(shown)} of the file not in the network: {_list(shown)}", hint))
     unlike = []
     for name, tensor in own.items():
         other = given.get(name)
@@ -266,9 +268,13 @@ def _dtype(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
+def _tensors(names: Sequence[str]) -> str:
+    return f"{len(names):,} tensors are" if len(names) > 1 else "a tensor is"
+
+
 def _list(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:120] for name in names[:_SHOWN]) + more
+    return ", ".join(" ".join(name[:120].split()) for name in names[:_SHOWN]) + more
 
 
 def numbers(tensors: Mapping[str, Tensor]) -> int:

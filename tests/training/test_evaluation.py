@@ -19,7 +19,7 @@ from tsdsl.data.sampling import Sampling
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import SpecError
 from tsdsl.sema.sections import Evaluate
-from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
+from tsdsl.training.evaluation import MIXED, EvaluationError, evaluate, views_of
 
 SAMPLING = Sampling(4, 2)
 LCR = Evaluate(name="lcr", clips=2, crops="left_center_right", crop=16)
@@ -104,7 +104,7 @@ def test_another_size_of_call(mixed: VideoList, net: nn.Module, at_once: int) ->
 
 def test_bfloat16(mixed: VideoList, net: nn.Module) -> None:
     plain = evaluate(net, EvalLoader(views(mixed)))
-    cast = evaluate(net, EvalLoader(views(mixed)), autocast=torch.bfloat16)
+    cast = evaluate(net, EvalLoader(views(mixed)), autocast=MIXED)
     far = np.abs(plain.probabilities_NK - cast.probabilities_NK).max()
     assert 0 < far < 0.02
 

@@ -1,14 +1,15 @@
-"""Figures of a space and of single networks, on matplotlib (``pip install 'tsdsl[plot]'``).
+"""Figures of a space, of single networks and of their scores, on matplotlib (which comes with
+``pip install 'tsdsl[plot]'``).
 
     plots.save(plots.overview(space), "space.svg")
     plots.spread(space, "macs", axes, window=(2.4e9, 2.5e9))
 
-`overview` and `network` make whole figures; `spread`, `stages` and `phases` draw one panel, into
-axes of yours or into a figure of their own. pyplot is not used: nothing opens a window, and nothing
-global is changed.
+`overview`, `network` and `confusion` make whole figures; `spread`, `stages`, `phases` and
+`confusions` draw one panel, into axes of yours or into a figure of their own. pyplot is not used:
+nothing opens a window, and nothing global is changed.
 
 `figures`  whole figures
-`spreads`, `by_stage`, `by_phase` panels
+`spreads`, `by_stage`, `by_phase`, `confusions` panels
 `panel`    what all panels have in common
 `style`    colours, sizes and settings
 `units`    a cost in the unit that its axis has
@@ -17,8 +18,20 @@ global is changed.
 
 from tsdsl.plots.by_phase import phases
 from tsdsl.plots.by_stage import stages
-from tsdsl.plots.figures import network, overview
+from tsdsl.plots.confusions import confusions
+from tsdsl.plots.figures import confusion, network, overview
 from tsdsl.plots.files import FORMATS, render, save
 from tsdsl.plots.spreads import spread
 
-__all__ = ["FORMATS", "network", "overview", "phases", "render", "save", "spread", "stages"]
+__all__ = [
+    "FORMATS",
+    "confusion",
+    "confusions",
+    "network",
+    "overview",
+    "phases",
+    "render",
+    "save",
+    "spread",
+    "stages",
+]

@@ -1,4 +1,4 @@
-"""Whole figures: what ``tsdsl space --plot`` and ``tsdsl flops --plot`` write."""
+"""Whole figures: what ``tsdsl space``, ``tsdsl flops`` and ``tsdsl eval`` write with ``--plot``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from tsdsl.analysis.summary import Summary, summarise
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.plots.by_phase import Phases
 from tsdsl.plots.by_stage import Stages
+from tsdsl.plots.confusions import Confusion, Mistakes
 from tsdsl.plots.panel import Panel, settle
 from tsdsl.plots.spreads import Spread
 from tsdsl.plots.style import WIDTH, settings
 from tsdsl.space import Space
+from tsdsl.training.scores import Scores
 
 
 def overview(found: Space | Summary) -> Figure:
@@ -52,6 +54,17 @@ def network(
     panels = _Panels()
     for cost in ("macs", *space.costs):
         panels.add(Stages.of, space, cost, architecture=architecture, by=by)
+    return panels.figure()
+
+
+def confusion(scores: Scores, subject: str = "") -> Figure:
+    """Which classes a network takes for which, and its most frequent mistakes by name. ``subject``:
+    whose scores they are."""
+    panels = _Panels()
+    panels.add(Confusion.of, scores, subject)
+    mistakes = Mistakes.of(scores)
+    if mistakes.found:
+        panels.add(lambda: mistakes)
     return panels.figure()
 
 

@@ -41,6 +41,8 @@ from tsdsl.training.scores import Missing, Scores, class_names
 
 #: Views of a forward call, if nothing else is said: what a small machine has memory for.
 AT_ONCE = 8
+#: What mixed precision computes in: the range of float32, on CPUs and GPUs.
+MIXED = torch.bfloat16
 
 
 class EvaluationError(DiagnosticError, RuntimeError):

@@ -155,7 +155,7 @@ def test_what_fails_is_a_row() -> None:
         "exits": "SystemExit: 3",
         "memory": "out of memory",
         "number": "what was made is int, not a torch.nn.Module nor a pair (module, example_input)",
-        "batch": "the example input 3x1 holds neither 1 nor 2 clips",
+        "batch": "the example input 3x1 holds 3 clips: give 1, or as many as the batch (2)",
         "text": "the example input is no tensor, but str",
         "good": None,
     }

@@ -289,7 +289,10 @@ class Bench:
         if tensor.dim() and tensor.shape[0] != batch:
             if tensor.shape[0] != 1:
                 shape = "x".join(map(str, tensor.shape))
-                raise ValueError(f"the example input {shape} holds neither 1 nor {batch} clips")
+                raise ValueError(
+                    f"the example input {shape} holds {tensor.shape[0]} clips: give 1, or as many"
+                    f" as the batch ({batch})"
+                )
             tensor = tensor.expand(batch, *tensor.shape[1:]).clone()
         dtype = DTYPES[self._setup.dtype] if tensor.is_floating_point() else tensor.dtype
         moved = tensor.detach().to(self._setup.device, dtype)

@@ -58,13 +58,18 @@ def _cells(row: Row, shown: Shown, several_views: bool) -> list[str]:
         _number(row.clips_per_second, 1, 2),
         _number(row.peak, 1 << 20, 1),
         _number(row.weights, 1 << 20, 1),
-        _number(ratio[0]),
-        _number(ratio[1]),
+        _ratio(ratio[0]),
+        _ratio(ratio[1]),
     ]
 
 
 def _number(value: float | None, unit: float = 1, digits: int = 3) -> str:
     return "-" if value is None else f"{value / unit:.{digits}f}"
+
+
+def _ratio(value: float | None) -> str:
+    """Of what is far smaller, significant digits."""
+    return f"{value:.2g}" if value is not None and 0 < value < 0.01 else _number(value)
 
 
 def facts(report: Report, shown: Mapping[str, Shown]) -> str:

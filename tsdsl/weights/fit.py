@@ -198,13 +198,13 @@ def _differences(
     foreign = [name for name in given if name not in own]
     if missing:
         hint = None if spelled else did_you_mean(missing[0], foreign)
-        wrong.append(
-            (f"{_tensors(missing)} of the network not in the file: {_list(missing)}", hint)
-        )
+        wrong.append((f"the file lacks {_tensors(missing)} of the network: {_list(missing)}", hint))
     if foreign:
         shown = [f"{n} ({spelled[n]} in the file)" if n in spelled else n for n in foreign]
         hint = None if spelled else did_you_mean(foreign[0], missing or own)
-        wrong.append((f"{_tensors(shown)} of the file not in the network: {_list(shown)}", hint))
+        wrong.append(
+            (f"the network has no place for {_tensors(shown)} of the file: {_list(shown)}", hint)
+        )
     unlike = []
     for name, tensor in own.items():
         other = given.get(name)
@@ -269,7 +269,7 @@ def _dtype(tensor: Tensor) -> str:
 
 
 def _tensors(names: Sequence[str]) -> str:
-    return f"{len(names):,} tensors are" if len(names) > 1 else "a tensor is"
+    return f"{len(names):,} tensors" if len(names) > 1 else "a tensor"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -26,8 +26,7 @@ from tsdsl.record import Record, factory
 INSIDE = ("model_state", "state_dict", "model", "model_state_dict")
 #: Bytes of a safetensors header that are believed: the library's own limit.
 _LONGEST_HEADER = 100_000_000
-_REFUSED = re.compile(r"Unsupported (?:global|class|type)[^:\n]*: (?:GLOBAL )?([\w.]+)")
-_INNER = re.compile(r"WeightsUnpickler error: ([^\n]*)")
+_NAMED = re.compile(r"GLOBAL ([\w.]+)")
 
 
 class WeightsError(DiagnosticError, ValueError):
@@ -90,10 +89,11 @@ def _safetensors(name: str) -> Weights:
 def _torch(name: str) -> Weights:
     _check_archive(name)
     try:
-        with warnings.catch_warnings():
+        # By its name, torch would take some for what they are not.
+        with open(name, "rb") as file, warnings.catch_warnings():
             # Of storages of old files; nothing that a user could do.
             warnings.simplefilter("ignore")
-            found: Any = torch.load(name, map_location="cpu", weights_only=True)
+            found: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as bad:  # whatever unpickling comes upon
         raise _unread(name, str(bad)) from None
     about = {}
@@ -128,17 +128,20 @@ def _check_archive(name: str) -> None:
 
 
 def _unread(name: str, why: str) -> WeightsError:
-    if refused := _REFUSED.search(why):
+    """``why``: what torch says."""
+    if named := _NAMED.search(why):
+        if "is blocked" in why:
+            return no_weights(name, f"reading it would run {named[1]}")
         return no_weights(
             name,
-            f"beside tensors it has a {refused[1]}, and making one could run any code",
+            f"beside tensors it has a {named[1]}, and making one could run any code",
             "if you trust the file: torch.save the state dict in it alone, after "
             "torch.load(..., weights_only=False)",
         )
-    inner = _INNER.search(why)
-    first = (inner[1] if inner else why).strip().splitlines()
-    detail = f" ({first[0][:200]})" if first and not first[0].startswith("Weights only") else ""
-    return no_weights(name, f"neither a safetensors file nor a whole file of torch.save{detail}")
+    detail = why.strip().split(". ")[0].split("\n")[0][:160]
+    known = " " in detail and not detail.startswith("Weights only")
+    kinds = "neither a safetensors file nor a whole file of torch.save"
+    return no_weights(name, f"{kinds} ({detail})" if known else kinds)
 
 
 def _checked(name: str, key: str, tensor: Tensor) -> Tensor:

@@ -270,10 +270,35 @@ def test_a_list_with_more_classes_than_the_network(run: Run, spec: Path, tmp_pat
     assert "this list has 8 classes, the network tells 3 apart" in done.stderr
 
 
+def test_names_that_the_weights_do_not_number(run: Run, spec: Path, videos: Path) -> None:
+    for classes, told in (("not JSON", True), ('["dark", "grey", "white"]', False)):
+        held = weights(spec, spec.parent / "w.safetensors", classes=classes)
+        done = run("eval", spec, "--data", videos, "--weights", held, "--workers", 0)
+        assert done.exit_code == 0 and ("which class has which number" in done.stderr) is told
+
+
+def test_classes_are_numbered_by_the_weights(run: Run, spec: Path, videos: Path) -> None:
+    options = ["eval", spec, "--data", videos, "--workers", 0, "--json", "--weights"]
+    one = weights(spec, spec.parent / "one.safetensors", classes='["dark", "grey", "white"]')
+    other = weights(spec, spec.parent / "other.safetensors", classes='["white", "dark", "grey"]')
+    found = [json.loads(run(*options, path).stdout) for path in (one, other)]
+    assert [[c["videos"] for c in f["classes"]] for f in found] == [[5, 5, 4], [4, 5, 5]]
+    assert [c["name"] for c in found[1]["classes"]] == ["white", "dark", "grey"]
+
+
 def test_weights_that_are_no_numbers(run: Run, spec: Path, videos: Path, tmp_path: Path) -> None:
     held = weights(spec, tmp_path / "w.safetensors", scale=float("nan"))
     done = run("eval", spec, "--data", videos, "--weights", held, "--workers", 0)
     assert done.exit_code == 1 and "E0825" in done.stderr and "v0.mp4" in done.stderr
+
+
+def test_a_figure(run: Run, spec: Path, videos: Path, trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    options = ["eval", spec, "--data", videos, "--weights", trained, "--workers", 0]
+    assert run(*options, "--plot", "c.svg").exit_code == 0
+    text = (tmp_path / "c.svg").read_text(encoding="utf-8")
+    assert "taken for: Tiny" in text and "14 scored of 16 videos" in text
+    assert run(*options, "--plot", "c.txt").exit_code == 2
 
 
 def test_files_that_cannot_be_written(run: Run, spec: Path, videos: Path, trained: Path) -> None:

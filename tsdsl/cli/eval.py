@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tsdsl.cli.eval_report import Asked, Result, name_missing
+from tsdsl.cli.eval_report import Asked, Result, name_missing, rate
 from tsdsl.cli.machine import Device, threads_option
 from tsdsl.cli.options import (
     colour_option,
@@ -171,7 +171,8 @@ def command(
     held = load(weights)
     space, arch = network_of_weights(file, frozen, settings, name, held)
     asked = Asked.of(space, section, views)
-    videos = read_list(source, root, classes_of(held.about))
+    known = classes_of(held.about)
+    videos = read_list(source, root, known)
     net = network(space, arch, threads=threads)
     tried = trial(net, asked.clip_shape)
     warnings = check_classes(videos, tried.outputs)
@@ -187,6 +188,11 @@ def command(
         if ranks.is_first:
             show(warnings)
             asked.say(space, held)
+            if known is None and videos.classes != tuple(map(str, range(len(videos.classes)))):
+                note(
+                    "the weights do not say which class has which number: the names of this list"
+                    " are numbered in the order of the alphabet"
+                )
         start = perf_counter()
         with _told(ranks, len(loader), asked.section.views) as tell:
             try:
@@ -254,9 +260,9 @@ class _Told(AbstractContextManager["_Told"]):
     def __call__(self, batch: ViewBatch) -> None:
         self._done += len(batch.indices)
         self._missing += len(batch.problems)
-        rate = (self._done - self._missing) * self._views / (monotonic() - self._start)
+        views = (self._done - self._missing) * self._views
         bad = f", {self._missing} cannot be used" if self._missing else ""
-        text = f"{rate:.3g} views/s{bad}"
+        text = f"{rate(views / max(1e-9, monotonic() - self._start))}{bad}"
         self._steps(text)
         if not sys.stderr.isatty() and monotonic() - self._said > _TOLD_EVERY:
             self._said = monotonic()

@@ -147,7 +147,7 @@ class Result(Record):
             ["mean class accuracy", f"{scores.mean_class_accuracy:.2%}"],
             ["log loss", f"{scores.log_loss:.4f}"],
             ["cost", self._cost()],
-            ["time", f"{self.seconds:.1f} s, {self.views / self.seconds:.3g} views/s"],
+            ["time", f"{self.seconds:.1f} s, {rate(self.views / self.seconds)}"],
         ]
         head = f"{self.name}, evaluate {self.asked.section.name}: {self.asked}"
         return "\n\n".join([head, aligned(rows), *self._worst()])
@@ -197,5 +197,10 @@ class Result(Record):
         return [aligned([header, *rows], (1, 2))]
 
 
+def rate(views: float) -> str:
+    """Of views a second: three digits, or all before the point."""
+    return f"{views:,.0f} views/s" if views >= 100 else f"{views:.3g} views/s"
+
+
 def _flops(count: int) -> str:
-    return f"{giga(count)} GFLOPs" if count >= 5_000_000 else f"{amount(count)} FLOPs"
+    return f"{giga(count)} GFLOPs" if count >= 50_000_000 else f"{amount(count)} FLOPs"

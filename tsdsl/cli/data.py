@@ -10,11 +10,13 @@ from tsdsl.cli.options import colour_option
 #: Verb -> its line in ``tsdsl data --help``. The verb is ``command`` of ``tsdsl.cli.data_VERB``.
 DATA_VERBS = {
     "check": "Report every video of a list that cannot be used.",
+    "synth": "Render videos to train on: striped digits that move.",
 }
 
 EPILOG = """\b
 Examples:
   tsdsl data check train.csv                    # exit code 1 if a video cannot be used
+  tsdsl data synth glyphs                       # writes glyphs/train.csv, val.csv and videos
 """
 
 

@@ -1,0 +1,281 @@
+"""A data set to begin with: clips of `tsdsl.data.glyphs` as MP4 files, and their lists.
+
+A class is a glyph and a motion: one frame tells the first, many tell the second, the label needs
+both. In the folder: ``train.csv`` and ``val.csv`` (path, name of the class), the videos in
+``train/CLASS`` and ``val/CLASS``, ``synth.json`` with the options.
+
+``synth.json`` is written last. Until then ``synth.unfinished`` is there, so that a run that was
+interrupted is known as one, and done again from its beginning. Nothing is ever deleted but videos
+under the names that are given here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context
+from typing import Any
+
+import av
+
+from tsdsl.data.glyphs import GLYPHS, MOTIONS, Clip, class_name, render
+from tsdsl.diagnostics import Diagnostic, FileError
+from tsdsl.files import PathLike, os_failure, read_text, write_atomic
+from tsdsl.record import Record
+
+#: What ``synth.json`` says of the form of the set, and of what `render` draws.
+FORMAT = "tsdsl-glyphs/1"
+SPLITS = ("train", "val")
+#: Frames per second.
+RATE = 30
+DONE, UNFINISHED = "synth.json", "synth.unfinished"
+#: Encoders, the first that there is, and options for which stripes stay crisp. With B-frames,
+#: libx264 gives other bits and pixels from one call to the next.
+_ENCODERS = (
+    ("libx264", {"crf": "17", "preset": "veryfast", "bf": "0"}),
+    ("mpeg4", {"qmin": "2", "qmax": "3"}),
+)
+_VIDEO = re.compile(r"[0-9]{5,}\.mp4")
+_CLASSES = frozenset(class_name(g, m) for g in range(len(GLYPHS)) for m in range(len(MOTIONS)))
+
+
+class SynthOptions(Record, eq=True):
+    """What a data set depends on.
+
+    ``clips`` of all classes together, spread evenly; ``val`` is the share of each class that goes
+    to ``val.csv``. ``size`` is the height and the width in pixels; for ``difficulty`` see `Clip`.
+    Raises `ValueError` where a number is out of its range.
+    """
+
+    clips: int = 960
+    glyphs: int = 4
+    motions: int = 4
+    difficulty: float = 0.2
+    size: int = 64
+    frames: int = 32
+    val: float = 0.25
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises `ValueError` with the first thing that does not fit."""
+        for name, low, high in (
+            ("clips", 1, 10**6),
+            ("glyphs", 1, len(GLYPHS)),
+            ("motions", 1, len(MOTIONS)),
+            ("difficulty", 0, 1),
+            ("size", 32, 256),
+            ("frames", 8, 256),
+            ("seed", 0, 2**63 - 1),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}, not in {low}..{high}")
+        if not 0 < self.val < 1:
+            raise ValueError(f"val is {self.val}, not between 0 and 1")
+        if self.size % 2:
+            raise ValueError(f"size is {self.size}; videos need an even one")
+        classes = self.glyphs * self.motions
+        if classes < 2:
+            raise ValueError("one class is nothing to tell apart: give 2 glyphs or motions")
+        if self.clips < 2 * classes:
+            raise ValueError(
+                f"{self.clips} clips are too few: {classes} classes need {2 * classes},"
+                " one each to train and one to validate"
+            )
+
+
+class Synthesised(Record):
+    """A data set in a folder. ``encoder`` is that of the videos; ``rendered`` is how many were
+    made, 0 if all of them were there already."""
+
+    train: str
+    val: str
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    encoder: str
+    rendered: int
+
+
+def synthesise(
+    folder: PathLike,
+    options: SynthOptions | None = None,
+    *,
+    workers: int = 0,
+    force: bool = False,
+    step: Callable[[], object] = lambda: None,
+) -> Synthesised:
+    """Render a data set into a folder, which is made.
+
+    Nothing is done if the folder holds this very set; what an interrupted run left is replaced. A
+    folder with anything else in it is refused, unless ``force`` is given: an earlier set is then
+    replaced, other files stay. ``workers`` 0 renders in this process; ``step`` is called after
+    each video. What is rendered is the same whatever the number of workers; what the encoder makes
+    of it may differ between versions.
+
+    Raises `ValueError` for options, `FileError`.
+    """
+    options = options or SynthOptions()
+    options.check()
+    name = os.fspath(folder)
+    about = {"format": FORMAT} | {f: getattr(options, f) for f in SynthOptions.__match_args__}
+    files = dict(_files(options))
+    found = _present(name)
+    done = _description(name) if DONE in found else None
+    if done is not None and {key: done.get(key) for key in about} == about and not force:
+        if all(_has_bytes(os.path.join(name, path)) for path in (*files, *_lists())):
+            return _result(name, options, files, str(done.get("encoder")), 0)
+    elif found and UNFINISHED not in found and not force:
+        message = "this folder holds another set" if done else "this folder is not empty"
+        hint = "--force replaces the set" if done else "name another, or one that is to be made"
+        raise FileError([Diagnostic("E0808", message, file=name, help=hint)])
+    _begin(name)
+    for inside in dict.fromkeys(os.path.dirname(os.path.join(name, path)) for path in files):
+        try:
+            os.makedirs(inside, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(error, inside) from None
+    encoder, settings = _encoder()
+    jobs = [(clip, encoder, settings) for clip in files.values()]
+    for path, video in zip(files, _encoded(jobs, workers), strict=True):
+        write_atomic(os.path.join(name, path), video)
+        step()
+    for split, list_name in zip(SPLITS, _lists(), strict=True):
+        lines = (
+            f"{p} {os.path.basename(os.path.dirname(p))}\n" for p in files if p.startswith(split)
+        )
+        write_atomic(os.path.join(name, list_name), lines)
+    text = json.dumps({**about, "encoder": encoder, "rate": RATE}, indent=2) + "\n"
+    write_atomic(os.path.join(name, DONE), text, sync=True)
+    _unlink(os.path.join(name, UNFINISHED))
+    return _result(name, options, files, encoder, len(files))
+
+
+def _files(options: SynthOptions) -> Iterator[tuple[str, Clip]]:
+    """Path in the folder -> what is shown. A clip depends on the seed, its class and its number
+    within the class and the split, not on how many others there are."""
+    classes = [(g, m) for g in range(options.glyphs) for m in range(options.motions)]
+    for split_at, split in enumerate(SPLITS):
+        for at, (glyph, motion) in enumerate(classes):
+            count = options.clips // len(classes) + (at < options.clips % len(classes))
+            val = min(max(round(options.val * count), 1), count - 1)
+            for number in range(val if split == "val" else count - val):
+                seed = (options.seed, split_at, glyph, motion, number)
+                clip = Clip(glyph, motion, seed, options.frames, options.size, options.difficulty)
+                yield f"{split}/{class_name(glyph, motion)}/{number:05}.mp4", clip
+
+
+def _lists() -> tuple[str, ...]:
+    return tuple(f"{split}.csv" for split in SPLITS)
+
+
+def _result(
+    folder: str, options: SynthOptions, files: dict[str, Clip], encoder: str, rendered: int
+) -> Synthesised:
+    train, val = (os.path.join(folder, name) for name in _lists())
+    classes = sorted({class_name(clip.glyph, clip.motion) for clip in files.values()})
+    counts = {split: sum(path.startswith(split) for path in files) for split in SPLITS}
+    return Synthesised(train, val, tuple(classes), counts, encoder, rendered)
+
+
+# ---------------------------------------------------------------------------------------- encoding
+
+
+def _encoder() -> tuple[str, dict[str, str]]:
+    found = av.codecs_available
+    return next(((name, dict(o)) for name, o in _ENCODERS if name in found), ("mpeg4", {}))
+
+
+def _encoded(jobs: list[tuple[Clip, str, dict[str, str]]], workers: int) -> Iterator[bytes]:
+    if not workers:
+        yield from map(encode, jobs)
+        return
+    # Not forked: the process may have threads (a progress bar).
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(encode, jobs, chunksize=4)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def encode(job: tuple[Clip, str, dict[str, str]]) -> bytes:
+    """A clip as an MP4 file: of the clip, the encoder's name, its options."""
+    clip, encoder, settings = job
+    memory = io.BytesIO()
+    with av.open(memory, "w", format="mp4") as out:
+        stream = out.add_stream(encoder, rate=RATE, options={"g": "12", **settings})
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = clip.size
+        stream.pix_fmt = "yuv420p"
+        # One thread: workers are what runs side by side.
+        stream.codec_context.thread_count = 1
+        for image_HWC in render(clip):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(image_HWC, format="rgb24")))
+        out.mux(stream.encode())
+    return memory.getvalue()
+
+
+# ------------------------------------------------------------------------------------------ folder
+
+
+def _present(folder: str) -> list[str]:
+    """Names in a folder; none if it is not there yet."""
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise _unwritable(error, folder) from None
+
+
+def _description(folder: str) -> dict[str, Any] | None:
+    """``synth.json``, if it is one of ours."""
+    try:
+        found = json.loads(read_text(os.path.join(folder, DONE)))
+    except (FileError, ValueError, RecursionError):
+        return None
+    ours = isinstance(found, dict) and str(found.get("format")).startswith("tsdsl-glyphs/")
+    return found if ours else None
+
+
+def _begin(folder: str) -> None:
+    """Mark the folder as unfinished, and empty it of videos of an earlier set."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        write_atomic(os.path.join(folder, UNFINISHED), "tsdsl data synth has not finished here\n")
+        for name in (DONE, *_lists()):
+            _unlink(os.path.join(folder, name))
+        for split in SPLITS:
+            for name in _CLASSES & set(_present(os.path.join(folder, split))):
+                inside = os.path.join(folder, split, name)
+                for file in filter(_VIDEO.fullmatch, _present(inside)):
+                    _unlink(os.path.join(inside, file))
+                with suppress(OSError):
+                    os.rmdir(inside)
+    except (OSError, ValueError) as error:
+        raise _unwritable(error, folder) from None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _unwritable(error, path) from None
+
+
+def _has_bytes(path: str) -> bool:
+    try:
+        return os.path.getsize(path) > 0
+    except OSError:
+        return False
+
+
+def _unwritable(error: Exception, path: str) -> FileError:
+    if isinstance(error, OSError):
+        return os_failure("E0807", "cannot write to this folder", error, path)
+    return FileError([Diagnostic("E0807", "cannot write to this folder: no name", file=path)])

@@ -131,3 +131,32 @@ def test_refused(
     assert done.exit_code == exit_code and text in done.stderr
     assert not done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_training_begins_with_weights_of_other_classes(run: Run, tmp_path: Path) -> None:
+    """All but the classifier: the rest is what the file has, before the first step."""
+    from tiny import write_spec, write_videos
+
+    spec = write_spec(tmp_path / "tiny.tsnet", norm=True)
+    write_videos(tmp_path, 6)
+    space = tsdsl.load(spec)
+    state = tsdsl.compile(space).state_dict()
+    layer = next(name for name in state if name.startswith("head") and name.endswith(".weight"))
+    layer = layer.removesuffix(".weight")
+    given = {name: t[:2] if name.startswith(layer) else t for name, t in state.items()}
+    save(tmp_path / "a", given, {})
+    wanted = ["train", spec, "--data", "list.csv", "--workers", "0", "--device", "cpu"]
+    # Steps that change nothing but the statistics of normalisation.
+    wanted += ["--set", "train.lr=1e-30", "--set", "train.epochs=1", "--weights", "a", "-o", "run"]
+    done = run(*wanted)
+    assert done.exit_code == 1 and f"--weights-except {layer}" in done.stderr
+    done = run(*wanted, "--weights-except", layer)
+    assert done.exit_code == 0, done.stderr
+    assert f"not from a: {layer}.weight, {layer}.bias" in done.stderr
+    trained = load(tmp_path / "run" / "last.safetensors").tensors
+    kept = [name for name in state if name.startswith("main") and "running" not in name]
+    kept = [name for name in kept if not name.endswith("num_batches_tracked")]
+    assert len(kept) == 6
+    for name in kept:
+        torch.testing.assert_close(trained[name], state[name])
+    assert run("train", spec, "--data", "list.csv", "--weights-except", layer).exit_code == 2

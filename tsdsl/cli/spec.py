@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.cli.output import show
+from tsdsl.cli.output import note, show
 from tsdsl.diagnostics import Collector, Source
 
 if TYPE_CHECKING:
-    from tsdsl.weights.file import Weights
+    from tsdsl.weights.file import Loaded, Weights
 
 
 def open_network(
@@ -43,6 +43,15 @@ def architecture(space: tsdsl.Space, path: str) -> tsdsl.Architecture:
     found = space.architecture(tsdsl.Architecture.load(path), warnings)
     show(warnings)
     return found
+
+
+def say_filled(loaded: Loaded) -> None:
+    """Say which modules of a network another code base does not have."""
+    modules = dict.fromkeys(
+        name.rpartition(".")[0] for name in loaded.filled if name.endswith(".weight")
+    )
+    if modules:
+        note(f"not in the file, and set to what changes nothing: {', '.join(modules)}")
 
 
 def network_of_weights(

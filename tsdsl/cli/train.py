@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,9 @@ from tsdsl.cli.options import (
 )
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress import progress
-from tsdsl.cli.spec import open_network
+from tsdsl.cli.spec import open_network, say_filled
 from tsdsl.cli.tables import several
+from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from tsdsl.sema.sections import Evaluate
@@ -79,6 +80,13 @@ Examples:
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN, if there is one.")
 @click.option("--weights", type=click.Path(), metavar="FILE", help="Weights to begin with.")
+@click.option(
+    "--weights-except",
+    "kept",
+    multiple=True,
+    metavar="MODULE",
+    help="A module that FILE is not for, such as the classifier of other classes; may be repeated.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option(
     "--workers",
@@ -134,6 +142,7 @@ def command(
     folder: str | None,
     resume: bool,
     weights: str | None,
+    kept: tuple[str, ...],
     seed: int,
     workers: int | None,
     micro_batch: int | None,
@@ -165,8 +174,10 @@ def command(
     views = evaluate_section(space, evaluation)
     net = network(space, arch, seed, threads)
     about: dict[str, Any] = {"spec": os.path.basename(file)}
+    if kept and weights is None:
+        raise click.UsageError("--weights-except is for --weights FILE")
     if weights is not None:
-        about["initial_weights"] = _begin_with(net, weights)
+        about["initial_weights"] = _begin_with(net, weights, kept)
     folder = folder or os.path.join("runs", space.name)
     workers = default_workers() if workers is None else workers
     with Ranks.of(device) as ranks, _stopped(ranks.is_first) as stop:
@@ -231,15 +242,20 @@ def evaluate_section(space: tsdsl.Space, name: str | None) -> Evaluate | None:
     raise click.UsageError(f"there is no evaluate section '{name}'; the spec has: {known}")
 
 
-def _begin_with(net: Any, path: str) -> str:
-    """Load initial weights; a digest of them."""
+def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
+    """Load initial weights, except for modules that are kept; a digest of what was loaded."""
     import hashlib
 
     from tsdsl.weights.file import load_into
 
-    load_into(net, path)
+    loaded = load_into(net, path, except_for=kept)
+    if os.environ.get("RANK", "0") == "0":
+        if loaded.left_out:
+            note(f"not from {visible(path)}: {', '.join(loaded.left_out)}")
+        say_filled(loaded)
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return " except ".join([digest, *kept])
 
 
 def default_workers() -> int:

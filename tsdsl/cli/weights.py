@@ -11,7 +11,7 @@ import click
 import tsdsl
 from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option
 from tsdsl.cli.output import aligned, data, note
-from tsdsl.cli.spec import network_of_weights
+from tsdsl.cli.spec import network_of_weights, say_filled
 from tsdsl.cli.train import needs_training
 from tsdsl.diagnostics.render import visible
 
@@ -96,9 +96,8 @@ def command(
             _write(net, loaded, space, arch, scheme_name, output)
     found = _described(held, loaded, space)
     data(json.dumps(found, indent=2) if as_json else _text(found))
-    if loaded is not None and loaded.filled:
-        modules = dict.fromkeys(name.rpartition(".")[0] for name in loaded.filled)
-        note(f"not in the file, and set to what changes nothing: {', '.join(modules)}")
+    if loaded is not None:
+        say_filled(loaded)
     if output is not None:
         note(f"wrote {visible(output)}")
     return 0

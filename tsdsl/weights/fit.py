@@ -218,7 +218,7 @@ def _differences(
     if len(unlike) > _SHOWN:
         wrong.append((f"{len(unlike) - _SHOWN} more tensors do not fit", None))
     if unlike and not missing and not foreign and (layer := _classifier(own, given)):
-        hint = f"for another number of classes, leave the classifier out: except_for=['{layer}']"
+        hint = f"to train with other classes: --weights-except {layer}, except_for=['{layer}']"
         wrong[-1] = (wrong[-1][0], hint)
     return wrong
 

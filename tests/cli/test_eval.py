@@ -304,4 +304,22 @@ def test_a_figure(run: Run, spec: Path, videos: Path, trained: Path, tmp_path: P
 def test_files_that_cannot_be_written(run: Run, spec: Path, videos: Path, trained: Path) -> None:
     options = ["eval", spec, "--data", videos, "--weights", trained, "--workers", 0]
     assert run(*options, "-o", "scores.txt").exit_code == 2
-    assert run(*options, "-o", "no/where.csv").exit_code == 3
+    done = run(*options, "-o", "no/where.csv")
+    # The result is not lost.
+    assert done.exit_code == 3 and "top-1" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("crop=1000000000", "does not take clips"),
+        ("clips=1000000000", "at most 10,000"),
+        ("short_side=10", "does not fit a short side of 10"),
+    ],
+)
+def test_sections_that_cannot_be(
+    run: Run, spec: Path, videos: Path, trained: Path, setting: str, told: str
+) -> None:
+    options = ["eval", spec, "--data", videos, "--weights", trained, "--workers", 0]
+    done = run(*options, "--set", f"evaluate.three.{setting}")
+    assert done.exit_code == 1 and "E0824" in done.stderr and told in done.stderr

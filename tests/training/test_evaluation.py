@@ -146,6 +146,31 @@ def test_networks_that_give_no_scores(mixed: VideoList, net: nn.Module, match: s
         evaluate(net, EvalLoader(views(mixed)))
 
 
+def test_memory_that_is_not_there(mixed: VideoList) -> None:
+    class Large(nn.Module):
+        def forward(self, clips_NCTHW: Tensor) -> Tensor:
+            return torch.empty(1 << 55)
+
+    with pytest.raises(EvaluationError, match="not enough memory for 8 views"):
+        evaluate(Large(), EvalLoader(views(mixed)))
+
+
+def test_a_bug_is_no_finding(mixed: VideoList) -> None:
+    class Wrong(nn.Module):
+        def forward(self, clips_NCTHW: Tensor) -> Tensor:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        evaluate(Wrong(), EvalLoader(views(mixed)))
+
+
+def test_a_call_has_no_more_views_than_there_are(mixed: VideoList, net: nn.Module) -> None:
+    sizes: list[int] = []
+    net[0].register_forward_hook(lambda module, given, out: sizes.append(len(out)))
+    evaluate(net, EvalLoader(views(mixed)), at_once=10**9)
+    assert sizes == [19 * 6]
+
+
 def test_nothing_usable(tmp_path: Path, net: nn.Module) -> None:
     (tmp_path / "list.csv").write_text("a.mp4 0\nb.mp4 1\n")
     videos = read_list(tmp_path / "list.csv")

@@ -27,6 +27,7 @@ from tsdsl.cli.plots import write as write_figure
 from tsdsl.cli.progress import Steps, progress
 from tsdsl.cli.spec import network_of_weights
 from tsdsl.cli.train import default_workers, needs_training
+from tsdsl.diagnostics import DiagnosticError
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def command(
     from tsdsl.data.lists import read_list
     from tsdsl.data.loader import EvalLoader
     from tsdsl.training.checks import check_classes
-    from tsdsl.training.evaluation import AT_ONCE, MIXED, EvaluationError, evaluate, views_of
+    from tsdsl.training.evaluation import AT_ONCE, MIXED, evaluate, views_of
     from tsdsl.training.ranks import Ranks
     from tsdsl.training.run import network
     from tsdsl.training.trial import gives_probabilities, trial
@@ -205,7 +206,7 @@ def command(
                     probabilities=gives_probabilities(space.network(arch)),
                     tell=tell,
                 )
-            except EvaluationError:
+            except DiagnosticError:
                 if ranks.is_first:
                     raise
                 # All ranks have it; one says it.
@@ -223,6 +224,8 @@ def command(
             "amp": amp,
         }
     name_missing(scores)
+    # First of all: a file that cannot be written must not cost the result.
+    data(json.dumps(result.as_json() | conditions, indent=2) if as_json else result.text())
     if outputs:
         from tsdsl.training import score_files
 
@@ -231,7 +234,6 @@ def command(
             note(f"wrote {visible(path)}")
     if plots is not None and plot is not None:
         write_figure(plots.confusion(scores, space.name), plot)
-    data(json.dumps(result.as_json() | conditions, indent=2) if as_json else result.text())
     return 0
 
 

@@ -3,9 +3,10 @@
 The softmax of each view is taken in float32; a video's are summed in the order of its views, and
 divided, in float64.
 
-What the result depends on: every forward call has exactly ``at_once`` views. They are taken as they
-come, whatever video they belong to, and the last call is filled up with copies, whose scores are
-thrown away. The shape of a call is therefore always the same, and with it what the kernels do:
+What the result depends on: every forward call has exactly ``at_once`` views (fewer, if all videos
+together have fewer). They are taken as they come, whatever video they belong to, and the last call
+is filled up with copies, whose scores are thrown away. The shape of a call is therefore always the
+same, and with it what the kernels do:
 
 - Any number of workers, and any number of videos that the loader has in a batch: the calls are the
   same, and so is the result, bit for bit.
@@ -41,6 +42,8 @@ from tsdsl.training.scores import Missing, Scores, class_names
 
 #: Views of a forward call, if nothing else is said: what a small machine has memory for.
 AT_ONCE = 8
+#: Views of a video, at most.
+MOST = 10_000
 #: What mixed precision computes in: the range of float32, on CPUs and GPUs.
 MIXED = torch.bfloat16
 
@@ -64,6 +67,9 @@ def views_of(
         message = f"evaluate {section.name}: a crop of {size} does not fit a short side of"
         hint = f"short_side = {size}, or a smaller crop"
         raise SpecError([Diagnostic("E0824", f"{message} {short_side}", help=hint)])
+    if section.views > MOST:
+        message = f"evaluate {section.name}: {section.views:,} views of a video, at most {MOST:,}"
+        raise SpecError([Diagnostic("E0824", message, help="fewer clips: 10 are usual")])
     crops = 3 if section.crops == "left_center_right" else 1
     transform = EvalTransform(size, crops, short_side)
     return EvalViews(videos, sampling, transform, clips=section.clips, min_frames=min_frames)
@@ -90,7 +96,10 @@ def evaluate(
     Raises `EvaluationError`, on all ranks if one fails, and `NoUsableVideo`.
     """
     ranks = ranks or Ranks(0, 1, _device_of(net))
-    videos = loader.dataset.videos
+    dataset, videos = loader.dataset, loader.dataset.videos
+    views = dataset.clips * dataset.transform.crops
+    # On all ranks the same.
+    at_once = min(at_once, len(videos) * views)
     was_training = net.training
     cast: Any = nullcontext()
     if autocast is not None:
@@ -104,7 +113,7 @@ def evaluate(
         part.failed = error.diagnostics
     finally:
         net.train(was_training)
-    return _together(ranks.gather(part.result()), videos, loader.dataset)
+    return _together(ranks.gather(part.result()), videos, views)
 
 
 class _Part:
@@ -162,8 +171,8 @@ class _Part:
     ) -> None:
         """Score some views, ``at_once`` of them at most."""
         clips = [view for _, view in views]
-        clips_NCTHW = torch.stack(clips + clips[-1:] * (at_once - len(clips)))
-        logits_NK = self._forward(net, normalise(clips_NCTHW, dtype))[: len(views)].float()
+        clips += clips[-1:] * (at_once - len(clips))
+        logits_NK = self._forward(net, clips, dtype)[: len(views)].float()
         finite_N = logits_NK.isfinite().all(dim=1).tolist()
         shares_NK = logits_NK if self._probabilities else logits_NK.softmax(dim=1)
         rows = shares_NK.double().cpu().numpy()
@@ -174,19 +183,18 @@ class _Part:
             self._sums[index] = row.copy() if before is None else before + row
             self._views[index] = self._views.get(index, 0) + 1
 
-    def _forward(self, net: nn.Module, clips_NCTHW: Tensor) -> Tensor:
+    def _forward(self, net: nn.Module, clips: list[Tensor], dtype: torch.dtype) -> Tensor:
         try:
-            logits: Any = net(clips_NCTHW)
+            logits: Any = net(normalise(torch.stack(clips), dtype))
         except RuntimeError as bad:
             if not _out_of_memory(bad):
                 raise
-            views = len(clips_NCTHW)
-            message = f"there is not enough memory for {views} views of a forward call"
+            message = f"there is not enough memory for {len(clips)} views of a forward call"
             hint = "score fewer at once, as with --batch 1"
             raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(clips_NCTHW):
+        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(clips):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            message = f"the network gives {shape} for {len(clips_NCTHW)} clips, not a score for"
+            message = f"the network gives {shape} for {len(clips)} clips, not a score for"
             raise EvaluationError([Diagnostic("E0825", f"{message} each class")])
         known = len(self._videos.classes)
         if logits.shape[1] < known:
@@ -201,7 +209,7 @@ class _Part:
         return EvaluationError([Diagnostic("E0825", message, file=self._videos.source, help=hint)])
 
 
-def _together(parts: list[tuple[Any, ...]], videos: VideoList, dataset: EvalViews) -> Scores:
+def _together(parts: list[tuple[Any, ...]], videos: VideoList, views: int) -> Scores:
     """The scores of all ranks, in the order of the list."""
     means: dict[int, NDArray[np.float64]] = {}
     problems: dict[int, Problem] = {}
@@ -223,7 +231,7 @@ def _together(parts: list[tuple[Any, ...]], videos: VideoList, dataset: EvalView
         np.array(indices, np.int64),
         tuple(video.name for video in rows),
         class_names(videos.classes, probabilities_NK.shape[1]),
-        dataset.clips * dataset.transform.crops,
+        views,
         tuple(
             Missing(index, videos.videos[index].name, videos.videos[index].label, problems[index])
             for index in sorted(problems)
@@ -235,10 +243,14 @@ def _read(loader: EvalLoader) -> Iterator[ViewBatch]:
     try:
         yield from loader
     except RuntimeError as bad:
-        if "DataLoader worker" not in str(bad):
+        if _out_of_memory(bad):
+            message = "there is not enough memory for the views of a video"
+            hint = "a smaller crop, fewer clips, fewer --workers"
+        elif "DataLoader worker (pid" in str(bad):
+            message = "a process that decodes has been ended"
+            hint = "it may lack memory, or shared memory (/dev/shm): fewer --workers need less"
+        else:
             raise
-        message = "a process that decodes has ended"
-        hint = "it may lack memory, or shared memory (/dev/shm): fewer --workers need less"
         raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
 
 
@@ -248,4 +260,9 @@ def _device_of(net: nn.Module) -> torch.device:
 
 
 def _out_of_memory(bad: RuntimeError) -> bool:
-    return isinstance(bad, torch.OutOfMemoryError) or "not enough memory" in str(bad)
+    text = str(bad)
+    return (
+        isinstance(bad, torch.OutOfMemoryError)
+        or "not enough memory" in text
+        or "DefaultCPUAllocator" in text
+    )

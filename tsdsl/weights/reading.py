@@ -26,6 +26,11 @@ from tsdsl.record import Record, factory
 INSIDE = ("model_state", "state_dict", "model", "model_state_dict")
 #: Bytes of a safetensors header that are believed: the library's own limit.
 _LONGEST_HEADER = 100_000_000
+#: Types that weights have; packed and quantised ones are no numbers by themselves.
+_TYPES = {
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+}
 _NAMED = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -83,6 +88,8 @@ def _safetensors(name: str) -> Weights:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except Exception as bad:  # SafetensorError, and what torch says of types that it lacks
         raise no_weights(name, f"a damaged safetensors file: {_first(bad)}") from None
+    for key, tensor in tensors.items():
+        _checked(name, key, tensor)
     return Weights(tensors, dict(about), name, "safetensors")
 
 
@@ -149,6 +156,9 @@ def _checked(name: str, key: str, tensor: Tensor) -> Tensor:
     plain = tensor.layout == torch.strided and not tensor.is_quantized
     if not plain or tensor.device.type != "cpu":
         raise no_weights(name, f"{key[:80]} is not a plain tensor with its numbers")
+    if tensor.dtype not in _TYPES:
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise no_weights(name, f"{key[:80]} is of type {kind}, which no network has")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise no_weights(name, f"{key[:80]} says that it has more numbers than there are")
     return tensor

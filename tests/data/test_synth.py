@@ -113,6 +113,7 @@ def test_an_interrupted_run_is_noticed_and_done_again(
     with pytest.raises(KeyboardInterrupt):
         synthesise(folder, SMALL, step=step)
     assert (folder / UNFINISHED).exists() and not (folder / DONE).exists()
+    (folder / "train" / "0-rising-shake" / ".00000.mp4.1f-0123abcd.tmp").write_bytes(b"half")
     synthesise(folder, SMALL)
     assert content(folder) == content(made)
     assert distance(folder, made) < 1

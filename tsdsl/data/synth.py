@@ -40,7 +40,8 @@ _ENCODERS = (
     ("libx264", {"crf": "17", "preset": "veryfast", "bf": "0"}),
     ("mpeg4", {"qmin": "2", "qmax": "3"}),
 )
-_VIDEO = re.compile(r"[0-9]{5,}\.mp4")
+#: A video of ours, or what `write_atomic` had of one when it was killed.
+_VIDEO = re.compile(r"[0-9]{5,}\.mp4|\.[0-9]{5,}\.mp4\.[0-9a-f]+-[0-9a-f]{8}\.tmp")
 _CLASSES = frozenset(class_name(g, m) for g in range(len(GLYPHS)) for m in range(len(MOTIONS)))
 
 
@@ -49,15 +50,14 @@ class SynthOptions(Record, eq=True):
 
     ``clips`` of all classes together, spread evenly; ``val`` is the share of each class that goes
     to ``val.csv``. ``size`` is the height and the width in pixels; for ``difficulty`` see `Clip`.
-    Raises `ValueError` where a number is out of its range.
     """
 
-    clips: int = 960
+    clips: int = 1280
     glyphs: int = 4
     motions: int = 4
     difficulty: float = 0.2
     size: int = 64
-    frames: int = 32
+    frames: int = 16
     val: float = 0.25
     seed: int = 0
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tsdsl.analysis.costs.cost_table import CostTable
     from tsdsl.analysis.elimination.distribution import Distribution
+    from tsdsl.backends.supernet import Supernet
     from tsdsl.compiler import check, compile, emit, load
     from tsdsl.diagnostics import (
         ArchitectureError,
@@ -40,6 +41,7 @@ __all__ = [
     "FileError",
     "Space",
     "SpecError",
+    "Supernet",
     "__version__",
     "check",
     "compile",
@@ -60,6 +62,7 @@ _HOME = {
     "FileError": "tsdsl.diagnostics",
     "Space": "tsdsl.space",
     "SpecError": "tsdsl.diagnostics",
+    "Supernet": "tsdsl.backends.supernet",
     "check": "tsdsl.compiler",
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",

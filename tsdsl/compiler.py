@@ -93,8 +93,13 @@ def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) ->
     """The network of an architecture as a plain `nn.Module`: ``net(clip_NCTHW) -> logits``.
 
     ``frozen`` is an `Architecture`, a mapping or the path of an ``arch.json``; a space without
-    decisions needs none. Raises `ArchitectureError`.
+    decisions needs none. Of a space with decisions and without ``frozen``, the `Supernet`:
+    ``supernet(clip_NCTHW, architecture) -> logits``. Raises `ArchitectureError`.
     """
+    if frozen is None and space.decisions:
+        from tsdsl.backends.supernet import Supernet
+
+        return Supernet(space.graph)
     from tsdsl.backends.build import build
 
     return build(network(space, frozen))

@@ -12,6 +12,7 @@ from tsdsl.ir.space import Decision, SpaceGraph
 if TYPE_CHECKING:
     from numpy import float64, int64
     from numpy.typing import NDArray
+    from torch import nn
 
     from tsdsl.analysis.costs.cost_table import Cost, CostTable
     from tsdsl.analysis.costs.items import By
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tsdsl.analysis.elimination.engine import Engine
     from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.analysis.windows.window import Between, CountBetween, Histogram, Weighting
+    from tsdsl.backends.supernet import Supernet
     from tsdsl.ir.network import Network
     from tsdsl.sema.document import SpecDocument
     from tsdsl.sema.settings import Sections
@@ -119,6 +121,13 @@ class Space:
         if self._frozen is None or self._frozen[0] != key:
             self._frozen = (key, freeze(self.graph, key))
         return self._frozen[1]
+
+    def freeze(self, supernet: Supernet, architecture: Mapping[str, Any]) -> nn.Module:
+        """The frozen network of an architecture with the weights, and the running statistics, that
+        it has in a supernet of this space. It shares no memory with it."""
+        from tsdsl.backends.supernet import frozen
+
+        return frozen(supernet, self.network(architecture), architecture)
 
     @overload
     def flops(self, architecture: Mapping[str, Any] | None = None) -> int: ...

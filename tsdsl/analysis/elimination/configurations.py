@@ -18,6 +18,7 @@ from tsdsl.analysis.costs.factors import Array, placed_factors
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.elimination.optimum import allowed
 from tsdsl.analysis.elimination.program import Program, Scope, program
+from tsdsl.ir.graph import Path
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Op, OpArgs, Shape
 from tsdsl.ir.ordering import TooCoupled
@@ -46,6 +47,20 @@ def configurations(space: SpaceGraph) -> Found:
 
     Raises `SpecError` if there is no architecture, `TooCoupled` if one operation alone depends on
     too many decisions."""
+    by_operation, exact = _by_operation(space)
+    found = (asked for _, own in by_operation for asked in own)
+    return Found(tuple(dict.fromkeys(found)), exact)
+
+
+def by_operation(space: SpaceGraph) -> list[tuple[Path, tuple[Configuration, ...]]]:
+    """Every operation of the space by its path, in order of execution, with the configurations in
+    which some architecture has it (see `configurations`)."""
+    return _by_operation(space)[0]
+
+
+def _by_operation(
+    space: SpaceGraph,
+) -> tuple[list[tuple[Path, tuple[Configuration, ...]]], bool]:
     numbered = _Numbered()
     try:
         beliefs: _Beliefs | None = _Beliefs(program(space, (numbered,)))
@@ -53,17 +68,17 @@ def configurations(space: SpaceGraph) -> Found:
         beliefs = None
     if beliefs is not None and not beliefs.possible:
         raise no_architecture(space)
-    numbers: dict[int, None] = {}
-    for _, made in placed_factors(space, numbered):
+    numbers: list[tuple[Path, list[int]]] = []
+    for placed, made in placed_factors(space, numbered):
         if made is None:
             continue
         table = made.table
         if beliefs is not None:
             table = table[beliefs.over(made.scope)]
-        numbers.update(dict.fromkeys(np.unique(table).tolist()))
-    numbers.pop(0, None)
+        numbers.append((placed.path, [n for n in np.unique(table).tolist() if n]))
     known = list(numbered.numbers)
-    return Found(tuple(known[n - 1] for n in numbers), beliefs is not None)
+    found = [(path, tuple(known[n - 1] for n in own)) for path, own in numbers]
+    return found, beliefs is not None
 
 
 class _Numbered(Absent):

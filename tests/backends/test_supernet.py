@@ -1,0 +1,212 @@
+"""The supernet at an architecture is the frozen network with its weights, bit for bit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tsdsl
+from tsdsl.backends.elastic import window
+from tsdsl.backends.supernet import Supernet, inherited
+from tsdsl.ir.graph import walk
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def in_float64() -> Any:
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def stirred(net: nn.Module) -> Any:
+    """Statistics and scales that differ from channel to channel: a wrong slice shows."""
+    with torch.no_grad():
+        for tensor in (*net.parameters(), *net.buffers()):
+            if tensor.dim() == 1 and tensor.is_floating_point():
+                tensor.uniform_(0.5, 1.5)
+    return net
+
+
+def agree(supernet: Supernet, net: nn.Module, arch: Mapping[str, Any], clip: Tensor) -> None:
+    supernet.eval(), net.eval()
+    with torch.no_grad():
+        assert torch.equal(supernet(clip, arch), net(clip))
+
+
+@pytest.mark.parametrize("kind", range(len(PAIRS)))
+def test_every_architecture_of_small_spaces(kind: int, tmp_path: Path) -> None:
+    sparse, more = PAIRS[kind]
+    text = TEXT.format(sparse=SPARSE[sparse], dense="8", more=MORE[more])
+    (tmp_path / "a.tsnet").write_text(text)
+    space = tsdsl.load(tmp_path / "a.tsnet")
+    supernet = stirred(tsdsl.compile(space))
+    assert isinstance(supernet, tsdsl.Supernet)
+    every = list(every_architecture(space))
+    clip = torch.randn(2, *space.input_shape)
+    for arch in every if len(every) <= 8 else Random(kind).sample(every, 8):
+        net = space.freeze(supernet, arch)
+        agree(supernet, net, arch, clip)
+        emitted: dict[str, Any] = {"__name__": "emitted"}
+        exec(tsdsl.emit(space, frozen=arch), emitted)
+        again = emitted[type(net).__name__]()
+        again.load_state_dict(net.state_dict())
+        agree(supernet, again, arch, clip)
+    largest: dict[str, tuple[int, ...]] = {}
+    for arch in every:
+        for name, tensor in inherited(supernet, arch).items():
+            shape = tuple(tensor.shape)
+            largest[name] = tuple(map(max, largest.get(name, shape), shape))
+    # As large as some architecture needs, and no larger.
+    assert largest == {name: tuple(t.shape) for name, t in supernet.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("spec", "count"),
+    [
+        ("examples/two_stream.tsnet", 2),
+        ("specs/auto_tsnet_s.tsnet", 1),
+        pytest.param("examples/two_stream.tsnet", 300, marks=pytest.mark.sweep),
+        pytest.param("specs/auto_tsnet_s.tsnet", 300, marks=pytest.mark.sweep),
+    ],
+)
+def test_specs(spec: str, count: int) -> None:
+    space = tsdsl.load(ROOT / spec, set={"crop": 64 if "auto" in spec else 32})
+    supernet = stirred(tsdsl.compile(space))
+    clip = torch.randn(1, *space.input_shape)
+    for arch in space.sample(count, seed=3):
+        agree(supernet, space.freeze(supernet, arch), arch, clip)
+
+
+SMALL = """tsnet 1
+space S {
+  input clip(channels=3, frames=4, height=12, width=12)
+  stream parts(clip) {
+    stem conv(8, 1x3x3)
+    stage eval {
+      repeat depth ~ 1..2 { use layer(width ~ {4, 8}, kernel ~ {1x1x1, 1x3x3, 3x5x5}) }
+    }
+    stage s2 { use op ~ {conv(8, 1x1x1), conv(8, 3x3x3), relu} }
+  }
+  attend parts after s2 ~ {none, dropout(0.5)}
+  head parts -> global_avg_pool -> linear(5)
+}
+block layer(x, width: int, kernel: dims) {
+  return x -> conv(width, kernel, bias=true) -> bn -> relu
+}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tsdsl.Space:
+    (tmp_path / "small.tsnet").write_text(SMALL)
+    return tsdsl.load(tmp_path / "small.tsnet")
+
+
+def test_training_gradients_and_statistics(small: tsdsl.Space) -> None:
+    """In training mode too: outputs, gradients, running statistics, nothing of any other part."""
+    for arch in [a for a in every_architecture(small) if a["attend.parts.s2"] == "none"]:
+        supernet = stirred(tsdsl.compile(small)).train()
+        net = small.freeze(supernet, arch)
+        assert net.training
+        before = {name: t.clone() for name, t in supernet.state_dict().items()}
+        clip = torch.randn(3, *small.input_shape)
+        one, other = supernet(clip, arch), net(clip)
+        assert torch.equal(one, other)
+        one.square().sum().backward()
+        other.square().sum().backward()
+        parts = inherited(supernet, arch)
+        for name, tensor in net.state_dict().items():
+            assert torch.equal(parts[name], tensor), name
+        whole = {name: p.grad for name, p in supernet.named_parameters()}
+        for name, p in net.named_parameters():
+            grad, own = whole[name], p.grad
+            assert grad is not None and own is not None
+            # Beside the part, nothing: the sums agree.
+            assert torch.allclose(grad.abs().sum(), own.abs().sum(), rtol=1e-12)
+        for name, grad in whole.items():
+            assert (grad is None) == (name not in net.state_dict())
+        for name, tensor in supernet.state_dict().items():
+            if name not in parts:
+                assert torch.equal(tensor, before[name])
+
+
+def test_no_state(small: tsdsl.Space) -> None:
+    supernet = stirred(tsdsl.compile(small)).eval()
+    clip = torch.randn(2, *small.input_shape)
+    archs = list(every_architecture(small))
+    with torch.no_grad():
+        first = [supernet(clip, arch) for arch in archs]
+        order = list(range(len(archs)))
+        Random(1).shuffle(order)
+        for k in order:
+            assert torch.equal(supernet(clip, dict(archs[k])), first[k])
+    assert len({tuple(t.flatten().tolist()) for t in first}) > len(archs) // 3
+
+
+def test_frozen_shares_nothing(small: tsdsl.Space) -> None:
+    supernet = tsdsl.compile(small)
+    arch = small.sample(seed=0)
+    net = small.freeze(supernet, arch)
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            tensor.zero_()
+    assert any(bool(t.any()) for t in inherited(supernet, arch).values())
+    assert all(p.requires_grad for p in net.parameters())
+    assert not any(m.__module__.startswith("tsdsl.") for m in net.modules())
+
+
+def test_other_dtype_and_copies(small: tsdsl.Space) -> None:
+    import copy
+    import pickle
+
+    supernet = tsdsl.compile(small).float().eval()
+    arch = small.sample(seed=2)
+    clip = torch.randn(1, *small.input_shape, dtype=torch.float32)
+    with torch.no_grad():
+        wanted = supernet(clip, arch)
+        assert wanted.dtype == torch.float32
+        assert small.freeze(supernet, arch)(clip).dtype == torch.float32
+        twin = copy.deepcopy(supernet)
+        for p in supernet.parameters():
+            p.zero_()
+        assert torch.equal(twin(clip, arch), wanted)
+        stored = pickle.loads(pickle.dumps(twin))
+        assert torch.equal(stored(clip, arch), wanted)
+
+
+def test_an_architecture_of_another_space(small: tsdsl.Space) -> None:
+    supernet = tsdsl.compile(small)
+    clip = torch.randn(1, *small.input_shape)
+    with pytest.raises(tsdsl.ArchitectureError):
+        supernet(clip, {})
+    with pytest.raises(tsdsl.ArchitectureError):
+        supernet(clip, {**small.sample(seed=0), "nothing": 1})
+
+
+def test_windows() -> None:
+    whole = (8, 6, 5, 5, 5)
+    axes = ("OUT", "IN", "KT", "KH", "KW")
+    assert window(axes, whole, whole) is None
+    found = window(axes, whole, (4, 6, 1, 3, 5))
+    assert found == (slice(0, 4), slice(0, 6), slice(2, 3), slice(1, 4), slice(0, 5))
+
+
+def test_paths_are_unique() -> None:
+    """What shares a key is one operation."""
+    for spec in ("specs/auto_tsnet_s.tsnet", "examples/two_stream.tsnet"):
+        paths = [placed.path for placed in walk(tsdsl.load(ROOT / spec).graph.root)]
+        assert len(paths) == len(set(paths))

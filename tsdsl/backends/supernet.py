@@ -1,0 +1,240 @@
+"""A space as one network: the weights of all of its architectures, and any of them on request.
+
+The graph of the space is walked with the options of an architecture; what an operation computes is
+the text that it has in an emitted network, with its part of the weights that all architectures
+share (`elastic`). Nothing of an architecture stays: it is an argument of ``forward``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.elimination.configurations import by_operation
+from tsdsl.backends.build import build
+from tsdsl.backends.elastic import Elastic, run, template
+from tsdsl.backends.single import single
+from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
+from tsdsl.ir.naming import module_path, state_key
+from tsdsl.ir.network import Network
+from tsdsl.ir.resolve import assignment
+from tsdsl.ir.space import SpaceGraph
+from tsdsl.ir.values import Variable, union
+
+#: Architectures whose assignment is kept.
+_KNOWN = 256
+
+Step = Callable[[dict[Edge, Tensor], Sequence[int]], None]
+
+
+class Supernet(nn.Module):
+    """``supernet(clip_NCTHW, architecture) -> logits``. Its `state_dict` has the keys of the frozen
+    networks; the tensors are as large as the largest of them."""
+
+    def __init__(self, graph: SpaceGraph) -> None:
+        super().__init__()
+        self._graph = graph
+        self._elastic: dict[Path, Elastic] = {}
+        for path, asked in by_operation(graph):
+            if (made := Elastic(asked)).whole:
+                self._elastic[path] = made
+                _place(self, module_path(path), made)
+        self._plan()
+
+    def _plan(self) -> None:
+        context = _Context(self._elastic, lambda: self.training)
+        self._root = _RegionPlan(self._graph.root, (), context)
+        self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the plan, which is made anew."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "_assignments")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._plan()
+
+    def forward(self, clip_NCTHW: Tensor, architecture: Mapping[str, Any]) -> Tensor:
+        """Raises `ArchitectureError` for an architecture of another space."""
+        chosen = self._assignment(architecture)
+        return self._root.run({self._graph.clip: clip_NCTHW}, chosen)
+
+    def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
+        try:
+            found = self._assignments.get(architecture)
+        except TypeError:  # a plain dict
+            return assignment(self._graph, architecture)
+        if found is None:
+            found = self._assignments[architecture] = assignment(self._graph, architecture)
+            if len(self._assignments) > _KNOWN:
+                self._assignments.popitem(last=False)
+        return found
+
+
+def frozen(supernet: Supernet, network: Network, architecture: Mapping[str, Any]) -> nn.Module:
+    """The network with what it has in the supernet, on the same device, of the same type and in the
+    same mode."""
+    with torch.device("meta"):
+        made = build(network)
+    weights = {
+        name: tensor.detach().clone() for name, tensor in inherited(supernet, architecture).items()
+    }
+    made.load_state_dict(weights, assign=True)
+    for parameter in made.parameters():
+        parameter.requires_grad_(True)
+    return made.train(supernet.training)
+
+
+def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The `state_dict` of an architecture's frozen network, as views of the supernet's tensors.
+
+    Not a method: names of the class are names that no stream of a spec can have."""
+    chosen = supernet._assignment(architecture)
+    return {
+        state_key(path, name): tensor
+        for path, plan in supernet._root.operations(chosen)
+        if plan.elastic is not None
+        for name, tensor in plan.elastic.part(plan.configuration(chosen)).items()
+    }
+
+
+def _place(root: nn.Module, path: Path, made: Elastic) -> None:
+    """Put a module at its path, in plain modules that are made on the way."""
+    for name in path[:-1]:
+        if name not in root._modules:
+            root.add_module(name, nn.Module())
+        root = cast(nn.Module, root._modules[name])
+    root.add_module(path[-1], made)
+
+
+class _Context(NamedTuple):
+    elastic: Mapping[Path, Elastic]
+    #: Whether the supernet is in training mode.
+    training: Callable[[], bool]
+
+
+class _RegionPlan:
+    """The nodes of a region in order, and after which of them a tensor is not needed any more."""
+
+    def __init__(self, region: Region, path: Path, context: _Context) -> None:
+        self._steps = [_step(node, path, context) for node in region.nodes]
+        self._result = region.result
+        last: dict[Edge, int] = {}
+        for at, node in enumerate(region.nodes):
+            last.update(dict.fromkeys(_read(node), at))
+        own = {node.output for node in region.nodes}
+        self._over: list[list[Edge]] = [[] for _ in region.nodes]
+        for edge, at in last.items():
+            if edge in own and edge is not region.result:
+                self._over[at].append(edge)
+
+    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> Tensor:
+        for step, over in zip(self._steps, self._over, strict=True):
+            step.run(known, chosen)
+            for edge in over:
+                del known[edge]
+        return known[self._result]
+
+    def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
+        """Those that run."""
+        return [found for step in self._steps for found in step.operations(chosen)]
+
+
+def _read(node: Node) -> set[Edge]:
+    """Tensors of outside that a node needs."""
+    if isinstance(node, OpNode | CallNode):
+        return set(node.inputs)
+    found: set[Edge] = set()
+    for case in node.cases:
+        own = {inner.output for inner in case.nodes}
+        for inner in case.nodes:
+            found |= _read(inner) - own
+        found |= {case.result} - own
+    return found
+
+
+class _OpPlan:
+    def __init__(self, node: OpNode, path: Path, context: _Context) -> None:
+        self.elastic = context.elastic.get(path)
+        self._training = context.training
+        self.path = path
+        self._node = node
+        vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
+        self._variables: tuple[Variable, ...] = union(vals)
+        self._ready: dict[tuple[int, ...], Callable[..., Tensor]] = {}
+
+    def configuration(self, chosen: Sequence[int]) -> Configuration:
+        node = self._node
+        args = node.op.Args(**{name: val.at(chosen) for name, val in node.args.items()})
+        return Configuration.of(node.op, args, [edge.shape.at(chosen) for edge in node.inputs])
+
+    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> None:
+        key = tuple([chosen[v.index] for v in self._variables])
+        ready = self._ready.get(key)
+        if ready is None:
+            ready = self._ready[key] = self._made(self.configuration(chosen))
+        known[self._node.output] = ready(*[known[edge] for edge in self._node.inputs])
+
+    def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
+        return [(self.path, self)]
+
+    def _made(self, asked: Configuration) -> Callable[..., Tensor]:
+        elastic = self.elastic
+        if elastic is None:
+            module = single(asked)
+            if "layer" not in module._modules:
+                return module
+            training = self._training
+
+            def plain(*inputs: Tensor) -> Tensor:
+                module.train(training())
+                result: Tensor = module(*inputs)
+                return result
+
+            return plain
+        return partial(run, template(asked), elastic, elastic.parts(asked))
+
+
+class _CallPlan:
+    def __init__(self, node: CallNode, path: Path, context: _Context) -> None:
+        self._node = node
+        self._body = _RegionPlan(node.body, path, context)
+
+    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> None:
+        node = self._node
+        inside = {
+            formal: known[edge] for formal, edge in zip(node.formals, node.inputs, strict=True)
+        }
+        known[node.output] = self._body.run(inside, chosen)
+
+    def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
+        return self._body.operations(chosen)
+
+
+class _SwitchPlan:
+    def __init__(self, node: Any, path: Path, context: _Context) -> None:
+        self._node = node
+        self._cases = [_RegionPlan(case, path, context) for case in node.cases]
+
+    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> None:
+        case = self._cases[int(self._node.selector.at(chosen))]
+        # What it computes is its own; what it reads may be needed by others.
+        known[self._node.output] = case.run(dict(known), chosen)
+
+    def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
+        return self._cases[int(self._node.selector.at(chosen))].operations(chosen)
+
+
+def _step(node: Node, path: Path, context: _Context) -> Any:
+    if isinstance(node, OpNode):
+        full = path + node.path
+        return _OpPlan(node, full, context)
+    if isinstance(node, CallNode):
+        return _CallPlan(node, path + node.path, context)
+    return _SwitchPlan(node, path, context)

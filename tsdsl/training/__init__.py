@@ -9,6 +9,8 @@
 | `checkpoint` | the state of a run on disk: whole or not there, the newest that can be read |
 | `run` | a run's folder: its description, log, checkpoints, weights |
 | `evaluation`, `scores` | all views of all videos -> probabilities -> what is told of them |
+| `score_files` | the scores of each video as files, and back |
+| `trial` | classes and cost of a network for clips of some size, before anything is decoded |
 
 Everything random in a step depends on (seed, step, rank) and nothing else, so that a run that is
 killed at any moment goes on exactly as it would have.

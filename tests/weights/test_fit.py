@@ -174,6 +174,14 @@ def test_parts_that_no_key_map_has() -> None:
     assert "s3.pathway0_nonlocal1.conv_g.weight" in found
 
 
+def test_both_names_of_a_tensor() -> None:
+    net = x3d()
+    state = exported(net, PYSLOWFAST_X3D)
+    state["main.stem.conv1.weight"] = torch.zeros(24, 3, 1, 3, 3)
+    (found,) = refused(net, Weights(state))
+    assert "a tensor of the file: main.stem.conv1.weight (once more)" in found
+
+
 def test_a_normalisation_that_is_missing_is_filled_in_for_pytorchvideo_only() -> None:
     net = x3d()
     whole = exported(net, PYSLOWFAST_X3D)

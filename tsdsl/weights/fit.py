@@ -63,7 +63,7 @@ def plain(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Scheme | No
         for dropped in SUB_BATCH_DROPPED:
             found.pop(layer + dropped, None)
         for theirs, ours in SUB_BATCH_NORM:
-            if layer + theirs in found:
+            if layer + theirs in found and layer + ours not in found:
                 found[layer + ours] = found.pop(layer + theirs)
     return found, scheme
 
@@ -119,9 +119,9 @@ def _by_our_names(
     own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], Scheme | None, dict[str, str]]:
     """Tensors by our names where they have one, the scheme, and our name -> theirs."""
-    if any(name in own for name in tensors):
-        return dict(tensors), None, {}
     found, scheme = plain(tensors)
+    if scheme is None and any(name in own for name in found):
+        return found, None, {}
     if scheme is None:
         for wrapper in WRAPPERS:
             if all(name.startswith(wrapper) for name in found):
@@ -131,9 +131,12 @@ def _by_our_names(
     spelled = {}
     for theirs, tensor in found.items():
         ours = scheme.ours(theirs)
-        given[ours or theirs] = tensor
         if ours is not None:
+            given[ours] = tensor
             spelled[ours] = theirs
+        else:
+            # A file with both names of a tensor has one too many.
+            given[f"{theirs} (once more)" if theirs in own else theirs] = tensor
     return given, scheme, spelled
 
 

@@ -26,3 +26,16 @@ def test_demo(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "multiply-adds" in done.stdout and "logits (1, 400)" in done.stdout
+
+
+def test_streams_alone_cost_what_two_streams_do() -> None:
+    """What `benchmarks/two_stream.py` compares has as many multiply-adds, within 5 %."""
+    import tsdsl
+
+    examples = ROOT / "examples"
+    both = tsdsl.load(examples / "glyphs.tsnet")
+    for name in ("Sparse", "Dense"):
+        alone = tsdsl.load(examples / "glyphs_alone.tsnet", space=name)
+        assert alone.input_shape == both.input_shape
+        assert abs(alone.flops() / both.flops() - 1) < 0.05
+    assert both.sections.train is not None and not both.sections.train.flip

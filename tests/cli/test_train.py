@@ -159,7 +159,7 @@ def test_what_does_not_fit(train, folder: Path, tmp_path: Path) -> None:
         (1, "cannot be split into passes of 3", ("--micro-batch", "3"), {}),
         (1, "a crop of 30 does not fit", ("--set", "train.crop=30"), {}),
         (1, "this file holds no weights", ("--weights", "weights"), {}),
-        (3, "cannot be read", ("--weights", "none.safetensors"), {}),
+        (3, "there is no such", ("--weights", "none.safetensors"), {}),
         (2, "there is no evaluate section 'x'", ("--val", "x", "--evaluate", "x"), {}),
         (2, "are for --val", ("--evaluate", "three"), {}),
         (1, "there is no setting 'lrr'", ("--set", "train.lrr=1"), {}),

@@ -91,6 +91,18 @@ def test_equal_to_a_plain_loop(tiny: Tiny, videos: Path, norm: bool) -> None:
     assert metrics[-1].loss == pytest.approx(losses[-1])
 
 
+def test_a_head_that_ends_in_a_softmax(tiny: Tiny, videos: Path) -> None:
+    """Its logarithms are logits: it learns what the same network without it does."""
+    space = tiny()
+    plain = network(space)
+    with_softmax = nn.Sequential(network(space), nn.Softmax(1))
+    for _ in trainer(space, videos, plain).run():
+        pass
+    for _ in trainer(space, videos, with_softmax, probabilities=True).run():
+        pass
+    assert difference(plain, with_softmax) < 1e-12
+
+
 def test_passes_add_up(tiny: Tiny, videos: Path) -> None:
     space = tiny()
     whole, split = network(space), network(space)

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -258,3 +259,13 @@ def test_spoiled_anywhere(tmp_path: Path, state: State, kind: str) -> None:
             assert [d.code for d in error.diagnostics] == ["E0832"]
             refused += 1
     assert refused
+
+
+def test_numbers_of_numpy_beside_tensors(tmp_path: Path) -> None:
+    """Published files have them: an epoch, a loss."""
+    path = tmp_path / "published.pyth"
+    state = {"a.weight": torch.ones(2)}
+    beside = {"loss": np.float32(0.5), "top": np.float64(1.5), "step": np.int64(7)}
+    torch.save({"epoch": 3, "model_state": state, **beside}, path)
+    found = load(path)
+    assert torch.equal(found.tensors["a.weight"], state["a.weight"])

@@ -31,6 +31,7 @@ from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.session import Evaluator, Session
 from tsdsl.training.trainer import Trainer
+from tsdsl.training.trial import gives_probabilities
 from tsdsl.weights.file import FORMAT as WEIGHTS_FORMAT
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def run(
         if channels_last:
             net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         outputs = outputs_of(net, recipe.clip_shape, ranks.device)
+        softmax = space is not None and gives_probabilities(space.network(frozen))
         warnings = check_classes(videos, outputs)
         batch, passes = shares(recipe.train.batch, ranks.world, micro_batch)
         clips = TrainClips(
@@ -151,6 +153,7 @@ def run(
             seed=seed,
             log_every=log_every,
             channels_last=channels_last,
+            probabilities=softmax,
         )
         evaluator = None
         if val is not None:
@@ -158,7 +161,7 @@ def run(
             check_classes(known, outputs)
             views = views or Evaluate(name="quick", clips=1, crop=recipe.crop)
             evaluator = Evaluator(
-                views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers
+                views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax
             )
         made = Session(trainer, loader, here, ranks, evaluator)
         made.describe(

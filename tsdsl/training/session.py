@@ -241,8 +241,9 @@ class Session:
 class Evaluator:
     """Scores of a network on the views of a list."""
 
-    def __init__(self, views: EvalViews, workers: int) -> None:
+    def __init__(self, views: EvalViews, workers: int, probabilities: bool) -> None:
         self.views = views
+        self.probabilities = probabilities
         self.workers = workers
         self._loader: EvalLoader | None = None
 
@@ -251,7 +252,9 @@ class Evaluator:
             self._loader = EvalLoader(
                 self.views, workers=self.workers, rank=ranks.rank, world=ranks.world
             )
-        return evaluate(net, self._loader, ranks=ranks, autocast=autocast)
+        return evaluate(
+            net, self._loader, ranks=ranks, autocast=autocast, probabilities=self.probabilities
+        )
 
 
 def _read_bad(path: str) -> dict[str, Problem]:

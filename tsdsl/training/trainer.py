@@ -82,7 +82,8 @@ class Stepped(Record):
 
 class Trainer:
     """``net`` is trained where it is: on the device of ``ranks``. ``loader`` gives batches of
-    ``micro_batch`` clips, ``accumulate`` of which make a rank's share of a step.
+    ``micro_batch`` clips, ``accumulate`` of which make a rank's share of a step. ``probabilities``:
+    the network ends in a softmax.
 
     Raises `TrainingError` where the loss is not finite.
     """
@@ -98,6 +99,7 @@ class Trainer:
         seed: int = 0,
         log_every: int = 10,
         channels_last: bool = False,
+        probabilities: bool = False,
     ) -> None:
         train = recipe.train
         self.net = net
@@ -107,6 +109,7 @@ class Trainer:
         self.accumulate = accumulate
         self.log_every = log_every
         self.channels_last = channels_last
+        self.probabilities = probabilities
         self.steps_per_epoch = len(loader) // accumulate
         assert self.steps_per_epoch > 0
         self.total_steps = max(1, round(train.epochs * self.steps_per_epoch))
@@ -190,6 +193,9 @@ class Trainer:
             logits_NK = self._wrapped(clips_NCTHW)
         if self.autocast is not None:
             logits_NK = logits_NK.float()
+        if self.probabilities:
+            # Their logarithms are logits; the least positive number stands for none.
+            logits_NK = logits_NK.clamp_min(torch.finfo(logits_NK.dtype).tiny).log()
         smoothing = self.recipe.train.label_smoothing
         loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
         self._scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]

@@ -97,7 +97,11 @@ def _torch(name: str) -> Weights:
     _check_archive(name)
     try:
         # By its name, torch would take some for what they are not.
-        with open(name, "rb") as file, warnings.catch_warnings():
+        with (
+            open(name, "rb") as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(_numpy_scalars()),
+        ):
             # Of storages of old files; nothing that a user could do.
             warnings.simplefilter("ignore")
             found: Any = torch.load(file, map_location="cpu", weights_only=True)
@@ -119,6 +123,21 @@ def _torch(name: str) -> Weights:
             raise no_weights(name, f"it holds something else than tensors by name: {what}")
         tensors[key] = _checked(name, key, value.detach())
     return Weights(tensors, about, name, "torch")
+
+
+def _numpy_scalars() -> list[Any]:
+    """What numbers of numpy are made with (an epoch, a loss: published files have them beside the
+    tensors). None of it runs anything else."""
+    import numpy as np
+
+    scalar: Any = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
+    return [
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+        np.dtype,
+        *kinds,
+    ]
 
 
 def _check_archive(name: str) -> None:

@@ -12,7 +12,7 @@ What stands behind the three backticks:
   shown); ``...`` stands for a part of a line, or as a line for any number of them. Behind the
   command stands ``# exit code N`` if that is not 0.
 
-All blocks of a page run in order in one folder that has the project's `specs`.
+All blocks of a page run in order in one folder that has the project's `specs` and `examples`.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ SPECS = [block for page in PAGES for block in blocks(page) if block.language == 
 
 
 def workplace(folder: Path) -> None:
-    shutil.copytree(ROOT / "specs", folder / "specs")
+    for name in ("specs", "examples"):
+        shutil.copytree(ROOT / name, folder / name)
 
 
 @pytest.mark.parametrize("block", SPECS, ids=place)

@@ -31,13 +31,12 @@ from tsdsl.training.scores import Scores
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-SPEC = ROOT / "examples" / "glyphs.tsnet"
-ALONE = ROOT / "examples" / "glyphs_alone.tsnet"
-#: Column -> (file, space). All are trained by the recipe of the first.
+SPECS = ROOT / "examples"
+#: Column -> spec. All are trained by the recipe of the first.
 NETWORKS = {
-    "two-stream": (SPEC, "Glyphs"),
-    "sparse alone": (ALONE, "Sparse"),
-    "dense alone": (ALONE, "Dense"),
+    "two-stream": SPECS / "glyphs.tsnet",
+    "sparse alone": SPECS / "glyphs_sparse.tsnet",
+    "dense alone": SPECS / "glyphs_dense.tsnet",
 }
 HEAD = ("seed", *NETWORKS)
 
@@ -47,9 +46,9 @@ def trained(job: tuple[str, int, str, float | None]) -> dict[str, Any]:
     column, a seed, the folder of the videos, epochs (the recipe's if None)."""
     column, seed, folder, epochs = job
     torch.set_num_threads(1)
-    recipe = tsdsl.load(SPEC, set={} if epochs is None else {"train.epochs": epochs})
-    file, name = NETWORKS[column]
-    space = tsdsl.load(file, space=name)
+    settings = {} if epochs is None else {"train.epochs": epochs}
+    recipe = tsdsl.load(NETWORKS["two-stream"], set=settings)
+    space = tsdsl.load(NETWORKS[column])
     torch.manual_seed(seed)
     net = tsdsl.compile(space)
     seen: list[Scores] = []

@@ -34,8 +34,8 @@ def test_streams_alone_cost_what_two_streams_do() -> None:
 
     examples = ROOT / "examples"
     both = tsdsl.load(examples / "glyphs.tsnet")
-    for name in ("Sparse", "Dense"):
-        alone = tsdsl.load(examples / "glyphs_alone.tsnet", space=name)
+    for name in ("sparse", "dense"):
+        alone = tsdsl.load(examples / f"glyphs_{name}.tsnet")
         assert alone.input_shape == both.input_shape
         assert abs(alone.flops() / both.flops() - 1) < 0.05
     assert both.sections.train is not None and not both.sections.train.flip

@@ -144,6 +144,54 @@ def test_training_gradients_and_statistics(small: tsdsl.Space) -> None:
                 assert torch.equal(tensor, before[name])
 
 
+def silenced(net: nn.Module, inputs: slice) -> nn.Module:
+    """The network, whose head sees zeros in some places of what it joins."""
+    head = net.get_submodule("head.linear")
+
+    def hook(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        joined = given[0].clone()
+        joined[:, inputs] = 0
+        return (joined,)
+
+    head.register_forward_pre_hook(hook)
+    return net
+
+
+TWO = """tsnet 1
+import "std/video" as v
+space Two {
+  input clip(channels=3, frames=4, height=16, width=16)
+  stream a(clip, every=2) { stem v.x3d_stem(8) stage s1 { use relu } }
+  stream b(clip) { stem v.x3d_stem(4) stage s1 { use relu } }
+  fuse b -> a after stem ~ {v.t_conv(5x1x1), v.t_sample, skip}
+  attend b after s1 ~ {none, v.se(4)}
+  head concat(a -> v.conv5(6), b -> v.conv5(5)) -> linear(3)
+}
+"""
+
+
+@pytest.mark.parametrize("present", ["a", "b"])
+def test_absent_streams(tmp_path: Path, present: str) -> None:
+    """As the whole network without fusion, whose head sees zeros in place of the other stream."""
+    (tmp_path / "two.tsnet").write_text(TWO)
+    space = tsdsl.load(tmp_path / "two.tsnet")
+    supernet = stirred(tsdsl.compile(space)).eval()
+    clip = torch.randn(2, *space.input_shape)
+    for arch in every_architecture(space):
+        alone = {**arch, "fuse.b->a.stem": "skip"}
+        other = slice(6, 11) if present == "a" else slice(0, 6)
+        net = silenced(space.freeze(supernet, alone), other)
+        with torch.no_grad():
+            found = supernet(clip, arch, streams=[present])
+            assert torch.equal(found, net(clip))
+            assert not torch.equal(found, supernet(clip, arch))
+            assert torch.equal(supernet(clip, arch, streams=["a", "b"]), supernet(clip, arch))
+    supernet.train().zero_grad()
+    supernet(clip, arch, streams=[present]).sum().backward()
+    touched = {name.split(".")[0] for name, p in supernet.named_parameters() if p.grad is not None}
+    assert touched - {"attend"} == {present, "head"} and ("attend" in touched) == (present == "b")
+
+
 def test_no_state(small: tsdsl.Space) -> None:
     supernet = stirred(tsdsl.compile(small)).eval()
     clip = torch.randn(2, *small.input_shape)

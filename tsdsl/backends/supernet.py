@@ -8,8 +8,9 @@ share (`elastic`). Nothing of an architecture stays: it is an argument of ``forw
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -30,7 +31,11 @@ from tsdsl.ir.values import Variable, union
 #: Architectures whose assignment is kept.
 _KNOWN = 256
 
-Step = Callable[[dict[Edge, Tensor], Sequence[int]], None]
+#: Operations that join tensors, so that some of them may be absent.
+_JOIN = frozenset({"concat", "add"})
+
+#: What is known so far; None where a stream is absent.
+Known = dict[Edge, Tensor | None]
 
 
 class Supernet(nn.Module):
@@ -49,7 +54,7 @@ class Supernet(nn.Module):
 
     def _plan(self) -> None:
         context = _Context(self._elastic, lambda: self.training)
-        self._root = _RegionPlan(self._graph.root, (), context)
+        self._root = _Root(self._graph.root, context, self._graph.streams)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,10 +65,21 @@ class Supernet(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._plan()
 
-    def forward(self, clip_NCTHW: Tensor, architecture: Mapping[str, Any]) -> Tensor:
-        """Raises `ArchitectureError` for an architecture of another space."""
+    def forward(
+        self,
+        clip_NCTHW: Tensor,
+        architecture: Mapping[str, Any],
+        streams: Collection[str] | None = None,
+    ) -> Tensor:
+        """``streams``: those that exist, as in a phase of a search; all if left out. Without a
+        stream there is no fusion from or to it and no attention on it, and what the head joins has
+        zeros in its place.
+
+        Raises `ArchitectureError` for an architecture of another space."""
         chosen = self._assignment(architecture)
-        return self._root.run({self._graph.clip: clip_NCTHW}, chosen)
+        absent = frozenset() if streams is None else frozenset(self._graph.streams) - set(streams)
+        assert len(absent) < len(self._graph.streams), "a network needs a stream"
+        return self._root.run({self._graph.clip: clip_NCTHW}, chosen, absent)
 
     def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
         try:
@@ -134,7 +150,7 @@ class _RegionPlan:
             if edge in own and edge is not region.result:
                 self._over[at].append(edge)
 
-    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> Tensor:
+    def run(self, known: Known, chosen: Sequence[int]) -> Tensor | None:
         for step, over in zip(self._steps, self._over, strict=True):
             step.run(known, chosen)
             for edge in over:
@@ -144,6 +160,48 @@ class _RegionPlan:
     def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
         """Those that run."""
         return [found for step in self._steps for found in step.operations(chosen)]
+
+
+class _Root(_RegionPlan):
+    """The whole network, of which streams can be absent."""
+
+    def __init__(self, region: Region, context: _Context, streams: Collection[str]) -> None:
+        super().__init__(region, (), context)
+        self._nodes = region.nodes
+        #: As the elaborator names the place of a fusion.
+        self._fusions = {f"{a}_to_{b}": (a, b) for a, b in product(streams, repeat=2)}
+
+    def run(
+        self, known: Known, chosen: Sequence[int], absent: frozenset[str] = frozenset()
+    ) -> Tensor:
+        for node, step, over in zip(self._nodes, self._steps, self._over, strict=True):
+            first, *rest = node.path
+            if not absent or not self._touches(first, rest, absent):
+                step.run(known, chosen)
+            else:
+                known[node.output] = self._instead(node, first, rest, known, absent)
+            for edge in over:
+                del known[edge]
+        result = known[self._result]
+        assert result is not None
+        return result
+
+    def _touches(self, first: str, rest: Sequence[str], absent: frozenset[str]) -> bool:
+        """Whether something at a path is of an absent stream."""
+        if first == "fuse":
+            return not absent.isdisjoint(self._fusions[rest[0]])
+        return (rest[0] if first == "attend" else first) in absent
+
+    def _instead(
+        self, node: Node, first: str, rest: Sequence[str], known: Known, absent: frozenset[str]
+    ) -> Tensor | None:
+        """What stands for the result of something that is not there: for a fusion into a stream
+        that is, the stream as it was."""
+        if first != "fuse" or self._fusions[rest[0]][1] in absent:
+            return None
+        there = [tensor for edge in _read(node) if (tensor := known[edge]) is not None]
+        assert len(there) == 1
+        return there[0]
 
 
 def _read(node: Node) -> set[Edge]:
@@ -174,15 +232,37 @@ class _OpPlan:
         args = node.op.Args(**{name: val.at(chosen) for name, val in node.args.items()})
         return Configuration.of(node.op, args, [edge.shape.at(chosen) for edge in node.inputs])
 
-    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> None:
+    def run(self, known: Known, chosen: Sequence[int]) -> None:
         key = tuple([chosen[v.index] for v in self._variables])
         ready = self._ready.get(key)
         if ready is None:
             ready = self._ready[key] = self._made(self.configuration(chosen))
-        known[self._node.output] = ready(*[known[edge] for edge in self._node.inputs])
+        inputs = [known[edge] for edge in self._node.inputs]
+        if any(tensor is None for tensor in inputs):
+            known[self._node.output] = self._of_some(ready, inputs, chosen)
+            return
+        known[self._node.output] = ready(*inputs)
 
     def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
         return [(self.path, self)]
+
+    def _of_some(
+        self, ready: Callable[..., Tensor], inputs: list[Tensor | None], chosen: Sequence[int]
+    ) -> Tensor | None:
+        """With inputs of absent streams: zeros beside others that are joined with them, else
+        nothing."""
+        there = [tensor for tensor in inputs if tensor is not None]
+        if not there or self._node.op.name not in _JOIN:
+            return None
+        shapes = [edge.shape.at(chosen) for edge in self._node.inputs]
+        return ready(
+            *(
+                there[0].new_zeros(len(there[0]), shape[0], *there[0].shape[2:])
+                if tensor is None
+                else tensor
+                for tensor, shape in zip(inputs, shapes, strict=True)
+            )
+        )
 
     def _made(self, asked: Configuration) -> Callable[..., Tensor]:
         elastic = self.elastic
@@ -206,9 +286,9 @@ class _CallPlan:
         self._node = node
         self._body = _RegionPlan(node.body, path, context)
 
-    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> None:
+    def run(self, known: Known, chosen: Sequence[int]) -> None:
         node = self._node
-        inside = {
+        inside: Known = {
             formal: known[edge] for formal, edge in zip(node.formals, node.inputs, strict=True)
         }
         known[node.output] = self._body.run(inside, chosen)
@@ -222,7 +302,7 @@ class _SwitchPlan:
         self._node = node
         self._cases = [_RegionPlan(case, path, context) for case in node.cases]
 
-    def run(self, known: dict[Edge, Tensor], chosen: Sequence[int]) -> None:
+    def run(self, known: Known, chosen: Sequence[int]) -> None:
         case = self._cases[int(self._node.selector.at(chosen))]
         # What it computes is its own; what it reads may be needed by others.
         known[self._node.output] = case.run(dict(known), chosen)

@@ -112,7 +112,10 @@ ABOUT = {"format": "tsnet-run/1", "recipe": {"lr": 0.1, "epochs": 3}, "condition
 def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
     path = str(tmp_path / "run")
     with opened(path) as folder:
+        # Without a checkpoint there is nothing to lose: a first attempt that failed is forgotten.
+        assert folder.describe({**ABOUT, "seed": 3}, resume=False) == []
         assert folder.describe(ABOUT, resume=True) == []
+        folder.checkpoints.save(state(1), {})
         with pytest.raises(FileError, match="another process") as busy, opened(path):
             pass
         assert busy.value.diagnostics[0].code == "E0808"

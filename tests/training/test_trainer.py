@@ -159,6 +159,35 @@ def test_a_loss_that_is_not_finite(tiny: Tiny, videos: Path) -> None:
     assert found.code == "E0822" and "not finite in steps " in found.message
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("Expected more than 1 value per channel\nat line 3"), "more than 1 value"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "enough memory",
+        ),
+        (MemoryError(), "enough memory"),
+        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "has been ended"),
+        (ValueError("no such thing"), "step 2 failed: no such thing"),
+    ],
+    ids=repr,
+)
+def test_a_step_that_fails(tiny: Tiny, videos: Path, error: Exception, says: str) -> None:
+    run = trainer(tiny(), videos, network(tiny()))
+    steps = run.run()
+    next(steps)
+
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    run.net.register_forward_pre_hook(fail)
+    with pytest.raises(TrainingError) as found:
+        next(steps)
+    (finding,) = found.value.diagnostics
+    assert finding.code == "E0822" and says in finding.message and finding.help
+
+
 def test_parts_of_epochs(tiny: Tiny, videos: Path) -> None:
     run = trainer(tiny(train__epochs=1.34), videos, network(tiny()))
     ended = [stepped.ended_epoch for stepped in run.run()]

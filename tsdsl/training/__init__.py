@@ -5,9 +5,12 @@
 | `recipe` | what a spec's `train` section and clip ask for, defaults filled in |
 | `ranks` | the processes of a run: one, or those of ``torchrun`` |
 | `schedule`, `optimizer` | the learning rate of a step; groups of parameters |
-| `trainer` | the loop: gives an event for each step, epoch, evaluation and checkpoint |
+| `trainer` | the loop: batches in, an event for each step out |
 | `checkpoint` | the state of a run on disk: whole or not there, the newest that can be read |
-| `run` | a run's folder: its description, log, checkpoints, weights |
+| `folder` | a run's folder: its description, log, checkpoints, weights |
+| `session`, `events` | a training as it runs: what it evaluates, saves and tells |
+| `run`, `checks` | everything that a training needs, put together; whether it fits each other |
+| `failures` | what torch's errors mean to a user |
 | `evaluation`, `scores` | all views of all videos -> probabilities -> what is told of them |
 | `score_files` | the scores of each video as files, and back |
 | `trial` | classes and cost of a network for clips of some size, before anything is decoded |

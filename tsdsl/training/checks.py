@@ -7,6 +7,7 @@ from torch import nn
 
 from tsdsl.data.lists import ListError, VideoList
 from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.training.failures import first_line
 
 
 def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: torch.device) -> int:
@@ -20,8 +21,7 @@ def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: to
         with torch.inference_mode():
             logits = net.eval()(torch.zeros(1, *clip_shape, dtype=dtype, device=device))
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
-        first = (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
-        message = f"the network does not take a clip of {size}: {first}"
+        message = f"the network does not take a clip of {size}: {first_line(bad)}"
         hint = "train.crop is the size of the square; the spec's clip says the frames"
         raise SpecError([Diagnostic("E0821", message, help=hint)]) from None
     finally:

@@ -37,6 +37,7 @@ from tsdsl.data.sampling import Sampling
 from tsdsl.data.transforms import EvalTransform, normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.sema.sections import Evaluate
+from tsdsl.training.failures import decoder_ended, out_of_memory
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Missing, Scores, class_names
 
@@ -187,7 +188,7 @@ class _Part:
         try:
             logits: Any = net(normalise(torch.stack(clips), dtype))
         except RuntimeError as bad:
-            if not _out_of_memory(bad):
+            if not out_of_memory(bad):
                 raise
             message = f"there is not enough memory for {len(clips)} views of a forward call"
             hint = "score fewer at once, as with --batch 1"
@@ -243,12 +244,11 @@ def _read(loader: EvalLoader) -> Iterator[ViewBatch]:
     try:
         yield from loader
     except RuntimeError as bad:
-        if _out_of_memory(bad):
+        if out_of_memory(bad):
             message = "there is not enough memory for the views of a video"
             hint = "a smaller crop, fewer clips, fewer --workers"
-        elif "DataLoader worker (pid" in str(bad):
-            message = "a process that decodes has been ended"
-            hint = "it may lack memory, or shared memory (/dev/shm): fewer --workers need less"
+        elif ended := decoder_ended(bad):
+            message, hint = ended
         else:
             raise
         raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
@@ -257,12 +257,3 @@ def _read(loader: EvalLoader) -> Iterator[ViewBatch]:
 def _device_of(net: nn.Module) -> torch.device:
     like = next(iter(net.parameters()), None)
     return torch.device("cpu") if like is None else like.device
-
-
-def _out_of_memory(bad: RuntimeError) -> bool:
-    text = str(bad)
-    return (
-        isinstance(bad, torch.OutOfMemoryError)
-        or "not enough memory" in text
-        or "DefaultCPUAllocator" in text
-    )

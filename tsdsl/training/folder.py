@@ -46,9 +46,9 @@ class RunFolder:
     # ------------------------------------------------------------ description
 
     def describe(self, about: Mapping[str, Any], resume: bool) -> list[Diagnostic]:
-        """Write ``run.json``; if there is one, it has to say the same. Warnings for conditions
-        that differ. Raises `SpecError`, `FileError`."""
-        found = self._description()
+        """Write ``run.json``; if there is one, and a checkpoint to lose, it has to say the same.
+        Warnings for conditions that differ. Raises `SpecError`, `FileError`."""
+        found = self._description() if self.checkpoints.steps() else None
         warnings: list[Diagnostic] = []
         if found is not None:
             if not resume:

@@ -27,6 +27,7 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 from tsdsl.training.checkpoint import State
+from tsdsl.training.failures import decoder_ended, first_line, out_of_memory
 from tsdsl.training.optimizer import make_optimizer, moving_average
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
@@ -149,7 +150,10 @@ class Trainer:
             until = min(self.total_steps, (epoch + 1) * self.steps_per_epoch)
             batches = self._loader.epoch(epoch, skip=done * self.accumulate)
             while self.step < until:
-                self._step(batches)
+                try:
+                    self._step(batches)
+                except (RuntimeError, ValueError, MemoryError) as bad:
+                    raise self._failed(bad) from None
                 last = self.step == until
                 metrics = self.flush() if last or self.step % self.log_every == 0 else None
                 yield Stepped(self.step, epoch if last else None, metrics)
@@ -247,6 +251,21 @@ class Trainer:
             waited / steps,
             clips / seconds,
         )
+
+    def _failed(self, bad: Exception) -> Exception:
+        """What is no bug of ours as a finding."""
+        if isinstance(bad, DiagnosticError):
+            return bad
+        where = f"step {self.step + 1} failed"
+        if out_of_memory(bad):
+            message = f"{where}: there is not enough memory"
+            hint = "fewer clips at a time, as with --micro-batch 4; or a smaller train.batch"
+        elif ended := decoder_ended(bad):
+            message, hint = f"{where}: {ended[0]}", ended[1]
+        else:
+            message = f"{where}: {first_line(bad)}"
+            hint = "what torch says of this network, with this batch, on this device"
+        return TrainingError([Diagnostic("E0822", message, help=hint)])
 
     def _diverged(self, steps: int) -> TrainingError:
         where = (

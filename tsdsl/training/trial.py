@@ -13,6 +13,7 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.network import BlockCall, Body, Network, OpCall
 from tsdsl.ir.network import Tensor as Edge
 from tsdsl.record import Record
+from tsdsl.training.failures import first_line
 
 #: Operations that make a mean of distributions, or nothing, of them.
 _MEANS = frozenset({"global_avg_pool", "avg_pool", "dropout", "identity"})
@@ -38,8 +39,7 @@ def trial(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> Trial:
         with torch.inference_mode(), counter:
             logits: Any = copy(torch.zeros(1, *clip_shape, dtype=dtype, device="meta"))
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
-        first = (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
-        raise _unfit(f"the network does not take clips of {size}: {first}") from None
+        raise _unfit(f"the network does not take clips of {size}: {first_line(bad)}") from None
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise _unfit(f"the network gives {shape} for a clip of {size}, not a score for each class")

@@ -104,9 +104,14 @@ class Engine:
 
     def feasible(self, distribution: Distribution) -> float:
         """The probability that a free draw satisfies all requirements."""
+        return self.means.moments(distribution).feasible
+
+    @property
+    def means(self) -> Expectation:
+        """What is asked of a distribution alone, without a cost."""
         if self._means is None:
             self._means = Expectation(self.program())
-        return self._means.moments(distribution).feasible
+        return self._means
 
 
 @lru_cache(maxsize=8)

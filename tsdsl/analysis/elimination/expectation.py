@@ -93,6 +93,20 @@ class Expectation:
             pull -= probabilities * np.repeat(np.add.reduceat(pull, starts), sizes)
         return float(passed.m[-1]), pull
 
+    def taken(self, probabilities: Floats) -> tuple[float, Floats]:
+        """The probability that a free draw satisfies all requirements; and for each option that,
+        if it does, its decision is active and takes it."""
+        passed = self._up(self._rows(probabilities))
+        outer = self._down(passed)
+        found: Floats = np.zeros(int(self._layout.starts[-1]))
+        rows = self._layout.split(found)
+        for number, potential in enumerate(self._program.potentials):
+            belief, _ = outer[number]
+            for weighted in potential.decisions:
+                seen = belief if weighted.active is None else belief * weighted.active
+                rows[weighted.number][:] = np.add.reduce(seen, weighted.others)
+        return float(passed.p[-1]), found
+
     def _rows(self, probabilities: Floats) -> list[Array]:
         return self._layout.split(probabilities)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import product
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -24,6 +23,7 @@ from tsdsl.backends.single import single
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
 from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
+from tsdsl.ir.present import Present
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import Variable, union
@@ -54,7 +54,7 @@ class Supernet(nn.Module):
 
     def _plan(self) -> None:
         context = _Context(self._elastic, lambda: self.training)
-        self._root = _Root(self._graph.root, context, self._graph.streams)
+        self._root = _Root(self._graph.root, context)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -77,9 +77,9 @@ class Supernet(nn.Module):
 
         Raises `ArchitectureError` for an architecture of another space."""
         chosen = self._assignment(architecture)
-        absent = frozenset() if streams is None else frozenset(self._graph.streams) - set(streams)
-        assert len(absent) < len(self._graph.streams), "a network needs a stream"
-        return self._root.run({self._graph.clip: clip_NCTHW}, chosen, absent)
+        known: Known = {self._graph.clip: clip_NCTHW}
+        present = Present(self._graph, self._graph.streams if streams is None else streams)
+        return self._root.run_present(known, chosen, present)
 
     def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
         try:
@@ -165,43 +165,22 @@ class _RegionPlan:
 class _Root(_RegionPlan):
     """The whole network, of which streams can be absent."""
 
-    def __init__(self, region: Region, context: _Context, streams: Collection[str]) -> None:
+    def __init__(self, region: Region, context: _Context) -> None:
         super().__init__(region, (), context)
         self._nodes = region.nodes
-        #: As the elaborator names the place of a fusion.
-        self._fusions = {f"{a}_to_{b}": (a, b) for a, b in product(streams, repeat=2)}
 
-    def run(
-        self, known: Known, chosen: Sequence[int], absent: frozenset[str] = frozenset()
-    ) -> Tensor:
+    def run_present(self, known: Known, chosen: Sequence[int], present: Present) -> Tensor:
         for node, step, over in zip(self._nodes, self._steps, self._over, strict=True):
-            first, *rest = node.path
-            if not absent or not self._touches(first, rest, absent):
+            if present(node.path):
                 step.run(known, chosen)
             else:
-                known[node.output] = self._instead(node, first, rest, known, absent)
+                there = [t for edge in _read(node) if (t := known[edge]) is not None]
+                known[node.output] = there[0] if present.passes_on(node.path) else None
             for edge in over:
                 del known[edge]
         result = known[self._result]
         assert result is not None
         return result
-
-    def _touches(self, first: str, rest: Sequence[str], absent: frozenset[str]) -> bool:
-        """Whether something at a path is of an absent stream."""
-        if first == "fuse":
-            return not absent.isdisjoint(self._fusions[rest[0]])
-        return (rest[0] if first == "attend" else first) in absent
-
-    def _instead(
-        self, node: Node, first: str, rest: Sequence[str], known: Known, absent: frozenset[str]
-    ) -> Tensor | None:
-        """What stands for the result of something that is not there: for a fusion into a stream
-        that is, the stream as it was."""
-        if first != "fuse" or self._fusions[rest[0]][1] in absent:
-            return None
-        there = [tensor for edge in _read(node) if (tensor := known[edge]) is not None]
-        assert len(there) == 1
-        return there[0]
 
 
 def _read(node: Node) -> set[Edge]:

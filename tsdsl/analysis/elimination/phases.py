@@ -9,21 +9,18 @@ belongs to what exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.costs.factors import Array, plus
-from tsdsl.analysis.elimination.breakdown import parts
 from tsdsl.analysis.elimination.distribution import Distribution, Floats, Given, distribution_of
 from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
 from tsdsl.diagnostics import SpecError
-from tsdsl.ir.graph import Path
+from tsdsl.ir.present import only
 from tsdsl.ir.space import Decision, SpaceGraph, beginnings
 
 if TYPE_CHECKING:
@@ -77,9 +74,8 @@ def phases(
         }
         earlier |= learned
         streams = tuple(s for s in space.streams if not phase.streams or s in phase.streams)
-        mean, std, least, most = _costs(
-            space, cost, streams, Distribution.from_weights(space, rows)
-        )
+        there = only(space, streams)
+        mean, std, least, most = _costs(there, cost, Distribution.from_weights(there, rows))
         own = _of(phase.budgets, cost)
         made.append(
             PhaseCost(
@@ -106,26 +102,17 @@ def _certain(decision: Decision, probabilities: Floats | None) -> list[float]:
 
 
 def _costs(
-    space: SpaceGraph, cost: Cost, streams: Sequence[str], distribution: Distribution
+    space: SpaceGraph, cost: Cost, distribution: Distribution
 ) -> tuple[float, float, int, int] | tuple[None, None, None, None]:
-    """Mean, deviation and ends of the cost of what exists."""
-    exists = _Exists(space, streams)
-    tables: dict[int, Array] = {}
-    for path, held in parts(space, cost, "stage").items():
-        if exists(path):
-            for number, table in held.items():
-                tables[number] = plus(tables[number], table) if number in tables else table
-    whole = engine(space).program(cost)
-    potentials = tuple(
-        replace(p, costs=(np.broadcast_to(tables[k], p.shape) if k in tables else None,))
-        for k, p in enumerate(whole.potentials)
-    )
-    made = replace(whole, potentials=potentials)
+    """Mean, deviation and ends of a cost."""
+    made = engine(space).program(cost)
     rows = distribution.layout.split(distribution.flat_probabilities)
-    possible = [allowed(p, rows) for p in potentials]
+    possible = [allowed(p, rows) for p in made.potentials]
     ends = [
         Optimum(
-            made, [None if (t := p.costs[0]) is None else sign * t for p in potentials], possible
+            made,
+            [None if (t := p.costs[0]) is None else sign * t for p in made.potentials],
+            possible,
         )
         for sign in (1, -1)
     ]
@@ -137,24 +124,6 @@ def _costs(
         # Possible, but less probable than any float.
         return None, None, None, None
     return moments.mean, moments.variance**0.5, int(ends[0].value), -int(ends[1].value)
-
-
-class _Exists:
-    """Whether what stands at a path runs where only some streams exist."""
-
-    def __init__(self, space: SpaceGraph, streams: Sequence[str]) -> None:
-        self._all = set(space.streams)
-        self._streams = set(streams)
-        # As the elaborator names the place of a fusion.
-        self._fusions = {f"{a}_to_{b}" for a, b in product(streams, repeat=2)}
-
-    def __call__(self, path: Path) -> bool:
-        first, *rest = path
-        if first == "fuse":
-            return rest[0] in self._fusions
-        if first == "attend":
-            return rest[0] in self._streams
-        return first not in self._all or first in self._streams
 
 
 def _of(budgets: Sequence[Budget], cost: Cost) -> tuple[Budget, ...]:

@@ -6,6 +6,9 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BIN=${BIN:-.venv/bin}
 OUT=${OUT:-build/demo}
+# Videos to render, and --set for the training: CLIPS=64 SET=train.epochs=1 is a quick look.
+CLIPS=${CLIPS:-1280}
+SET=${SET:-train.batch=16}
 mkdir -p "$OUT"
 
 run() {
@@ -21,6 +24,6 @@ run tsdsl compile specs/auto_tsnet_s.tsnet --frozen "$OUT/arch.json" -o "$OUT/mo
 run python examples/run_compiled.py "$OUT/model.py" 3 16 160 160
 
 rm -rf "$OUT/run"
-run tsdsl data synth "$OUT/glyphs" --workers 2
-run tsdsl train examples/glyphs.tsnet --data "$OUT/glyphs/train.csv" --val "$OUT/glyphs/val.csv" -o "$OUT/run"
+run tsdsl data synth "$OUT/glyphs" --clips "$CLIPS" --workers 2
+run tsdsl train examples/glyphs.tsnet --data "$OUT/glyphs/train.csv" --val "$OUT/glyphs/val.csv" -o "$OUT/run" --set "$SET"
 run tsdsl eval examples/glyphs.tsnet --data "$OUT/glyphs/val.csv" --weights "$OUT/run/best.safetensors"

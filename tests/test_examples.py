@@ -21,11 +21,13 @@ def test_demo(tmp_path: Path) -> None:
         script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
         script.chmod(0o755)
     settings = {**os.environ, "BIN": str(tools), "OUT": str(tmp_path / "out")}
+    settings |= {"CLIPS": "64", "SET": "train.epochs=1"}
     done = subprocess.run(
         [ROOT / "examples" / "demo.sh"], env=settings, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "multiply-adds" in done.stdout and "logits (1, 400)" in done.stdout
+    assert "peak memory" in done.stdout and "mean class accuracy" in done.stdout
 
 
 def test_streams_alone_cost_what_two_streams_do() -> None:

@@ -38,7 +38,7 @@ def assert_emitted(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> None:
     clip_NCTHW = torch.randn(2, *space.input_shape)
     with torch.no_grad():
         logits = net(clip_NCTHW)
-        assert logits.shape == (2, 400)
+        assert logits.shape == (2, *space.network(arch).body.result.shape)
         assert torch.equal(logits, twin(clip_NCTHW))
         assert not torch.equal(logits[0], logits[1])
 

@@ -135,8 +135,12 @@ TRAINING = {
     "E0824": "an evaluation that does not fit",
     "E0825": "an evaluation that cannot go on",
     "E0826": "a file that holds no scores",
+    "W0911": "a checkpoint that cannot be read",
+    "W0912": "a run that goes on in another way",
+    "W0913": "fewer classes than the network tells apart",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
+    "E0841": "a search that cannot go on",
 }
 
 WARNINGS = {
@@ -146,9 +150,6 @@ WARNINGS = {
     "W0904": "a decision with one option",
     "W0905": "a decision that no phase learns",
     "W0906": "a space that is too coupled to check completely",
-    "W0911": "a checkpoint that cannot be read",
-    "W0912": "a run that goes on in another way",
-    "W0913": "fewer classes than the network tells apart",
     "W0970": "an architecture of another space",
 }
 

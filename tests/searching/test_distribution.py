@@ -92,9 +92,9 @@ def test_frequencies_of_samples(kind: str, tmp_path: Path) -> None:
     now = Categoricals(space, stirred(space, 3, 0.7))
     odds = every_architecture(space, now.distribution)
     # Many small draws, as a search makes them, so that steps are seen to be independent as well.
-    seen = Counter(a for step in range(1000) for a in now.sample(13, seed=7, step=step))
+    seen = Counter(a for step in range(500) for a in now.sample(13, seed=7, step=step))
     total = seen.total()
-    assert set(seen) <= set(odds) and total == 13000
+    assert set(seen) <= set(odds) and total == 6500
     chi = sum((seen[a] - total * p) ** 2 / (total * p) for a, p in odds.items())
     freedom = len(odds) - 1
     # Mean and deviation of chi-square: freedom, sqrt(2 freedom).

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SpecError,
     )
     from tsdsl.ir.architecture import Architecture
+    from tsdsl.searching.run import search
     from tsdsl.space import Space
     from tsdsl.training.run import train
     from tsdsl.weights.file import load_weights, save_weights
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "load_weights",
     "save_weights",
+    "search",
     "train",
 ]
 
@@ -69,6 +71,7 @@ _HOME = {
     "load": "tsdsl.compiler",
     "load_weights": "tsdsl.weights.file",
     "save_weights": "tsdsl.weights.file",
+    "search": "tsdsl.searching.run",
     "train": "tsdsl.training.run",
 }
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import signal
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from killing import finished, killed
 
 import tsdsl
 from tsdsl.training.checkpoint import Checkpoints
@@ -48,29 +46,6 @@ def train(space: tsdsl.Space, videos: Path, folder: Path) -> None:
     )
 
 
-def forked(space: tsdsl.Space, videos: Path, folder: Path) -> int:
-    """A child that trains: a fork, which need not import everything anew."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            train(space, videos, folder)
-            code = 0
-        except BaseException as error:
-            print(repr(error), file=sys.stderr)
-        finally:
-            os._exit(code)
-    return child
-
-
-def finished(space: tsdsl.Space, videos: Path, folder: Path) -> float:
-    """Train to the end; seconds."""
-    start = time.monotonic()
-    child = forked(space, videos, folder)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    return time.monotonic() - start
-
-
 def same(one: Path, other: Path) -> bool:
     a, b = load(one), load(other)
     return a.about == b.about and all(
@@ -101,7 +76,7 @@ def check(folder: Path) -> None:
 def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True, drop=0.5, train__ema=0.8, train__epochs=4)
     train(space, videos, tmp_path / "straight")
-    seconds = finished(space, videos, tmp_path / "forked")
+    seconds = finished(lambda: train(space, videos, tmp_path / "forked"))
     draw = random.Random(7)
     left, run, steps = kills, 0, set()
     while left:
@@ -109,13 +84,10 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
         run += 1
         for _ in range(min(left, 5)):
             left -= 1
-            child = forked(space, videos, folder)
-            time.sleep(draw.uniform(0, 0.5 * seconds))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            killed(lambda folder=folder: train(space, videos, folder), 0.5 * seconds, draw)
             check(folder)
             steps |= set(Checkpoints(str(folder / "checkpoints")).steps())
-        finished(space, videos, folder)
+        finished(lambda folder=folder: train(space, videos, folder))
         assert same(folder / "last.safetensors", tmp_path / "straight" / "last.safetensors")
         assert same(folder / "best.safetensors", tmp_path / "straight" / "best.safetensors")
         log = [(folder / "log.jsonl").read_text(), (tmp_path / "straight/log.jsonl").read_text()]

@@ -13,7 +13,7 @@ from tsdsl.cli.progress import progress
 
 EPILOG = """\b
 Examples:
-  tsdsl data synth glyphs                       # 1280 videos of 16 classes
+  tsdsl data synth glyphs                       # 1536 videos of 32 classes
   tsdsl data synth glyphs --clips 240 --workers 2
   tsdsl data synth hard --glyphs 8 --motions 6 --difficulty 0.9 --clips 4800
 """

@@ -25,8 +25,14 @@ from tsdsl.cli.output import data, note, show
 from tsdsl.cli.plots import plot_option, plotting
 from tsdsl.cli.plots import write as write_figure
 from tsdsl.cli.progress import Steps, progress
+from tsdsl.cli.running import (
+    data_option,
+    default_workers,
+    needs_training,
+    root_option,
+    workers_option,
+)
 from tsdsl.cli.spec import network_of_weights
-from tsdsl.cli.train import default_workers, needs_training
 from tsdsl.diagnostics import DiagnosticError
 from tsdsl.diagnostics.render import visible
 
@@ -82,17 +88,8 @@ class _ScoreFile(click.ParamType):  # type: ignore[type-arg]
 @frozen_option
 @set_option
 @space_option
-@click.option(
-    "--data",
-    "source",
-    type=click.Path(),
-    required=True,
-    metavar="LIST",
-    help="Videos and labels: a CSV, or a folder with a folder for each class.",
-)
-@click.option(
-    "--root", type=click.Path(), metavar="DIR", help="What paths of LIST are relative to."
-)
+@data_option
+@root_option
 @click.option(
     "--weights", type=click.Path(), required=True, metavar="FILE", help="Those of the network."
 )
@@ -109,12 +106,7 @@ class _ScoreFile(click.ParamType):  # type: ignore[type-arg]
     help="Views of a video, whatever the section says: 10x1 or 10x3.",
 )
 @click.option("--batch", type=click.IntRange(1, 4096), metavar="N", help="Views of a forward pass.")
-@click.option(
-    "--workers",
-    type=click.IntRange(0, 1024),
-    metavar="N",
-    help="Processes that decode, for each rank; left out, one less than there are processors.",
-)
+@workers_option
 @click.option("--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one.")
 @threads_option
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")

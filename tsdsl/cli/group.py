@@ -20,6 +20,7 @@ VERBS = {
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",
     "sample": "Draw architectures from a space, within budgets if some are given.",
+    "search": "Search a space on videos, by the spec's search section.",
     "space": "Say how large a space is, and what of it fits a budget.",
     "train": "Train a network of a spec on videos, by the spec's train section.",
     "weights": "Inspect weights, and convert them to those of a network.",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import tsdsl
-from tsdsl.cli.machine import Device, threads_option
+from tsdsl.cli.machine import threads_option
 from tsdsl.cli.options import (
     colour_option,
     frozen_option,
@@ -23,6 +21,21 @@ from tsdsl.cli.options import (
 )
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress import progress
+from tsdsl.cli.running import (
+    INTERRUPTED,
+    any_device_option,
+    data_option,
+    default_workers,
+    log_every_option,
+    needs_training,
+    resume_option,
+    root_option,
+    run_option,
+    save_every_option,
+    seed_option,
+    stopped,
+    workers_option,
+)
 from tsdsl.cli.spec import open_network, say_filled
 from tsdsl.cli.tables import several
 from tsdsl.diagnostics.render import visible
@@ -32,7 +45,6 @@ if TYPE_CHECKING:
     from tsdsl.training.events import Evaluated, Event, Finished
     from tsdsl.training.trainer import Metrics
 
-INTERRUPTED = 130
 #: Videos that cannot be used which are named while training; all are in the run's folder.
 SHOWN = 5
 
@@ -50,17 +62,8 @@ Examples:
 @frozen_option
 @set_option
 @space_option
-@click.option(
-    "--data",
-    "source",
-    type=click.Path(),
-    required=True,
-    metavar="LIST",
-    help="Videos and labels: a CSV, or a folder with a folder for each class.",
-)
-@click.option(
-    "--root", type=click.Path(), metavar="DIR", help="What paths of LIST are relative to."
-)
+@data_option
+@root_option
 @click.option(
     "--val", type=click.Path(), metavar="LIST", help="Videos to evaluate on between epochs."
 )
@@ -71,14 +74,8 @@ Examples:
     metavar="NAME",
     help="The spec's evaluate section for --val; one clip and one crop if left out.",
 )
-@click.option(
-    "-o",
-    "folder",
-    type=click.Path(),
-    metavar="RUN",
-    help="Folder for log, checkpoints and weights; runs/SPACE if left out.",
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in RUN, if there is one.")
+@run_option
+@resume_option
 @click.option("--weights", type=click.Path(), metavar="FILE", help="Weights to begin with.")
 @click.option(
     "--weights-except",
@@ -87,13 +84,8 @@ Examples:
     metavar="MODULE",
     help="A module that FILE is not for, such as the classifier of other classes; may be repeated.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option(
-    "--workers",
-    type=click.IntRange(0, 1024),
-    metavar="N",
-    help="Processes that decode, for each rank; left out, one less than there are processors.",
-)
+@seed_option
+@workers_option
 @click.option(
     "--micro-batch",
     type=click.IntRange(1),
@@ -101,15 +93,10 @@ Examples:
     help="Clips of one forward pass of a process, to save memory; its share of the batch if left"
     " out.",
 )
-@click.option("--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one.")
+@any_device_option
 @threads_option
 @click.option("--channels-last", is_flag=True, help="Keep channels innermost in memory.")
-@click.option(
-    "--save-every",
-    type=click.IntRange(1),
-    metavar="STEPS",
-    help="Steps between checkpoints; an epoch if left out.",
-)
+@save_every_option
 @click.option(
     "--evaluate-every",
     type=click.IntRange(1),
@@ -118,14 +105,7 @@ Examples:
     metavar="EPOCHS",
     help="Epochs between evaluations.",
 )
-@click.option(
-    "--log-every",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    metavar="STEPS",
-    help="Steps between lines of the log.",
-)
+@log_every_option
 @click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
 @colour_option
@@ -180,7 +160,7 @@ def command(
         about["initial_weights"] = _begin_with(net, weights, kept)
     folder = folder or os.path.join("runs", space.name)
     workers = default_workers() if workers is None else workers
-    with Ranks.of(device) as ranks, _stopped(ranks.is_first) as stop:
+    with Ranks.of(device) as ranks, stopped(ranks.is_first) as stop:
         events = run(
             net,
             source,
@@ -221,15 +201,6 @@ def command(
     return 0
 
 
-def needs_training() -> None:
-    """Raises `UsageError` where the libraries that training needs are not installed."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "av", "PIL", "safetensors") if find_spec(name) is None]
-    if missing:
-        raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
-
-
 def evaluate_section(space: tsdsl.Space, name: str | None) -> Evaluate | None:
     """The section of that name. Raises `UsageError`."""
     if name is None:
@@ -256,35 +227,6 @@ def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return " except ".join([digest, *kept])
-
-
-def default_workers() -> int:
-    """Processes that decode for a rank of this machine."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(16, (cpus - 1) // local))
-
-
-@contextmanager
-def _stopped(is_first: bool) -> Iterator[Callable[[], bool]]:
-    """Whether the run was asked to stop: by Ctrl-C, or by SIGTERM as clusters send it. A second
-    Ctrl-C does not wait. Ranks but the first leave it to that one."""
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask if is_first else signal.SIG_IGN)
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # ---------------------------------------------------------------- what is told

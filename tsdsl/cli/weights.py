@@ -11,8 +11,8 @@ import click
 import tsdsl
 from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option
 from tsdsl.cli.output import aligned, data, note
+from tsdsl.cli.running import needs_training
 from tsdsl.cli.spec import network_of_weights, say_filled
-from tsdsl.cli.train import needs_training
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:

@@ -52,8 +52,8 @@ class SynthOptions(Record, eq=True):
     to ``val.csv``. ``size`` is the height and the width in pixels; for ``difficulty`` see `Clip`.
     """
 
-    clips: int = 1280
-    glyphs: int = 4
+    clips: int = 1536
+    glyphs: int = 8
     motions: int = 4
     difficulty: float = 0.2
     size: int = 64

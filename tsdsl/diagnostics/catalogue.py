@@ -141,6 +141,8 @@ TRAINING = {
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
     "E0841": "a search that cannot go on",
+    "E0842": "a space that cannot be searched",
+    "W0914": "a budget that a phase cannot reach",
 }
 
 WARNINGS = {

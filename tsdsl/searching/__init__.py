@@ -6,7 +6,10 @@
 | `cost` | budgets -> the gradient that pulls alpha into them, sampled or exact |
 | `step` | K architectures and a batch -> gradients of the weights and of alpha |
 | `online` | its gradients without its graphs: a softmax whose terms come one by one |
+| `plan` | the phases of the spec in steps; what stands in each; the exact choice within a budget |
+| `searcher` | the loop: phase after phase, an event for each step |
+| `run` | everything that a search needs, put together; its folder |
 
-Nothing here moves a parameter or draws from a generator with a state: optimisers, phases and files
-are a layer above.
+The first four move no parameter and draw from no generator with a state: optimisers, phases and
+files are those of the others.
 """

@@ -271,7 +271,8 @@ class _Reader:
             return True
         paths = [d.path for d in self.context.decisions]
         starts = dict.fromkeys(p.split(".")[0] for p in paths)
-        if target.text in self.elaborator.overrides:
+        if any(target.text in beginnings(key) for key in self.elaborator.overrides):
+            # They are fixed.
             return True
         close = nearest(target.text, [*paths, *starts])
         hint = f"did you mean '{close}'?" if close else "decisions begin with: " + ", ".join(starts)

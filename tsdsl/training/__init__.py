@@ -10,6 +10,7 @@
 | `folder` | a run's folder: its description, log, checkpoints, weights |
 | `session`, `events` | a training as it runs: what it evaluates, saves and tells |
 | `run`, `checks` | everything that a training needs, put together; whether it fits each other |
+| `identity` | what a resumed run is compared by, what weights say of themselves |
 | `failures` | what torch's errors mean to a user |
 | `evaluation`, `scores` | all views of all videos -> probabilities -> what is told of them |
 | `score_files` | the scores of each video as files, and back |

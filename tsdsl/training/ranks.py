@@ -105,3 +105,14 @@ def _device(name: str, local: int, world: int) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def use_threads(threads: int | None) -> None:
+    """Threads of the processor that this process uses from now on; torch's choice if None."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def without_storage() -> torch.device:
+    """A context in which modules are made without memory."""
+    return torch.device("meta")

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -20,19 +18,18 @@ from tsdsl.data.dataset import MIN_FRAMES, TrainClips
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.files import PathLike
-from tsdsl.ir.architecture import Architecture
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
+from tsdsl.training import identity
 from tsdsl.training.checks import check_classes, outputs_of, shares
 from tsdsl.training.evaluation import views_of
 from tsdsl.training.events import Event, Finished
 from tsdsl.training.folder import FORMAT, opened
-from tsdsl.training.ranks import Ranks
+from tsdsl.training.ranks import Ranks, use_threads
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.session import Evaluator, Session
 from tsdsl.training.trainer import Trainer
 from tsdsl.training.trial import gives_probabilities
-from tsdsl.weights.file import FORMAT as WEIGHTS_FORMAT
 
 if TYPE_CHECKING:
     pass
@@ -48,8 +45,7 @@ def network(
 ) -> nn.Module:
     """The network of an architecture, with the initial weights of a seed. ``threads``: those of
     this process from now on."""
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     torch.manual_seed(seed)
     return tsdsl.compile(space, frozen)
 
@@ -164,36 +160,26 @@ def run(
                 views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax
             )
         made = Session(trainer, loader, here, ranks, evaluator)
+        name = space.name if space else type(net).__name__
         made.describe(
             {
                 "format": FORMAT,
-                "space": space.name if space else type(net).__name__,
+                "space": name,
                 "space_hash": space.hash if space else None,
-                "architecture": _decisions(frozen),
+                "architecture": None if frozen is None else dict(frozen),
                 "recipe": recipe.as_json(),
                 "seed": seed,
-                "data": _digest(videos),
-                "val": _digest(evaluator.views.videos) if evaluator else None,
+                "data": identity.of_list(videos),
+                "val": identity.of_list(evaluator.views.videos) if evaluator else None,
                 "evaluate": views.model_dump(mode="json") if evaluator and views else None,
                 **(about or {}),
                 "conditions": {
-                    "tsdsl": tsdsl.__version__,
-                    "torch": torch.__version__,
-                    "device": _device_name(ranks.device),
-                    "world": ranks.world,
+                    **identity.conditions(ranks, videos),
                     "micro_batch": batch,
-                    "threads": torch.get_num_threads() if ranks.device.type == "cpu" else None,
                     "channels_last": channels_last,
-                    "list": videos.source,
                 },
             },
-            {
-                "format": WEIGHTS_FORMAT,
-                "space": space.name if space else type(net).__name__,
-                **({"space_hash": space.hash} if space else {}),
-                **({"architecture": _arch_text(space, frozen)} if space and frozen else {}),
-                "classes": json.dumps(list(videos.classes)),
-            },
+            identity.of_weights(name, space, frozen, videos),
             resume,
             warnings,
         )
@@ -202,27 +188,3 @@ def run(
         yield from made.events(
             save_every or trainer.steps_per_epoch, evaluate_every, tensorboard, stop
         )
-
-
-def _digest(videos: VideoList) -> dict[str, Any]:
-    """What identifies a list."""
-    digest = hashlib.blake2b(digest_size=16)
-    for video in videos.videos:
-        digest.update(f"{video.name}\0{video.label}\n".encode(errors="surrogateescape"))
-    for name in videos.classes:
-        digest.update(f"{name}\n".encode(errors="surrogateescape"))
-    return {"videos": len(videos), "classes": len(videos.classes), "digest": digest.hexdigest()}
-
-
-def _decisions(frozen: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if frozen is None else dict(frozen)
-
-
-def _arch_text(space: Space, frozen: Mapping[str, Any]) -> str:
-    from tsdsl.ir.arch_file import dump
-
-    return dump(Architecture(frozen, space.name, space.hash))
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,0 +1,84 @@
+"""``tsdsl search``: the plan, a search, what does not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import write_space, write_videos
+
+import tsdsl
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("search")
+    write_space(made / "space.tsnet", norm=True)
+    write_videos(made)
+    return made
+
+
+@pytest.fixture
+def search(run, folder: Path) -> Any:
+    def invoke(*more: str | Path) -> Any:
+        return run("search", folder / "space.tsnet", *more)
+
+    return invoke
+
+
+def test_plan(search, folder: Path, tmp_path: Path) -> None:
+    done = search("--plan")
+    assert done.exit_code == 0, done.stderr
+    assert "first" in done.stdout and "flops 1.2e+05..1e+06 (beta 0.2)" in done.stdout
+    done = search("--plan", "--data", folder / "list.csv", "--json")
+    plan = json.loads(done.stdout)
+    assert plan["format_version"] == 1 and plan["steps_per_epoch"] == 3
+    assert [(p["name"], p["steps"], p["warmup_steps"]) for p in plan["phases"]] == [
+        ("first", 6, 2),
+        ("second", 3, 1),
+    ]
+    supernet = tsdsl.compile(tsdsl.load(folder / "space.tsnet"))
+    assert plan["supernet_params"] == sum(p.numel() for p in supernet.parameters())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search(search, run, folder: Path, tmp_path: Path) -> None:
+    arguments = ["--data", folder / "list.csv", "--device", "cpu", "--workers", "0", "-o", "s"]
+    done = search(*arguments, "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code == int(not report["met"]), done.stderr
+    assert "phase first ended after step 6" in done.stderr and report["steps"] == 9
+    arch = json.loads((tmp_path / "s/arch.json").read_text())
+    assert arch["decisions"] == report["decisions"]
+    # What other verbs read.
+    spec = folder / "space.tsnet"
+    counted = run("flops", spec, "--frozen", "s/arch.json", "--json")
+    assert json.loads(counted.stdout)["macs"] == report["macs"]
+    assert run("space", spec, "--distribution", "s/distribution.json").exit_code == 0
+    scored = run("eval", spec, "--data", folder / "list.csv", "--weights", "s/model.safetensors")
+    assert scored.exit_code == 0 and "top-1" in scored.stdout, scored.stderr
+    refused = search(*arguments)
+    assert refused.exit_code == 3 and "--resume goes on with it" in refused.stderr
+    again = search(*arguments, "--resume")
+    assert again.exit_code == done.exit_code and "9 of them done" in again.stderr
+    other = search(*arguments, "--resume", "--set", "search.samples=2")
+    assert other.exit_code == 1 and "search.samples was 3, is 2" in other.stderr
+
+
+def test_what_does_not_fit(search, run, folder: Path) -> None:
+    listed = ["--data", folder / "list.csv", "--device", "cpu"]
+    cases: list[tuple[int, str, list[Any]]] = [
+        (2, "--data LIST says", []),
+        (3, "there is no such list", ["--data", "none.csv"]),
+        (1, "do not fill a step", [*listed, "--set", "search.batch=16"]),
+        (1, "not finite", [*listed, "-o", "x", "--set", "search.first.lr.weights=1e30"]),
+        (2, "is not cpu, cuda", [*listed, "--device", "tpu"]),
+    ]
+    for code, text, arguments in cases:
+        done = search(*arguments)
+        assert done.exit_code == code and text in done.stderr, (text, done.stderr)
+        assert "Traceback" not in done.stderr
+    fixed = run("search", Path(__file__).parents[2] / "specs/x3d_xs.tsnet", *listed)
+    assert fixed.exit_code == 1 and "how it is searched" in fixed.stderr

@@ -1,0 +1,102 @@
+"""What the verbs that run networks on videos share: options, workers, being stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from tsdsl.cli.machine import Device
+
+#: Exit code after an interrupt.
+INTERRUPTED = 130
+
+data_option = click.option(
+    "--data",
+    "source",
+    type=click.Path(),
+    required=True,
+    metavar="LIST",
+    help="Videos and labels: a CSV, or a folder with a folder for each class.",
+)
+root_option = click.option(
+    "--root", type=click.Path(), metavar="DIR", help="What paths of LIST are relative to."
+)
+run_option = click.option(
+    "-o",
+    "folder",
+    type=click.Path(),
+    metavar="RUN",
+    help="Folder for log, checkpoints and weights; runs/SPACE if left out.",
+)
+resume_option = click.option(
+    "--resume", is_flag=True, help="Go on with the run in RUN, if there is one."
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
+)
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0, 1024),
+    metavar="N",
+    help="Processes that decode, for each rank; left out, one less than there are processors.",
+)
+any_device_option = click.option(
+    "--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one."
+)
+save_every_option = click.option(
+    "--save-every",
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Steps between checkpoints; an epoch if left out.",
+)
+log_every_option = click.option(
+    "--log-every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps between lines of the log.",
+)
+
+
+def needs_training() -> None:
+    """Raises `UsageError` where the libraries that training needs are not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("torch", "av", "PIL", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
+
+
+def default_workers() -> int:
+    """Processes that decode for a rank of this machine."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(16, (cpus - 1) // local))
+
+
+@contextmanager
+def stopped(is_first: bool) -> Iterator[Callable[[], bool]]:
+    """Whether the run was asked to stop: by Ctrl-C, or by SIGTERM as clusters send it. A second
+    Ctrl-C does not wait. Ranks but the first leave it to that one."""
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, ask if is_first else signal.SIG_IGN)
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

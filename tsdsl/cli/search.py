@@ -1,0 +1,322 @@
+"""``tsdsl search``: the architecture of a space that a supernet finds on a list of videos."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+import tsdsl
+from tsdsl.cli.machine import threads_option
+from tsdsl.cli.options import colour_option, set_option, space_option, spec_argument
+from tsdsl.cli.output import aligned, data, note, show
+from tsdsl.cli.progress import progress
+from tsdsl.cli.running import (
+    INTERRUPTED,
+    any_device_option,
+    default_workers,
+    log_every_option,
+    needs_training,
+    resume_option,
+    root_option,
+    run_option,
+    save_every_option,
+    seed_option,
+    stopped,
+    workers_option,
+)
+from tsdsl.cli.tables import giga, several
+
+if TYPE_CHECKING:
+    from tsdsl.searching.plan import PhasePlan, Plan
+    from tsdsl.searching.run import Event, Finished
+    from tsdsl.searching.searcher import PhaseEnded, Searched
+
+EPILOG = """\b
+Examples:
+  tsdsl search my_space.tsnet --plan
+  tsdsl search my_space.tsnet --data train.csv -o runs/search
+  tsdsl search my_space.tsnet --data train.csv -o runs/search --resume
+  tsdsl space my_space.tsnet --distribution runs/search/distribution.json
+  torchrun --nproc-per-node 8 -m tsdsl.cli search my_space.tsnet --data train.csv
+"""
+
+
+@click.command(epilog=EPILOG)
+@spec_argument
+@set_option
+@space_option
+@click.option(
+    "--data",
+    "source",
+    type=click.Path(),
+    metavar="LIST",
+    help="Videos and labels: a CSV, or a folder with a folder for each class.",
+)
+@root_option
+@run_option
+@resume_option
+@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and do nothing.")
+@seed_option
+@workers_option
+@click.option(
+    "--cost-term",
+    type=click.Choice(["sampled", "exact"]),
+    default="sampled",
+    show_default=True,
+    help="sampled: as the paper prints it; exact: of the mean cost, without noise.",
+)
+@click.option(
+    "--bn-batches",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Give the result running statistics of its own, from N batches; 0 for the supernet's.",
+)
+@click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
+@any_device_option
+@threads_option
+@save_every_option
+@log_every_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
+@colour_option
+def command(
+    file: str,
+    settings: dict[str, Any],
+    name: str | None,
+    source: str | None,
+    root: str | None,
+    folder: str | None,
+    resume: bool,
+    plan_only: bool,
+    seed: int,
+    workers: int | None,
+    cost_term: Literal["sampled", "exact"],
+    bn_batches: int,
+    amp: bool,
+    device: str | None,
+    threads: int | None,
+    save_every: int | None,
+    log_every: int,
+    as_json: bool,
+) -> int:
+    """Search a space on videos, by the spec's search section.
+
+    One supernet holds the weights of all architectures; in each phase, PARSEC learns which options
+    of its decisions are probable, inside of its budgets. Every setting can be given another value
+    with --set, as in --set search.samples=4 or --set search.PHASE.epochs=10.
+
+    RUN gets arch.json (the most probable architecture, within the budget), model.py and
+    model.safetensors (with the weights that it has in the supernet), distribution.json, log.jsonl
+    and checkpoints. Stopped by Ctrl-C, or killed, the same command with --resume goes on.
+
+    Exit code 1 if no architecture lies in the last phase's budget.
+    """
+    needs_training()
+    space = tsdsl.load(file, set=settings, space=name)
+    if plan_only:
+        _plan(space, source, root, as_json)
+        return 0
+    if source is None:
+        raise click.UsageError("--data LIST says what to search on (or --plan what would be done)")
+    from tsdsl.searching.run import run
+    from tsdsl.training.ranks import Ranks, use_threads
+
+    use_threads(threads)
+    folder = folder or os.path.join("runs", f"{space.name}-search")
+    workers = default_workers() if workers is None else workers
+    with Ranks.of(device) as ranks, stopped(ranks.is_first) as stop:
+        events = run(
+            space,
+            source,
+            ranks,
+            root=root,
+            folder=folder,
+            resume=resume,
+            seed=seed,
+            workers=workers,
+            cost_term=cost_term,
+            mixed_precision=amp,
+            bn_batches=bn_batches,
+            save_every=save_every,
+            log_every=log_every,
+            about={"spec": os.path.basename(file)},
+            stop=stop,
+        )
+        if not ranks.is_first:
+            for _ in events:
+                pass
+            return 0
+        finished = _follow(events)
+    if finished.interrupted:
+        note(f"stopped after step {finished.step}; the same command with --resume goes on")
+        return INTERRUPTED
+    if as_json:
+        data(json.dumps(_json(finished, folder), indent=2))
+    else:
+        data(_text(finished, folder))
+    return int(not finished.met)
+
+
+def _plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool) -> None:
+    """What would be done: phases, steps if there is a list, costs, memory of the weights."""
+    from tsdsl.searching.plan import check_budgets, describe, plan_of
+
+    steps: int | None = None
+    if source is not None:
+        from tsdsl.data.lists import read_list
+
+        batch = plan_of(space, 1).search.batch
+        steps = max(1, len(read_list(source, root)) // batch)
+    plan = plan_of(space, steps or 1)
+    phases = describe(space, plan)
+    weights = _weights(space)
+    if as_json:
+        if steps is None:
+            for phase in phases:
+                del phase["steps"], phase["warmup_steps"]
+        document = {
+            "format_version": 1,
+            "space": space.name,
+            "decisions": len(space.decisions),
+            "batch": plan.search.batch,
+            "steps_per_epoch": steps,
+            "supernet_params": weights,
+            "phases": phases,
+        }
+        data(json.dumps(document, indent=2))
+        return
+    show(check_budgets(space, plan))
+    data(aligned(_rows(plan, phases, steps is not None), (2, 3, 4, 7)))
+    samples = plan.search.samples
+    shown = str(samples) if isinstance(samples, int) else f"{samples.factor:g} x entropy"
+    data(
+        f"batch {plan.search.batch}, {shown} architectures a step; the supernet has {weights:,}"
+        f" parameters ({weights * 16 / 2**20:,.0f} MiB with gradients, momentum and the sum of"
+        " gradients, float32)"
+    )
+    note("GFLOPs: expected multiply-adds of what exists, at the initial distribution")
+
+
+def _rows(plan: Plan, phases: list[dict[str, Any]], counted: bool) -> list[list[str]]:
+    head = ["phase", "streams", "decisions", "epochs", "steps", "lr (weights, alpha)", "budgets"]
+    rows = [[*head, "GFLOPs"]]
+    for phase, told in zip(plan.phases, phases, strict=True):
+        steps = f"{phase.steps} ({phase.warmup} warm-up)" if counted else "-"
+        rows.append(
+            [
+                phase.name,
+                ", ".join(phase.streams),
+                str(len(phase.learned)),
+                f"{phase.epochs:g}",
+                steps,
+                f"{phase.lr.weights:g}, {phase.lr.arch:g}",
+                _budgets(phase),
+                "-" if told["macs"] is None else giga(told["macs"]),
+            ]
+        )
+    return rows
+
+
+def _budgets(phase: PhasePlan) -> str:
+    return (
+        "; ".join(f"{b.cost} {b.low:.4g}..{b.high:.4g} (beta {b.weight:g})" for b in phase.budgets)
+        or "none"
+    )
+
+
+def _weights(space: tsdsl.Space) -> int:
+    """Parameters of the supernet."""
+    from tsdsl.backends.supernet import Supernet
+    from tsdsl.training.ranks import without_storage
+
+    with without_storage():
+        return sum(p.numel() for p in Supernet(space.graph).parameters())
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def _follow(events: Iterator[Event]) -> Finished:
+    """Show what happens; gives the end."""
+    from tsdsl.searching.run import Finished
+    from tsdsl.searching.searcher import PhaseEnded, Searched
+    from tsdsl.training.events import BadVideos, Started, Warned
+
+    started = next(events)
+    assert isinstance(started, Started)
+    where = f"{several(started.world, 'process', 'processes')}, {started.device}"
+    resumed = f", {started.step} of them done" if started.step else ""
+    note(
+        f"supernet of {started.parameters:,} parameters, batch {started.batch} ({where});"
+        f" {several(started.total, 'step')}{resumed}, {started.steps_per_epoch} an epoch"
+    )
+    last: Finished | None = None
+    recent: list[Searched] = []
+    with progress("searching", started.total, started.step) as steps:
+        for event in events:
+            match event:
+                case Searched():
+                    recent = [*recent[-49:], event]
+                    steps(_brief(recent))
+                case PhaseEnded():
+                    steps.say(_phase(event, recent))
+                    recent = []
+                case Warned(diagnostics):
+                    show(diagnostics)
+                case BadVideos(problems):
+                    for problem in problems:
+                        steps.say(f"replaced: {problem}")
+                case Finished():
+                    last = event
+                case _:
+                    pass
+    assert last is not None
+    return last
+
+
+def _brief(recent: list[Searched]) -> str:
+    loss = sum(each.loss for each in recent) / len(recent)
+    last = recent[-1]
+    return f"{last.phase} loss {loss:.3f} {last.clips_per_second:.3g} clips/s"
+
+
+def _phase(event: PhaseEnded, recent: list[Searched]) -> str:
+    loss = sum(each.loss for each in recent) / max(1, len(recent))
+    met = "within its budgets" if event.met else "no architecture lies within its budgets"
+    return f"phase {event.phase} ended after step {event.step}: loss {loss:.4f}, {met}"
+
+
+def _json(finished: Finished, folder: str) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "run": folder,
+        "steps": finished.step,
+        "seconds": round(finished.seconds, 3),
+        "met": finished.met,
+        "macs": finished.flops,
+        "params": finished.params,
+        "decisions": dict(finished.architecture),
+        "peak_memory": finished.peak_memory,
+        "samples": finished.samples,
+        "replaced": finished.replaced,
+        "bad_videos": [problem._asdict() for problem in finished.bad_videos],
+    }
+
+
+def _text(finished: Finished, folder: str) -> str:
+    rows = [
+        ["steps", str(finished.step)],
+        ["GFLOPs (multiply-adds)", giga(finished.flops)],
+        ["parameters", f"{finished.params:,}"],
+        ["budgets of the last phase", "met" if finished.met else "met by no architecture"],
+        ["peak memory", f"{finished.peak_memory / 2**20:,.0f} MiB"],
+        ["videos that cannot be used", str(len(finished.bad_videos))],
+        ["architecture", os.path.join(folder, "arch.json")],
+        ["its weights", os.path.join(folder, "model.safetensors")],
+    ]
+    return aligned(rows)

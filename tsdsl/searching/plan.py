@@ -1,0 +1,160 @@
+"""What a search does and in which order: the phases of the spec, in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.ir.architecture import Architecture, Option
+from tsdsl.ir.present import only
+from tsdsl.ir.space import beginnings
+from tsdsl.record import Record
+from tsdsl.sema.sections import Budget, PhaseRates, Search
+from tsdsl.space import Space, Window
+
+
+class PhasePlan(Record):
+    """Steps ``first`` to ``first + steps - 1`` of the search, from 0 on."""
+
+    name: str
+    #: The streams that exist, in the order of the spec.
+    streams: tuple[str, ...]
+    #: Paths of the decisions that are learned.
+    learned: tuple[str, ...]
+    #: Its own, and those of the search of other costs.
+    budgets: tuple[Budget, ...]
+    epochs: float
+    lr: PhaseRates
+    first: int
+    steps: int
+    #: Steps at its beginning in which alpha does not move.
+    warmup: int
+
+
+class Plan(Record):
+    search: Search
+    phases: tuple[PhasePlan, ...]
+
+    @property
+    def total(self) -> int:
+        return self.phases[-1].first + self.phases[-1].steps
+
+    def at(self, step: int) -> int:
+        """The number of the phase that a step belongs to."""
+        return max(k for k, phase in enumerate(self.phases) if phase.first <= step)
+
+
+def plan_of(space: Space, steps_per_epoch: int) -> Plan:
+    """Raises `SpecError` for a spec without a search, without decisions, or with a phase that has
+    nothing to learn."""
+    search = space.sections.search if space.sections else None
+    if search is None or not search.phases:
+        message = f"'{space.name}' does not say how it is searched"
+        hint = "a search section with one phase or more: docs/language.md#sections"
+        raise _unfit(space, message, hint)
+    if not space.decisions:
+        raise _unfit(space, f"'{space.name}' has no decision to search", "'tsdsl train' trains it")
+    made: list[PhasePlan] = []
+    first = 0
+    for phase in search.phases:
+        learned = tuple(
+            d.path for d in space.decisions if not beginnings(d.path).isdisjoint(phase.learn)
+        )
+        if not learned:
+            message = f"phase '{phase.name}' has nothing to learn: its decisions are all fixed"
+            raise _unfit(space, message, "take it out, or fix fewer decisions with --set")
+        own = {budget.cost for budget in phase.budgets}
+        steps = max(1, round(phase.epochs * steps_per_epoch))
+        made.append(
+            PhasePlan(
+                phase.name,
+                tuple(s for s in space.graph.streams if not phase.streams or s in phase.streams),
+                learned,
+                (*phase.budgets, *(b for b in search.budgets if b.cost not in own)),
+                phase.epochs,
+                phase.lr,
+                first,
+                steps,
+                ceil(phase.warmup * steps),
+            )
+        )
+        first += steps
+    return Plan(search, tuple(made))
+
+
+def present(space: Space, phase: PhasePlan) -> Space:
+    """The space of a phase: its streams only, for questions about costs."""
+    graph = only(space.graph, phase.streams)
+    return space if graph is space.graph else Space(graph, space.sections, space.costs)
+
+
+def standing(space: Space, phase: PhasePlan, chosen: Mapping[str, Option]) -> dict[str, Option]:
+    """What decisions that a phase does not learn stand at: what was ``chosen``, else the
+    default."""
+    learned = set(phase.learned)
+    return {
+        d.path: chosen.get(d.path, d.options[d.default])
+        for d in space.decisions
+        if d.path not in learned
+    }
+
+
+def inside(space: Space, phase: PhasePlan, distribution: Distribution) -> tuple[Architecture, bool]:
+    """The most probable architecture within the budgets of a phase, by the exact query, and True;
+    the most probable of all, and False, where none is inside."""
+    there = present(space, phase)
+    now = Distribution(there.graph, distribution.flat)
+    windows: dict[str, Window] = {b.cost: (b.low, b.high) for b in phase.budgets}
+    try:
+        return there.most_probable(now, within=windows), True
+    except SpecError:
+        if not windows:
+            raise
+        return there.most_probable(now), False
+
+
+def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
+    """A warning for each phase whose budgets no architecture can meet, whatever the earlier phases
+    choose; what later ones learn stands at its default."""
+    found: list[Diagnostic] = []
+    free: set[str] = set()
+    for phase in plan.phases:
+        free |= set(phase.learned)
+        rows = {
+            d.path: [float(d.path in free or k == d.default) for k in range(len(d.options))]
+            for d in space.decisions
+        }
+        even = Distribution.from_weights(space.graph, rows)
+        if phase.budgets and not inside(space, phase, even)[1]:
+            wanted = "; ".join(f"{b.cost} in {b.low:,.0f}..{b.high:,.0f}" for b in phase.budgets)
+            message = f"phase '{phase.name}': no architecture has {wanted}"
+            if phase is not plan.phases[-1]:
+                message += ", with what later phases learn at its default"
+            found.append(Diagnostic("W0914", message, file=space.graph.source, severity="warning"))
+    return found
+
+
+def _unfit(space: Space, message: str, hint: str) -> SpecError:
+    return SpecError([Diagnostic("E0842", message, file=space.graph.source, help=hint)])
+
+
+def describe(space: Space, plan: Plan) -> list[dict[str, Any]]:
+    """The phases with their expected cost under the initial distribution, as plain values."""
+    expected = {p.name: p for p in space.phases("macs")}
+    return [
+        {
+            "name": phase.name,
+            "streams": list(phase.streams),
+            "decisions": len(phase.learned),
+            "epochs": phase.epochs,
+            "steps": phase.steps,
+            "warmup_steps": phase.warmup,
+            "lr": {"weights": phase.lr.weights, "arch": phase.lr.arch},
+            "budgets": [budget.model_dump(mode="json") for budget in phase.budgets],
+            "macs": expected[phase.name].mean,
+        }
+        for phase in plan.phases
+    ]

@@ -1,0 +1,363 @@
+"""A whole search: lists, loaders, the loop, checkpoints, a folder with the result.
+
+`run` gives an event for everything that happens, as it happens; `search` is the same as one call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from math import ceil
+from statistics import fmean
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+import tsdsl
+from tsdsl.backends.supernet import Supernet
+from tsdsl.data.dataset import MIN_FRAMES, TrainClips, generator_of
+from tsdsl.data.lists import VideoList, read_list
+from tsdsl.data.loader import TrainLoader
+from tsdsl.data.problems import Problem
+from tsdsl.data.transforms import normalise
+from tsdsl.files import PathLike
+from tsdsl.ir.arch_file import dump
+from tsdsl.ir.architecture import Architecture
+from tsdsl.record import MutableRecord, factory
+from tsdsl.searching.cost import Kind
+from tsdsl.searching.plan import check_budgets, plan_of
+from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
+from tsdsl.space import Space
+from tsdsl.training import identity
+from tsdsl.training.checkpoint import WEIGHTS
+from tsdsl.training.checks import check_classes, shares
+from tsdsl.training.events import BadVideos, Saved, Started, Warned
+from tsdsl.training.folder import FORMAT, RunFolder, opened
+from tsdsl.training.ranks import Ranks
+from tsdsl.training.recipe import Recipe
+from tsdsl.training.session import peak_memory
+from tsdsl.training.trial import gives_probabilities
+from tsdsl.weights.file import save
+
+Data = PathLike | VideoList
+
+
+class Finished(MutableRecord):
+    """What a search came to. ``interrupted``: it was asked to stop, and can be resumed."""
+
+    step: int
+    seconds: float
+    #: The most probable architecture, within the budgets of the last phase if ``met``.
+    architecture: Architecture
+    met: bool
+    flops: int
+    params: int
+    interrupted: bool = False
+    peak_memory: int = 0
+    samples: int = 0
+    replaced: int = 0
+    bad_videos: list[Problem] = factory(default_factory=list[Problem])
+
+
+Event = Started | Warned | BadVideos | Searched | PhaseEnded | Saved | Finished
+
+
+def search(
+    space: Space,
+    data: Data,
+    *,
+    tell: Callable[[Event], None] | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> Finished:
+    """Search a space on a list of videos, by the spec's `search` section.
+
+    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
+    if left out; under torchrun this is one rank of a search. For everything else, see `run`.
+    """
+    last: Event | None = None
+    with Ranks.of(device) as ranks:
+        for last in run(space, data, ranks, **options):
+            if tell is not None:
+                tell(last)
+    assert isinstance(last, Finished)
+    return last
+
+
+def run(
+    space: Space,
+    data: Data,
+    ranks: Ranks,
+    *,
+    supernet: Supernet | None = None,
+    root: PathLike | None = None,
+    folder: PathLike | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    workers: int = 0,
+    cost_term: Kind = "sampled",
+    mixed_precision: bool = False,
+    bn_batches: int = 0,
+    save_every: int | None = None,
+    log_every: int = 10,
+    min_frames: int = MIN_FRAMES,
+    about: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """The events of a search; the last one is `Finished`.
+
+    - ``supernet``: one to go on with; a new one if left out. It holds the last weights afterwards.
+    - ``data``: a list, as `read_list` takes it, with ``root``. Clips are made by the `train`
+      section (crop, jitter, augmentation); the batch is that of the `search` section, over all
+      ranks. With ``data = split``, one half of the list trains the weights and the other alpha.
+    - ``folder``: log, checkpoints and the result go there: ``arch.json``, ``distribution.json``,
+      ``model.py`` and ``model.safetensors`` with the weights that it has in the supernet;
+      ``resume``: go on with the search that is in it, if there is one. A checkpoint is written
+      after each ``save_every`` steps (an epoch if left out), after each phase, and where ``stop``
+      gives True.
+    - ``cost_term``: "sampled" as printed, or "exact" (see `cost`).
+    - ``bn_batches``: of so many training batches of the first rank, the result gets running
+      statistics of its own; 0 for those that all architectures have left.
+
+    Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `SearchError`.
+    """
+    with ExitStack() as stack:
+        here = None
+        if folder is not None and ranks.is_first:
+            here = stack.enter_context(opened(os.fspath(folder)))
+        recipe = Recipe.of(space)
+        videos = data if isinstance(data, VideoList) else read_list(data, root)
+        first = plan_of(space, 1)
+        lists = _halves(videos, seed) if first.search.data == "split" else (videos,)
+        batch, _ = shares(first.search.batch // len(lists), ranks.world, None)
+        loaders = tuple(
+            TrainLoader(
+                TrainClips(
+                    part, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
+                ),
+                batch,
+                workers=workers,
+                rank=ranks.rank,
+                world=ranks.world,
+            )
+            for part in lists
+        )
+        plan = plan_of(space, min(map(len, loaders)))
+        default = space.most_probable()
+        outputs = space.network(default).body.result.shape[0]
+        warnings = [*check_classes(videos, outputs), *check_budgets(space, plan)]
+        if supernet is None:
+            torch.manual_seed(seed)
+            made = tsdsl.compile(space)
+            assert isinstance(made, Supernet)
+            supernet = made
+        searcher = Searcher(
+            space,
+            supernet.to(ranks.device),
+            plan,
+            loaders,
+            ranks,
+            seed=seed,
+            cost_term=cost_term,
+            mixed_precision=mixed_precision,
+            probabilities=gives_probabilities(space.network(default)),
+        )
+        described = {
+            "format": FORMAT,
+            "space": space.name,
+            "space_hash": space.hash,
+            "search": plan.search.model_dump(mode="json"),
+            "cost_term": cost_term,
+            "mixed_precision": mixed_precision,
+            "recipe": recipe.as_json(),
+            "seed": seed,
+            "data": identity.of_list(videos),
+            **(about or {}),
+            "conditions": identity.conditions(ranks, videos),
+        }
+        state = None
+        if here is not None:
+            warnings += here.describe(described, resume)
+            state, spoiled = here.checkpoints.newest()
+            warnings += spoiled
+        state = ranks.broadcast(state)
+        if state is not None:
+            searcher.restore(state)
+        if here is not None:
+            here.open_log(searcher.step)
+        weights = identity.of_weights(space.name, space, None, videos)
+        session = _Session(searcher, here, ranks, weights, bn_batches)
+        parameters = sum(p.numel() for p in supernet.parameters())
+        yield Started(
+            searcher.step,
+            plan.total,
+            searcher.steps_per_epoch,
+            plan.search.batch,
+            ranks.world,
+            ranks.device,
+            parameters,
+        )
+        if warnings:
+            yield Warned(tuple(warnings))
+        yield from session.events(loaders, save_every, log_every, stop)
+
+
+class _Session:
+    def __init__(
+        self,
+        searcher: Searcher,
+        folder: RunFolder | None,
+        ranks: Ranks,
+        about: Mapping[str, str],
+        bn_batches: int,
+    ) -> None:
+        self.searcher = searcher
+        self.bn_batches = bn_batches
+        self.folder = folder
+        self.ranks = ranks
+        self.about = dict(about)
+
+    def events(
+        self,
+        loaders: tuple[TrainLoader, ...],
+        save_every: int | None,
+        log_every: int,
+        stop: Callable[[], bool],
+    ) -> Iterator[Event]:
+        searcher, start = self.searcher, perf_counter()
+        total, every = searcher.plan.total, save_every or searcher.steps_per_epoch
+        ends = {phase.first + phase.steps for phase in searcher.plan.phases}
+        seen: list[Searched] = []
+        stopping = False
+        bad: dict[str, Problem] = {}
+        for event in searcher.run():
+            if isinstance(event, Searched):
+                seen.append(event)
+                if event.step % log_every == 0 or event.step in ends:
+                    self._log_steps(seen)
+                    seen.clear()
+            else:
+                self._log_phase(event)
+            yield event
+            for problem in [p for loader in loaders for p in loader.report.bad.values()]:
+                if problem.path not in bad:
+                    bad[problem.path] = problem
+                    yield BadVideos((problem,))
+            if isinstance(event, Searched) and event.step in ends:
+                # What the phase has found comes next; between the two there is nothing to save.
+                continue
+            stopping = self._asked(stop, event.step, log_every)
+            if stopping or isinstance(event, PhaseEnded) or event.step % every == 0:
+                yield from self._save()
+            if stopping:
+                break
+        architecture, met = searcher.found()
+        space = searcher.space
+        result = Finished(
+            searcher.step,
+            perf_counter() - start,
+            architecture,
+            met,
+            space.flops(architecture),
+            space.params(architecture),
+            interrupted=searcher.step < total,
+            peak_memory=max(self.ranks.gather(peak_memory(self.ranks.device))),
+            samples=sum(self.ranks.gather(sum(each.report.samples for each in loaders))),
+            replaced=sum(self.ranks.gather(sum(each.report.replaced for each in loaders))),
+            bad_videos=list(bad.values()),
+        )
+        if self.folder is not None and not result.interrupted:
+            self._write(self.folder, result, loaders[0])
+        yield result
+
+    def _asked(self, stop: Callable[[], bool], step: int, log_every: int) -> bool:
+        """Whether to stop; several ranks agree on it now and then."""
+        if self.ranks.world == 1:
+            return stop()
+        return step % log_every == 0 and any(self.ranks.gather(stop()))
+
+    def _log_steps(self, seen: list[Searched]) -> None:
+        if self.folder is None:
+            return
+        last = seen[-1]
+        now = self.searcher.now()
+        self.folder.log(
+            "step",
+            last.step,
+            phase=last.phase,
+            loss=fmean(each.loss for each in seen),
+            effective_samples=fmean(each.effective_samples for each in seen),
+            gradient_norm=last.gradient_norm,
+            lr=last.lr,
+            learned=last.learned,
+            entropy=now.entropy().value,
+            expected=dict(self.searcher.inside()),
+            seconds=fmean(each.seconds for each in seen),
+            waited=fmean(each.waited for each in seen),
+        )
+
+    def _log_phase(self, event: PhaseEnded) -> None:
+        if self.folder is not None:
+            decisions = dict(event.architecture)
+            self.folder.log(
+                "phase", event.step, phase=event.phase, met=event.met, decisions=decisions
+            )
+
+    def _save(self) -> Iterator[Saved]:
+        if self.folder is None:
+            return
+        start = perf_counter()
+        state = self.searcher.state()
+        path = self.folder.checkpoints.save(state, {**self.about, "step": str(state.step)})
+        self.folder.publish("supernet.safetensors", os.path.join(path, WEIGHTS))
+        self.searcher.alpha.save(self.folder.at("distribution.json"))
+        yield Saved(state.step, path, perf_counter() - start)
+
+    def _write(self, folder: RunFolder, result: Finished, loader: TrainLoader) -> None:
+        """The result as files: what was found, and as a network with the weights it has."""
+        space, architecture = self.searcher.space, result.architecture
+        folder.keep_network(space, architecture)
+        net = space.freeze(self.searcher.supernet, architecture)
+        if self.bn_batches:
+            reestimate(net, loader, self.bn_batches, self.searcher.plan.total, self.ranks.device)
+        about = {**self.about, "architecture": dump(architecture), "step": str(result.step)}
+        save(folder.at("model.safetensors"), net.state_dict(), about)
+        folder.log(
+            "end",
+            result.step,
+            flops=result.flops,
+            params=result.params,
+            met=result.met,
+            decisions=dict(architecture),
+            peak_memory=result.peak_memory,
+        )
+
+
+def reestimate(
+    net: nn.Module, loader: TrainLoader, batches: int, first: int, device: torch.device
+) -> None:
+    """Give batch normalisations the running statistics of some batches: those of the epochs from
+    ``first`` on. Parameters stay."""
+    dtype = next(net.parameters()).dtype
+
+    def clips() -> Iterator[torch.Tensor]:
+        for at in range(ceil(batches / len(loader))):
+            for batch in loader.epoch(first + at):
+                yield normalise(batch.clips_NCTHW.to(device), dtype)
+
+    update_bn(islice(clips(), batches), net)
+
+
+def _halves(videos: VideoList, seed: int) -> tuple[VideoList, VideoList]:
+    """Two halves of a list, drawn from the seed."""
+    order = torch.randperm(len(videos), generator=generator_of(seed)).tolist()
+    half = len(order) // 2
+    return tuple(  # type: ignore[return-value]
+        VideoList(tuple(videos.videos[k] for k in sorted(part)), videos.classes, videos.source)
+        for part in (order[:half], order[half:])
+    )

@@ -1,0 +1,234 @@
+"""The loop of a search: phase after phase, an event for each step.
+
+In each phase only its streams exist; what it learns is drawn from alpha, what earlier phases have
+learned stands at the option that was chosen at their end, everything else at its default. Weights
+go on from phase to phase. Assumed, as it is not in print: the rate of the weights falls by half a
+cosine within each phase, that of alpha is constant, and both optimisers begin anew with a phase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from tsdsl.backends.supernet import Supernet
+from tsdsl.data.loader import Batch, TrainLoader
+from tsdsl.data.transforms import normalise
+from tsdsl.ir.architecture import Architecture, Option
+from tsdsl.record import Record
+from tsdsl.searching.cost import CostTerm, Kind
+from tsdsl.searching.distribution import Alpha, Categoricals
+from tsdsl.searching.plan import PhasePlan, Plan, inside, standing
+from tsdsl.searching.step import Clips, Parsec, classifier
+from tsdsl.sema.sections import Adaptive, Cosine
+from tsdsl.space import Space
+from tsdsl.training.checkpoint import State
+from tsdsl.training.optimizer import make_optimizer
+from tsdsl.training.ranks import Ranks
+from tsdsl.training.schedule import learning_rate
+
+#: With adaptive samples, so many at least: one sample tells nothing of alpha.
+LEAST_SAMPLES = 2
+
+
+class Searched(Record):
+    """A step. Numbers are of this step alone."""
+
+    #: Steps that are done.
+    step: int
+    phase: str
+    loss: float
+    samples: int
+    effective_samples: float
+    gradient_norm: float
+    lr: float
+    #: Whether alpha has learned.
+    learned: bool
+    seconds: float
+    waited: float
+    clips_per_second: float
+
+
+class PhaseEnded(Record):
+    """``architecture``: the most probable one, within the phase's budgets if ``met``."""
+
+    step: int
+    phase: str
+    architecture: Architecture
+    met: bool
+
+
+class Searcher:
+    """``loaders``: one for weights and alpha alike, or one for each where the search splits its
+    data. The supernet is trained where it is, on the device of ``ranks``."""
+
+    def __init__(
+        self,
+        space: Space,
+        supernet: Supernet,
+        plan: Plan,
+        loaders: tuple[TrainLoader, ...],
+        ranks: Ranks,
+        *,
+        seed: int = 0,
+        cost_term: Kind = "sampled",
+        mixed_precision: bool = False,
+        probabilities: bool = False,
+    ) -> None:
+        self.space = space
+        self.supernet = supernet
+        self.plan = plan
+        self.ranks = ranks
+        self.seed = seed
+        self.alpha = Alpha(space)
+        #: Steps that are done.
+        self.step = 0
+        #: What earlier phases have decided.
+        self.chosen: dict[str, Option] = {}
+        self.steps_per_epoch = min(map(len, loaders))
+        self._loaders = loaders
+        self._kind = cost_term
+        self._autocast = torch.bfloat16 if mixed_precision else None
+        self._probabilities = probabilities
+        self._dtype = next(supernet.parameters()).dtype
+        self._begin(plan.phases[0])
+
+    @property
+    def phase(self) -> PhasePlan:
+        """The phase of the next step; of the last one, when all are done."""
+        return self.plan.phases[self.plan.at(min(self.step, self.plan.total - 1))]
+
+    def now(self) -> Categoricals:
+        return self.alpha.now()
+
+    def run(self) -> Iterator[Searched | PhaseEnded]:
+        """From where it stands to the end. Raises `SearchError`."""
+        while self.step < self.plan.total:
+            epoch, done = divmod(self.step, self.steps_per_epoch)
+            until = min(self.plan.total, (epoch + 1) * self.steps_per_epoch)
+            batches = [loader.epoch(epoch, skip=done) for loader in self._loaders]
+            while self.step < until:
+                yield self._step(batches)
+                phase = self.plan.phases[self.plan.at(self.step - 1)]
+                if self.step == phase.first + phase.steps:
+                    yield self._end(phase)
+
+    def _begin(self, phase: PhasePlan) -> None:
+        search = self.plan.search
+        self.alpha.stand(standing(self.space, phase, self.chosen))
+        self._weights = make_optimizer(self.supernet, search.weights, phase.lr.weights)
+        self._arch = make_optimizer(self.alpha, search.arch, phase.lr.arch)
+        self._term = CostTerm(self.space, phase.budgets, streams=phase.streams, kind=self._kind)
+        self._parsec = Parsec(
+            self.supernet,
+            self.alpha,
+            classifier(
+                self.supernet,
+                streams=phase.streams,
+                autocast=self._autocast,
+                probabilities=self._probabilities,
+            ),
+            reading=search.likelihood,
+            temperature=search.temperature,
+            baseline=search.baseline,
+            term=self._term,
+            ranks=self.ranks,
+        )
+
+    def _end(self, phase: PhasePlan) -> PhaseEnded:
+        """Let what was learned stand, and begin the next phase."""
+        architecture, met = inside(self.space, phase, self.now().distribution)
+        learned = set(phase.learned)
+        self.chosen |= {p: option for p, option in architecture.items() if p in learned}
+        if self.step < self.plan.total:
+            self._begin(self.phase)
+        return PhaseEnded(self.step, phase.name, architecture, met)
+
+    def _step(self, batches: list[Iterator[Batch]]) -> Searched:
+        start = perf_counter()
+        phase, search, step = self.phase, self.plan.search, self.step
+        within = step - phase.first
+        lr = learning_rate(phase.lr.weights, Cosine(), phase.steps, within)
+        for group in self._weights.param_groups:
+            group["lr"] = lr
+        now = self.now()
+        samples = search.samples
+        if isinstance(samples, Adaptive):
+            samples = max(LEAST_SAMPLES, ceil(samples.factor * now.entropy().value))
+        architectures = now.sample(samples, seed=self.seed, step=step)
+        before = perf_counter()
+        clips = [self._clips(next(each)) for each in batches]
+        waited = perf_counter() - before
+        learn = within >= phase.warmup
+        self.supernet.train()
+        stepped = self._parsec.step(
+            architectures,
+            clips[0],
+            held=clips[1] if len(clips) > 1 else None,
+            learn=learn,
+            now=now,
+            key=(self.seed, step),
+        )
+        self._weights.step()
+        if learn:
+            self._arch.step()
+        self.step += 1
+        seconds = perf_counter() - start
+        shown = sum(map(len, clips)) * self.ranks.world
+        return Searched(
+            self.step,
+            phase.name,
+            stepped.loss,
+            samples,
+            stepped.effective_samples,
+            stepped.gradient_norm,
+            lr,
+            learn,
+            seconds,
+            waited,
+            shown / seconds,
+        )
+
+    def _clips(self, batch: Batch) -> Clips:
+        device = self.ranks.device
+        clips = batch.clips_NCTHW.to(device, non_blocking=True)
+        return Clips(normalise(clips, self._dtype), batch.labels_N.to(device, non_blocking=True))
+
+    # ------------------------------------------------------------ state
+
+    def state(self) -> State:
+        """Everything that a searcher of the same space, plan, data and seed goes on from."""
+        return State(
+            self.step,
+            self.supernet.state_dict(),
+            None,
+            {
+                "alpha": self.alpha.state_dict(),
+                "weights": self._weights.state_dict(),
+                "arch": self._arch.state_dict(),
+                "chosen": dict(self.chosen),
+            },
+        )
+
+    def restore(self, state: State) -> None:
+        self.supernet.load_state_dict(dict(state.weights))
+        self.step = state.step
+        self.chosen = dict(state.training["chosen"])
+        self._begin(self.phase)
+        self.alpha.load_state_dict(state.training["alpha"])
+        self._weights.load_state_dict(state.training["weights"])
+        self._arch.load_state_dict(state.training["arch"])
+
+    def found(self) -> tuple[Architecture, bool]:
+        """The result so far: the most probable architecture, within the budgets of the present
+        phase, and True; or of all, and False."""
+        return inside(self.space, self.phase, self.now().distribution)
+
+    def inside(self) -> Mapping[str, Any]:
+        """How the distribution stands to each budget: the exact mean of its cost."""
+        means = self._term.means(self.now())
+        return {b.cost: mean for b, mean in zip(self._term.budgets, means, strict=True)}

@@ -1,0 +1,55 @@
+"""What identifies a run and its weights: what a resumed run is compared by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+import tsdsl
+from tsdsl.data.lists import VideoList
+from tsdsl.ir.architecture import Architecture
+from tsdsl.space import Space
+from tsdsl.training.ranks import Ranks
+from tsdsl.weights.file import FORMAT
+
+
+def of_list(videos: VideoList) -> dict[str, Any]:
+    """Size and digest of a list: paths as they are written, labels and names of classes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for video in videos.videos:
+        digest.update(f"{video.name}\0{video.label}\n".encode(errors="surrogateescape"))
+    for name in videos.classes:
+        digest.update(f"{name}\n".encode(errors="surrogateescape"))
+    return {"videos": len(videos), "classes": len(videos.classes), "digest": digest.hexdigest()}
+
+
+def conditions(ranks: Ranks, videos: VideoList) -> dict[str, Any]:
+    """What may change when a run is resumed, with other last bits."""
+    device = ranks.device
+    cuda = device.type == "cuda"
+    return {
+        "tsdsl": tsdsl.__version__,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if cuda else device.type,
+        "world": ranks.world,
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "list": videos.source,
+    }
+
+
+def of_weights(
+    name: str, space: Space | None, frozen: Mapping[str, Any] | None, videos: VideoList
+) -> dict[str, str]:
+    """What files of weights say of themselves."""
+    from tsdsl.ir.arch_file import dump
+
+    found = {"format": FORMAT, "space": name, "classes": json.dumps(list(videos.classes))}
+    if space is not None:
+        found["space_hash"] = space.hash
+        if frozen:
+            found["architecture"] = dump(Architecture(frozen, space.name, space.hash))
+    return found

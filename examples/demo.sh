@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 BIN=${BIN:-.venv/bin}
 OUT=${OUT:-build/demo}
 # Videos to render, and --set for the training: CLIPS=64 SET=train.epochs=1 is a quick look.
-CLIPS=${CLIPS:-1280}
+CLIPS=${CLIPS:-1536}
 SET=${SET:-train.batch=16}
 mkdir -p "$OUT"
 

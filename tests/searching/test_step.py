@@ -299,6 +299,31 @@ def test_the_baseline_takes_noise_away(tmp_path: Path) -> None:
     assert spread[True] < spread[False]
 
 
+def test_a_budget_is_reached(tmp_path: Path) -> None:
+    """Where what is larger is better: without a budget the mean goes up and out of the window, with
+    a larger beta it ends nearer, with a large enough one inside."""
+    space = tiny(tmp_path)
+    every = sorted(every_architecture(space), key=space.flops)
+    table = Table({a: float(v) for a, v in zip(every, np.linspace(-2, 2, 18), strict=True)})
+    flops = np.sort(space.flops(every))
+    low, high = int(flops[5]), int(flops[7])
+    ends = []
+    for beta, kind in ((0.0, "sampled"), (0.3, "sampled"), (3.0, "sampled"), (3.0, "exact")):
+        budget = Budget(cost="flops", low=low, high=high, weight=beta)
+        alpha = Alpha(space)
+        term = CostTerm(space, [budget], kind=kind)  # type: ignore[arg-type]
+        parsec = Parsec(table, alpha, table.likelihood, reading="sum", term=term)
+        adam = torch.optim.Adam(alpha.parameters(), lr=0.1)
+        for step in range(60):
+            now = alpha.now()
+            parsec.step(now.sample(13, seed=0, step=step), ONE, now=now)
+            adam.step()
+        ends.append(space.expectation("macs", alpha.now().distribution))
+    none, some, enough, exact = ends
+    assert none > some > high
+    assert all(some > mean and 0.9 * low <= mean <= 1.1 * high for mean in (enough, exact)), ends
+
+
 # ------------------------------------------------------------ memory
 
 

@@ -30,6 +30,19 @@ def test_demo(tmp_path: Path) -> None:
     assert "peak memory" in done.stdout and "mean class accuracy" in done.stdout
 
 
+def test_search(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "search.py", str(tmp_path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "within the budget: True" in done.stdout
+    assert (tmp_path / "run" / "arch.json").exists()
+
+
 def test_streams_alone_cost_what_two_streams_do() -> None:
     """What `benchmarks/two_stream.py` compares has as many multiply-adds, within 5 %."""
     import tsdsl

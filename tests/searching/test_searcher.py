@@ -25,6 +25,7 @@ from tsdsl.diagnostics import SpecError
 from tsdsl.searching.plan import check_budgets, plan_of
 from tsdsl.searching.run import _halves
 from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
+from tsdsl.searching.step import SearchError
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
@@ -187,6 +188,19 @@ def test_statistics_of_its_own(tiny: Tiny, videos: Path, tmp_path: Path) -> None
     for batch in [b for epoch in (9, 10) for b in loader.epoch(epoch)][:5]:
         net(normalise(batch.clips_NCTHW))
     assert torch.allclose(torch.stack(seen).mean(0), other["a.stem.bn.running_mean"], atol=1e-5)
+
+
+def test_a_step_that_fails(tiny: Tiny, videos: Path) -> None:
+    made = searcher(tiny(), videos)
+    steps = made.run()
+    next(steps)
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    made.supernet.register_forward_pre_hook(fail)
+    with pytest.raises(SearchError, match="step 2 failed: there is not enough memory"):
+        next(steps)
 
 
 def test_split_data(tiny: Tiny, videos: Path) -> None:

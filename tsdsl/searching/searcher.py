@@ -18,15 +18,17 @@ import torch
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
+from tsdsl.diagnostics import DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.record import Record
 from tsdsl.searching.cost import CostTerm, Kind
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.plan import PhasePlan, Plan, inside, standing
-from tsdsl.searching.step import Clips, Parsec, classifier
+from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space
 from tsdsl.training.checkpoint import State
+from tsdsl.training.failures import step_failed
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.schedule import learning_rate
@@ -112,7 +114,15 @@ class Searcher:
             until = min(self.plan.total, (epoch + 1) * self.steps_per_epoch)
             batches = [loader.epoch(epoch, skip=done) for loader in self._loaders]
             while self.step < until:
-                yield self._step(batches)
+                try:
+                    found = self._step(batches)
+                except DiagnosticError:
+                    raise
+                except (RuntimeError, ValueError, MemoryError) as bad:
+                    smaller = "a smaller batch, as with --set search.batch=8"
+                    why = step_failed("E0841", self.step + 1, bad, smaller)
+                    raise SearchError([why]) from None
+                yield found
                 phase = self.plan.phases[self.plan.at(self.step - 1)]
                 if self.step == phase.first + phase.steps:
                     yield self._end(phase)

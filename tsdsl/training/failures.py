@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from tsdsl.diagnostics import Diagnostic
+
 
 def out_of_memory(bad: BaseException) -> bool:
     text = str(bad)
@@ -27,3 +29,14 @@ def decoder_ended(bad: BaseException) -> tuple[str, str] | None:
 def first_line(bad: BaseException) -> str:
     """Without torch's traces of C++."""
     return (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
+
+
+def step_failed(code: str, step: int, bad: Exception, smaller: str) -> Diagnostic:
+    """What ended a step that is no bug of ours. ``smaller``: how to need less memory."""
+    where = f"step {step} failed"
+    if out_of_memory(bad):
+        return Diagnostic(code, f"{where}: there is not enough memory", help=smaller)
+    if ended := decoder_ended(bad):
+        return Diagnostic(code, f"{where}: {ended[0]}", help=ended[1])
+    hint = "what torch says of this network, with this batch, on this device"
+    return Diagnostic(code, f"{where}: {first_line(bad)}", help=hint)

@@ -27,7 +27,7 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 from tsdsl.training.checkpoint import State
-from tsdsl.training.failures import decoder_ended, first_line, out_of_memory
+from tsdsl.training.failures import step_failed
 from tsdsl.training.optimizer import make_optimizer, moving_average
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
@@ -256,16 +256,8 @@ class Trainer:
         """What is no bug of ours as a finding."""
         if isinstance(bad, DiagnosticError):
             return bad
-        where = f"step {self.step + 1} failed"
-        if out_of_memory(bad):
-            message = f"{where}: there is not enough memory"
-            hint = "fewer clips at a time, as with --micro-batch 4; or a smaller train.batch"
-        elif ended := decoder_ended(bad):
-            message, hint = f"{where}: {ended[0]}", ended[1]
-        else:
-            message = f"{where}: {first_line(bad)}"
-            hint = "what torch says of this network, with this batch, on this device"
-        return TrainingError([Diagnostic("E0822", message, help=hint)])
+        smaller = "fewer clips at a time, as with --micro-batch 4; or a smaller train.batch"
+        return TrainingError([step_failed("E0822", self.step + 1, bad, smaller)])
 
     def _diverged(self, steps: int) -> TrainingError:
         where = (

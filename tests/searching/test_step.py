@@ -410,6 +410,9 @@ def test_a_gradient_that_is_not_finite(tmp_path: Path) -> None:
     assert not gradients(supernet)
     with pytest.raises(ValueError, match="an architecture or more"):
         parsec.step([], clips)
+    with pytest.raises(ValueError, match="a clip or more"):
+        nothing = Clips(clips.clips_NCTHW[:0], clips.labels_N[:0])
+        parsec.step(list(every_architecture(space))[:1], clips, held=nothing)
 
 
 # ------------------------------------------------------------ ranks

@@ -206,7 +206,7 @@ class Parsec:
     ) -> Stepped:
         counts = Counter(architectures)
         online = OnlineSoftmax(self._parameters, slack=0.0 if self._scaler else SLACK)
-        #: L per clip on the two halves, and l of them.
+        # L per clip, on what trains the weights and on what trains alpha.
         found: dict[Architecture, tuple[float, float]] = {}
         for place, (architecture, count) in enumerate(counts.items()):
             self._seed(key, place)
@@ -217,6 +217,8 @@ class Parsec:
             likelihood = self.likelihood(architecture, clips)
             told += [likelihood.detach(), float(len(clips))]
             other, others, total, size = self._summed(told)
+            if not size or (held is not None and not others):
+                raise ValueError("a step needs a clip or more, in each half")
             per_clip = total / size, (other / others if held is not None else total / size)
             if not all(map(isfinite, per_clip)):
                 raise _not_finite("likelihood", per_clip, architecture)

@@ -4,9 +4,9 @@
     python benchmarks/supernet.py specs/auto_tsnet_s.tsnet --crop 160 --batch 8 --device cuda
 
 Time: K architectures as a step (forward, backward, gradients summed by weights that are known at
-the end) against forward and backward of the K frozen networks one after the other; they take turns, the
-ratio is the median over the turns. Memory: of a step with K samples against one with a single
-sample, each in a process of its own (tensors on a GPU, the process on a CPU).
+the end) against forward and backward of the K frozen networks, one after the other; they take
+turns, the ratio is the median over the turns. Memory: of a step with K samples against one with a
+single sample, each in a process of its own (tensors on a GPU, the process on a CPU).
 """
 
 from __future__ import annotations

@@ -223,7 +223,7 @@ def test_what_cannot_be_searched(tiny: Tiny, spec: Callable[..., Path], tmp_path
     (tmp_path / "far.tsnet").write_text(text.replace("120k..1M", "1G..2G"))
     far = tsdsl.load(tmp_path / "far.tsnet")
     (warning,) = check_budgets(far, plan_of(far, 3))
-    assert warning.code == "W0914" and "phase 'second'" in warning.message
+    assert warning.code == "W0974" and "phase 'second'" in warning.message
     assert check_budgets(tiny(), plan_of(tiny(), 3)) == []
 
 

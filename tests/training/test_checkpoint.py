@@ -68,7 +68,7 @@ def test_a_spoiled_one_is_passed_over(checkpoints: Checkpoints, file: str, how: 
     spoil(os.path.join(checkpoints.path(2), file), how)
     found, spoiled = checkpoints.newest()
     assert found is not None and found.step == 1
-    assert [d.code for d in spoiled] == ["W0911"] and spoiled[0].file == checkpoints.path(2)
+    assert [d.code for d in spoiled] == ["W0971"] and spoiled[0].file == checkpoints.path(2)
     # The step comes round again, and takes the place of the one that is spoiled.
     checkpoints.save(state(2), {})
     again, spoiled = checkpoints.newest()
@@ -81,7 +81,7 @@ def test_none_can_be_read(checkpoints: Checkpoints) -> None:
         spoil(os.path.join(checkpoints.path(step), "training.pt"), "bit")
     with pytest.raises(FileError) as error:
         checkpoints.newest()
-    assert [d.code for d in error.value.diagnostics] == ["W0911", "W0911", "E0823"]
+    assert [d.code for d in error.value.diagnostics] == ["W0971", "W0971", "E0823"]
 
 
 @pytest.mark.parametrize("function", ["fsync", "mkdir", "rename"])
@@ -127,7 +127,7 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
         with pytest.raises(SpecError, match=r"recipe.lr was 0.1, is 0.2; seed was not set, is 1"):
             folder.describe(other, resume=True)
         (warning,) = folder.describe({**ABOUT, "conditions": {"world": 2}}, resume=True)
-        assert warning.code == "W0912" and "world was 1, is 2" in warning.message
+        assert warning.code == "W0972" and "world was 1, is 2" in warning.message
     for text in ("{", "[]", '{"format": "tsnet-run/9"}'):
         (tmp_path / "run" / "run.json").write_text(text)
         with pytest.raises(SpecError, match="no description of a run"):

@@ -135,14 +135,10 @@ TRAINING = {
     "E0824": "an evaluation that does not fit",
     "E0825": "an evaluation that cannot go on",
     "E0826": "a file that holds no scores",
-    "W0911": "a checkpoint that cannot be read",
-    "W0912": "a run that goes on in another way",
-    "W0913": "fewer classes than the network tells apart",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
     "E0841": "a search that cannot go on",
     "E0842": "a space that cannot be searched",
-    "W0914": "a budget that a phase cannot reach",
 }
 
 WARNINGS = {
@@ -153,6 +149,14 @@ WARNINGS = {
     "W0905": "a decision that no phase learns",
     "W0906": "a space that is too coupled to check completely",
     "W0970": "an architecture of another space",
+}
+
+#: Of runs, which no spec alone can show.
+RUN_WARNINGS = {
+    "W0971": "a checkpoint that cannot be read",
+    "W0972": "a run that goes on in another way",
+    "W0973": "fewer classes than the network tells apart",
+    "W0974": "a budget that a phase cannot reach",
 }
 
 #: Code -> short title.
@@ -167,4 +171,5 @@ CATALOGUE: dict[str, str] = {
     **FILES,
     **TRAINING,
     **WARNINGS,
+    **RUN_WARNINGS,
 }

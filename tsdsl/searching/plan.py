@@ -133,7 +133,7 @@ def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
             message = f"phase '{phase.name}': no architecture has {wanted}"
             if phase is not plan.phases[-1]:
                 message += ", with what later phases learn at its default"
-            found.append(Diagnostic("W0914", message, file=space.graph.source, severity="warning"))
+            found.append(Diagnostic("W0974", message, file=space.graph.source, severity="warning"))
     return found
 
 

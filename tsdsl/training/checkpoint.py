@@ -106,7 +106,7 @@ class Checkpoints:
                 why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 message = f"this checkpoint cannot be read: {why}"
                 spoiled.append(
-                    Diagnostic("W0911", message, file=self.path(step), severity="warning")
+                    Diagnostic("W0971", message, file=self.path(step), severity="warning")
                 )
         if spoiled:
             message = f"none of {len(spoiled)} checkpoints can be read"

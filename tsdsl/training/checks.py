@@ -44,7 +44,7 @@ def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
     if count == outputs:
         return []
     message = f"this list has {count} classes, the network tells {outputs} apart"
-    return [Diagnostic("W0913", message, file=videos.source, severity="warning")]
+    return [Diagnostic("W0973", message, file=videos.source, severity="warning")]
 
 
 def shares(batch: int, world: int, micro_batch: int | None) -> tuple[int, int]:

@@ -73,7 +73,7 @@ class RunFolder:
             if changed:
                 message = "this run goes on, but not bit for bit: " + "; ".join(changed)
                 message = message.replace(f"{CONDITIONS}.", "")
-                warnings.append(Diagnostic("W0912", message, file=self.path, severity="warning"))
+                warnings.append(Diagnostic("W0972", message, file=self.path, severity="warning"))
         if found != about:
             write_atomic(self.at(RUN), json.dumps(about, indent=1) + "\n")
         return warnings

@@ -17,8 +17,8 @@ from tsdsl.searching.distribution import Alpha, Categoricals
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from spaces import stirred, tiny
 from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
+from tiny_spaces import stirred, tiny
 
 KINDS = ["tiny", "required", *range(len(PAIRS))]
 

@@ -30,8 +30,8 @@ from tsdsl.sema.sections import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from spaces import stirred, tiny
 from text_spaces import every_architecture
+from tiny_spaces import stirred, tiny
 
 Shifts = Mapping[Architecture, float]
 

@@ -16,7 +16,7 @@ CHUNK = 5
 #: Architectures of each searchable space: by default, and with --sweep.
 SAMPLED, SWEPT = 20, 200
 #: Specs that leave decisions open. The others must have none.
-SEARCHED = {"auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream"}
+SEARCHED = {"auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream", "glyphs_space"}
 
 
 def chunks() -> list[object]:

@@ -23,7 +23,7 @@ def test_demo(tmp_path: Path) -> None:
     settings = {**os.environ, "BIN": str(tools), "OUT": str(tmp_path / "out")}
     settings |= {"CLIPS": "64", "SET": "train.epochs=1"}
     done = subprocess.run(
-        [ROOT / "examples" / "demo.sh"], env=settings, capture_output=True, text=True, timeout=120
+        [ROOT / "examples" / "demo.sh"], env=settings, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "multiply-adds" in done.stdout and "logits (1, 400)" in done.stdout

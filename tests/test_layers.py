@@ -31,7 +31,7 @@ def run(forbidden: str, *arguments: str, before: str = "") -> subprocess.Complet
         [sys.executable, "-c", before + PROGRAM, forbidden, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -253,7 +253,7 @@ def test_an_interrupt_saves(tiny: Path, tmp_path: Path) -> None:
             break
     time.sleep(4)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 130, said
     assert "the same command goes on from there" in said
     assert "Traceback" not in said

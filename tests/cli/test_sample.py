@@ -149,7 +149,7 @@ def test_lines_come_as_they_are_drawn_and_a_closed_pipe_ends_quietly(
     lines = [json.loads(process.stdout.readline()) for _ in range(3)]
     assert process.poll() is None
     process.stdout.close()
-    assert process.wait(timeout=60) == 141
+    assert process.wait(timeout=180) == 141
     assert process.stderr.read() == ""
     process.stderr.close()
     assert len({json.dumps(line["decisions"]) for line in lines}) == 3
@@ -170,7 +170,7 @@ def test_interrupted_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     while not list(tmp_path.glob(".*.tmp")) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=180)
     assert process.returncode == 130 and "interrupted" in said
     assert os.listdir(tmp_path) == ["archs.jsonl"]
     assert target.read_text() == "earlier\n"

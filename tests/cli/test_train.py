@@ -122,7 +122,7 @@ def test_stopped_and_resumed(folder: Path, tmp_path: Path, number: int) -> None:
         assert time.monotonic() < deadline and started.poll() is None
         time.sleep(0.05)
     started.send_signal(number)
-    stderr = started.communicate(timeout=60)[1]
+    stderr = started.communicate(timeout=180)[1]
     assert started.returncode == 130, stderr
     assert "the same command with --resume goes on" in stderr and "Traceback" not in stderr
     saved = load(tmp_path / "run/last.safetensors").about["step"]

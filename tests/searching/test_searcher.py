@@ -89,7 +89,7 @@ def test_phases(tiny: Tiny, videos: Path) -> None:
     assert met == (120e3 <= made.space.flops(found) <= 1e6)
 
 
-@pytest.mark.parametrize("at", [2, 5, 6, 7])
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6, 7, 8])
 @pytest.mark.parametrize("samples", ["3", "adaptive(factor=0.8)"])
 def test_a_restored_state_goes_on_bit_for_bit(
     tiny: Tiny, videos: Path, at: int, samples: str
@@ -131,7 +131,7 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
         run += 1
         for _ in range(min(left, 3)):
             left -= 1
-            killed(lambda folder=folder: search(space, videos, folder), 0.7 * seconds, draw)
+            killed(lambda folder=folder: search(space, videos, folder), seconds, draw)
             checkpoints = Checkpoints(str(folder / "checkpoints"))
             assert not checkpoints.newest()[1]
             steps |= set(checkpoints.steps())
@@ -143,6 +143,24 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
         for name in ("distribution.json", "arch.json", "model.py"):
             assert (folder / name).read_text() == (straight / name).read_text()
     assert len(steps) > 1
+
+
+def test_a_kill_between_a_checkpoint_and_its_files(
+    tiny: Tiny, videos: Path, tmp_path: Path
+) -> None:
+    space = tiny(True)
+    search(space, videos, tmp_path)
+    text = (tmp_path / "distribution.json").read_text()
+    weights = {n: load(tmp_path / f"{n}.safetensors") for n in ("supernet", "model")}
+    (tmp_path / "distribution.json").write_text("of an earlier step")
+    for name in weights:
+        (tmp_path / f"{name}.safetensors").unlink()
+    search(space, videos, tmp_path)
+    assert (tmp_path / "distribution.json").read_text() == text
+    for name, one in weights.items():
+        other = load(tmp_path / f"{name}.safetensors")
+        assert one.about == other.about and one.tensors.keys() == other.tensors.keys()
+        assert all(torch.equal(t, other.tensors[key]) for key, t in one.tensors.items())
 
 
 def test_the_folder(tiny: Tiny, videos: Path, tmp_path: Path) -> None:

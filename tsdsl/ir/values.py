@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import product, repeat
 from math import prod
+from operator import is_
 from typing import Any
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
@@ -178,7 +179,7 @@ def reduce(val: Val) -> Val:
     if not variables:
         return val
     first = entries[0]
-    if all(e is first for e in entries):
+    if all(map(is_, entries, repeat(first))):
         return Val((), (first,))
     axis = len(variables) - 1
     inner = 1
@@ -187,12 +188,8 @@ def reduce(val: Val) -> Val:
         if size > 1:
             block = size * inner
             same = all(
-                _same(
-                    entries[start : start + inner],
-                    entries[start + k * inner : start + (k + 1) * inner],
-                )
+                _same(entries[start : start + inner] * size, entries[start : start + block])
                 for start in range(0, len(entries), block)
-                for k in range(1, size)
             )
         else:
             same = True
@@ -211,7 +208,7 @@ def reduce(val: Val) -> Val:
 
 
 def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
-    return left == right and all(type(a) is type(b) for a, b in zip(left, right, strict=True))
+    return left == right and all(map(is_, map(type, left), map(type, right)))
 
 
 def select(selector: Val, cases: Sequence[Val]) -> Val:

@@ -192,6 +192,8 @@ def run(
             here.open_log(searcher.step)
         weights = identity.of_weights(space.name, space, None, videos)
         session = _Session(searcher, here, ranks, weights, bn_batches)
+        if here is not None and state is not None:
+            session.publish(here.checkpoints.path(state.step))
         parameters = sum(p.numel() for p in supernet.parameters())
         yield Started(
             searcher.step,
@@ -314,9 +316,15 @@ class _Session:
         start = perf_counter()
         state = self.searcher.state()
         path = self.folder.checkpoints.save(state, {**self.about, "step": str(state.step)})
-        self.folder.publish("supernet.safetensors", os.path.join(path, WEIGHTS))
-        self.searcher.alpha.save(self.folder.at("distribution.json"))
+        self.publish(path)
         yield Saved(state.step, path, perf_counter() - start)
+
+    def publish(self, checkpoint: str) -> None:
+        """Weights and distribution of the checkpoint that the searcher stands at, as files. After a
+        resume they are written again: a kill may have come between the checkpoint and these."""
+        assert self.folder is not None
+        self.folder.publish("supernet.safetensors", os.path.join(checkpoint, WEIGHTS))
+        self.searcher.alpha.save(self.folder.at("distribution.json"))
 
     def _write(self, folder: RunFolder, result: Finished, loader: TrainLoader) -> None:
         """The result as files: what was found, and as a network with the weights it has."""

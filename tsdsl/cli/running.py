@@ -62,6 +62,7 @@ log_every_option = click.option(
     metavar="STEPS",
     help="Steps between lines of the log.",
 )
+tensorboard_option = click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard, too.")
 
 
 def needs_training() -> None:

@@ -26,6 +26,7 @@ from tsdsl.cli.running import (
     save_every_option,
     seed_option,
     stopped,
+    tensorboard_option,
     workers_option,
 )
 from tsdsl.cli.tables import giga, several
@@ -82,6 +83,7 @@ Examples:
 @threads_option
 @save_every_option
 @log_every_option
+@tensorboard_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
 @colour_option
 def command(
@@ -102,6 +104,7 @@ def command(
     threads: int | None,
     save_every: int | None,
     log_every: int,
+    tensorboard: bool,
     as_json: bool,
 ) -> int:
     """Search a space on videos, by the spec's search section.
@@ -144,6 +147,7 @@ def command(
             bn_batches=bn_batches,
             save_every=save_every,
             log_every=log_every,
+            tensorboard=tensorboard,
             about={"spec": os.path.basename(file)},
             stop=stop,
         )

@@ -34,6 +34,7 @@ from tsdsl.cli.running import (
     save_every_option,
     seed_option,
     stopped,
+    tensorboard_option,
     workers_option,
 )
 from tsdsl.cli.spec import open_network, say_filled
@@ -106,7 +107,7 @@ Examples:
     help="Epochs between evaluations.",
 )
 @log_every_option
-@click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard, too.")
+@tensorboard_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
 @colour_option
 def command(

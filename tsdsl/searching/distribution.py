@@ -238,6 +238,12 @@ class Alpha(nn.Module):
         for parameter, at, row in zip(self.logits, self.standing.tolist(), rows, strict=True):
             parameter.grad = None if at >= 0 or row is None else parameter.new_tensor(row)
 
+    @property
+    def gradient_norm(self) -> float:
+        """Length of the gradient that `set_gradient` has set."""
+        grads = [p.grad for p in self.logits if p.grad is not None]
+        return float(nn.utils.get_total_norm(grads))
+
     def save(self, path: PathLike) -> None:
         """Write a ``tsnet-dist/1`` file: what stands is certain in it. Raises `FileError`."""
         self.now().distribution.save(path)

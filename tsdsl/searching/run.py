@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
 from math import ceil
-from statistics import fmean
 from time import perf_counter
 from typing import Any
 
@@ -31,9 +30,11 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
 from tsdsl.searching.cost import Kind
 from tsdsl.searching.plan import check_budgets, plan_of
+from tsdsl.searching.report import Reporter
 from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
 from tsdsl.space import Space
 from tsdsl.training import identity
+from tsdsl.training.board import Board
 from tsdsl.training.checkpoint import WEIGHTS
 from tsdsl.training.checks import check_classes, shares
 from tsdsl.training.events import BadVideos, Saved, Started, Warned
@@ -105,6 +106,7 @@ def run(
     bn_batches: int = 0,
     save_every: int | None = None,
     log_every: int = 10,
+    tensorboard: bool = False,
     min_frames: int = MIN_FRAMES,
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -116,7 +118,8 @@ def run(
       section (crop, jitter, augmentation); the batch is that of the `search` section, over all
       ranks. With ``data = split``, one half of the list trains the weights and the other alpha.
     - ``folder``: log, checkpoints and the result go there: ``arch.json``, ``distribution.json``,
-      ``model.py`` and ``model.safetensors`` with the weights that it has in the supernet;
+      ``model.py`` and ``model.safetensors`` with the weights that it has in the supernet. The log
+      and the distribution over time are those of `report`; ``tensorboard``: curves of them, too;
       ``resume``: go on with the search that is in it, if there is one. A checkpoint is written
       after each ``save_every`` steps (an epoch if left out), after each phase, and where ``stop``
       gives True.
@@ -188,10 +191,13 @@ def run(
         state = ranks.broadcast(state)
         if state is not None:
             searcher.restore(state)
+        told = None
         if here is not None:
-            here.open_log(searcher.step)
+            board = Board(here.at("tensorboard"), searcher.step) if tensorboard else None
+            told = Reporter(searcher, here, log_every, board)
+            stack.callback(told.close)
         weights = identity.of_weights(space.name, space, None, videos)
-        session = _Session(searcher, here, ranks, weights, bn_batches)
+        session = _Session(searcher, here, told, ranks, weights, bn_batches)
         if here is not None and state is not None:
             session.publish(here.checkpoints.path(state.step))
         parameters = sum(p.numel() for p in supernet.parameters())
@@ -214,6 +220,7 @@ class _Session:
         self,
         searcher: Searcher,
         folder: RunFolder | None,
+        told: Reporter | None,
         ranks: Ranks,
         about: Mapping[str, str],
         bn_batches: int,
@@ -221,6 +228,7 @@ class _Session:
         self.searcher = searcher
         self.bn_batches = bn_batches
         self.folder = folder
+        self.told = told
         self.ranks = ranks
         self.about = dict(about)
 
@@ -234,17 +242,14 @@ class _Session:
         searcher, start = self.searcher, perf_counter()
         total, every = searcher.plan.total, save_every or searcher.steps_per_epoch
         ends = {phase.first + phase.steps for phase in searcher.plan.phases}
-        seen: list[Searched] = []
         stopping = False
         bad: dict[str, Problem] = {}
         for event in searcher.run():
-            if isinstance(event, Searched):
-                seen.append(event)
-                if event.step % log_every == 0 or event.step in ends:
-                    self._log_steps(seen)
-                    seen.clear()
-            else:
-                self._log_phase(event)
+            if self.told is not None:
+                if isinstance(event, Searched):
+                    self.told.step(event)
+                else:
+                    self.told.phase(event)
             yield event
             for problem in [p for loader in loaders for p in loader.report.bad.values()]:
                 if problem.path not in bad:
@@ -283,36 +288,11 @@ class _Session:
             return stop()
         return step % log_every == 0 and any(self.ranks.gather(stop()))
 
-    def _log_steps(self, seen: list[Searched]) -> None:
-        if self.folder is None:
-            return
-        last = seen[-1]
-        now = self.searcher.now()
-        self.folder.log(
-            "step",
-            last.step,
-            phase=last.phase,
-            loss=fmean(each.loss for each in seen),
-            effective_samples=fmean(each.effective_samples for each in seen),
-            gradient_norm=last.gradient_norm,
-            lr=last.lr,
-            learned=last.learned,
-            entropy=now.entropy().value,
-            expected=dict(self.searcher.inside()),
-            seconds=fmean(each.seconds for each in seen),
-            waited=fmean(each.waited for each in seen),
-        )
-
-    def _log_phase(self, event: PhaseEnded) -> None:
-        if self.folder is not None:
-            decisions = dict(event.architecture)
-            self.folder.log(
-                "phase", event.step, phase=event.phase, met=event.met, decisions=decisions
-            )
-
     def _save(self) -> Iterator[Saved]:
         if self.folder is None:
             return
+        assert self.told is not None
+        self.told.flush()
         start = perf_counter()
         state = self.searcher.state()
         path = self.folder.checkpoints.save(state, {**self.about, "step": str(state.step)})
@@ -343,6 +323,8 @@ class _Session:
             met=result.met,
             decisions=dict(architecture),
             peak_memory=result.peak_memory,
+            seconds=round(result.seconds, 3),
+            told=round(self.told.seconds, 3) if self.told else None,
         )
 
 

@@ -8,10 +8,9 @@ cosine within each phase, that of alpha is constant, and both optimisers begin a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from math import ceil
 from time import perf_counter
-from typing import Any
 
 import torch
 
@@ -47,6 +46,8 @@ class Searched(Record):
     samples: int
     effective_samples: float
     gradient_norm: float
+    #: Of alpha's gradient; None where it does not learn.
+    arch_gradient_norm: float | None
     lr: float
     #: Whether alpha has learned.
     learned: bool
@@ -107,6 +108,13 @@ class Searcher:
     def now(self) -> Categoricals:
         return self.alpha.now()
 
+    def samples(self, now: Categoricals) -> int:
+        """How many architectures a step draws from it."""
+        asked = self.plan.search.samples
+        if isinstance(asked, Adaptive):
+            return max(LEAST_SAMPLES, ceil(asked.factor * now.entropy().value))
+        return asked
+
     def run(self) -> Iterator[Searched | PhaseEnded]:
         """From where it stands to the end. Raises `SearchError`."""
         while self.step < self.plan.total:
@@ -132,7 +140,7 @@ class Searcher:
         self.alpha.stand(standing(self.space, phase, self.chosen))
         self._weights = make_optimizer(self.supernet, search.weights, phase.lr.weights)
         self._arch = make_optimizer(self.alpha, search.arch, phase.lr.arch)
-        self._term = CostTerm(self.space, phase.budgets, streams=phase.streams, kind=self._kind)
+        self.term = CostTerm(self.space, phase.budgets, streams=phase.streams, kind=self._kind)
         self._parsec = Parsec(
             self.supernet,
             self.alpha,
@@ -145,7 +153,7 @@ class Searcher:
             reading=search.likelihood,
             temperature=search.temperature,
             baseline=search.baseline,
-            term=self._term,
+            term=self.term,
             ranks=self.ranks,
         )
 
@@ -160,15 +168,13 @@ class Searcher:
 
     def _step(self, batches: list[Iterator[Batch]]) -> Searched:
         start = perf_counter()
-        phase, search, step = self.phase, self.plan.search, self.step
+        phase, step = self.phase, self.step
         within = step - phase.first
         lr = learning_rate(phase.lr.weights, Cosine(), phase.steps, within)
         for group in self._weights.param_groups:
             group["lr"] = lr
         now = self.now()
-        samples = search.samples
-        if isinstance(samples, Adaptive):
-            samples = max(LEAST_SAMPLES, ceil(samples.factor * now.entropy().value))
+        samples = self.samples(now)
         architectures = now.sample(samples, seed=self.seed, step=step)
         before = perf_counter()
         clips = [self._clips(next(each)) for each in batches]
@@ -196,6 +202,7 @@ class Searcher:
             samples,
             stepped.effective_samples,
             stepped.gradient_norm,
+            self.alpha.gradient_norm if learn else None,
             lr,
             learn,
             seconds,
@@ -237,8 +244,3 @@ class Searcher:
         """The result so far: the most probable architecture, within the budgets of the present
         phase, and True; or of all, and False."""
         return inside(self.space, self.phase, self.now().distribution)
-
-    def inside(self) -> Mapping[str, Any]:
-        """How the distribution stands to each budget: the exact mean of its cost."""
-        means = self._term.means(self.now())
-        return {b.cost: mean for b, mean in zip(self._term.budgets, means, strict=True)}

@@ -4,6 +4,7 @@ run.json            what is trained, on what, how; a resumed run has to agree wi
 model.py            the network as source that imports torch only
 arch.json           its architecture, where the space has decisions
 log.jsonl           an event in each line
+alpha.jsonl         of a search: the distribution over time
 bad_videos.jsonl    videos that could not be used, and why
 checkpoints/        what a run is resumed from
 last.safetensors    weights: of the newest checkpoint, and of the one that scored best;
@@ -24,7 +25,7 @@ from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import os_failure, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
 
-RUN, LOG, BAD = "run.json", "log.jsonl", "bad_videos.jsonl"
+RUN, LOG, ALPHA, BAD = "run.json", "log.jsonl", "alpha.jsonl", "bad_videos.jsonl"
 FORMAT = "tsnet-run/1"
 #: Bytes of the longest log and of the longest description that are read.
 LONGEST = 1 << 31
@@ -38,7 +39,7 @@ class RunFolder:
     def __init__(self, path: str) -> None:
         self.path = path
         self.checkpoints = Checkpoints(self.at("checkpoints"))
-        self._log: TextIO | None = None
+        self._lines: dict[str, TextIO] = {}
 
     def at(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -100,33 +101,45 @@ class RunFolder:
 
     def open_log(self, step: int) -> None:
         """Go on with the log after ``step``: what a run that was killed has logged of later ones
-        happens again, and is taken out; so is a line that was cut off."""
-        path = self.at(LOG)
-        kept = []
+        happens again, and is taken out; so is a line that was cut off, and the end of a whole run,
+        which is told again."""
+        self.open_lines(LOG, step)
+
+    def open_lines(self, name: str, step: int, head: Mapping[str, Any] | None = None) -> list[Any]:
+        """Go on with a file of JSON lines that each have a ``step``, as `open_log` does. Gives
+        those that stay. ``head``: the first line, which has none."""
+        path = self.at(name)
+        kept, found = [] if head is None else [json.dumps(head) + "\n"], []
         if os.path.exists(path):
             for line in read_text(path, limit=LONGEST, what="log").splitlines():
                 with suppress(ValueError, KeyError, TypeError):
-                    if json.loads(line)["step"] <= step:
+                    value = json.loads(line)
+                    ended = value.get("event") == "end" and not value.get("interrupted")
+                    if value["step"] <= step and not ended:
                         kept.append(line + "\n")
+                        found.append(value)
         write_atomic(path, kept)
         try:
-            self._log = open(path, "a", encoding="utf-8")  # noqa: SIM115
+            self._lines[name] = open(path, "a", encoding="utf-8")  # noqa: SIM115
         except OSError as error:
             raise os_failure("E0807", "cannot write", error, path) from None
+        return found
 
     def log(self, event: str, step: int, **values: Any) -> None:
-        assert self._log is not None
-        line = {"event": event, "step": step, "time": round(time(), 3), **values}
+        self.append(LOG, {"event": event, "step": step, "time": round(time(), 3), **values})
+
+    def append(self, name: str, value: Mapping[str, Any]) -> None:
+        """A line more of a file that `open_lines` has opened."""
         try:
-            self._log.write(json.dumps(line) + "\n")
-            self._log.flush()
+            self._lines[name].write(json.dumps(value) + "\n")
+            self._lines[name].flush()
         except OSError as error:
-            raise os_failure("E0807", "cannot write", error, self.at(LOG)) from None
+            raise os_failure("E0807", "cannot write", error, self.at(name)) from None
 
     def close(self) -> None:
-        if self._log is not None:
+        for file in self._lines.values():
             with suppress(OSError):
-                self._log.close()
+                file.close()
 
     # ------------------------------------------------------------ weights
 

@@ -15,8 +15,9 @@ from torch import nn
 from tsdsl.data.dataset import EvalViews
 from tsdsl.data.loader import EvalLoader, TrainLoader
 from tsdsl.data.problems import Problem
-from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.diagnostics import Diagnostic
 from tsdsl.files import write_atomic
+from tsdsl.training.board import Board
 from tsdsl.training.checkpoint import AVERAGE, WEIGHTS
 from tsdsl.training.evaluation import evaluate
 from tsdsl.training.events import BadVideos, Evaluated, Event, Finished, Saved, Started, Warned
@@ -90,7 +91,9 @@ class Session:
         )
         if self._warnings:
             yield Warned(tuple(self._warnings))
-        board = _board(self.folder, trainer.step) if tensorboard else None
+        board = None
+        if tensorboard and self.folder is not None:
+            board = Board(self.folder.at("tensorboard"), trainer.step)
         try:
             parts: list[Metrics] = []
             for stepped in trainer.run():
@@ -148,7 +151,7 @@ class Session:
 
     # ------------------------------------------------------------ parts
 
-    def _log_metrics(self, stepped: Stepped, board: Any) -> None:
+    def _log_metrics(self, stepped: Stepped, board: Board | None) -> None:
         metrics = stepped.metrics
         assert metrics is not None
         values = {
@@ -163,8 +166,7 @@ class Session:
             epoch = stepped.step / self.trainer.steps_per_epoch
             self.folder.log("step", stepped.step, epoch=epoch, **values)
         if board is not None:
-            for name, value in values.items():
-                board.add_scalar(f"train/{name}", value, stepped.step)
+            board.scalars("train", values, stepped.step)
 
     def _new_bad_videos(self, together: bool) -> Iterator[BadVideos]:
         """Those of this rank; those of all ranks where they have to meet anyway."""
@@ -184,7 +186,7 @@ class Session:
             write_atomic(self.folder.at(BAD), lines)
         yield BadVideos(tuple(new))
 
-    def _evaluate(self, epoch: int, board: Any) -> Evaluated:
+    def _evaluate(self, epoch: int, board: Board | None) -> Evaluated:
         assert self.evaluator is not None
         start = perf_counter()
         self.trainer.share_statistics()
@@ -208,8 +210,7 @@ class Session:
                 seconds=round(seconds, 3),
             )
         if board is not None:
-            for name, value in values.items():
-                board.add_scalar(f"val/{name}", value, step)
+            board.scalars("val", values, step)
         return Evaluated(epoch + 1, scores, seconds, is_best)
 
     def _save(self) -> Iterator[Saved]:
@@ -268,19 +269,6 @@ def _read_bad(path: str) -> dict[str, Problem]:
     except (OSError, ValueError, TypeError):
         return found
     return found
-
-
-def _board(folder: RunFolder | None, step: int) -> Any:
-    """A TensorBoard writer that takes back what came after ``step``; None on other ranks."""
-    if folder is None:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        message = "TensorBoard is not installed"
-        hint = "pip install tensorboard"
-        raise SpecError([Diagnostic("E0821", message, help=hint)]) from None
-    return SummaryWriter(folder.at("tensorboard"), purge_step=step + 1 if step else None)
 
 
 def peak_memory(device: torch.device) -> int:

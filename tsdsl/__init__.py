@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SpecError,
     )
     from tsdsl.ir.architecture import Architecture
+    from tsdsl.searching.random import random_search
     from tsdsl.searching.run import search
     from tsdsl.space import Space
     from tsdsl.training.run import train
@@ -49,6 +50,7 @@ __all__ = [
     "emit",
     "load",
     "load_weights",
+    "random_search",
     "save_weights",
     "search",
     "train",
@@ -70,6 +72,7 @@ _HOME = {
     "emit": "tsdsl.compiler",
     "load": "tsdsl.compiler",
     "load_weights": "tsdsl.weights.file",
+    "random_search": "tsdsl.searching.random",
     "save_weights": "tsdsl.weights.file",
     "search": "tsdsl.searching.run",
     "train": "tsdsl.training.run",

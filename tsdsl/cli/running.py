@@ -6,11 +6,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tsdsl.cli.machine import Device
+from tsdsl.cli.output import note
+
+if TYPE_CHECKING:
+    from tsdsl.space import Space
 
 #: Exit code after an interrupt.
 INTERRUPTED = 130
@@ -72,6 +76,20 @@ def needs_training() -> None:
     missing = [name for name in ("torch", "av", "PIL", "safetensors") if find_spec(name) is None]
     if missing:
         raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
+
+
+def budgets_of_spec(space: Space) -> dict[str, tuple[float, float]]:
+    """The windows that the last phase of a spec's search has, by the cost's name; said aloud."""
+    from tsdsl.searching.plan import plan_of
+
+    search = space.sections.search if space.sections else None
+    if search is None or not search.phases:
+        return {}
+    phase = plan_of(space, 1).phases[-1]
+    found = {str(space.cost(b.cost)): (b.low, b.high) for b in phase.budgets}
+    for cost, (low, high) in found.items():
+        note(f"within the budget of phase {phase.name}: {cost} in {low:,.0f}..{high:,.0f}")
+    return found
 
 
 def default_workers() -> int:

@@ -186,7 +186,7 @@ def command(
             stop=stop,
         )
         if ranks.is_first:
-            finished = _follow(events)
+            finished = follow(events)
         else:
             for _ in events:
                 pass
@@ -233,7 +233,7 @@ def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
 # ---------------------------------------------------------------- what is told
 
 
-def _follow(events: Iterator[Event]) -> Finished:
+def follow(events: Iterator[Event]) -> Finished:
     """Show what happens; gives the end."""
     from tsdsl.training.events import BadVideos, Evaluated, Finished, Saved, Started, Warned
     from tsdsl.training.trainer import Stepped, mean

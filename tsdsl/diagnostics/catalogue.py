@@ -139,6 +139,7 @@ TRAINING = {
     "E0832": "a file that holds no weights",
     "E0841": "a search that cannot go on",
     "E0842": "a space that cannot be searched",
+    "E0843": "jobs that do not fit",
 }
 
 WARNINGS = {

@@ -46,10 +46,14 @@ class RunFolder:
 
     # ------------------------------------------------------------ description
 
-    def describe(self, about: Mapping[str, Any], resume: bool) -> list[Diagnostic]:
-        """Write ``run.json``; if there is one, and a checkpoint to lose, it has to say the same.
-        Warnings for conditions that differ. Raises `SpecError`, `FileError`."""
-        found = self._description() if self.checkpoints.steps() else None
+    def describe(
+        self, about: Mapping[str, Any], resume: bool, begun: bool | None = None
+    ) -> list[Diagnostic]:
+        """Write ``run.json``; if there is one, and something to lose (``begun``; left out: a
+        checkpoint), it has to say the same. Warnings for conditions that differ. Raises
+        `SpecError`, `FileError`."""
+        begun = bool(self.checkpoints.steps()) if begun is None else begun
+        found = self._description() if begun else None
         warnings: list[Diagnostic] = []
         if found is not None:
             if not resume:

@@ -82,3 +82,19 @@ def test_what_does_not_fit(search, run, folder: Path) -> None:
         assert "Traceback" not in done.stderr
     fixed = run("search", Path(__file__).parents[2] / "specs/x3d_xs.tsnet", *listed)
     assert fixed.exit_code == 1 and "how it is searched" in fixed.stderr
+
+
+def test_plot(search, run, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib.font_manager")
+    arguments = ["--data", folder / "list.csv", "--device", "cpu", "--workers", "0", "-o", "s"]
+    search(*arguments, "--log-every", "1")
+    done = run("plot", "s", "-o", "s.png", "--only", "a")
+    assert done.exit_code == 0 and done.stderr == "wrote s.png\n", done.stderr
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+    assert run("plot", "s", "-o", "s.png", "--only", "c").exit_code == 2
+    assert run("plot", "s", "-o", "s.jpg").exit_code == 2
+    assert run("plot", "s", "-o", "none/s.png").exit_code == 3
+    (tmp_path / "s/alpha.jsonl").write_text("{}")
+    broken = run("plot", "s", "-o", "s.png")
+    assert broken.exit_code == 1 and "not how a search went" in broken.stderr
+    assert run("plot", tmp_path, "-o", "s.png").exit_code == 3

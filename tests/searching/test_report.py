@@ -142,10 +142,13 @@ def test_tensorboard(tiny: Tiny, videos: Path, tmp_path: Path) -> None:
 
 
 def test_image() -> None:
-    p_OM = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
-    drawn = image(p_OM, [2, 1])
+    p_OM = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 1.0]])
+    learned_OM = np.array([[True, True], [True, True], [True, False]])
+    drawn = image(p_OM, learned_OM, [2, 1])
     assert drawn.shape == (3 * ROW + GAP, WIDTH, 3)
     dark = drawn.sum(2)
     assert dark[0, 0] > dark[0, -1] and dark[ROW, 0] < dark[ROW, -1]
     assert dark[0, -1] < dark[-1, 0] < dark[0, 0]
+    # What stands is grey.
+    assert len(set(drawn[-1, -1].tolist())) == 1 < len(set(drawn[0, -1].tolist()))
     assert (drawn[2 * ROW] != drawn[2 * ROW + GAP]).any()

@@ -19,6 +19,7 @@ VERBS = {
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",
+    "plot": "Draw how a search went: curves, and every option over time.",
     "random": "Train architectures drawn at random, to compare a search with.",
     "sample": "Draw architectures from a space, within budgets if some are given.",
     "search": "Search a space on videos, by the spec's search section.",

@@ -40,19 +40,19 @@ plot_option = click.option(
 )
 
 
-def plotting() -> ModuleType:
+def plotting(asked: str = "--plot") -> ModuleType:
     """`tsdsl.plots`. Raises `UsageError` without matplotlib: before any work, if it is called
-    there."""
+    there. ``asked``: what needs it."""
     try:
         import_module("matplotlib")
     except ModuleNotFoundError as missing:
         if missing.name != "matplotlib":
             raise
-        raise click.UsageError("--plot needs matplotlib: pip install 'tsdsl[plot]'") from None
+        raise click.UsageError(f"{asked} needs matplotlib: pip install 'tsdsl[plot]'") from None
     except Exception as broken:
         # It reads the user's configuration and environment when it is imported.
         why = visible(f"{type(broken).__name__}: {broken}")
-        message = f"--plot needs matplotlib, which cannot be imported: {why}"
+        message = f"{asked} needs matplotlib, which cannot be imported: {why}"
         raise click.UsageError(message) from None
     import tsdsl.plots
 

@@ -4,12 +4,13 @@
     plots.save(plots.overview(space), "space.svg")
     plots.spread(space, "macs", axes, window=(2.4e9, 2.5e9))
 
-`overview`, `network` and `confusion` make whole figures; `spread`, `stages`, `phases` and
+`overview`, `network`, `confusion` and `search` make whole figures; `spread`, `stages`, `phases` and
 `confusions` draw one panel, into axes of yours or into a figure of their own. pyplot is not used:
 nothing opens a window, and nothing global is changed.
 
 `figures`  whole figures
 `spreads`, `by_stage`, `by_phase`, `confusions` panels
+`over_time` how a search went
 `panel`    what all panels have in common
 `style`    colours, sizes and settings
 `units`    a cost in the unit that its axis has
@@ -21,6 +22,7 @@ from tsdsl.plots.by_stage import stages
 from tsdsl.plots.confusions import confusions
 from tsdsl.plots.figures import confusion, network, overview
 from tsdsl.plots.files import FORMATS, render, save
+from tsdsl.plots.over_time import search
 from tsdsl.plots.spreads import spread
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "phases",
     "render",
     "save",
+    "search",
     "spread",
     "stages",
 ]

@@ -24,13 +24,14 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.elimination.distribution import Distribution, Floats
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.searching.alpha_image import image
-from tsdsl.searching.cost import variances
+from tsdsl.searching.cost import CostTerm, variances
 from tsdsl.searching.distribution import Categoricals
 from tsdsl.searching.plan import PhasePlan, present
 from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
@@ -75,12 +76,16 @@ class Reporter:
         self._asked, self._last = 0.0, 0.0
         self._there: tuple[str, Space] | None = None
         #: The distribution at the end of a phase, until the phase's end is told.
-        self._end: tuple[PhasePlan, Categoricals] | None = None
+        self._end: tuple[PhasePlan, Categoricals, CostTerm] | None = None
         folder.open_log(searcher.step)
         found = folder.open_lines(ALPHA, searcher.step, head(space, searcher))
-        self._moments = [np.concatenate([*map(np.array, each["p"]), []]) for each in found]
+        self._moments: list[Floats] = []
+        self._learned: list[NDArray[np.bool_]] = []
+        phases = {phase.name: phase for phase in plan.phases}
+        for each in found:
+            self._show(np.concatenate([*map(np.array, each["p"]), []]), phases[each["phase"]])
         if not found:
-            self._keep(searcher.now(), 0, plan.phases[0].name)
+            self._keep(searcher.now(), 0, plan.phases[0])
 
     # ------------------------------------------------------------ events
 
@@ -92,7 +97,7 @@ class Reporter:
         if ends or event.step % self._log_every == 0:
             self.flush()
         if ends:
-            self._end = phase, self._searcher.now()
+            self._end = phase, self._searcher.now(), self._searcher.term
 
     def flush(self) -> None:
         """A line of the steps that have none."""
@@ -137,18 +142,18 @@ class Reporter:
             self._board.scalars("expected", expected, last.step)
             self._board.scalars("most_probable", costs or {}, last.step)
         if last.step % self._every == 0 or last.step == phase.first + phase.steps:
-            self._keep(now, last.step, phase.name)
+            self._keep(now, last.step, phase)
         self.seconds += perf_counter() - start
         ends = last.step == phase.first + phase.steps
         allowed = SHARE * (perf_counter() - self._start)
         if not ends and last.step % self._every == 0 and self._asked + self._last <= allowed:
-            self._distribution(phase, now, last.step, None)
+            self._distribution(phase, now, self._searcher.term, last.step, None)
 
     def phase(self, event: PhaseEnded) -> None:
         assert self._end is not None
-        phase, now = self._end
+        phase, now, term = self._end
         self._end = None
-        self._distribution(phase, now, event.step, event)
+        self._distribution(phase, now, term, event.step, event)
         self._folder.log(
             "phase",
             event.step,
@@ -158,7 +163,7 @@ class Reporter:
         )
         if self._board is not None:
             options = [len(d.options) for d in self._searcher.space.decisions]
-            drawn = image(np.stack(self._moments, 1), options)
+            drawn = image(np.stack(self._moments, 1), np.stack(self._learned, 1), options)
             self._board.image("alpha", drawn, event.step)
 
     def close(self) -> None:
@@ -167,15 +172,27 @@ class Reporter:
 
     # ------------------------------------------------------------ parts
 
-    def _keep(self, now: Categoricals, step: int, phase: str) -> None:
+    def _keep(self, now: Categoricals, step: int, phase: PhasePlan) -> None:
         """The distribution at this moment, as a line of `alpha.jsonl`."""
         p = now.distribution.flat_probabilities.round(DIGITS)
-        self._moments.append(p)
+        self._show(p, phase)
         rows = [row.tolist() for row in now.distribution.layout.split(p)]
-        self._folder.append(ALPHA, {"step": step, "phase": phase, "p": rows})
+        self._folder.append(ALPHA, {"step": step, "phase": phase.name, "p": rows})
+
+    def _show(self, p: Floats, phase: PhasePlan) -> None:
+        """Keep a moment for the image."""
+        decisions = self._searcher.space.decisions
+        learned = [d.path in phase.learned for d in decisions]
+        self._moments.append(p)
+        self._learned.append(np.repeat(learned, [len(d.options) for d in decisions]))
 
     def _distribution(
-        self, phase: PhasePlan, now: Categoricals, step: int, ended: PhaseEnded | None
+        self,
+        phase: PhasePlan,
+        now: Categoricals,
+        term: CostTerm,
+        step: int,
+        ended: PhaseEnded | None,
     ) -> None:
         """What is dear to know. At the end of a phase, its choice within the budgets is known."""
         start = perf_counter()
@@ -196,7 +213,7 @@ class Reporter:
             elif mass is None or mass.high > 0:
                 within = _asked(lambda: there.most_probable(given, within=windows))
             told["inside"] = None if within is None else _told(there, phase, within)
-            found = _asked(lambda: self._variances(now, step))
+            found = _asked(lambda: self._variances(now, term, step))
             told["cost_variance"] = found
             if self._board is not None and found is not None:
                 self._board.scalars("cost_variance", found, step)
@@ -207,9 +224,9 @@ class Reporter:
         self._asked += self._last
         self.seconds += self._last
 
-    def _variances(self, now: Categoricals, step: int) -> dict[str, float]:
+    def _variances(self, now: Categoricals, term: CostTerm, step: int) -> dict[str, float]:
         samples = self._searcher.samples(now)
-        found = variances(self._searcher.term, now, samples, draws=DRAWS, seed=step)
+        found = variances(term, now, samples, draws=DRAWS, seed=step)
         return {
             "sampled": found.sampled,
             "centred": found.centred,

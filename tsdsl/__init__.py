@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SpecError,
     )
     from tsdsl.ir.architecture import Architecture
+    from tsdsl.searching.evolve import evolve
     from tsdsl.searching.random import random_search
     from tsdsl.searching.run import search
     from tsdsl.space import Space
@@ -48,6 +49,7 @@ __all__ = [
     "check",
     "compile",
     "emit",
+    "evolve",
     "load",
     "load_weights",
     "random_search",
@@ -70,6 +72,7 @@ _HOME = {
     "check": "tsdsl.compiler",
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",
+    "evolve": "tsdsl.searching.evolve",
     "load": "tsdsl.compiler",
     "load_weights": "tsdsl.weights.file",
     "random_search": "tsdsl.searching.random",

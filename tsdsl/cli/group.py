@@ -16,6 +16,7 @@ VERBS = {
     "completion": "Print the script that lets a shell complete tsdsl.",
     "data": "Work with lists of videos.",
     "eval": "Evaluate a network on videos, by an evaluate section of the spec.",
+    "evolve": "Search a space by evolution over a trained supernet.",
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",

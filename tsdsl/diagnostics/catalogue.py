@@ -140,6 +140,7 @@ TRAINING = {
     "E0841": "a search that cannot go on",
     "E0842": "a space that cannot be searched",
     "E0843": "jobs that do not fit",
+    "E0844": "an evolution that does not fit",
 }
 
 WARNINGS = {

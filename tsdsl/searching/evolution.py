@@ -1,0 +1,248 @@
+"""Evolution over the architectures of a space: which ones to measure next. No torch.
+
+As in single-path one-shot search (Guo et al., arXiv 1904.00420, section 3.4 and its settings): the
+best of all that were measured are parents; a share of each generation are crossovers of two of
+them, the others are mutations of one, in which every choice changes with some probability. What is
+outside of the windows, or was measured before, is drawn again before it costs anything. The first
+generation, and what children cannot fill, are exact samples of the windows.
+
+A generation is a function of the seed, its number, and what was measured before: replaying what was
+measured gives the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tsdsl.analysis.costs.assignments import active, assignments, completed
+from tsdsl.analysis.sampling.conditioned import architectures
+from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.record import Record
+from tsdsl.searching.jobs import Weights
+from tsdsl.space import Space, Within
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Origin = Literal["sample", "crossover", "mutation"]
+
+#: Children that are drawn at once, and how often: so many draws find what one in a thousand is.
+CHUNK, CHUNKS = 256, 40
+
+
+class Settings(Record, eq=True):
+    """``parents``: how many of the best have children. ``crossover``: the share of a generation
+    that has two parents; ``mutation``: the probability that a choice of the others changes."""
+
+    population: int = 50
+    generations: int = 20
+    parents: int = 10
+    crossover: float = 0.5
+    mutation: float = 0.1
+
+    def check(self) -> None:
+        """Raises `SpecError`."""
+        wrong = [
+            f"{name} is {value}, not {what}"
+            for name, value, what, right in (
+                ("population", self.population, "1 or more", self.population >= 1),
+                ("generations", self.generations, "1 or more", self.generations >= 1),
+                ("parents", self.parents, "1 or more", self.parents >= 1),
+                ("crossover", self.crossover, "from 0 to 1", 0 <= self.crossover <= 1),
+                ("mutation", self.mutation, "above 0, up to 1", 0 < self.mutation <= 1),
+            )
+            if not right
+        ]
+        if wrong:
+            raise SpecError([Diagnostic("E0844", "; ".join(wrong))])
+
+
+class Candidate(Record):
+    """``number``: from 1 on, in the order in which they were asked for; so are ``parents``."""
+
+    number: int
+    generation: int
+    origin: Origin
+    parents: tuple[int, ...]
+    architecture: Architecture
+
+
+class Evolution:
+    """``fitness`` is any tuple of numbers, larger ones are better; of equal ones, that which came
+    first is."""
+
+    def __init__(
+        self,
+        space: Space,
+        settings: Settings,
+        *,
+        seed: int = 0,
+        weights: Weights = "initial",
+        within: Within = None,
+    ) -> None:
+        settings.check()
+        self.space = space
+        self.settings = settings
+        self.seed = seed
+        self.windows = {str(space.cost(name)): w for name, w in (within or {}).items() if w}
+        #: Generations that were planned.
+        self.generation = 0
+        #: Whether no architecture is left that was not measured.
+        self.exhausted = False
+        self._fitness: list[tuple[Candidate, tuple[float, ...]]] = []
+        self._known: set[Architecture] = set()
+        self._samples = space.stream(seed=seed, weights=weights, within=self.windows)
+        #: Candidates that were planned.
+        self.asked = 0
+        rows = space.distribution().probabilities
+        self._weights = [rows[d.path] for d in space.decisions]
+
+    # ------------------------------------------------------------ what is known
+
+    def add(self, candidate: Candidate, fitness: tuple[float, ...]) -> None:
+        self._fitness.append((candidate, fitness))
+
+    def best(self, count: int = 1) -> list[Candidate]:
+        """The best of all that were measured, the best one first."""
+        order = sorted(self._fitness, key=lambda each: each[0].number)
+        order.sort(key=lambda each: each[1], reverse=True)
+        return [candidate for candidate, _ in order[:count]]
+
+    # ------------------------------------------------------------ what comes next
+
+    def next(self) -> list[Candidate]:
+        """The next generation; what it had before has to be measured. Empty where all generations
+        are done, or no architecture is left. Raises `SpecError` where none is in the windows."""
+        if self.generation >= self.settings.generations or self.exhausted:
+            return []
+        made: list[Candidate] = []
+        size = self.settings.population
+        if self.generation:
+            both = round(size * self.settings.crossover)
+            made += self._children("crossover", both, len(made))
+            made += self._children("mutation", size - both, len(made))
+        while len(made) < size:
+            sample = self._sample()
+            if sample is None:
+                self.exhausted = True
+                break
+            made.append(self._candidate(len(made), "sample", (), sample))
+        self.generation += bool(made)
+        self.asked += len(made)
+        return made
+
+    def _candidate(
+        self, before: int, origin: Origin, parents: tuple[int, ...], architecture: Architecture
+    ) -> Candidate:
+        self._known.add(architecture)
+        number = self.asked + before + 1
+        return Candidate(number, self.generation + 1, origin, parents, architecture)
+
+    def _sample(self) -> Architecture | None:
+        """The next one of the windows that is new; None if there is none."""
+        try:
+            for architecture in self._samples:
+                if architecture not in self._known:
+                    return architecture
+        except SpecError:
+            # None at all, or none that could be found after those that are known.
+            if not self._known:
+                raise
+        return None
+
+    def _children(self, origin: Origin, count: int, before: int) -> list[Candidate]:
+        """So many new ones inside of the windows, fewer if they are too rare."""
+        key = [self.seed, self.generation, int(origin == "mutation")]
+        random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+        parents = self.best(self.settings.parents)
+        graph = self.space.graph
+        at = assignments(graph, [each.architecture for each in parents])
+        options_PD: Ints = at[:, [d.variable.index for d in graph.decisions]]
+        active_PD = active(graph, at)
+        made: list[Candidate] = []
+        for _ in range(CHUNKS):
+            if len(made) == count:
+                break
+            breed = self._crossed if origin == "crossover" else self._mutated
+            first_B, second_B, options_BD = breed(random, options_PD, active_PD)
+            for row, architecture in self._valid(options_BD):
+                if len(made) == count:
+                    break
+                if architecture in self._known:
+                    continue
+                pair = dict.fromkeys((int(first_B[row]), int(second_B[row])))
+                numbers = tuple(parents[p].number for p in pair)
+                made.append(self._candidate(before + len(made), origin, numbers, architecture))
+        return made
+
+    def _crossed(
+        self, random: np.random.Generator, options_PD: Ints, active_PD: Bools
+    ) -> tuple[Ints, Ints, Ints]:
+        """Each choice from one of two parents; where only one of them has it, from that one."""
+        first_B, second_B = random.integers(len(options_PD), size=(2, CHUNK))
+        decisions = options_PD.shape[1]
+        second_BD = random.random((CHUNK, decisions)) < 0.5
+        a_BD, b_BD = active_PD[first_B], active_PD[second_B]
+        second_BD = np.where(a_BD & b_BD, second_BD, b_BD)
+        options_BD = np.where(second_BD, options_PD[second_B], options_PD[first_B])
+        return first_B, second_B, np.where(a_BD | b_BD, options_BD, self._drawn(random))
+
+    def _mutated(
+        self, random: np.random.Generator, options_PD: Ints, active_PD: Bools
+    ) -> tuple[Ints, Ints, Ints]:
+        """Each choice of a parent changes with some probability, to any other option alike."""
+        of_B = random.integers(len(options_PD), size=CHUNK)
+        options_BD = np.where(active_PD[of_B], options_PD[of_B], self._drawn(random))
+        changes_BD = random.random(options_BD.shape) < self.settings.mutation
+        draw_BD = random.random(options_BD.shape)
+        for d, weight in enumerate(self._weights):
+            allowed = np.flatnonzero(weight > 0)
+            now_B = options_BD[:, d]
+            # The place of another option among those that are left.
+            place_B = np.searchsorted(allowed, now_B)
+            others_B = len(allowed) - np.isin(now_B, allowed)
+            to_B = (draw_BD[:, d] * others_B).astype(np.int64)
+            to_B += np.isin(now_B, allowed) & (to_B >= place_B)
+            moved_B = allowed[np.minimum(to_B, len(allowed) - 1)]
+            options_BD[:, d] = np.where(changes_BD[:, d] & (others_B > 0), moved_B, now_B)
+        return of_B, of_B, options_BD
+
+    def _drawn(self, random: np.random.Generator) -> Ints:
+        """An option of each decision by the spec's weights, for what a parent does not have."""
+        draw_BD = random.random((CHUNK, len(self._weights)))
+        columns = [
+            np.minimum(
+                np.searchsorted(np.cumsum(weight), draw_BD[:, d], side="right"),
+                np.flatnonzero(weight > 0)[-1],
+            )
+            for d, weight in enumerate(self._weights)
+        ]
+        return np.stack(columns, 1).astype(np.int64)
+
+    def _valid(self, options_BD: Ints) -> Iterator[tuple[int, Architecture]]:
+        """Rows that meet all requirements and lie in the windows, with their architectures."""
+        graph = self.space.graph
+        at, odd = completed(graph, options_BD)
+        rows = np.flatnonzero(~odd)
+        made = architectures(graph, at[rows])
+        inside: Bools = np.ones(len(made), np.bool_)
+        for name, window in self.windows.items():
+            assert window is not None
+            cost = self._costs(name, made)
+            inside &= (cost >= window[0]) & (cost <= window[1])
+        yield from ((int(rows[k]), made[k]) for k in np.flatnonzero(inside).tolist())
+
+    def _costs(self, name: str, made: Sequence[Architecture]) -> NDArray[np.float64]:
+        if not made:
+            return np.zeros(0)
+        try:
+            found = self.space.value(name, made)
+        except TooCoupled:
+            # Tables would be too large: one by one.
+            found = [self.space.value(name, each) for each in made]
+        return np.asarray(found)

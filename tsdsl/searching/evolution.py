@@ -12,8 +12,8 @@ measured gives the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,9 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Origin = Literal["sample", "crossover", "mutation"]
 
-#: Children that are drawn at once, and how often: so many draws find what one in a thousand is.
-CHUNK, CHUNKS = 256, 40
+#: Children that are drawn at once, and how often without a new one: what one draw in a thousand
+#: gives is found.
+CHUNK, CHUNKS = 256, 16
 
 
 class Settings(Record, eq=True):
@@ -123,9 +124,8 @@ class Evolution:
         made: list[Candidate] = []
         size = self.settings.population
         if self.generation:
-            both = round(size * self.settings.crossover)
-            made += self._children("crossover", both, len(made))
-            made += self._children("mutation", size - both, len(made))
+            made += self._children("crossover", round(size * self.settings.crossover), 0)
+            made += self._children("mutation", size - len(made), len(made))
         while len(made) < size:
             sample = self._sample()
             if sample is None:
@@ -165,9 +165,9 @@ class Evolution:
         options_PD: Ints = at[:, [d.variable.index for d in graph.decisions]]
         active_PD = active(graph, at)
         made: list[Candidate] = []
-        for _ in range(CHUNKS):
-            if len(made) == count:
-                break
+        left = CHUNKS
+        while left and len(made) < count:
+            left -= 1
             breed = self._crossed if origin == "crossover" else self._mutated
             first_B, second_B, options_BD = breed(random, options_PD, active_PD)
             for row, architecture in self._valid(options_BD):
@@ -178,13 +178,16 @@ class Evolution:
                 pair = dict.fromkeys((int(first_B[row]), int(second_B[row])))
                 numbers = tuple(parents[p].number for p in pair)
                 made.append(self._candidate(before + len(made), origin, numbers, architecture))
+                left = CHUNKS
         return made
 
     def _crossed(
         self, random: np.random.Generator, options_PD: Ints, active_PD: Bools
     ) -> tuple[Ints, Ints, Ints]:
         """Each choice from one of two parents; where only one of them has it, from that one."""
-        first_B, second_B = random.integers(len(options_PD), size=(2, CHUNK))
+        parents = len(options_PD)
+        first_B = random.integers(parents, size=CHUNK)
+        second_B = (first_B + random.integers(1, max(2, parents), size=CHUNK)) % parents
         decisions = options_PD.shape[1]
         second_BD = random.random((CHUNK, decisions)) < 0.5
         a_BD, b_BD = active_PD[first_B], active_PD[second_B]
@@ -199,27 +202,19 @@ class Evolution:
         of_B = random.integers(len(options_PD), size=CHUNK)
         options_BD = np.where(active_PD[of_B], options_PD[of_B], self._drawn(random))
         changes_BD = random.random(options_BD.shape) < self.settings.mutation
-        draw_BD = random.random(options_BD.shape)
-        for d, weight in enumerate(self._weights):
-            allowed = np.flatnonzero(weight > 0)
-            now_B = options_BD[:, d]
-            # The place of another option among those that are left.
-            place_B = np.searchsorted(allowed, now_B)
-            others_B = len(allowed) - np.isin(now_B, allowed)
-            to_B = (draw_BD[:, d] * others_B).astype(np.int64)
-            to_B += np.isin(now_B, allowed) & (to_B >= place_B)
-            moved_B = allowed[np.minimum(to_B, len(allowed) - 1)]
-            options_BD[:, d] = np.where(changes_BD[:, d] & (others_B > 0), moved_B, now_B)
+        # One of the others: the place of its own option is left out.
+        sizes_D = np.array([len(weight) for weight in self._weights])
+        other_BD = (random.random(options_BD.shape) * (sizes_D - 1)).astype(np.int64)
+        other_BD += other_BD >= options_BD
+        options_BD = np.where(changes_BD & (sizes_D > 1), other_BD, options_BD)
         return of_B, of_B, options_BD
 
     def _drawn(self, random: np.random.Generator) -> Ints:
         """An option of each decision by the spec's weights, for what a parent does not have."""
         draw_BD = random.random((CHUNK, len(self._weights)))
         columns = [
-            np.minimum(
-                np.searchsorted(np.cumsum(weight), draw_BD[:, d], side="right"),
-                np.flatnonzero(weight > 0)[-1],
-            )
+            # A sum of probabilities may end a little below 1.
+            np.searchsorted(np.cumsum(weight)[:-1], draw_BD[:, d], side="right")
             for d, weight in enumerate(self._weights)
         ]
         return np.stack(columns, 1).astype(np.int64)
@@ -229,20 +224,23 @@ class Evolution:
         graph = self.space.graph
         at, odd = completed(graph, options_BD)
         rows = np.flatnonzero(~odd)
-        made = architectures(graph, at[rows])
-        inside: Bools = np.ones(len(made), np.bool_)
+        # Of equal ones the first.
+        _, first = np.unique(at[rows], axis=0, return_index=True)
+        rows = rows[np.sort(first)]
+        inside: Bools = np.ones(len(rows), np.bool_)
         for name, window in self.windows.items():
             assert window is not None
-            cost = self._costs(name, made)
+            cost = self._costs(name, at[rows])
             inside &= (cost >= window[0]) & (cost <= window[1])
-        yield from ((int(rows[k]), made[k]) for k in np.flatnonzero(inside).tolist())
+        rows = rows[inside]
+        yield from zip(rows.tolist(), architectures(graph, at[rows]), strict=True)
 
-    def _costs(self, name: str, made: Sequence[Architecture]) -> NDArray[np.float64]:
-        if not made:
-            return np.zeros(0)
+    def _costs(self, name: str, at: Ints) -> NDArray[Any]:
+        """Of assignments [architecture, variable]."""
         try:
-            found = self.space.value(name, made)
+            return self.space.engine.lookup(self.space.cost(name)).assigned(at)
         except TooCoupled:
             # Tables would be too large: one by one.
-            found = [self.space.value(name, each) for each in made]
-        return np.asarray(found)
+            return np.array(
+                [self.space.value(name, a) for a in architectures(self.space.graph, at)]
+            )

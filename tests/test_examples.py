@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,28 @@ def test_search(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "within the budget: True" in done.stdout
     assert (tmp_path / "run" / "arch.json").exists()
+
+
+def test_paper(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    few = "--clips 64 --epochs 1 --train-epochs 1 --random 1 --betas 0,0.2 --jobs 1 --seeds"
+    command = [sys.executable, ROOT / "examples" / "paper.py", "-o", str(tmp_path), *few.split()]
+    before: dict[Path, int] = {}
+    for seeds, ran in (("1", 4), ("2", 8)):
+        done = subprocess.run([*command, seeds], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        results = json.loads((tmp_path / "results.json").read_text())
+        assert len(results["searches"]) + len(results["trainings"]) == ran
+        low, high = results["window"]
+        for row in results["trainings"]:
+            assert low <= row["macs"] <= high and 0 <= row["top1"] <= 1
+        for figure in ("table1.png", "figure2.png"):
+            assert (tmp_path / figure).read_bytes().startswith(b"\x89PNG")
+        # What is finished stays: no run begins anew.
+        logs = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
+        assert len(logs) == ran
+        assert all(logs[path] == at for path, at in before.items())
+        before = logs
 
 
 def test_streams_alone_cost_what_two_streams_do() -> None:

@@ -47,6 +47,15 @@ def agree(supernet: Supernet, net: nn.Module, arch: Mapping[str, Any], clip: Ten
         assert torch.equal(supernet(clip, arch), net(clip))
 
 
+def emitted(space: tsdsl.Space, arch: Mapping[str, Any]) -> nn.Module:
+    """The network that the emitted source makes, without its initial weights."""
+    names: dict[str, Any] = {"__name__": "emitted"}
+    exec(tsdsl.emit(space, frozen=arch), names)
+    made = names[space.name]()
+    assert isinstance(made, nn.Module)
+    return made
+
+
 @pytest.mark.parametrize("kind", range(len(PAIRS)))
 def test_every_architecture_of_small_spaces(kind: int, tmp_path: Path) -> None:
     sparse, more = PAIRS[kind]
@@ -60,9 +69,7 @@ def test_every_architecture_of_small_spaces(kind: int, tmp_path: Path) -> None:
     for arch in every if len(every) <= 8 else Random(kind).sample(every, 8):
         net = space.freeze(supernet, arch)
         agree(supernet, net, arch, clip)
-        emitted: dict[str, Any] = {"__name__": "emitted"}
-        exec(tsdsl.emit(space, frozen=arch), emitted)
-        again = emitted[type(net).__name__]()
+        again = emitted(space, arch)
         again.load_state_dict(net.state_dict())
         agree(supernet, again, arch, clip)
     largest: dict[str, tuple[int, ...]] = {}
@@ -74,21 +81,50 @@ def test_every_architecture_of_small_spaces(kind: int, tmp_path: Path) -> None:
     assert largest == {name: tuple(t.shape) for name, t in supernet.state_dict().items()}
 
 
+def covering(space: tsdsl.Space, drawn: int = 300) -> list[tsdsl.Architecture]:
+    """Few architectures that have every option of every decision, active, between them."""
+    left = {(d.path, option) for d in space.decisions for option in d.options}
+    candidates = space.sample(drawn, seed=3)
+    found = []
+    while left:
+        best = max(candidates, key=lambda arch: len(left & set(arch.items())))
+        assert left & set(best.items()), left
+        left -= set(best.items())
+        found.append(best)
+    return found
+
+
 @pytest.mark.parametrize(
     ("spec", "count"),
     [
-        ("examples/two_stream.tsnet", 2),
-        ("specs/auto_tsnet_s.tsnet", 1),
-        pytest.param("examples/two_stream.tsnet", 300, marks=pytest.mark.sweep),
-        pytest.param("specs/auto_tsnet_s.tsnet", 300, marks=pytest.mark.sweep),
+        ("examples/glyphs_space.tsnet", 0),
+        ("examples/two_stream.tsnet", 0),
+        ("specs/auto_tsnet_s.tsnet", 0),
+        *(
+            pytest.param(spec, 300, marks=pytest.mark.sweep)
+            for spec in (
+                "examples/glyphs_space.tsnet",
+                "examples/two_stream.tsnet",
+                "specs/auto_tsnet_s.tsnet",
+                "specs/auto_tsnet_m.tsnet",
+                "specs/auto_tsnet_l.tsnet",
+            )
+        ),
     ],
 )
 def test_specs(spec: str, count: int) -> None:
-    space = tsdsl.load(ROOT / spec, set={"crop": 64 if "auto" in spec else 32})
+    """Every option of every decision; the frozen network, and what its source makes."""
+    space = tsdsl.load(ROOT / spec, set={"crop": 48 if "auto" in spec else 32})
     supernet = stirred(tsdsl.compile(space))
     clip = torch.randn(1, *space.input_shape)
-    for arch in space.sample(count, seed=3):
-        agree(supernet, space.freeze(supernet, arch), arch, clip)
+    for at, arch in enumerate(covering(space) + space.sample(count, seed=4)):
+        net = space.freeze(supernet, arch)
+        agree(supernet, net, arch, clip)
+        if at % 5 and not count:
+            continue
+        again = emitted(space, arch)
+        again.load_state_dict(net.state_dict())
+        agree(supernet, again, arch, clip)
 
 
 SMALL = """tsnet 1

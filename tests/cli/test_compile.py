@@ -38,9 +38,15 @@ def test_source_to_standard_output(run, fixed: Path) -> None:
 
 
 def test_a_space_needs_an_architecture(run, starter: Path, tmp_path: Path) -> None:
-    done = run("compile", starter, "-o", "model.py")
-    assert done.exit_code == 2
-    assert "--frozen" in done.stderr and not (tmp_path / "model.py").exists()
+    done = run("compile", starter)
+    assert done.exit_code == 2 and "--frozen" in done.stderr
+
+
+def test_the_supernet_of_a_space(run, starter: Path, tmp_path: Path) -> None:
+    done = run("compile", starter, "-o", "supernet.py")
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    assert "wrote supernet.py: the supernet of" in done.stderr
+    assert (tmp_path / "supernet.py").read_text() == tsdsl.emit(tsdsl.load(starter))
 
 
 def test_source_needs_no_torch(starter: Path, arch: Path) -> None:

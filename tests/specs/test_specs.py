@@ -16,7 +16,10 @@ CHUNK = 5
 #: Architectures of each searchable space: by default, and with --sweep.
 SAMPLED, SWEPT = 20, 200
 #: Specs that leave decisions open. The others must have none.
-SEARCHED = {"auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream", "glyphs_space"}
+SEARCHED = {
+    *("auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream"),
+    *("glyphs_space", "glyphs_one_phase"),
+}
 
 
 def chunks() -> list[object]:

@@ -106,7 +106,11 @@ def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) ->
 
 
 def emit(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> str:
-    """The same network as the text of a Python module that imports torch only."""
+    """The same network, or supernet, as the text of a Python module that imports torch only."""
+    if frozen is None and space.decisions:
+        from tsdsl.backends.supernet_source import emit_supernet
+
+        return emit_supernet(space.graph)
     from tsdsl.backends.emit import emit as emit_source
 
     return emit_source(network(space, frozen))

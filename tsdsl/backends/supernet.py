@@ -8,7 +8,8 @@ share (`elastic`). Nothing of an architecture stays: it is an argument of ``forw
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -19,6 +20,7 @@ from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.backends.build import build
 from tsdsl.backends.elastic import Elastic, run, template
+from tsdsl.backends.placed import PlacedGradients
 from tsdsl.backends.single import single
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
 from tsdsl.ir.naming import module_path, state_key
@@ -53,13 +55,15 @@ class Supernet(nn.Module):
         self._plan()
 
     def _plan(self) -> None:
-        context = _Context(self._elastic, lambda: self.training)
+        self._gradients = PlacedGradients()
+        context = _Context(self._elastic, lambda: self.training, self._gradients)
         self._root = _Root(self._graph.root, context)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the plan, which is made anew."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "_assignments")}
+        plan = ("_root", "_assignments", "_gradients")
+        return {k: v for k, v in self.__dict__.items() if k not in plan}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -120,6 +124,22 @@ def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, 
     }
 
 
+@contextmanager
+def placing(net: nn.Module) -> Iterator[Callable[[], None]]:
+    """Inside, the gradients of all supernets in ``net`` go straight to their place in ``.grad`` of
+    its parameters: see `placed`. To be called after each backward pass is what this gives."""
+    found = [module._gradients for module in net.modules() if isinstance(module, Supernet)]
+    with ExitStack() as stack:
+        for gradients in found:
+            stack.enter_context(gradients.placing())
+
+        def place() -> None:
+            for gradients in found:
+                gradients.place()
+
+        yield place
+
+
 def _place(root: nn.Module, path: Path, made: Elastic) -> None:
     """Put a module at its path, in plain modules that are made on the way."""
     for name in path[:-1]:
@@ -133,6 +153,7 @@ class _Context(NamedTuple):
     elastic: Mapping[Path, Elastic]
     #: Whether the supernet is in training mode.
     training: Callable[[], bool]
+    gradients: PlacedGradients
 
 
 class _RegionPlan:
@@ -143,7 +164,7 @@ class _RegionPlan:
         self._result = region.result
         last: dict[Edge, int] = {}
         for at, node in enumerate(region.nodes):
-            last.update(dict.fromkeys(_read(node), at))
+            last.update(dict.fromkeys(read_by(node), at))
         own = {node.output for node in region.nodes}
         self._over: list[list[Edge]] = [[] for _ in region.nodes]
         for edge, at in last.items():
@@ -174,7 +195,7 @@ class _Root(_RegionPlan):
             if present(node.path):
                 step.run(known, chosen)
             else:
-                there = [t for edge in _read(node) if (t := known[edge]) is not None]
+                there = [t for edge in read_by(node) if (t := known[edge]) is not None]
                 known[node.output] = there[0] if present.passes_on(node.path) else None
             for edge in over:
                 del known[edge]
@@ -183,7 +204,7 @@ class _Root(_RegionPlan):
         return result
 
 
-def _read(node: Node) -> set[Edge]:
+def read_by(node: Node) -> set[Edge]:
     """Tensors of outside that a node needs."""
     if isinstance(node, OpNode | CallNode):
         return set(node.inputs)
@@ -191,7 +212,7 @@ def _read(node: Node) -> set[Edge]:
     for case in node.cases:
         own = {inner.output for inner in case.nodes}
         for inner in case.nodes:
-            found |= _read(inner) - own
+            found |= read_by(inner) - own
         found |= {case.result} - own
     return found
 
@@ -200,6 +221,7 @@ class _OpPlan:
     def __init__(self, node: OpNode, path: Path, context: _Context) -> None:
         self.elastic = context.elastic.get(path)
         self._training = context.training
+        self._gradients = context.gradients
         self.path = path
         self._node = node
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
@@ -257,7 +279,7 @@ class _OpPlan:
                 return result
 
             return plain
-        return partial(run, template(asked), elastic, elastic.parts(asked))
+        return partial(run, template(asked), elastic, elastic.parts(asked), self._gradients)
 
 
 class _CallPlan:

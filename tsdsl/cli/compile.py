@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ Examples:
   tsdsl compile specs/x3d_s.tsnet                                    # a summary
   tsdsl compile specs/x3d_s.tsnet -o x3d_s.py
   tsdsl compile space.tsnet --frozen arch.json --set crop=182 -o model.py
+  tsdsl compile space.tsnet -o supernet.py                           # all architectures
 """
 
 
@@ -43,23 +45,32 @@ def command(
 ) -> None:
     """Compile a network to Python source that needs torch only.
 
-    A spec without decisions is one network; of a space, --frozen says which. Without -o the
-    network is counted and summed up, and nothing is built.
+    A spec without decisions is one network; of a space, --frozen says which. Without it, -o
+    writes the space's supernet: the weights of all of its architectures, which takes one of them
+    with each clip. Without -o the network is counted and summed up, and nothing is built.
     """
     if output is not None and output != "-" and not output.endswith(".py"):
         suffix = os.path.splitext(output)[1]
         written = f"'{suffix}'" if suffix else "a name without a suffix"
         raise click.UsageError(f"-o writes Python source (model.py), not {written}: '{output}'")
-    space, arch = open_network(file, frozen, settings, name)
+    if output is None or frozen is not None:
+        space, arch = open_network(file, frozen, settings, name)
+    else:
+        space, arch = tsdsl.load(file, set=settings, space=name), None
     if output is None:
         from tsdsl.cli.tables import summary
 
         data(summary(space, arch))
         note("-o model.py writes the network")
         return
+    if arch is None and space.decisions and find_spec("torch") is None:
+        raise click.UsageError("a supernet needs torch: pip install 'tsdsl[torch]'")
     source = tsdsl.emit(space, frozen=arch)
     if output == "-":
         data(source)
         return
     write_atomic(output, source)
-    note(f"wrote {output}")
+    from tsdsl.cli.tables import several
+
+    what = f": the supernet of {several(len(space.decisions), 'decision')}"
+    note(f"wrote {output}{what if arch is None and space.decisions else ''}")

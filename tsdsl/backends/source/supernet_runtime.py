@@ -1,0 +1,175 @@
+"""What every emitted supernet begins with: the part of this file below the line is copied.
+
+It needs torch only. `tsdsl.backends.supernet_source` writes what is called here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# ---------------------------------------------------------------- copied from here on
+
+#: The axes of a table over options: the number of a variable, and how many options it has.
+On = tuple[tuple[int, int], ...]
+#: Name, axes, sizes and start of a tensor; None for the start of a buffer.
+Held = tuple[str, str, tuple[int, ...], str | None]
+
+
+def _entry(at: Sequence[int], on: On, table: Sequence[Any]) -> Any:
+    """What a table, row-major, has for the options of an architecture."""
+    offset = 0
+    for variable, size in on:
+        if at[variable] < 0:
+            return None
+        offset = offset * size + at[variable]
+    return table[offset]
+
+
+class Op(nn.Module):
+    """One operation of all architectures. Its tensors are as large as any of them needs; each
+    takes its part: the first channels, the centre of a kernel.
+
+    ``make(*row)`` is the layer that an architecture has, with the row of its options.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., nn.Module],
+        rows: Sequence[Any] = ((),),
+        on: On = (),
+        tensors: Sequence[Held] = (),
+        call: Callable[..., Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self._make, self._rows, self._on, self._call = make, rows, on, call
+        self._tensors = tuple(tensors)
+        self._layers: dict[Any, Any] = {}
+        for name, _, shape, start in tensors:
+            if start is not None:
+                self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+            elif shape:
+                self.register_buffer(name, torch.empty(shape))
+            else:
+                self.register_buffer(name, torch.tensor(0, dtype=torch.int64))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        for name, _, _, start in self._tensors:
+            tensor = getattr(self, name)
+            if start == "he":
+                nn.init.kaiming_normal_(tensor, mode="fan_out", nonlinearity="relu")
+            elif start == "linear":
+                nn.init.normal_(tensor, std=0.01)
+            elif start == "ones" or name == "running_var":
+                nn.init.ones_(tensor)
+            else:
+                nn.init.zeros_(tensor)
+
+    def forward(self, at: Sequence[int], *inputs: Tensor) -> Tensor:
+        """``at``: the option of each variable."""
+        row = _entry(at, self._on, self._rows)
+        known = self._layers.get(row)
+        if known is None:
+            known = self._layers[row] = self._layer(row)
+        layer, parts = known
+        layer.training = self.training
+        try:
+            for name, learned, part in parts:
+                whole = getattr(self, name)
+                held = layer._parameters if learned else layer._buffers
+                held[name] = whole if part is None else whole[part]
+            found: Tensor = layer(*inputs) if self._call is None else self._call(layer, *inputs)
+            return found
+        finally:
+            for name, learned, _ in parts:
+                (layer._parameters if learned else layer._buffers)[name] = None
+
+    def _layer(self, row: Sequence[Any]) -> tuple[Any, list[Any]]:
+        """The layer, without tensors, and which part of which tensor it has."""
+        with torch.device("meta"):
+            layer = self._make(*row).requires_grad_(False)
+        parts = [
+            (name, start is not None, _part(axes, shape, getattr(layer, name).shape))
+            for name, axes, shape, start in self._tensors
+            if getattr(layer, name, None) is not None
+        ]
+        return layer, parts
+
+
+def _part(axes: str, whole: Sequence[int], wanted: Sequence[int]) -> tuple[slice, ...] | None:
+    """Where a smaller tensor lies in the whole; None where it is the whole."""
+    if tuple(whole) == tuple(wanted):
+        return None
+    found = []
+    for axis, size, length in zip(axes.split(), whole, wanted, strict=True):
+        start = (size - length) // 2 if axis in ("KT", "KH", "KW") else 0
+        found.append(slice(start, start + length))
+    return tuple(found)
+
+
+class Space(nn.Module):
+    """What architectures can be. ``decisions``: path, options, which of them where it does not
+    count, and where it counts: tables that have to have these entries. ``variables``: the number of
+    a decision, or the table of what follows from earlier variables. ``requirements``: a table that
+    must not be False where it counts, and what is said of it."""
+
+    def __init__(
+        self,
+        decisions: Sequence[tuple[str, Sequence[Any], int, Sequence[Any]]],
+        variables: Sequence[Any],
+        requirements: Sequence[Any],
+    ) -> None:
+        super().__init__()
+        self._decisions, self._variables = decisions, variables
+        self._requirements = requirements
+        self._ops: dict[str, Op] = {}
+
+    def _add(self, path: str, op: Op) -> None:
+        """Put an operation at its place, which is its name in the state dict."""
+        *parents, name = path.split(".")
+        at: nn.Module = self
+        for parent in parents:
+            if parent not in at._modules:
+                at.add_module(parent, nn.Module())
+            at = at._modules[parent]  # type: ignore[assignment]
+        at.add_module(name, op)
+        self._ops[path] = op
+
+    def _options(self, architecture: Mapping[str, Any]) -> list[int]:
+        """The option of each variable. Raises `ValueError` for what does not fit."""
+        unknown = set(architecture) - {path for path, _, _, _ in self._decisions}
+        if unknown:
+            raise ValueError(f"there is no decision '{min(unknown)}'")
+        at: list[int] = []
+        for variable in self._variables:
+            if not isinstance(variable, int):
+                value = _entry(at, *variable)
+                at.append(-1 if value is None else value)
+                continue
+            path, options, default, guards = self._decisions[variable]
+            if any(_entry(at, on, table) != case for on, table, case in guards):
+                at.append(default)
+                continue
+            if path not in architecture:
+                raise ValueError(f"no option for decision '{path}'")
+            wanted = architecture[path]
+            same = [
+                k
+                for k, option in enumerate(options)
+                if option == wanted and isinstance(option, bool) == isinstance(wanted, bool)
+            ]
+            if not same:
+                raise ValueError(f"{wanted!r} is not an option of '{path}': {options}")
+            at.append(same[0])
+        for on, table, guards, said in self._requirements:
+            counts = all(_entry(at, *guard[:2]) == guard[2] for guard in guards)
+            if counts and _entry(at, on, table) is False:
+                raise ValueError(f"requirement not met: {said}")
+        if -1 in at:
+            raise ValueError("no architecture has these options together")
+        return at

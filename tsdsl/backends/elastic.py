@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.backends.placed import PlacedGradients
 from tsdsl.backends.single import single
 from tsdsl.ir.op import Axis, Init, Shape
 from tsdsl.ops import BY_NAME
@@ -131,14 +132,18 @@ class Elastic(nn.Module):
 Parts = tuple[tuple[str, bool, tuple[slice, ...] | None], ...]
 
 
-def run(module: nn.Module, elastic: Elastic, parts: Parts, *inputs: Tensor) -> Tensor:
+def run(
+    module: nn.Module, elastic: Elastic, parts: Parts, gradients: PlacedGradients, *inputs: Tensor
+) -> Tensor:
     """What a template computes with its part of an operation's tensors. It keeps none of them."""
     layer: Any = module.layer
     try:
         for name, learned, at in parts:
             whole = getattr(elastic, name)
-            table = layer._parameters if learned else layer._buffers
-            table[name] = whole if at is None else whole[at]
+            if not learned:
+                layer._buffers[name] = whole if at is None else whole[at]
+            else:
+                layer._parameters[name] = whole if at is None else gradients.part(whole, at)
         layer.training = elastic.training
         result: Tensor = module(*inputs)
     finally:

@@ -41,7 +41,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tsdsl.backends.supernet import Supernet
+from tsdsl.backends.supernet import Supernet, placing
 from tsdsl.data.dataset import generator_of
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture
@@ -208,28 +208,30 @@ class Parsec:
         online = OnlineSoftmax(self._parameters, slack=0.0 if self._scaler else SLACK)
         # L per clip, on what trains the weights and on what trains alpha.
         found: dict[Architecture, tuple[float, float]] = {}
-        for place, (architecture, count) in enumerate(counts.items()):
-            self._seed(key, place)
-            told: list[Tensor | float] = [0.0, 0.0]
-            if held is not None:
-                with torch.no_grad():
-                    told = [self.likelihood(architecture, held), float(len(held))]
-            likelihood = self.likelihood(architecture, clips)
-            told += [likelihood.detach(), float(len(clips))]
-            other, others, total, size = self._summed(told)
-            if not size or (held is not None and not others):
-                raise ValueError("a step needs a clip or more, in each half")
-            per_clip = total / size, (other / others if held is not None else total / size)
-            if not all(map(isfinite, per_clip)):
-                raise _not_finite("likelihood", per_clip, architecture)
-            found[architecture] = per_clip
-            factor = online.factor(self._log_weight(per_clip[0], size), count)
-            # The mean over the clips of all ranks; minus, as optimisers go down.
-            loss = likelihood * (-factor / size)
-            if self._scaler is not None:
-                loss = self._scaler.scale(loss)
-            loss.backward()  # type: ignore[no-untyped-call]
-            del likelihood, loss, told
+        with placing(self._supernet) as place:
+            for number, (architecture, count) in enumerate(counts.items()):
+                self._seed(key, number)
+                told: list[Tensor | float] = [0.0, 0.0]
+                if held is not None:
+                    with torch.no_grad():
+                        told = [self.likelihood(architecture, held), float(len(held))]
+                likelihood = self.likelihood(architecture, clips)
+                told += [likelihood.detach(), float(len(clips))]
+                other, others, total, size = self._summed(told)
+                if not size or (held is not None and not others):
+                    raise ValueError("a step needs a clip or more, in each half")
+                per_clip = total / size, (other / others if held is not None else total / size)
+                if not all(map(isfinite, per_clip)):
+                    raise _not_finite("likelihood", per_clip, architecture)
+                found[architecture] = per_clip
+                factor = online.factor(self._log_weight(per_clip[0], size), count)
+                # The mean over the clips of all ranks; minus, as optimisers go down.
+                loss = likelihood * (-factor / size)
+                if self._scaler is not None:
+                    loss = self._scaler.scale(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
+                place()
+                del likelihood, loss, told
         online.finish()
         self._reduce(online.held)
         norm = float(nn.utils.get_total_norm(online.held))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 import tsdsl
 from tsdsl.backends.elastic import window
 from tsdsl.backends.supernet import Supernet, inherited
-from tsdsl.ir.graph import walk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -289,8 +288,26 @@ def test_windows() -> None:
     assert found == (slice(0, 4), slice(0, 6), slice(2, 3), slice(1, 4), slice(0, 5))
 
 
-def test_paths_are_unique() -> None:
-    """What shares a key is one operation."""
-    for spec in ("specs/auto_tsnet_s.tsnet", "examples/two_stream.tsnet"):
-        paths = [placed.path for placed in walk(tsdsl.load(ROOT / spec).graph.root)]
-        assert len(paths) == len(set(paths))
+SHARED = """tsnet 1
+space S {
+  input clip(channels=3, frames=4, height=12, width=12)
+  stream main(clip) { stem conv(8, 1x3x3) stage s1 { use relu } }
+  attend main after s1 ~ {none, gated(inner ~ {4, 6}), gated(2)}
+  head main -> global_avg_pool -> linear(5)
+}
+block gated(x, inner: int) {
+  return x * (x -> global_avg_pool(keep=true) -> conv(inner, 1x1x1) -> conv(8, 1x1x1) -> sigmoid)
+}
+"""
+
+
+def test_options_of_one_block_share_its_tensors(tmp_path: Path) -> None:
+    (tmp_path / "shared.tsnet").write_text(SHARED)
+    space = tsdsl.load(tmp_path / "shared.tsnet")
+    supernet = stirred(tsdsl.compile(space))
+    clip = torch.randn(2, *space.input_shape)
+    archs = list(every_architecture(space))
+    assert len(archs) == 4
+    for arch in archs:
+        agree(supernet, space.freeze(supernet, arch), arch, clip)
+    assert supernet.get_parameter("attend.main.s1.gated.conv1.weight").shape[0] == 6

@@ -75,6 +75,8 @@ class _Writer:
         self._names: dict[Edge, str] = {}
         self._held: dict[Path, Elastic] = {}
         self._packages: set[str] = set()
+        #: How many operations have been written that have a path.
+        self._seen: dict[Path, int] = {}
         self._parameters = 0
 
     # ------------------------------------------------------------ the whole
@@ -221,12 +223,12 @@ class _Writer:
             picked = _looked_up(chosen, str)
             self._line(indent, f"{name} = {picked}({', '.join(inputs)})")
             return
-        key = ".".join(module_path(path))
-        self._made(key, path, forms, found, len(inputs))
+        key = self._made(path, forms, found, len(inputs))
         self._line(indent, f"{name} = op[{_text(key)}]({', '.join(['at', *inputs])})")
 
-    def _made(self, key: str, path: Path, forms: Val, found: list[_Form], inputs: int) -> None:
-        """The line that makes an operation, and the functions that it needs."""
+    def _made(self, path: Path, forms: Val, found: list[_Form], inputs: int) -> str:
+        """Writes the line that makes an operation, and the functions that it needs. Gives its
+        name."""
         usual = frozenset.intersection(*(form.usual for form in found))
         plain = {form: form.without(usual) for form in found}
         forms = Val(forms.variables, tuple(plain.get(form) for form in forms.entries))
@@ -253,7 +255,12 @@ class _Writer:
         arguments = [make]
         if forms.variables or rows[found[0]]:
             arguments += [f"rows={entries}", f"on={on}"]
-        if path in self._held:
+        name = ".".join(module_path(path))
+        number = self._seen[path] = self._seen.get(path, 0) + 1
+        if number > 1:
+            # Another option with the same block: it has the same tensors.
+            arguments.append(f"like=self._ops[{_text(name)}]")
+        elif path in self._held:
             held = [
                 _tuple([_text(t.name), _text(" ".join(t.axes)), _value(t.shape), _value(t.init)])
                 for t in self._held[path].whole.values()
@@ -261,10 +268,15 @@ class _Writer:
             arguments.append(f"tensors={_tuple(held)}")
         if apply is not None:
             arguments.append(f"call={apply}")
+        if number > 1:
+            key = f"{name} ({number})"
+            self._ops += _call(f"        self._ops[{_text(key)}] = Op(", *arguments)
+            return key
         # Behind its last argument, the call of ``_add`` ends too.
-        lines = list(_call(f"        self._add({_text(key)}, Op(", *arguments))
+        lines = list(_call(f"        self._add({_text(name)}, Op(", *arguments))
         lines[-1] += ")"
         self._ops += lines
+        return name
 
     # ------------------------------------------------------------ functions
 

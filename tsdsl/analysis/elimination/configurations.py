@@ -54,8 +54,12 @@ def configurations(space: SpaceGraph) -> Found:
 
 def by_operation(space: SpaceGraph) -> list[tuple[Path, tuple[Configuration, ...]]]:
     """Every operation of the space by its path, in order of execution, with the configurations in
-    which some architecture has it (see `configurations`)."""
-    return _by_operation(space)[0]
+    which some architecture has it (see `configurations`). Options that are one block with different
+    arguments have one path, and so have their operations: these are one here."""
+    found: dict[Path, dict[Configuration, None]] = {}
+    for path, own in _by_operation(space)[0]:
+        found.setdefault(path, {}).update(dict.fromkeys(own))
+    return [(path, tuple(own)) for path, own in found.items()]
 
 
 def _by_operation(

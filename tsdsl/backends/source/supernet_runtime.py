@@ -33,7 +33,8 @@ class Op(nn.Module):
     """One operation of all architectures. Its tensors are as large as any of them needs; each
     takes its part: the first channels, the centre of a kernel.
 
-    ``make(*row)`` is the layer that an architecture has, with the row of its options.
+    ``make(*row)`` is the layer that an architecture has, with the row of its options. ``like``:
+    another one, whose tensors it has.
     """
 
     def __init__(
@@ -43,11 +44,16 @@ class Op(nn.Module):
         on: On = (),
         tensors: Sequence[Held] = (),
         call: Callable[..., Tensor] | None = None,
+        like: Op | None = None,
     ) -> None:
         super().__init__()
         self._make, self._rows, self._on, self._call = make, rows, on, call
-        self._tensors = tuple(tensors)
         self._layers: dict[Any, Any] = {}
+        # In a tuple, it is no part of this one.
+        self._like = () if like is None else (like,)
+        self._tensors = tuple(tensors) if like is None else like._tensors
+        if like is not None:
+            return
         for name, _, shape, start in tensors:
             if start is not None:
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
@@ -77,10 +83,11 @@ class Op(nn.Module):
         if known is None:
             known = self._layers[row] = self._layer(row)
         layer, parts = known
-        layer.training = self.training
+        holder = self._like[0] if self._like else self
+        layer.training = holder.training
         try:
             for name, learned, part in parts:
-                whole = getattr(self, name)
+                whole = getattr(holder, name)
                 held = layer._parameters if learned else layer._buffers
                 held[name] = whole if part is None else whole[part]
             found: Tensor = layer(*inputs) if self._call is None else self._call(layer, *inputs)

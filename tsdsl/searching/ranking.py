@@ -212,6 +212,8 @@ def _read(
         return "not begun", "", None
     failed = failure(folder)
     about = description(folder)
+    if about is None and os.path.exists(os.path.join(folder, RUN)):
+        return "another", f"{os.path.join(folder, RUN)} describes no run", None
     if about is None:
         return ("failed", failed, None) if failed else ("not begun", "", None)
     if not _own(jobs, job, about):

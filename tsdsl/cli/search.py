@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -30,6 +31,7 @@ from tsdsl.cli.running import (
     workers_option,
 )
 from tsdsl.cli.tables import giga, several
+from tsdsl.diagnostics import DiagnosticError, FileError
 
 if TYPE_CHECKING:
     from tsdsl.searching.plan import PhasePlan, Plan
@@ -155,7 +157,7 @@ def command(
             for _ in events:
                 pass
             return 0
-        finished = _follow(events)
+        finished = _follow(events, folder)
     if finished.interrupted:
         note(f"stopped after step {finished.step}; the same command with --resume goes on")
         return INTERRUPTED
@@ -245,7 +247,7 @@ def _weights(space: tsdsl.Space) -> int:
 # ---------------------------------------------------------------- what is told
 
 
-def _follow(events: Iterator[Event]) -> Finished:
+def _follow(events: Iterator[Event], folder: str) -> Finished:
     """Show what happens; gives the end."""
     from tsdsl.searching.run import Finished
     from tsdsl.searching.searcher import PhaseEnded, Searched
@@ -261,7 +263,7 @@ def _follow(events: Iterator[Event]) -> Finished:
     )
     last: Finished | None = None
     recent: list[Searched] = []
-    with progress("searching", started.total, started.step) as steps:
+    with _keeping(folder), progress("searching", started.total, started.step) as steps:
         for event in events:
             match event:
                 case Searched():
@@ -281,6 +283,21 @@ def _follow(events: Iterator[Event]) -> Finished:
                     pass
     assert last is not None
     return last
+
+
+@contextmanager
+def _keeping(folder: str) -> Iterator[None]:
+    """Where a search fails, say what is left of it."""
+    try:
+        yield
+    except DiagnosticError as error:
+        from tsdsl.training.checkpoint import Checkpoints
+
+        with suppress(DiagnosticError):
+            for step in Checkpoints(os.path.join(folder, "checkpoints")).steps()[-1:]:
+                more = "; --resume goes on from there" if isinstance(error, FileError) else ""
+                note(f"'{folder}' has the state after step {step}{more}")
+        raise
 
 
 def _brief(recent: list[Searched]) -> str:

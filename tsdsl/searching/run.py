@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from math import ceil
 from time import perf_counter
@@ -24,6 +24,7 @@ from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.data.problems import Problem
 from tsdsl.data.transforms import normalise
+from tsdsl.diagnostics import DiagnosticError
 from tsdsl.files import PathLike
 from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
@@ -244,7 +245,7 @@ class _Session:
         ends = {phase.first + phase.steps for phase in searcher.plan.phases}
         stopping = False
         bad: dict[str, Problem] = {}
-        for event in searcher.run():
+        for event in self._run():
             if self.told is not None:
                 if isinstance(event, Searched):
                     self.told.step(event)
@@ -282,6 +283,16 @@ class _Session:
             self._write(self.folder, result, loaders[0])
         yield result
 
+    def _run(self) -> Iterator[Searched | PhaseEnded]:
+        """The searcher's events. Where it fails, the log has the steps before."""
+        try:
+            yield from self.searcher.run()
+        except DiagnosticError:
+            if self.told is not None:
+                with suppress(DiagnosticError):
+                    self.told.flush()
+            raise
+
     def _asked(self, stop: Callable[[], bool], step: int, log_every: int) -> bool:
         """Whether to stop; several ranks agree on it now and then."""
         if self.ranks.world == 1:
@@ -294,6 +305,7 @@ class _Session:
         assert self.told is not None
         self.told.flush()
         start = perf_counter()
+        self.searcher.check()
         state = self.searcher.state()
         path = self.folder.checkpoints.save(state, {**self.about, "step": str(state.step)})
         self.publish(path)

@@ -17,7 +17,7 @@ import torch
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
-from tsdsl.diagnostics import DiagnosticError
+from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.record import Record
 from tsdsl.searching.cost import CostTerm, Kind
@@ -230,6 +230,16 @@ class Searcher:
                 "chosen": dict(self.chosen),
             },
         )
+
+    def check(self) -> None:
+        """Before a state is kept. Raises `SearchError` where it would be of no use: the optimiser's
+        last step can go too far, though its gradient was finite."""
+        held = {**self.supernet.state_dict(), **self.alpha.state_dict()}
+        for name, tensor in held.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                message = f"after step {self.step}, '{name}' is not finite: this is not saved"
+                hint = "a lower rate of the weights or a longer warm-up may help"
+                raise SearchError([Diagnostic("E0841", message, help=hint)])
 
     def restore(self, state: State) -> None:
         self.supernet.load_state_dict(dict(state.weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,10 +27,19 @@ class Board:
             hint = "pip install tensorboard"
             raise SpecError([Diagnostic("E0821", message, help=hint)]) from None
         self.folder = folder
+        before = set(threading.enumerate())
         try:
             self._writer: Any = SummaryWriter(folder, purge_step=step + 1 if step else None)
         except OSError as error:
             raise os_failure("E0807", "cannot write", error, folder) from None
+        # What a thread of its own cannot write, the next call raises: no traceback beside it.
+        self._threads = set(threading.enumerate()) - before
+        self._hook = threading.excepthook
+        threading.excepthook = self._failed
+
+    def _failed(self, told: Any) -> None:
+        if told.thread not in self._threads or not isinstance(told.exc_value, OSError):
+            self._hook(told)
 
     def scalars(self, group: str, values: Mapping[str, float | None], step: int) -> None:
         """Each value under ``group/name``; None is no point."""
@@ -52,3 +62,6 @@ class Board:
             self._writer.close()
         except OSError:
             return
+        finally:
+            if threading.excepthook == self._failed:
+                threading.excepthook = self._hook

@@ -133,7 +133,13 @@ def _write(folder: str, state: State, about: Mapping[str, str]) -> None:
         save_weights(os.path.join(folder, AVERAGE), state.average, about)
         names.append(AVERAGE)
     with open(os.path.join(folder, TRAINING), "wb") as file:
-        torch.save(state.training, file)
+        try:
+            torch.save(state.training, file)
+        except RuntimeError as bad:
+            # What it says when a write has failed, and it ends its archive all the same.
+            if isinstance(bad.__context__, OSError):
+                raise bad.__context__ from None
+            raise
         file.flush()
         os.fsync(file.fileno())
     digests = {name: _digest(os.path.join(folder, name)) for name in names}

@@ -116,7 +116,7 @@ class RunFolder:
         kept, found = [] if head is None else [json.dumps(head) + "\n"], []
         if os.path.exists(path):
             for line in read_text(path, limit=LONGEST, what="log").splitlines():
-                with suppress(ValueError, KeyError, TypeError):
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
                     value = json.loads(line)
                     ended = value.get("event") == "end" and not value.get("interrupted")
                     if value["step"] <= step and not ended:
@@ -161,6 +161,9 @@ class RunFolder:
                     write_atomic(target, file.read())
                 return
             os.replace(temporary, target)
+            # Of two names of one file, renaming leaves both.
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
         except OSError as error:
             raise os_failure("E0807", "cannot write", error, target) from None
 

@@ -395,6 +395,9 @@ def _given(found: Report, each: Outcome) -> str:
     if each.score is None or each.rank is None:
         return f"{called}: {each.state}"
     text = f"{called}: top-1 {each.score.top1:.1%}, rank {each.rank} of {found.ranked}"
+    others = sum(other.rank == each.rank for other in found.outcomes) - 1
+    if others:
+        text += f", shared with {several(others, 'other')}"
     mean = found.random.mean
     if mean is not None:
         points = 100 * (each.score.top1 - mean)

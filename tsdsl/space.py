@@ -178,6 +178,12 @@ class Space:
 
         return engine(self.graph)
 
+    def _engine_of(self, given: Distribution) -> Engine:
+        """Of the graph in which a distribution is one of single decisions."""
+        from tsdsl.analysis.elimination.engine import engine
+
+        return engine(given.graph)
+
     def distribution(self, given: Given = None) -> Distribution:
         """The distribution that is meant: the spec's initial weights, or weights by decision
         path."""
@@ -191,24 +197,23 @@ class Space:
         An architecture has the product of the probabilities of its *active* decisions' options, on
         the condition that all requirements hold (renormalised)."""
         given = self.distribution(distribution)
-        return self.engine.expectation(self.cost(cost)).mean(given.flat_probabilities)
+        return self._engine_of(given).expectation(self.cost(cost)).mean(given.flat_probabilities)
 
     def variance(self, cost: str, distribution: Given = None) -> float:
         """The exact variance of a cost; see `expectation`."""
-        return (
-            self.engine.expectation(self.cost(cost))
-            .moments(self.distribution(distribution))
-            .variance
-        )
+        given = self.distribution(distribution)
+        return self._engine_of(given).expectation(self.cost(cost)).moments(given).variance
 
     def std(self, cost: str, distribution: Given = None) -> float:
         """The exact standard deviation of a cost; see `expectation`."""
         return float(self.variance(cost, distribution) ** 0.5)
 
     def gradient(self, cost: str, distribution: Given = None) -> dict[str, NDArray[float64]]:
-        """The exact gradient of `expectation` with respect to the logits of each decision."""
+        """The exact gradient of `expectation` with respect to the logits of each decision, or of
+        each group that a joint distribution has."""
         given = self.distribution(distribution)
-        _, flat = self.engine.expectation(self.cost(cost)).gradient(given.flat_probabilities)
+        means = self._engine_of(given).expectation(self.cost(cost))
+        _, flat = means.gradient(given.flat_probabilities)
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
     def breakdown(

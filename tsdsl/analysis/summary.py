@@ -14,6 +14,7 @@ from tsdsl.analysis.costs.cost_table import COUNTED, Cost, CostTable
 from tsdsl.analysis.costs.items import By
 from tsdsl.analysis.elimination.bounds import Bounds
 from tsdsl.analysis.elimination.distribution import Distribution, Given
+from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.windows.window import Between, CountBetween, Histogram
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
@@ -158,8 +159,8 @@ def _cost(
     made.bounds = ask(lambda: space.bounds(name))
     if made.bounds is None:
         return made
-    means = space.engine.expectation(cost)
-    moments, alike = means.moments(given), means.alike()
+    moments = engine(given.graph).expectation(cost).moments(given)
+    alike = space.engine.expectation(cost).alike()
     made.mean, made.std = moments.mean, moments.variance**0.5
     made.alike_mean, made.alike_std = alike.mean, alike.variance**0.5
     if cost != "elements":

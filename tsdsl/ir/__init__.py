@@ -4,6 +4,7 @@
 `op`            what a primitive operation is
 `graph`         the unrolled graph of a space
 `space`         decisions, constraints and graph together
+`joined`        a space some of whose decisions are made jointly
 `architecture`  one choice for each decision
 `network`       one architecture's graph, all numbers
 `freeze`        (space, architecture) -> network

@@ -71,6 +71,13 @@ class SpaceGraph(Record):
     stated_hash: str = ""
     #: Value of each param, after ``--set``.
     params: Mapping[str, Any] = factory(default_factory=dict)
+    #: The space's own decisions, where `decisions` are some of them joined (see `joined`).
+    members: tuple[Decision, ...] = ()
+
+    @property
+    def own(self) -> tuple[Decision, ...]:
+        """What an architecture has an option for."""
+        return self.members or self.decisions
 
     @property
     def hash(self) -> str:

@@ -72,12 +72,12 @@ def completed(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
 
 
 def active(space: SpaceGraph, at: Array) -> Array:
-    """Which decisions are active, for each row of an array of assignments."""
+    """Which of the space's own decisions are active, for each row of an array of assignments."""
     known: dict[tuple[Guard, ...], Array] = {}
-    for d in space.decisions:
+    for d in space.own:
         if d.guards not in known:
             known[d.guards] = hold(d.guards, at)
-    columns = [known[d.guards] for d in space.decisions]
+    columns = [known[d.guards] for d in space.own]
     return np.stack(columns, 1) if columns else np.zeros((len(at), 0), np.bool_)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
 from tsdsl.analysis.costs.items import By, belongs
-from tsdsl.analysis.elimination.distribution import Given, distribution_of
+from tsdsl.analysis.elimination.distribution import Given, distribution_of, under
 from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.elimination.program import Potential
 from tsdsl.ir.graph import Path
@@ -34,6 +34,7 @@ def breakdown(space: SpaceGraph, cost: Cost, by: By, given: Given = None) -> dic
     costs 0 there. They sum to the expectation of the cost. Raises `SpecError` if no architecture
     has a probability, `TooCoupled`.
     """
+    space, given = under(space, given)
     known = engine(space)
     probabilities = distribution_of(space, given).flat_probabilities
     beliefs = known.expectation(cost).beliefs(probabilities)

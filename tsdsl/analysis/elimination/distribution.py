@@ -1,12 +1,17 @@
-"""A factorised distribution over the options of a space: one categorical for each decision.
+"""A distribution over the options of a space: one categorical for each decision, or for each
+group of decisions that are distributed jointly.
 
 `tsnet-dist/1` is its file:
 
     {"format": "tsnet-dist/1", "space": "TwoStream", "space_hash": "...",
-     "decisions": {"sparse.s1.width": {"options": [32, 40], "logits": [0.0, 0.7]}}}
+     "decisions": {"sparse.s1.width": {"options": [32, 40], "logits": [0.0, 0.7]}, ...},
+     "joint": [{"decisions": ["sparse.s1[0].kernel", "sparse.s1[0].expand"],
+                "logits": [0.1, 0.0, 0.4, null]}]}
 
 An architecture's probability is the product over its *active* decisions, on the condition that the
-requirements of the space hold. A logit of null is an option that is never taken.
+requirements of the space hold. A logit of null is an option that is never taken. ``joint``, if it
+is there, has logits for all combinations of the options of some decisions that are active together,
+the last one's the fastest; in ``decisions`` these have their marginals, for who asks for no more.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from math import prod
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +31,7 @@ from pydantic import ValidationError as Invalid
 
 from tsdsl.diagnostics import Diagnostic, SpecError, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
+from tsdsl.ir.joined import Group, combinations, joined, name_of, parts
 from tsdsl.ir.resolve import moved, option_index
 from tsdsl.ir.space import Decision, SpaceGraph
 
@@ -47,8 +54,20 @@ class DecisionDocument(BaseModel):
     logits: list[Logit] = Field(description="one for each option; null: never taken")
 
 
+class JointDocument(BaseModel):
+    """The logits of some decisions together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decisions: list[str] = Field(min_length=2, description="decision paths, active together")
+    logits: list[Logit] = Field(
+        description="one for each combination of options, in the order that they have under"
+        " `decisions`, the last decision's the fastest"
+    )
+
+
 class DistributionDocument(BaseModel):
-    """A categorical for each decision of a space."""
+    """A categorical for each decision of a space, or for each group of decisions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="tsnet-dist/1")
 
@@ -57,34 +76,46 @@ class DistributionDocument(BaseModel):
     space_hash: str = Field(
         default="", strict=True, description="hash of the space that it was made for"
     )
-    decisions: dict[str, DecisionDocument] = Field(description="decision path -> its logits")
+    decisions: dict[str, DecisionDocument] = Field(
+        description="decision path -> its logits; of those in `joint`, their marginals"
+    )
+    joint: list[JointDocument] = Field(
+        default=[], description="decisions that are distributed jointly"
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where each decision of a space stands in a flat vector of logits."""
+    """Where each decision of a space, or each group of them, stands in a flat vector of logits."""
 
     paths: tuple[str, ...]
     sizes: tuple[int, ...]
     starts: NDArray[np.int64]
+    #: Of what each is made: numbers of the space's decisions.
+    parts: tuple[Group, ...]
 
     @classmethod
-    def of(cls, space: SpaceGraph) -> Layout:
-        sizes = tuple(len(d.options) for d in space.decisions)
+    def of(cls, space: SpaceGraph, groups: Sequence[Group] = ()) -> Layout:
+        made = parts(space, groups)
+        sizes = tuple(combinations(space, part) for part in made)
+        paths = tuple(name_of([space.decisions[k].path for k in part]) for part in made)
         starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        return cls(tuple(d.path for d in space.decisions), sizes, starts.astype(np.int64))
+        return cls(paths, sizes, starts.astype(np.int64), made)
 
     def split(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
-        """A view for each decision."""
+        """A view for each."""
         return [flat[a:b] for a, b in pairwise(self.starts.tolist())]
 
 
 class Distribution:
-    """Logits of the options of each decision of one space. Not changed once it is made."""
+    """Logits of the options of each decision of one space, or of the combinations of each group of
+    ``groups`` (see `tsdsl.ir.joined`). Not changed once it is made."""
 
-    def __init__(self, space: SpaceGraph, flat: Floats) -> None:
+    def __init__(self, space: SpaceGraph, flat: Floats, groups: Sequence[Group] = ()) -> None:
         self.space = space
-        self.layout = Layout.of(space)
+        #: Numbers of the decisions that are distributed jointly.
+        self.groups = tuple(sorted(groups))
+        self.layout = Layout.of(space, self.groups)
         self.flat = np.array(flat, np.float64)
         self.flat.flags.writeable = False
         if self.flat.shape != (int(self.layout.starts[-1]),):
@@ -92,6 +123,46 @@ class Distribution:
         for path, row in zip(self.layout.paths, self.layout.split(self.flat), strict=True):
             if np.isnan(row).any() or row.max() in (np.inf, -np.inf):
                 raise ValueError(f"the logits of '{path}' are no distribution: {row.tolist()}")
+
+    @property
+    def graph(self) -> SpaceGraph:
+        """The graph in which there is one categorical for each decision, in the order of `layout`:
+        whatever is asked under this distribution is asked of it."""
+        return joined(self.space, self.groups)
+
+    def over(self, space: SpaceGraph) -> Distribution:
+        """The same logits over another graph with the same decisions."""
+        return self if space is self.space else Distribution(space, self.flat, self.groups)
+
+    def joint(self, groups: Sequence[Group]) -> Distribution:
+        """With these groups and no others. Joint logits are sums of the members' marginal
+        log-probabilities: without groups before, exactly the same distribution. A group that there
+        was is kept as it is; one that is taken apart leaves its marginals."""
+        groups = tuple(sorted(groups))
+        had = dict(zip(self.layout.parts, self.layout.split(self.flat), strict=True))
+        rows: list[Floats] = []
+        for part in Layout.of(self.space, groups).parts:
+            row = had.get(part)
+            if row is None:
+                row = np.zeros(())
+                for k in part:
+                    row = np.add.outer(row, self._log_marginals[k])
+            rows.append(row.reshape(-1))
+        return Distribution(self.space, np.concatenate([*rows, np.zeros(0)]), groups)
+
+    def standing(self, at: Mapping[int, int]) -> Distribution:
+        """Where some decisions, by number, stand at an option. A group of which a part stands is
+        taken apart."""
+        kept = [g for g in self.groups if at.keys() >= set(g) or at.keys().isdisjoint(g)]
+        made = self.joint(kept)
+        rows: list[Floats] = []
+        for part, row in zip(made.layout.parts, made.layout.split(made.flat), strict=True):
+            if part[0] in at:
+                sizes = [len(self.space.decisions[k].options) for k in part]
+                chosen = int(np.ravel_multi_index([at[k] for k in part], sizes))
+                row = np.where(np.arange(len(row)) == chosen, 0.0, -np.inf)
+            rows.append(row)
+        return Distribution(self.space, np.concatenate([*rows, np.zeros(0)]), kept)
 
     @classmethod
     def initial(cls, space: SpaceGraph) -> Distribution:
@@ -151,40 +222,78 @@ class Distribution:
 
     def dump(self) -> str:
         """The text of its file."""
-        rows = self.layout.split(self.flat)
         decisions = {
-            d.path: {
-                "options": list(d.options),
-                "logits": [None if x == -np.inf else x for x in row.tolist()],
-            }
-            for d, row in zip(self.space.decisions, rows, strict=True)
+            d.path: {"options": list(d.options), "logits": _written(self.logits[d.path])}
+            for d in self.space.decisions
         }
-        document = {
+        document: dict[str, Any] = {
             "format": FORMAT,
             "space": self.space.name,
             "space_hash": self.space.hash,
             "decisions": decisions,
         }
+        if self.groups:
+            document["joint"] = [
+                {
+                    "decisions": [self.space.decisions[k].path for k in part],
+                    "logits": _written(row),
+                }
+                for part, row in zip(self.layout.parts, self.layout.split(self.flat), strict=True)
+                if len(part) > 1
+            ]
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    @property
+    @cached_property
     def logits(self) -> dict[str, Floats]:
-        """Decision path -> its logits."""
-        return dict(zip(self.layout.paths, self.layout.split(self.flat), strict=True))
+        """Decision path -> its logits; of what is distributed jointly, the log of the marginals."""
+        rows = zip(self.layout.parts, self.layout.split(self.flat), strict=True)
+        own = {part[0]: row for part, row in rows if len(part) == 1}
+        return {
+            d.path: own[k] if k in own else self._log_marginals[k]
+            for k, d in enumerate(self.space.decisions)
+        }
 
-    @property
+    @cached_property
+    def _log_marginals(self) -> dict[int, Floats]:
+        """Of each decision by number, also where the probability is less than any float."""
+        found: dict[int, Floats] = {}
+        rows = self.layout.split(self.flat)
+        for part, row in zip(self.layout.parts, rows, strict=True):
+            logs = (row - row.max()) - np.log(np.exp(row - row.max()).sum())
+            table = logs.reshape([len(self.space.decisions[k].options) for k in part])
+            for axis, k in enumerate(part):
+                others = tuple(a for a in range(len(part)) if a != axis)
+                found[k] = np.logaddexp.reduce(table, others) if others else logs
+        return found
+
+    @cached_property
     def probabilities(self) -> dict[str, Floats]:
-        """Decision path -> the probabilities of its options, given that it is active."""
+        """Decision path -> the probabilities of its options, given that it is active; of what is
+        distributed jointly, the marginals."""
+        found: dict[int, Floats] = {}
         rows = self.layout.split(self.flat_probabilities)
-        return dict(zip(self.layout.paths, rows, strict=True))
+        for part, row in zip(self.layout.parts, rows, strict=True):
+            table = row.reshape([len(self.space.decisions[k].options) for k in part])
+            for axis, k in enumerate(part):
+                others = tuple(a for a in range(len(part)) if a != axis)
+                found[k] = table.sum(others) if others else row
+        return {d.path: found[k] for k, d in enumerate(self.space.decisions)}
 
     @cached_property
     def flat_probabilities(self) -> Floats:
-        """Of all decisions, one after the other."""
+        """Of all decisions and groups of `layout`, one after the other."""
         return softmax(self.flat, self.layout)
 
+    @property
+    def flat_marginals(self) -> Floats:
+        """`probabilities` of all decisions of the space, one after the other."""
+        return np.concatenate([*self.probabilities.values(), np.zeros(0)])
+
     def __repr__(self) -> str:
-        return f"<Distribution over {len(self.layout.paths)} decisions of {self.space.name}>"
+        joint = f", {len(self.groups)} groups of them joint" if self.groups else ""
+        return (
+            f"<Distribution over {len(self.space.decisions)} decisions of {self.space.name}{joint}>"
+        )
 
 
 #: What is taken where a distribution is expected: None or "initial" is the spec's own; a mapping
@@ -201,13 +310,25 @@ def distribution_of(space: SpaceGraph, given: Given) -> Distribution:
             same = [(d.path, d.options) for d in given.space.decisions]
             if same != [(d.path, d.options) for d in space.decisions]:
                 raise ValueError(f"{given!r} is none of space {space.name}")
-        return given
+        return given.over(space)
     if isinstance(given, Mapping):
         return Distribution.from_weights(space, given)
     raise ValueError(
         f"{given!r} is no distribution: 'initial', a Distribution (such as Distribution.uniform),"
         " or weights by decision path"
     )
+
+
+Asked = TypeVar("Asked")
+
+
+def under(space: SpaceGraph, given: Asked) -> tuple[SpaceGraph, Asked | Distribution]:
+    """The graph to ask where a distribution, or anything else that is taken for one, is given; and
+    what is given, over this graph. It is the space itself unless the distribution is joint."""
+    if not isinstance(given, Distribution) or not given.groups:
+        return space, given
+    graph = distribution_of(space, given).graph
+    return graph, Distribution(graph, given.flat)
 
 
 def softmax(flat: Floats, layout: Layout) -> Floats:
@@ -217,6 +338,10 @@ def softmax(flat: Floats, layout: Layout) -> Floats:
     starts, sizes = layout.starts[:-1], layout.sizes
     shifted = np.exp(flat - np.repeat(np.maximum.reduceat(flat, starts), sizes))
     return np.asarray(shifted / np.repeat(np.add.reduceat(shifted, starts), sizes))
+
+
+def _written(row: Floats) -> list[float | None]:
+    return [None if x == -np.inf else x for x in row.tolist()]
 
 
 def _initial(decision: Decision) -> Sequence[float]:
@@ -243,6 +368,8 @@ def _match(space: SpaceGraph, document: DistributionDocument, name: str) -> Dist
     found: list[str] = []
     paths = {d.path: d for d in space.decisions}
     rows: dict[str, Floats] = {}
+    #: For each option in the file, which of the space's it is.
+    orders: dict[str, list[int]] = {}
     for given, entry in document.decisions.items():
         path = given if given in paths else moved(given, space.moved)
         if path not in paths:
@@ -252,23 +379,56 @@ def _match(space: SpaceGraph, document: DistributionDocument, name: str) -> Dist
             )
             continue
         decision = paths[path]
-        at = [option_index(decision, option) for option in entry.options]
-        if len(entry.logits) != len(entry.options) or sorted(
-            k for k in at if k is not None
-        ) != list(range(len(decision.options))):
+        at = [k for o in entry.options if (k := option_index(decision, o)) is not None]
+        one_each = sorted(at) == list(range(len(decision.options)))
+        if not one_each or not len(at) == len(entry.options) == len(entry.logits):
             found.append(f"'{given}' needs one logit for each of {list(decision.options)}")
             continue
-        row = np.full(len(at), -np.inf)
-        for k, logit in zip(at, entry.logits, strict=True):
-            if k is not None and logit is not None:
-                row[k] = logit
+        row = _read(entry.logits)[np.argsort(at)]
         if row.max() == -np.inf:
             found.append(f"'{given}' has no option that can be taken")
-        rows[path] = row
+        rows[path], orders[path] = row, at
     found += [f"no logits for decision '{path}'" for path in paths if path not in rows][: not found]
     if found:
         raise _failure(name, found)
-    return Distribution.from_logits(space, rows)
+    made = Distribution.from_logits(space, rows)
+    return _match_joint(made, document, orders, name) if document.joint else made
+
+
+def _match_joint(
+    made: Distribution, document: DistributionDocument, orders: Mapping[str, list[int]], name: str
+) -> Distribution:
+    space = made.space
+    at = {d.path: k for k, d in enumerate(space.decisions)}
+    joint: dict[Group, Floats] = {}
+    for entry in document.joint:
+        named = [p if p in at else moved(p, space.moved) for p in entry.decisions]
+        unknown = [given for given, p in zip(entry.decisions, named, strict=True) if p not in at]
+        if unknown:
+            raise _failure(name, [f"space {space.name} has no decision '{unknown[0]}'"])
+        sizes = [len(orders[path]) for path in named]
+        shown = ", ".join(f"'{path}'" for path in entry.decisions)
+        if len(entry.logits) != prod(sizes):
+            message = f"{shown} together need {prod(sizes):,} logits, not {len(entry.logits):,}"
+            raise _failure(name, [message])
+        table = _read(entry.logits).reshape(sizes)[np.ix_(*(np.argsort(orders[p]) for p in named))]
+        if table.max() == -np.inf:
+            raise _failure(name, [f"{shown} have no options that can be taken together"])
+        group = [at[path] for path in named]
+        joint[tuple(sorted(group))] = table.transpose(np.argsort(group)).reshape(-1)
+    try:
+        if len(joint) < len(document.joint):
+            raise ValueError("a group of decisions is given twice")
+        layout = Layout.of(space, tuple(joint))
+    except ValueError as bad:
+        raise _failure(name, [str(bad)]) from None
+    rows = dict(zip(((k,) for k in at.values()), made.layout.split(made.flat), strict=True))
+    flat = np.concatenate([(joint | rows)[part] for part in layout.parts])
+    return Distribution(space, flat, tuple(joint))
+
+
+def _read(logits: Sequence[float | None]) -> Floats:
+    return np.array([-np.inf if x is None else x for x in logits], np.float64)
 
 
 def _refuse(text: str) -> float:

@@ -66,16 +66,15 @@ def phases(
         learned = {
             d.path for d in space.decisions if not beginnings(d.path).isdisjoint(phase.learn)
         }
-        rows = {
-            d.path: probabilities[d.path].tolist()
-            if d.path in learned
-            else _certain(d, probabilities[d.path] if d.path in earlier else None)
-            for d in space.decisions
+        certain = {
+            k: _certain(d, probabilities[d.path] if d.path in earlier else None)
+            for k, d in enumerate(space.decisions)
+            if d.path not in learned
         }
         earlier |= learned
         streams = tuple(s for s in space.streams if not phase.streams or s in phase.streams)
         there = only(space, streams)
-        mean, std, least, most = _costs(there, cost, Distribution.from_weights(there, rows))
+        mean, std, least, most = _costs(cost, distribution.standing(certain).over(there))
         own = _of(phase.budgets, cost)
         made.append(
             PhaseCost(
@@ -92,20 +91,19 @@ def phases(
     return made
 
 
-def _certain(decision: Decision, probabilities: Floats | None) -> list[float]:
-    """The most probable option and no other: the default, if it is one of several or nothing is
-    known."""
+def _certain(decision: Decision, probabilities: Floats | None) -> int:
+    """The most probable option: the default, if it is one of several or nothing is known."""
     at = decision.default
     if probabilities is not None and probabilities[at] < probabilities.max():
         at = int(np.argmax(probabilities))
-    return [float(k == at) for k in range(len(decision.options))]
+    return at
 
 
 def _costs(
-    space: SpaceGraph, cost: Cost, distribution: Distribution
+    cost: Cost, distribution: Distribution
 ) -> tuple[float, float, int, int] | tuple[None, None, None, None]:
     """Mean, deviation and ends of a cost."""
-    made = engine(space).program(cost)
+    made = engine(distribution.graph).program(cost)
     rows = distribution.layout.split(distribution.flat_probabilities)
     possible = [allowed(p, rows) for p in made.potentials]
     ends = [

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tsdsl.analysis.costs.assignments import active
+from tsdsl.analysis.costs.assignments import active, table_at
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.distribution import distribution_of
+from tsdsl.analysis.elimination.distribution import distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine
 from tsdsl.analysis.elimination.nothing import no_architecture, rarely_inside, rarely_met, too_few
 from tsdsl.analysis.sampling.completed import Completed
@@ -78,6 +78,7 @@ def stream(
     """`sample` one by one, until there are no more."""
     within = _in_order(windows or {})
     noted = provenance(seed, weighting, within)
+    space, weighting = under(space, weighting)
     found = blocks(space, seed, within, weighting, distinct)
     return chain.from_iterable(architectures(space, at, noted) for at in found)
 
@@ -119,13 +120,15 @@ def blocks(
     weighting: Weighting = "initial",
     distinct: bool = True,
 ) -> Iterator[Array]:
-    """`stream` as assignments [architecture, variable], some at a time."""
+    """`stream` as assignments [architecture, variable], some at a time; under a joint distribution,
+    variables are those of its graph."""
     windows = _in_order(windows)
+    space, weighting = under(space, weighting)
     known, left_out = plannable(space, tuple(windows))
     if weighting == "architectures":
         rows = known.ones
     else:
-        given = distribution_of(known.space, weighting)
+        given = distribution_of(space, weighting)
         rows = given.layout.split(given.flat_probabilities)
     for cost, (least, most) in windows.items():
         low, high = known.ends(cost)
@@ -288,14 +291,15 @@ def architectures(
     space: SpaceGraph, at: Array, noted: Mapping[str, Any] | None = None
 ) -> list[Architecture]:
     """The architectures of assignments [architecture, variable]; ``noted`` is their provenance."""
+    at = _own(space, at)
     running = active(space, at).tolist()
-    paths = [d.path for d in space.decisions]
+    paths = [d.path for d in space.own]
     # All options in a row, so that numpy looks them up.
-    sizes = [len(d.options) for d in space.decisions]
+    sizes = [len(d.options) for d in space.own]
     row: Array = np.empty(sum(sizes), object)
-    row[:] = [option for d in space.decisions for option in d.options]
+    row[:] = [option for d in space.own for option in d.options]
     starts = np.cumsum([0, *sizes[:-1]]) if sizes else np.zeros(0, np.int64)
-    columns = [d.variable.index for d in space.decisions]
+    columns = [d.variable.index for d in space.own]
     chosen = row[at[:, columns] + starts].tolist()
     name, space_hash = space.name, space.hash
     return [
@@ -307,6 +311,20 @@ def architectures(
         )
         for options, on in zip(chosen, running, strict=True)
     ]
+
+
+def _own(space: SpaceGraph, at: Array) -> Array:
+    """Assignments in which decisions that are part of joined ones have their options, too: not
+    every program has them."""
+    tied = [d.variable for d in space.members if d.variable.definition is not None]
+    if not tied:
+        return at
+    at = at.copy()
+    for variable in tied:
+        assert variable.definition is not None
+        table = np.array(variable.definition.entries, at.dtype)
+        at[:, variable.index] = table_at(table, variable.definition, at)
+    return at
 
 
 def provenance(seed: int, weighting: Weighting, windows: Windows) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.distribution import Given, distribution_of
+from tsdsl.analysis.elimination.distribution import Given, distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine, engine
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.elimination.optimum import Optimum
@@ -50,6 +50,7 @@ def most_probable(
     """
     if k < 1:
         raise ValueError(f"one architecture or more, not {k}")
+    space, given = under(space, given)
     known = engine(space)
     narrow = clipped(known, windows)
     if narrow is None:

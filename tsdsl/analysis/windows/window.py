@@ -17,7 +17,7 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
 from tsdsl.analysis.elimination.count import count as count_all
-from tsdsl.analysis.elimination.distribution import Distribution, Given, distribution_of
+from tsdsl.analysis.elimination.distribution import Distribution, Given, distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine, engine
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.windows.listing import Lister, Windows
@@ -125,6 +125,7 @@ def mass(
     space: SpaceGraph, windows: Windows, weighting: Weighting = None, precision: float = inf
 ) -> Between:
     """The probability that each cost is in its window; see `count`."""
+    space, weighting = under(space, weighting)
     known = engine(space)
     rows, total = weights(known, weighting)
     narrow = clipped(known, windows)
@@ -160,6 +161,7 @@ def histogram(
     """The shares of all mass in equal bins from the least to the greatest cost."""
     if bins < 1:
         raise ValueError(f"a histogram has 1 bin or more, not {bins}")
+    space, weighting = under(space, weighting)
     known = engine(space)
     rows, _ = weights(known, weighting)
     low, high = known.ends(cost)
@@ -184,6 +186,7 @@ def quantiles(
     """The least cost that at least a share of all mass does not exceed, for each share."""
     if wrong := [share for share in shares if not 0 <= share <= 1]:
         raise ValueError(f"a share is from 0 to 1: {wrong[0]} is none")
+    space, weighting = under(space, weighting)
     known = engine(space)
     rows, _ = weights(known, weighting)
     low, high = known.ends(cost)

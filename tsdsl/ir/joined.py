@@ -1,0 +1,241 @@
+"""A space some of whose decisions are made jointly.
+
+The decisions of a *group* become one decision whose options are all combinations of theirs, and
+each of them a derived variable of it. A distribution with a categorical for each decision of such
+a graph is then joint within the groups, and every question can be asked of it as of any other
+graph. Nothing is built of it: its architectures are those of the space itself, by `members`.
+
+Only decisions that are active under the same guards can be a group: it is active as a whole, or
+not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+from tsdsl.ir.graph import CallNode, Edge, Guard, Node, OpNode, Region, Switch
+from tsdsl.ir.space import Decision, SpaceGraph
+from tsdsl.ir.values import Val, Variable, reduce
+from tsdsl.record import Record, replace
+
+#: Numbers of decisions, in the order of the space.
+Group = tuple[int, ...]
+#: Combinations of the largest group.
+MAX_COMBINED = 4096
+
+
+class Groups(Record):
+    joined: tuple[Group, ...]
+    #: Those with too many combinations.
+    too_large: tuple[Group, ...]
+
+
+def blocks(space: SpaceGraph, among: Collection[str] | None = None) -> Groups:
+    """The groups of a space: the decisions of one block that are active under the same guards. A
+    block is one of a stage (``sparse.s1[0]``), a stem, a fusion, an attention, the head; what a
+    stage, a stream or the space binds for several of them is in no group, nor is a decision with
+    one option. ``among``: paths of the decisions that count; None for all."""
+    found: dict[Any, list[int]] = {}
+    for k, d in enumerate(space.decisions):
+        block = block_of(space, d.path)
+        if block and len(d.options) > 1 and (among is None or d.path in among):
+            found.setdefault((block, _same(d.guards)), []).append(k)
+    several = [tuple(group) for group in found.values() if len(group) > 1]
+    large = {g for g in several if combinations(space, g) > MAX_COMBINED}
+    return Groups(tuple(g for g in several if g not in large), tuple(sorted(large)))
+
+
+def block_of(space: SpaceGraph, path: str) -> str:
+    """The path of the block that a decision belongs to; empty for what several blocks share."""
+    if "[" in path:
+        return path[: path.index("]") + 1]
+    parts = path.split(".")
+    if parts[0] in ("fuse", "attend"):
+        return ".".join(parts[:3])
+    if parts[0] == "head":
+        return parts[0]
+    # Blocks of a stage have a number: what has none there, all of its blocks share.
+    if len(parts) > 2 and parts[0] in space.streams and parts[1] == "stem":
+        return ".".join(parts[:2])
+    return ""
+
+
+def combinations(space: SpaceGraph, group: Group) -> int:
+    """How many options a group has as one decision."""
+    return prod(len(space.decisions[k].options) for k in group)
+
+
+def parts(space: SpaceGraph, groups: Sequence[Group]) -> tuple[Group, ...]:
+    """For each decision of the joined graph, those of the space that it is made of. Raises
+    `ValueError` for what cannot be joined."""
+    taken: set[int] = set()
+    for group in groups:
+        if len(group) < 2 or list(group) != sorted(set(group)) or not taken.isdisjoint(group):
+            raise ValueError(f"decisions {group} are no group of their own")
+        taken.update(group)
+        first, *others = (space.decisions[k] for k in group)
+        for other in others:
+            if _same(other.guards) != _same(first.guards):
+                raise ValueError(f"'{first.path}' and '{other.path}' are not active together")
+        if combinations(space, group) > MAX_COMBINED:
+            raise ValueError(
+                f"'{first.path}' and {len(others)} more have {combinations(space, group):,}"
+                f" combinations; the limit is {MAX_COMBINED:,}"
+            )
+    alone = ((k,) for k in range(len(space.decisions)) if k not in taken)
+    return tuple(sorted((*map(tuple, groups), *alone)))
+
+
+def name_of(paths: Sequence[str]) -> str:
+    """What a group is called: ``sparse.s1[0].{kernel, expand}``."""
+    if len(paths) == 1:
+        return paths[0]
+    split = [path.split(".") for path in paths]
+    shared = 0
+    while all(len(s) > shared + 1 and s[shared] == split[0][shared] for s in split):
+        shared += 1
+    rests = ", ".join(".".join(s[shared:]) for s in split)
+    return ".".join([*split[0][:shared], "{" + rests + "}"])
+
+
+@lru_cache(maxsize=8)
+def joined(space: SpaceGraph, groups: tuple[Group, ...]) -> SpaceGraph:
+    """The space with some groups joined, each at the place of its first decision; the space itself
+    without any. Raises `ValueError`."""
+    if not groups:
+        return space
+    made = parts(space, groups)
+    heads = {space.decisions[g[0]].variable.index: g for g in made if len(g) > 1}
+    variables: list[Variable] = []
+    combined: dict[int, Variable] = {}
+    definitions: dict[int, Val] = {}
+    again = _Again()
+    for variable in space.variables:
+        if variable.index in heads:
+            group = heads[variable.index]
+            ours = [space.decisions[k] for k in group]
+            name = name_of([d.path for d in ours])
+            each = tuple(product(*(range(len(d.options)) for d in ours)))
+            head = Variable(len(variables), name, each)
+            variables.append(head)
+            combined[group[0]] = head
+            for place, d in enumerate(ours):
+                at = tuple(options[place] for options in each)
+                definitions[d.variable.index] = Val((head,), at)
+        definition = definitions.get(variable.index)
+        if definition is None and variable.definition is not None:
+            definition = again.val(variable.definition)
+        mine = Variable(len(variables), variable.name, variable.domain, definition)
+        variables.append(mine)
+        again.variables[variable.index] = mine
+    members = tuple(
+        replace(d, variable=again.variables[d.variable.index], guards=again.guards(d.guards))
+        for d in space.decisions
+    )
+    decisions = tuple(
+        members[group[0]]
+        if len(group) == 1
+        else _decision([members[k] for k in group], combined[group[0]])
+        for group in made
+    )
+    requirements = tuple(
+        replace(r, condition=again.val(r.condition), guards=again.guards(r.guards))
+        for r in space.requirements
+    )
+    return replace(
+        space,
+        clip=again.edge(space.clip),
+        decisions=decisions,
+        variables=tuple(variables),
+        requirements=requirements,
+        root=again.region(space.root),
+        stated_hash=space.hash,
+        members=members,
+    )
+
+
+def _decision(members: Sequence[Decision], variable: Variable) -> Decision:
+    default = 0
+    for d in members:
+        default = default * len(d.options) + d.default
+    first = members[0]
+    options = tuple(
+        ", ".join(str(d.options[k]) for d, k in zip(members, at, strict=True))
+        for at in variable.domain
+    )
+    return Decision(
+        variable.name, "string", variable, options, None, default, first.guards, first.span
+    )
+
+
+def _same(guards: Sequence[Guard]) -> tuple[Any, ...]:
+    """Equal for guards that hold alike."""
+    return tuple(
+        (tuple(v.index for v in val.variables), val.entries, guard.case)
+        for guard in guards
+        for val in (reduce(guard.selector),)
+    )
+
+
+class _Again:
+    """Parts of a graph over other variables; what was one object stays one."""
+
+    def __init__(self) -> None:
+        #: By the index that a variable had.
+        self.variables: dict[int, Variable] = {}
+        self._known: dict[int, Any] = {}
+
+    def val(self, val: Val) -> Val:
+        if not val.variables:
+            return val
+        if id(val) not in self._known:
+            over = tuple(self.variables[v.index] for v in val.variables)
+            self._known[id(val)] = Val(over, val.entries)
+        found: Val = self._known[id(val)]
+        return found
+
+    def vals(self, named: Mapping[str, Val]) -> dict[str, Val]:
+        return {name: self.val(val) for name, val in named.items()}
+
+    def guards(self, guards: Sequence[Guard]) -> tuple[Guard, ...]:
+        return tuple(Guard(self.val(guard.selector), guard.case) for guard in guards)
+
+    def edge(self, edge: Edge) -> Edge:
+        if id(edge) not in self._known:
+            self._known[id(edge)] = Edge(self.val(edge.shape), edge.hint)
+        found: Edge = self._known[id(edge)]
+        return found
+
+    def edges(self, edges: Sequence[Edge]) -> tuple[Edge, ...]:
+        return tuple(map(self.edge, edges))
+
+    def region(self, region: Region) -> Region:
+        return Region(tuple(map(self._node, region.nodes)), self.edge(region.result))
+
+    def _node(self, node: Node) -> Node:
+        inputs = () if isinstance(node, Switch) else self.edges(node.inputs)
+        output = self.edge(node.output)
+        match node:
+            case OpNode():
+                return replace(node, args=self.vals(node.args), inputs=inputs, output=output)
+            case CallNode():
+                return replace(
+                    node,
+                    args=self.vals(node.args),
+                    locals=self.vals(node.locals),
+                    inputs=inputs,
+                    formals=self.edges(node.formals),
+                    body=self.region(node.body),
+                    output=output,
+                )
+            case Switch():
+                return replace(
+                    node,
+                    selector=self.val(node.selector),
+                    cases=tuple(map(self.region, node.cases)),
+                    output=output,
+                )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,16 +137,19 @@ def run(
 ) -> Tensor:
     """What a template computes with its part of an operation's tensors. It keeps none of them."""
     layer: Any = module.layer
+    parameters, buffers = layer._parameters, layer._buffers
     try:
         for name, learned, at in parts:
-            whole = getattr(elastic, name)
             if not learned:
-                layer._buffers[name] = whole if at is None else whole[at]
+                whole = cast(Tensor, elastic._buffers[name])
+                buffers[name] = whole if at is None else whole[at]
             else:
-                layer._parameters[name] = whole if at is None else gradients.part(whole, at)
-        layer.training = elastic.training
+                whole = cast(Tensor, elastic._parameters[name])
+                parameters[name] = whole if at is None else gradients.part(whole, at)
+        if layer.training is not elastic.training:
+            layer.training = elastic.training
         result: Tensor = module(*inputs)
     finally:
         for name, learned, _ in parts:
-            (layer._parameters if learned else layer._buffers)[name] = None
+            (parameters if learned else buffers)[name] = None
     return result

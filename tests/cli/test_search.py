@@ -39,6 +39,8 @@ def test_plan(search, folder: Path, tmp_path: Path) -> None:
         ("first", 6, 2),
         ("second", 3, 1),
     ]
+    assert [(p["samples"], p["videos"]) for p in plan["phases"]] == [(3, 24), (3, 12)]
+    assert all(p["compute_macs"] > 0 and p["activation_bytes"]["max"] for p in plan["phases"])
     supernet = tsdsl.compile(tsdsl.load(folder / "space.tsnet"))
     assert plan["supernet_params"] == sum(p.numel() for p in supernet.parameters())
     assert list(tmp_path.iterdir()) == []
@@ -72,7 +74,9 @@ def test_what_does_not_fit(search, run, folder: Path) -> None:
     cases: list[tuple[int, str, list[Any]]] = [
         (2, "--data LIST says", []),
         (3, "there is no such list", ["--data", "none.csv"]),
-        (1, "do not fill a step", [*listed, "--set", "search.batch=16"]),
+        (1, "--set search.batch=14", [*listed, "--set", "search.batch=16"]),
+        (1, "--set search.batch=14", ["--plan", *listed, "--set", "search.batch=16"]),
+        (1, "phase 'second' has nothing to learn", [*listed, "--set", "b.s1[0].kernel=1x1x1"]),
         (1, "not finite", [*listed, "-o", "x", "--set", "search.first.lr.weights=1e30"]),
         (2, "is not cpu, cuda", [*listed, "--device", "tpu"]),
     ]
@@ -98,3 +102,19 @@ def test_plot(search, run, folder: Path, tmp_path: Path) -> None:
     broken = run("plot", "s", "-o", "s.png")
     assert broken.exit_code == 1 and "not how a search went" in broken.stderr
     assert run("plot", tmp_path, "-o", "s.png").exit_code == 3
+
+
+def test_a_budget_that_nothing_meets(run, folder: Path, tmp_path: Path) -> None:
+    """It is said before, the search goes on, and the exit code says it again."""
+    text = (folder / "space.tsnet").read_text().replace("120k..1M", "1G..2G")
+    (tmp_path / "far.tsnet").write_text(text)
+    arguments = ["far.tsnet", "--data", folder / "list.csv", "--device", "cpu", "--workers", "0"]
+    planned = run("search", *arguments, "--plan")
+    assert "W0974" in planned.stderr and "phase 'second': no architecture" in planned.stderr
+    done = run("search", *arguments, "-o", "far", "--log-every", "1")
+    assert done.exit_code == 1 and "met by no architecture" in done.stdout, done.stderr
+    assert "W0974" in done.stderr and "Traceback" not in done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "far/log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["event"] == "distribution"][-1]
+    assert last["mass"] == [0, 0] and last["inside"] is None and last["most_probable"]
+    assert (tmp_path / "far/model.safetensors").exists()

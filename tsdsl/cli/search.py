@@ -30,11 +30,10 @@ from tsdsl.cli.running import (
     tensorboard_option,
     workers_option,
 )
-from tsdsl.cli.tables import giga, several
+from tsdsl.cli.tables import amount, several
 from tsdsl.diagnostics import DiagnosticError, FileError
 
 if TYPE_CHECKING:
-    from tsdsl.searching.plan import PhasePlan, Plan
     from tsdsl.searching.run import Event, Finished
     from tsdsl.searching.searcher import PhaseEnded, Searched
 
@@ -124,7 +123,9 @@ def command(
     needs_training()
     space = tsdsl.load(file, set=settings, space=name)
     if plan_only:
-        _plan(space, source, root, as_json)
+        from tsdsl.cli.search_plan import plan
+
+        plan(space, source, root, as_json)
         return 0
     if source is None:
         raise click.UsageError("--data LIST says what to search on (or --plan what would be done)")
@@ -166,82 +167,6 @@ def command(
     else:
         data(_text(finished, folder))
     return int(not finished.met)
-
-
-def _plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool) -> None:
-    """What would be done: phases, steps if there is a list, costs, memory of the weights."""
-    from tsdsl.searching.plan import check_budgets, describe, plan_of
-
-    steps: int | None = None
-    if source is not None:
-        from tsdsl.data.lists import read_list
-
-        batch = plan_of(space, 1).search.batch
-        steps = max(1, len(read_list(source, root)) // batch)
-    plan = plan_of(space, steps or 1)
-    phases = describe(space, plan)
-    weights = _weights(space)
-    if as_json:
-        if steps is None:
-            for phase in phases:
-                del phase["steps"], phase["warmup_steps"]
-        document = {
-            "format_version": 1,
-            "space": space.name,
-            "decisions": len(space.decisions),
-            "batch": plan.search.batch,
-            "steps_per_epoch": steps,
-            "supernet_params": weights,
-            "phases": phases,
-        }
-        data(json.dumps(document, indent=2))
-        return
-    show(check_budgets(space, plan))
-    data(aligned(_rows(plan, phases, steps is not None), (2, 3, 4, 7)))
-    samples = plan.search.samples
-    shown = str(samples) if isinstance(samples, int) else f"{samples.factor:g} x entropy"
-    data(
-        f"batch {plan.search.batch}, {shown} architectures a step; the supernet has {weights:,}"
-        f" parameters ({weights * 16 / 2**20:,.0f} MiB with gradients, momentum and the sum of"
-        " gradients, float32)"
-    )
-    note("GFLOPs: expected multiply-adds of what exists, at the initial distribution")
-
-
-def _rows(plan: Plan, phases: list[dict[str, Any]], counted: bool) -> list[list[str]]:
-    head = ["phase", "streams", "decisions", "epochs", "steps", "lr (weights, alpha)", "budgets"]
-    rows = [[*head, "GFLOPs"]]
-    for phase, told in zip(plan.phases, phases, strict=True):
-        steps = f"{phase.steps} ({phase.warmup} warm-up)" if counted else "-"
-        rows.append(
-            [
-                phase.name,
-                ", ".join(phase.streams),
-                str(len(phase.learned)),
-                f"{phase.epochs:g}",
-                steps,
-                f"{phase.lr.weights:g}, {phase.lr.arch:g}",
-                _budgets(phase),
-                "-" if told["macs"] is None else giga(told["macs"]),
-            ]
-        )
-    return rows
-
-
-def _budgets(phase: PhasePlan) -> str:
-    return (
-        "; ".join(f"{b.cost} {b.low:.4g}..{b.high:.4g} (beta {b.weight:g})" for b in phase.budgets)
-        or "none"
-    )
-
-
-def _weights(space: tsdsl.Space) -> int:
-    """Parameters of the supernet."""
-    from tsdsl.backends.supernet import Supernet
-    from tsdsl.training.ranks import without_storage
-
-    with without_storage():
-        return sum(p.numel() for p in Supernet(space.graph).parameters())
 
 
 # ---------------------------------------------------------------- what is told
@@ -332,7 +257,7 @@ def _json(finished: Finished, folder: str) -> dict[str, Any]:
 def _text(finished: Finished, folder: str) -> str:
     rows = [
         ["steps", str(finished.step)],
-        ["GFLOPs (multiply-adds)", giga(finished.flops)],
+        ["FLOPs (multiply-adds)", amount(finished.flops)],
         ["parameters", f"{finished.params:,}"],
         ["budgets of the last phase", "met" if finished.met else "met by no architecture"],
         ["peak memory", f"{finished.peak_memory / 2**20:,.0f} MiB"],

@@ -85,6 +85,15 @@ class Report(MutableRecord):
         return "\n".join([head, *(f"  {problem}" for problem in self.bad.values())])
 
 
+def check_fills(videos: int, batch: int, source: str | None, setting: str = "train.batch") -> None:
+    """Raises `NoUsableVideo` where a list has too few of them for a step. ``setting``: where the
+    batch is from."""
+    if videos < batch:
+        message = f"{videos} videos do not fill a step of {batch}"
+        hint = f"a smaller batch, as with --set {setting}={max(1, videos)}"
+        raise NoUsableVideo([Diagnostic("E0812", message, file=source, help=hint)])
+
+
 class TrainLoader:
     """``batch``: clips of this rank in a step. ``workers`` 0 decodes in this process.
 
@@ -104,12 +113,7 @@ class TrainLoader:
         pin: bool | None = None,
     ) -> None:
         assert 0 <= rank < world and batch > 0 and passes > 0
-        if len(dataset) < batch * world * passes:
-            message = f"{len(dataset)} videos do not fill a step of {batch * world * passes}"
-            hint = "a smaller batch, as with --set train.batch=..."
-            raise NoUsableVideo(
-                [Diagnostic("E0812", message, file=dataset.videos.source, help=hint)]
-            )
+        check_fills(len(dataset), batch * world * passes, dataset.videos.source)
         self.report = Report()
         self._steps = _Steps(len(dataset), dataset.seed, batch, rank, world, passes)
         self._loader = _loader(dataset, self._steps, _batch, workers, prefetch, pin)

@@ -21,7 +21,7 @@ import tsdsl
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips, generator_of
 from tsdsl.data.lists import VideoList, read_list
-from tsdsl.data.loader import TrainLoader
+from tsdsl.data.loader import TrainLoader, check_fills
 from tsdsl.data.problems import Problem
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import DiagnosticError
@@ -30,9 +30,9 @@ from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
 from tsdsl.searching.cost import Kind
-from tsdsl.searching.plan import check_budgets, plan_of
+from tsdsl.searching.plan import check_budgets, check_joint, plan_of
 from tsdsl.searching.report import Reporter
-from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
+from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
 from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.board import Board
@@ -66,7 +66,7 @@ class Finished(MutableRecord):
     bad_videos: list[Problem] = factory(default_factory=list[Problem])
 
 
-Event = Started | Warned | BadVideos | Searched | PhaseEnded | Saved | Finished
+Event = Started | Warned | BadVideos | Searched | Joined | PhaseEnded | Saved | Finished
 
 
 def search(
@@ -138,6 +138,7 @@ def run(
         videos = data if isinstance(data, VideoList) else read_list(data, root)
         first = plan_of(space, 1)
         lists = _halves(videos, seed) if first.search.data == "split" else (videos,)
+        check_fills(len(videos), first.search.batch, videos.source, "search.batch")
         batch, _ = shares(first.search.batch // len(lists), ranks.world, None)
         loaders = tuple(
             TrainLoader(
@@ -154,7 +155,7 @@ def run(
         plan = plan_of(space, min(map(len, loaders)))
         default = space.most_probable()
         outputs = space.network(default).body.result.shape[0]
-        warnings = [*check_classes(videos, outputs), *check_budgets(space, plan)]
+        warnings = [*check_classes(videos, outputs), *check_budgets(space, plan), *check_joint(space, plan)]
         if supernet is None:
             torch.manual_seed(seed)
             made = tsdsl.compile(space)
@@ -249,9 +250,13 @@ class _Session:
             if self.told is not None:
                 if isinstance(event, Searched):
                     self.told.step(event)
+                elif isinstance(event, Joined):
+                    self.told.joined(event)
                 else:
                     self.told.phase(event)
             yield event
+            if isinstance(event, Joined):
+                continue
             for problem in [p for loader in loaders for p in loader.report.bad.values()]:
                 if problem.path not in bad:
                     bad[problem.path] = problem
@@ -283,7 +288,7 @@ class _Session:
             self._write(self.folder, result, loaders[0])
         yield result
 
-    def _run(self) -> Iterator[Searched | PhaseEnded]:
+    def _run(self) -> Iterator[Searched | Joined | PhaseEnded]:
         """The searcher's events. Where it fails, the log has the steps before."""
         try:
             yield from self.searcher.run()

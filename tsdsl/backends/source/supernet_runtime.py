@@ -51,7 +51,7 @@ class Op(nn.Module):
         self._layers: dict[Any, Any] = {}
         # In a tuple, it is no part of this one.
         self._like = () if like is None else (like,)
-        self._tensors = tuple(tensors) if like is None else like._tensors
+        self._tensors: tuple[Held, ...] = tuple(tensors) if like is None else like._tensors
         if like is not None:
             return
         for name, _, shape, start in tensors:

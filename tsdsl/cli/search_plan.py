@@ -1,0 +1,167 @@
+"""``tsdsl search --plan``: what would be done, and what it would take."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import tsdsl
+from tsdsl.cli.output import aligned, data, note, show
+from tsdsl.cli.tables import amount
+
+if TYPE_CHECKING:
+    from tsdsl.searching.expense import Expenses
+    from tsdsl.searching.plan import PhasePlan, Plan
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
+
+
+def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool) -> None:
+    """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
+    search would raise of the space and the list."""
+    from tsdsl.searching.expense import expenses
+    from tsdsl.searching.plan import check_budgets, describe, plan_of
+
+    steps = None if source is None else _steps(space, source, root)
+    made = plan_of(space, steps or 1)
+    taken = expenses(space, made)
+    if as_json:
+        document = {
+            "format_version": 1,
+            "space": space.name,
+            "decisions": len(space.decisions),
+            "batch": made.search.batch,
+            "steps_per_epoch": steps,
+            "supernet_params": taken.parameters,
+            "weights_bytes": taken.weights,
+            "phases": [
+                _merged(told, taken, k, steps is not None)
+                for k, told in enumerate(describe(space, made))
+            ],
+        }
+        data(json.dumps(document, indent=2))
+        return
+    show(check_budgets(space, made))
+    data(aligned(_phases(made, describe(space, made), steps is not None), (2, 3, 4, 7)))
+    data("")
+    data(aligned(_expenses(made, taken, steps is not None), (1, 2, 3, 4, 5, 6)))
+    data("")
+    data(
+        f"batch {made.search.batch}; the supernet has {taken.parameters:,} parameters,"
+        f" {size(taken.weights)} with running statistics"
+    )
+    note(
+        "FLOPs: expected multiply-adds of what exists in a phase, for one clip, at the initial"
+        " distribution; compute: of all its steps, a backward pass as two forward ones.\n"
+        "activations: an upper estimate for one process in float32, of the mean architecture and of"
+        " the largest; one architecture is held at a time, however many a step has"
+    )
+
+
+def _steps(space: tsdsl.Space, source: str, root: str | None) -> int:
+    """Of an epoch."""
+    from tsdsl.data.lists import read_list
+    from tsdsl.data.loader import check_fills
+    from tsdsl.searching.plan import plan_of
+
+    batch = plan_of(space, 1).search.batch
+    videos = read_list(source, root)
+    check_fills(len(videos), batch, videos.source, "search.batch")
+    return len(videos) // batch
+
+
+def _merged(told: dict[str, Any], taken: Expenses, at: int, counted: bool) -> dict[str, Any]:
+    own = taken.phases[at]
+    activations = own.activations and dict(zip(("mean", "max"), own.activations, strict=True))
+    more: dict[str, Any] = {"samples": own.samples}
+    if counted:
+        more |= {"videos": own.videos, "compute_macs": own.macs}
+    else:
+        told = {k: v for k, v in told.items() if k not in ("steps", "warmup_steps")}
+    return {
+        **told,
+        **more,
+        "gradient_bytes": own.gradients,
+        "optimizer_bytes": own.optimizer,
+        "activation_bytes": activations,
+    }
+
+
+def _phases(made: Plan, phases: list[dict[str, Any]], counted: bool) -> list[list[str]]:
+    head = ["phase", "streams", "decisions", "epochs", "steps", "lr (weights, alpha)", "budgets"]
+    rows = [[*head, "FLOPs"]]
+    for phase, told in zip(made.phases, phases, strict=True):
+        steps = f"{phase.steps} ({phase.warmup} warm-up)" if counted else "-"
+        rows.append(
+            [
+                phase.name,
+                ", ".join(phase.streams),
+                str(len(phase.learned)),
+                f"{phase.epochs:g}",
+                steps,
+                f"{phase.lr.weights:g}, {phase.lr.arch:g}",
+                _budgets(phase),
+                "-" if told["macs"] is None else amount(round(told["macs"])),
+            ]
+        )
+    return rows
+
+
+def _expenses(made: Plan, taken: Expenses, counted: bool) -> list[list[str]]:
+    adaptive = not isinstance(made.search.samples, int)
+    rows = [
+        [
+            "phase",
+            "architectures/step",
+            "videos",
+            "compute",
+            "gradients",
+            "optimiser",
+            "activations (mean, largest)",
+        ]
+    ]
+    for phase, own in zip(made.phases, taken.phases, strict=True):
+        samples = "-" if own.samples is None else str(own.samples)
+        activations = "-" if own.activations is None else ", ".join(map(size, own.activations))
+        rows.append(
+            [
+                phase.name,
+                f"{samples} at first" if adaptive else samples,
+                f"{own.videos:,}" if counted else "-",
+                _amount(own.macs) if counted and own.macs is not None else "-",
+                size(own.gradients),
+                size(own.optimizer),
+                activations,
+            ]
+        )
+    if counted and len(rows) > 2:
+        known = [own.macs for own in taken.phases if own.macs is not None]
+        videos = sum(own.videos for own in taken.phases)
+        total = _amount(sum(known)) if len(known) == len(taken.phases) else "-"
+        rows.append(["total", "", f"{videos:,}", total, "", "", ""])
+    return rows
+
+
+def _budgets(phase: PhasePlan) -> str:
+    return (
+        "; ".join(f"{b.cost} {b.low:.4g}..{b.high:.4g} (beta {b.weight:g})" for b in phase.budgets)
+        or "none"
+    )
+
+
+def size(count: float) -> str:
+    """Bytes, as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"
+
+
+def _amount(count: float) -> str:
+    """Multiply-adds with a prefix."""
+    at = 0
+    while count >= 1000 and at < len(_PREFIXES) - 1:
+        count /= 1000
+        at += 1
+    return f"{count:.3g} {_PREFIXES[at]}FLOPs"

@@ -203,6 +203,18 @@ def test_a_generation_is_a_function_of_what_was_measured(wide: tsdsl.Space) -> N
     assert evolve(Evolution(wide, settings, seed=5), seed=9)[1:] != whole[1:]
 
 
+def test_generations_are_drawn_anew(wide: tsdsl.Space) -> None:
+    """With the same parents, each has other children."""
+    found = []
+    for generation in (1, 2):
+        evolution = Evolution(wide, Settings(10, 6, 4))
+        for each in evolution.next():
+            evolution.add(each, (1.0,))
+        evolution.generation = generation
+        found.append([each.architecture for each in evolution.next()])
+    assert found[0] != found[1]
+
+
 def test_costs_without_tables(wide: tsdsl.Space, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where tables would be too large, one by one: the same generations."""
     evolution = Evolution(wide, Settings(8, 3, 3), seed=2, within={"flops": (100e3, 300e3)})

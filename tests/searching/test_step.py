@@ -111,6 +111,59 @@ def test_one_graph_is_all_graphs(span: str, norm: bool, tmp_path: Path) -> None:
         assert stepped.gradient_norm == pytest.approx(float(norms), rel=1e-9)
 
 
+@pytest.mark.parametrize("span", SPANS)
+def test_micro_batches(span: str, tmp_path: Path) -> None:
+    """Clips in parts are all clips at once, where no operation looks at several of them."""
+    space, supernet, clips = made(tmp_path)
+    random = Random(2)
+    every = list(every_architecture(space))
+    to = {a: SPANS[span](random) for a in every}
+    plain = classifier(supernet)
+
+    def likelihood(architecture: Architecture, given: Clips) -> Tensor:
+        found = plain(architecture, given)
+        # The share of these clips in the number of nats.
+        return found + (to[architecture] * len(given) / 6 - found.detach())
+
+    distinct = random.sample(every, 7)
+    for samples in (
+        distinct,
+        sorted(distinct, key=to.__getitem__),
+        [*distinct[:3], distinct[0], *distinct[:2]],
+        distinct[:1],
+    ):
+        told, grads = [], []
+        for micro_batch in (None, 1, 2, 4, 5, 6, 100):
+            parsec = Parsec(
+                supernet, Alpha(space), likelihood, reading="sum", micro_batch=micro_batch
+            )
+            told.append(parsec.step(samples, clips, held=clips))
+            grads.append(gradients(supernet))
+        for stepped, found in zip(told[1:], grads[1:], strict=True):
+            assert found.keys() == grads[0].keys()
+            largest = max(float(g.abs().max()) for g in grads[0].values())
+            for name, grad in grads[0].items():
+                assert float((found[name] - grad).abs().max()) <= 1e-10 * largest, name
+            assert stepped.gradient_norm == pytest.approx(told[0].gradient_norm, rel=1e-10)
+            for name in ("log_likelihoods", "weights", "alpha_log_likelihoods", "alpha_weights"):
+                whole = pytest.approx(getattr(told[0], name), rel=1e-9, abs=1e-300)
+                assert getattr(stepped, name) == whole
+
+
+def test_micro_batches_and_normalisation(tmp_path: Path) -> None:
+    """Statistics are those of a part: running ones move once for each."""
+    space, supernet, clips = made(tmp_path, norm=True)
+    (first, *_) = every_architecture(space)
+    counts = [b for n, b in supernet.named_buffers() if n.endswith("num_batches_tracked")]
+    Parsec(supernet, Alpha(space), classifier(supernet), micro_batch=2).step([first], clips)
+    assert {int(c) for c in counts} == {0, 3}
+    split = gradients(supernet)
+    Parsec(supernet, Alpha(space), classifier(supernet)).step([first], clips)
+    whole = gradients(supernet)
+    assert {int(c) for c in counts} == {0, 4}
+    assert any(not torch.allclose(split[name], whole[name]) for name in whole)
+
+
 def test_untouched_weights_have_no_gradient(tmp_path: Path) -> None:
     space, supernet, clips = made(tmp_path)
     shallow = [a for a in every_architecture(space) if a["main.s1.depth"] == 1]
@@ -358,7 +411,11 @@ def test_one_graph_at_a_time(tmp_path: Path) -> None:
         assert live.now == 0
         return live.peak
 
-    assert peak(every[:13]) == max(peak([a]) for a in every[:13]) > 0
+    whole = peak(every[:13])
+    assert whole == max(peak([a]) for a in every[:13]) > 0
+    # Of a part of the clips, where they come in parts; weights are kept whatever their number.
+    parsec.micro_batch = 2
+    assert 0 < peak(every[:13]) < 0.4 * whole
 
 
 # ------------------------------------------------------------ what goes wrong
@@ -366,22 +423,25 @@ def test_one_graph_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("half", ["clips", "held"])
-def test_not_finite(bad: float, half: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_not_finite(bad: float, half: str, micro_batch: int | None, tmp_path: Path) -> None:
     space, supernet, clips = made(tmp_path, norm=True)
     samples = list(every_architecture(space))[:5]
     plain = classifier(supernet)
-    other = Clips(clips.clips_NCTHW.clone(), clips.labels_N)
+    other = Clips(clips.clips_NCTHW.flip(0), clips.labels_N)
     alpha = Alpha(space)
 
     def likelihood(architecture: Any, given: Clips) -> Tensor:
         found = plain(architecture, given)
-        hit = architecture == samples[3] and given is (clips if half == "clips" else other)
+        # The last clip alone, which a part of the clips has.
+        spoiled = (clips if half == "clips" else other).clips_NCTHW[-1]
+        hit = architecture == samples[3] and torch.equal(given.clips_NCTHW[-1], spoiled)
         return found * bad if hit else found
 
     before = {
         n: t.clone() for n, t in (*supernet.state_dict().items(), *alpha.state_dict().items())
     }
-    parsec = Parsec(supernet, alpha, likelihood)
+    parsec = Parsec(supernet, alpha, likelihood, micro_batch=micro_batch)
     with pytest.raises(SearchError) as caught:
         parsec.step(samples, clips, held=other)
     (found,) = caught.value.diagnostics
@@ -441,6 +501,8 @@ with Ranks.of("cpu") as ranks:
     part = slice(None) if ranks.world == 1 else slice(0, 3) if ranks.rank == 0 else slice(3, 8)
     told = []
     for step in range(4):
+        # In parts of different numbers and sizes, in some steps.
+        parsec.micro_batch = 2 if ranks.world > 1 and step % 2 else None
         now = alpha.now()
         drawn = now.sample(5, seed=0, step=step)
         try:

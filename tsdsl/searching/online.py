@@ -24,7 +24,9 @@ class OnlineSoftmax:
     """Over the ``.grad`` of some parameters, all of which have to be None at the start.
 
     For each sample: `factor` once its l is known, then ``(factor * f).backward()``. `finish` in the
-    end. What no sample touched stays None. ``slack`` 0 keeps every factor at most ``count``."""
+    end. What no sample touched stays None. ``slack`` 0 keeps every factor at most ``count``.
+
+    For a sample in parts: `set_aside`, backward passes of the parts of ``f``, then `add`."""
 
     def __init__(self, parameters: Iterable[Tensor], slack: float = SLACK) -> None:
         self._parameters = list(parameters)
@@ -32,6 +34,8 @@ class OnlineSoftmax:
         self._reference = -inf
         #: log of the sum of all count * exp(l - reference).
         self._sum = -inf
+        #: By parameter, while ``.grad`` holds the gradient of one sample alone.
+        self._aside: list[Tensor | None] | None = None
 
     @property
     def held(self) -> list[Tensor]:
@@ -50,12 +54,38 @@ class OnlineSoftmax:
         self._sum = _log_add(self._sum, above + log(count))
         return count * exp(above)
 
+    def set_aside(self) -> None:
+        """Make ``.grad`` None, for that of one sample alone."""
+        self._aside = [p.grad for p in self._parameters]
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def add(self, log_weight: float, count: int = 1, by: float = 1.0) -> None:
+        """Add the gradient in ``.grad``, times ``by``, of a sample that `factor` would be asked
+        of, to what was set aside."""
+        factor = by * self.factor(log_weight, count)
+        assert self._aside is not None
+        sums, own, alone = [], [], []
+        for parameter, held in zip(self._parameters, self._aside, strict=True):
+            if held is None:
+                alone += [parameter.grad] if parameter.grad is not None else []
+                continue
+            if parameter.grad is not None:
+                sums.append(held)
+                own.append(parameter.grad)
+            parameter.grad = held
+        self._aside = None
+        if alone:
+            torch._foreach_mul_(alone, factor)
+        if own:
+            torch._foreach_add_(sums, own, alpha=factor)
+
     def finish(self) -> None:
         """Divide by the sum of all weights. At least one sample is needed."""
         self._scale(exp(-self._sum))
 
     def _scale(self, by: float) -> None:
-        held = self.held
+        held = [g for g in self._aside if g is not None] if self._aside else self.held
         if not held:
             return
         if by == 0.0:

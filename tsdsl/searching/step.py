@@ -26,6 +26,10 @@ after the last of them only: `online` says how. An architecture that was drawn s
 once and counts as often. Under several ranks each has a part of the batch and all have the same
 architectures; L_k is summed over ranks (two numbers per sample), and the gradients are once, in
 one piece, over what was touched.
+
+To save memory, the clips of a sample can run in parts (``micro_batch``): L_k is their sum. Without
+batch normalisation and dropout that makes no difference; batch normalisation takes its statistics
+over the clips of one part.
 """
 
 from __future__ import annotations
@@ -64,6 +68,13 @@ class Clips(Record):
 
     def __len__(self) -> int:
         return len(self.labels_N)
+
+    def split(self, most: int | None) -> list[Clips]:
+        """In order, ``most`` clips at a time; all of them if None."""
+        if most is None or len(self) <= most:
+            return [self]
+        parts = zip(self.clips_NCTHW.split(most), self.labels_N.split(most), strict=True)
+        return [Clips(clips_NCTHW, labels_N) for clips_NCTHW, labels_N in parts]
 
 
 #: log P(labels | clips, weights, architecture) of some clips: their sum, a scalar with its graph.
@@ -126,7 +137,8 @@ class Parsec:
     `step` sets ``.grad`` of both and moves nothing: the optimisers are the caller's. Weights that
     no sampled architecture has keep ``.grad`` None, so that optimisers leave them alone. Running
     statistics follow every forward pass, in sample order. ``likelihood`` and ``term`` are read at
-    each step, so that they can be others in the next phase.
+    each step, so that they can be others in the next phase. ``micro_batch``: clips of one pass, of
+    which a sample then has several, and a graph of so many clips; all clips if left out.
     """
 
     def __init__(
@@ -141,6 +153,7 @@ class Parsec:
         term: CostTerm | None = None,
         ranks: Ranks | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        micro_batch: int | None = None,
     ) -> None:
         self.alpha = alpha
         self.likelihood = likelihood
@@ -148,6 +161,7 @@ class Parsec:
         self.temperature = temperature
         self.baseline = baseline
         self.term = term
+        self.micro_batch = micro_batch
         self.ranks = ranks or Ranks.alone(next(supernet.parameters()).device)
         # Of a disabled scaler nothing is asked.
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
@@ -214,9 +228,16 @@ class Parsec:
                 told: list[Tensor | float] = [0.0, 0.0]
                 if held is not None:
                     with torch.no_grad():
-                        told = [self.likelihood(architecture, held), float(len(held))]
-                likelihood = self.likelihood(architecture, clips)
-                told += [likelihood.detach(), float(len(clips))]
+                        parts = held.split(self.micro_batch)
+                        told = [self._told(architecture, parts), float(len(held))]
+                parts = clips.split(self.micro_batch)
+                likelihood: Tensor | None = None
+                if len(parts) == 1:
+                    likelihood = self.likelihood(architecture, clips)
+                    told += [likelihood.detach(), float(len(clips))]
+                else:
+                    online.set_aside()
+                    told += [self._told(architecture, parts, place), float(len(clips))]
                 other, others, total, size = self._summed(told)
                 if not size or (held is not None and not others):
                     raise ValueError("a step needs a clip or more, in each half")
@@ -224,14 +245,14 @@ class Parsec:
                 if not all(map(isfinite, per_clip)):
                     raise _not_finite("likelihood", per_clip, architecture)
                 found[architecture] = per_clip
-                factor = online.factor(self._log_weight(per_clip[0], size), count)
-                # The mean over the clips of all ranks; minus, as optimisers go down.
-                loss = likelihood * (-factor / size)
-                if self._scaler is not None:
-                    loss = self._scaler.scale(loss)
-                loss.backward()  # type: ignore[no-untyped-call]
-                place()
-                del likelihood, loss, told
+                log_weight = self._log_weight(per_clip[0], size)
+                if likelihood is None:
+                    online.add(log_weight, count, by=len(clips) / size)
+                else:
+                    # The mean over the clips of all ranks.
+                    self._backward(likelihood, online.factor(log_weight, count) / size)
+                    place()
+                del likelihood, parts, told
         online.finish()
         self._reduce(online.held)
         norm = float(nn.utils.get_total_norm(online.held))
@@ -246,6 +267,31 @@ class Parsec:
             for half, n in zip(halves, sizes, strict=True)
         ]
         return Stepped(halves[0], weights[0], halves[1], weights[1], norm)
+
+    def _told(
+        self,
+        architecture: Architecture,
+        parts: Sequence[Clips],
+        place: Callable[[], None] | None = None,
+    ) -> Tensor:
+        """L of clips in parts. ``place``: with a backward pass of each, of L per clip, and this
+        after it."""
+        clips, total = sum(map(len, parts)), torch.zeros((), dtype=torch.float64)
+        for part in parts:
+            likelihood = self.likelihood(architecture, part)
+            total = total.to(likelihood.device) + likelihood.detach()
+            if place is not None:
+                self._backward(likelihood, 1 / clips)
+                place()
+            del likelihood
+        return total
+
+    def _backward(self, likelihood: Tensor, by: float) -> None:
+        # Minus, as optimisers go down.
+        loss = likelihood * -by
+        if self._scaler is not None:
+            loss = self._scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
 
     def _alpha_gradient(
         self, now: Categoricals, architectures: Sequence[Architecture], stepped: Stepped

@@ -35,7 +35,7 @@ from tsdsl.diagnostics import DiagnosticError, FileError
 
 if TYPE_CHECKING:
     from tsdsl.searching.run import Event, Finished
-    from tsdsl.searching.searcher import PhaseEnded, Searched
+    from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
 
 EPILOG = """\b
 Examples:
@@ -175,7 +175,7 @@ def command(
 def _follow(events: Iterator[Event], folder: str) -> Finished:
     """Show what happens; gives the end."""
     from tsdsl.searching.run import Finished
-    from tsdsl.searching.searcher import PhaseEnded, Searched
+    from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
     from tsdsl.training.events import BadVideos, Started, Warned
 
     started = next(events)
@@ -194,6 +194,8 @@ def _follow(events: Iterator[Event], folder: str) -> Finished:
                 case Searched():
                     recent = [*recent[-49:], event]
                     steps(_brief(recent))
+                case Joined():
+                    steps.say(_joined(event))
                 case PhaseEnded():
                     steps.say(_phase(event, recent))
                     recent = []
@@ -229,6 +231,14 @@ def _brief(recent: list[Searched]) -> str:
     loss = sum(each.loss for each in recent) / len(recent)
     last = recent[-1]
     return f"{last.phase} loss {loss:.3f} {last.clips_per_second:.3g} clips/s"
+
+
+def _joined(event: Joined) -> str:
+    blocks = several(len(event.groups), "block")
+    return (
+        f"phase {event.phase}: joint within {blocks} after step {event.step}:"
+        f" {event.logits} logits, of {event.factorised_logits}"
+    )
 
 
 def _phase(event: PhaseEnded, recent: list[Searched]) -> str:

@@ -20,7 +20,7 @@ def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool
     """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
     search would raise of the space and the list."""
     from tsdsl.searching.expense import expenses
-    from tsdsl.searching.plan import check_budgets, describe, plan_of
+    from tsdsl.searching.plan import check_budgets, check_joint, describe, plan_of
 
     steps = None if source is None else _steps(space, source, root)
     made = plan_of(space, steps or 1)
@@ -32,6 +32,7 @@ def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool
             "decisions": len(space.decisions),
             "batch": made.search.batch,
             "steps_per_epoch": steps,
+            "joint_from": made.search.joint_from if made.joint_from is not None else None,
             "supernet_params": taken.parameters,
             "weights_bytes": taken.weights,
             "phases": [
@@ -41,8 +42,9 @@ def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool
         }
         data(json.dumps(document, indent=2))
         return
-    show(check_budgets(space, made))
-    data(aligned(_phases(made, describe(space, made), steps is not None), (2, 3, 4, 7)))
+    show([*check_budgets(space, made), *check_joint(space, made)])
+    told = describe(space, made)
+    data(aligned(_phases(made, told, steps is not None), (2, 3, 4, 7)))
     data("")
     data(aligned(_expenses(made, taken, steps is not None), (1, 2, 3, 4, 5, 6)))
     data("")
@@ -50,6 +52,14 @@ def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool
         f"batch {made.search.batch}; the supernet has {taken.parameters:,} parameters,"
         f" {size(taken.weights)} with running statistics"
     )
+    if any(phase["joint_groups"] for phase in told):
+        first = f" (step {made.joint_from + 1})" if made.joint_from and steps is not None else ""
+        each = "; ".join(
+            f"{phase['name']} {phase['joint_groups']} with {phase['joint_logits']:,} logits"
+            for phase in told
+            if phase["joint_groups"]
+        )
+        data(f"joint within blocks from epoch {made.search.joint_from}{first} on: {each}")
     note(
         "FLOPs: expected multiply-adds of what exists in a phase, for one clip, at the initial"
         " distribution; compute: of all its steps, a backward pass as two forward ones.\n"

@@ -159,6 +159,7 @@ RUN_WARNINGS = {
     "W0972": "a run that goes on in another way",
     "W0973": "fewer classes than the network tells apart",
     "W0974": "a budget that a phase cannot reach",
+    "W0975": "a joint distribution that is none",
 }
 
 #: Code -> short title.

@@ -30,9 +30,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tsdsl.analysis.elimination.distribution import Floats
-from tsdsl.analysis.elimination.engine import Engine
+from tsdsl.analysis.elimination.distribution import Distribution, Floats
+from tsdsl.analysis.elimination.engine import Engine, engine
 from tsdsl.analysis.elimination.expectation import Expectation
+from tsdsl.ir.joined import Group, joined
 from tsdsl.ir.present import only
 from tsdsl.record import Record
 from tsdsl.searching.distribution import Architectures, Categoricals, Chosen
@@ -110,8 +111,10 @@ class CostTerm:
 
     def means(self, now: Categoricals) -> list[float]:
         """The exact E[F], for each budget."""
-        p = now.distribution.flat_probabilities
-        return [counted.expectation.mean(p) for counted in self._costs]
+        given = now.distribution
+        return [
+            counted.expectation(given).mean(given.flat_probabilities) for counted in self._costs
+        ]
 
     def exact_gradient(self, now: Categoricals) -> Floats:
         """See the module."""
@@ -119,11 +122,12 @@ class CostTerm:
         for counted, budget in zip(self._costs, self.budgets, strict=True):
             if not budget.weight:
                 continue
-            mean, gradient = counted.expectation.gradient(now.distribution.flat_probabilities)
+            means = counted.expectation(now.distribution)
+            mean, gradient = means.gradient(now.distribution.flat_probabilities)
             if budget.low <= mean <= budget.high:
                 continue
             edge, sign = (budget.high, 1) if mean > budget.high else (budget.low, -1)
-            sigma = sqrt(counted.expectation.moments(now.distribution).variance)
+            sigma = sqrt(means.moments(now.distribution).variance)
             cost = max(abs(mean / edge - 1), sigma / (edge * sqrt(2 * pi)))
             found += budget.weight * sign / (edge * cost) * gradient
         return found
@@ -134,11 +138,17 @@ class _Counted:
 
     def __init__(self, space: Space, name: str, streams: Collection[str]) -> None:
         self._cost = space.cost(name)
-        self._engine = Engine(only(space.graph, streams)) if streams else space.engine
+        self._graph = only(space.graph, streams) if streams else space.graph
+        self._engine = Engine(self._graph) if streams else engine(self._graph)
+        self._joint: tuple[tuple[Group, ...], Engine] | None = None
 
-    @property
-    def expectation(self) -> Expectation:
-        return self._engine.expectation(self._cost)
+    def expectation(self, given: Distribution) -> Expectation:
+        """For a distribution, which may be joint."""
+        if not given.groups:
+            return self._engine.expectation(self._cost)
+        if self._joint is None or self._joint[0] != given.groups:
+            self._joint = given.groups, engine(joined(self._graph, given.groups))
+        return self._joint[1].expectation(self._cost)
 
     def of(self, chosen: Chosen) -> NDArray[np.int64]:
         return np.asarray(self._engine.lookup(self._cost).assigned(chosen.assigned), np.int64)

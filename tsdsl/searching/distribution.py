@@ -1,4 +1,5 @@
-"""The distribution that a search learns: P(A | alpha), a categorical for each decision.
+"""The distribution that a search learns: P(A | alpha), a categorical for each decision, or for each
+group of decisions that are distributed jointly (`tsdsl.ir.joined`).
 
 An architecture's weight is the product over its *active* decisions of the probability of the option
 that it takes; its probability is that weight over Z, the sum of all weights. Z is 1 unless the
@@ -11,7 +12,8 @@ d is active and takes option j, and p(d, j), its probability given that it is ac
     d log P(A) / d alpha(d,j) = [d active in A] ([A[d] = j] - p(d, j))  -  d log Z / d alpha(d, j)
     entropy                   = log Z  -  sum over d, j of q(d, j) log p(d, j)
 
-One pass of the engine up and down gives Z and all q. Nothing is differentiated automatically.
+One pass of the engine up and down gives Z and all q. Nothing is differentiated automatically. For
+a group, d is the group and j a combination of its members' options: nothing else changes.
 """
 
 from __future__ import annotations
@@ -28,10 +30,12 @@ from torch import nn
 
 from tsdsl.analysis.costs.assignments import active, assignments
 from tsdsl.analysis.elimination.distribution import Distribution, Floats, Given
+from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.sampling.conditioned import sample
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.files import PathLike
 from tsdsl.ir.architecture import Architecture, Option
+from tsdsl.ir.joined import Group
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.resolve import option_index
 from tsdsl.space import Space, Window, Within
@@ -51,8 +55,9 @@ class Entropy(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """Architectures as numbers: which logit each takes for each decision, and whether it is active
-    [architecture, decision]; the option of every variable [architecture, variable]."""
+    """Architectures as numbers: which logit each takes for each decision or group, and whether it
+    is active [architecture, decision or group]; the option of every variable of the space
+    [architecture, variable]."""
 
     logit: NDArray[np.int64]
     active: NDArray[np.bool_]
@@ -62,8 +67,8 @@ class Chosen(NamedTuple):
 class Categoricals:
     """P(A | alpha) at one moment; not changed once it is made.
 
-    A flat vector has the logits of all decisions one after the other, in the order of the space
-    (``distribution.layout``). Architectures are validated (`ArchitectureError`). Where a space with
+    A flat vector has the logits of all decisions and groups one after the other, in the order of
+    ``distribution.layout``. Architectures are validated (`ArchitectureError`). Where a space with
     requirements is too coupled for the engine, whatever needs Z raises `TooCoupled`.
     """
 
@@ -72,8 +77,17 @@ class Categoricals:
         self.distribution = space.distribution(given)
         layout = self.distribution.layout
         self._starts = layout.starts[:-1]
-        #: Of each flat position, which decision it belongs to.
+        #: Of each flat position, which decision or group it belongs to.
         self._decision = np.repeat(np.arange(len(layout.sizes)), layout.sizes)
+        #: The first decision of each; and for each decision, to whose number it adds its option how
+        #: many times.
+        self._first = [part[0] for part in layout.parts]
+        self._steps = np.zeros((len(space.decisions), len(layout.parts)), np.int64)
+        for column, part in enumerate(layout.parts):
+            step = 1
+            for k in reversed(part):
+                self._steps[k, column] = step
+                step *= len(space.decisions[k].options)
 
     @property
     def size(self) -> int:
@@ -93,7 +107,8 @@ class Categoricals:
     @cached_property
     def _taken(self) -> tuple[float, Floats]:
         """log Z and q, flat."""
-        feasible, taken = self.space.engine.means.taken(self.distribution.flat_probabilities)
+        means = engine(self.distribution.graph).means
+        feasible, taken = means.taken(self.distribution.flat_probabilities)
         return log(feasible), taken
 
     @property
@@ -122,8 +137,9 @@ class Categoricals:
         """What architectures take. The methods below accept it instead of them."""
         graph = self.space.graph
         assigned = assignments(graph, architectures)
-        options = assigned[:, [d.variable.index for d in graph.decisions]]
-        return Chosen(options + self._starts, active(graph, assigned), assigned)
+        options = assigned[:, [d.variable.index for d in graph.decisions]] @ self._steps
+        on = active(graph, assigned)[:, self._first]
+        return Chosen(options + self._starts, on, assigned)
 
     def log_probability(self, architectures: Architectures | Chosen) -> Floats:
         """log P(A) of each; -inf where an option is never taken."""
@@ -176,9 +192,11 @@ class Categoricals:
 class Alpha(nn.Module):
     """The logits as parameters, in float64 on the CPU, and which decisions stand still.
 
-    It starts at the spec's weights. `state_dict` has everything; ``save`` writes what `tsdsl space
-    --distribution` reads. An optimiser takes ``parameters()``: those of decisions that stand have
-    no gradient and do not move.
+    It starts at the spec's weights. `join` makes the decisions of some groups joint, without a
+    change of the distribution; whatever is flat is then in the order of ``now().distribution``.
+    `state_dict` has everything; ``save`` writes what `tsdsl space --distribution` reads. An
+    optimiser takes ``parameters()``: those of decisions that stand have no gradient and do not
+    move.
     """
 
     def __init__(self, space: Space, given: Given = None) -> None:
@@ -186,50 +204,78 @@ class Alpha(nn.Module):
         self._space = space
         start = space.distribution(given)
         self._layout = start.layout
-        #: The logits of each decision, in the order of the space.
-        self.logits = nn.ParameterList(
-            [
-                nn.Parameter(torch.tensor(row, dtype=torch.float64))
-                for row in self._layout.split(start.flat)
-            ]
-        )
-        #: The option that each decision stands at; -1 where it is learned.
+        #: Numbers of the decisions that are distributed jointly.
+        self.groups = start.groups
+        #: The logits of each decision or group, in the order of the layout.
+        self.logits = nn.ParameterList(map(_parameter, start.layout.split(start.flat)))
+        #: The option, or combination of options, that each stands at; -1 where it is learned.
         self.standing: torch.Tensor
-        self.register_buffer("standing", torch.full((len(self._layout.sizes),), -1))
+        self.register_buffer("standing", torch.full((len(start.layout.parts),), -1))
 
     def now(self) -> Categoricals:
         """What the logits say at this moment; what stands is certain."""
-        rows = [parameter.detach().cpu().numpy().copy() for parameter in self.logits]
+        rows = self._rows()
         for row, at in zip(rows, self.standing.tolist(), strict=True):
             if at >= 0:
                 row[:] = -np.inf
                 row[at] = 0.0
+        return Categoricals(self._space, self._distribution(rows))
+
+    def _rows(self) -> list[Floats]:
+        return [parameter.detach().cpu().numpy().copy() for parameter in self.logits]
+
+    def _distribution(self, rows: list[Floats]) -> Distribution:
         flat = np.concatenate([*rows, np.zeros(0)])
-        return Categoricals(self._space, Distribution(self._space.graph, flat))
+        return Distribution(self._space.graph, flat, self.groups)
 
     @property
     def learned(self) -> tuple[str, ...]:
         """Paths of the decisions that do not stand."""
-        pairs = zip(self._layout.paths, self.standing.tolist(), strict=True)
-        return tuple(path for path, at in pairs if at < 0)
+        pairs = zip(self._layout.parts, self.standing.tolist(), strict=True)
+        free = sorted(k for part, at in pairs if at < 0 for k in part)
+        return tuple(self._space.decisions[k].path for k in free)
+
+    def join(self, groups: Sequence[Group]) -> None:
+        """Let the decisions of these groups be distributed jointly, and no others: the logits of a
+        new group are sums of its members' marginal log-probabilities, those of one that is taken
+        apart are its marginals, and all others are the parameters that they were. What stands is
+        free until `stand` is called again."""
+        joint = self._distribution(self._rows()).joint(groups)
+        had = dict(zip(self._layout.parts, self.logits, strict=True))
+        rows = zip(joint.layout.parts, joint.layout.split(joint.flat), strict=True)
+        self.groups, self._layout = joint.groups, joint.layout
+        self.logits = nn.ParameterList(
+            [had[part] if part in had else _parameter(row) for part, row in rows]
+        )
+        self.standing = torch.full((len(joint.layout.parts),), -1)
 
     def stand(self, options: Mapping[str, Option]) -> None:
         """Let these decisions stand at an option, and no others; their logits are kept for when
-        they are learned again. Raises `ValueError` for what the space does not have."""
+        they are learned again. Raises `ValueError` for what the space does not have, and for a
+        group of which a part would stand."""
         decisions = {d.path: k for k, d in enumerate(self._space.decisions)}
-        standing = [-1] * len(decisions)
+        at: dict[int, int] = {}
         for path, option in options.items():
             if path not in decisions:
                 hint = did_you_mean(path, decisions) or ""
                 message = f"space {self._space.name} has no decision '{path}' {hint}"
                 raise ValueError(message.strip())
-            at = option_index(self._space.decisions[decisions[path]], option)
-            if at is None:
+            found = option_index(self._space.decisions[decisions[path]], option)
+            if found is None:
                 raise ValueError(f"'{path}' has no option {option!r}")
-            standing[decisions[path]] = at
+            at[decisions[path]] = found
+        standing: list[int] = []
+        for part, path in zip(self._layout.parts, self._layout.paths, strict=True):
+            if not at.keys() >= set(part):
+                if not at.keys().isdisjoint(part):
+                    raise ValueError(f"a part of {path} stands, and it is joint")
+                standing.append(-1)
+                continue
+            sizes = [len(self._space.decisions[k].options) for k in part]
+            standing.append(int(np.ravel_multi_index([at[k] for k in part], sizes)))
         self.standing.copy_(torch.tensor(standing, dtype=torch.int64))
-        for parameter, at in zip(self.logits, standing, strict=True):
-            if at >= 0:
+        for parameter, chosen in zip(self.logits, standing, strict=True):
+            if chosen >= 0:
                 parameter.grad = None
 
     def set_gradient(self, flat: Floats | None) -> None:
@@ -253,14 +299,22 @@ class Alpha(nn.Module):
         """Read a ``tsnet-dist/1`` file: the logits to the last bit. A decision of which one option
         alone can be taken stands at it. Raises `FileError` and `SpecError`."""
         given = Distribution.load(space.graph, path)
-        free, standing = {}, {}
-        for d in space.decisions:
-            row = given.logits[d.path]
+        standing: dict[str, Option] = {}
+        rows: list[Floats] = []
+        for part, row in zip(given.layout.parts, given.layout.split(given.flat), strict=True):
             possible = np.flatnonzero(row > -np.inf)
             if len(possible) == 1 < len(row):
-                standing[d.path] = d.options[int(possible[0])]
-            else:
-                free[d.path] = row
-        made = cls(space, Distribution.from_logits(space.graph, free))
+                owners = [space.decisions[k] for k in part]
+                sizes = [len(d.options) for d in owners]
+                chosen = np.unravel_index(int(possible[0]), sizes)
+                standing |= {d.path: d.options[k] for d, k in zip(owners, chosen, strict=True)}
+                # Logits for when it is learned again: the spec's.
+                row = space.distribution().joint([part] if len(part) > 1 else ()).logits_of(part)
+            rows.append(row)
+        made = cls(space, Distribution(space.graph, np.concatenate(rows), given.groups))
         made.stand(standing)
         return made
+
+
+def _parameter(row: Floats) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(row, dtype=torch.float64))

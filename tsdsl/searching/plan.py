@@ -9,6 +9,7 @@ from typing import Any
 from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
+from tsdsl.ir.joined import MAX_COMBINED, Group, blocks, combinations, name_of
 from tsdsl.ir.present import only
 from tsdsl.ir.space import beginnings
 from tsdsl.record import Record
@@ -32,11 +33,15 @@ class PhasePlan(Record):
     steps: int
     #: Steps at its beginning in which alpha does not move.
     warmup: int
+    #: Of the decisions that it learns, numbers of those that are joint where the search is.
+    joint: tuple[Group, ...] = ()
 
 
 class Plan(Record):
     search: Search
     phases: tuple[PhasePlan, ...]
+    #: From which step on the distribution is joint within blocks; None for never.
+    joint_from: int | None = None
 
     @property
     def total(self) -> int:
@@ -67,6 +72,7 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
             message = f"phase '{phase.name}' has nothing to learn: its decisions are all fixed"
             raise _unfit(space, message, "take it out, or fix fewer decisions with --set")
         own = {budget.cost for budget in phase.budgets}
+        groups = blocks(space.graph, learned).joined if search.joint_from else ()
         steps = max(1, round(phase.epochs * steps_per_epoch))
         made.append(
             PhasePlan(
@@ -79,10 +85,13 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
                 first,
                 steps,
                 ceil(phase.warmup * steps),
+                groups,
             )
         )
         first += steps
-    return Plan(search, tuple(made))
+    # The first epoch is epoch 1.
+    joint = (search.joint_from - 1) * steps_per_epoch if search.joint_from else None
+    return Plan(search, tuple(made), joint if joint is not None and joint < first else None)
 
 
 def present(space: Space, phase: PhasePlan) -> Space:
@@ -106,7 +115,7 @@ def inside(space: Space, phase: PhasePlan, distribution: Distribution) -> tuple[
     """The most probable architecture within the budgets of a phase, by the exact query, and True;
     the most probable of all, and False, where none is inside."""
     there = present(space, phase)
-    now = Distribution(there.graph, distribution.flat)
+    now = distribution.over(there.graph)
     windows: dict[str, Window] = {b.cost: (b.low, b.high) for b in phase.budgets}
     try:
         return there.most_probable(now, within=windows), True
@@ -137,6 +146,53 @@ def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
     return found
 
 
+def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
+    """A warning for each way in which ``joint_from`` comes to less than it says."""
+    start = plan.search.joint_from
+    if not start:
+        return []
+    messages: list[tuple[str, str]] = []
+    if plan.joint_from is None:
+        epochs = sum(phase.epochs for phase in plan.phases)
+        messages.append(
+            (
+                f"joint_from is {start}, and the search ends after {epochs:g} epochs:"
+                " the distribution is never joint",
+                "an epoch of the whole search, all phases one after the other; the first is 1",
+            )
+        )
+    elif not any(joint_within(plan)):
+        messages.append(
+            (
+                "joint_from changes nothing: from then on, no block has two decisions to learn",
+                "decisions of one block that are active together are joint",
+            )
+        )
+    for phase in plan.phases:
+        for group in blocks(space.graph, phase.learned).too_large:
+            paths = [space.decisions[k].path for k in group]
+            count = combinations(space.graph, group)
+            messages.append(
+                (
+                    f"phase '{phase.name}': {name_of(paths)} stays factorised:"
+                    f" {count:,} combinations are too many",
+                    f"{MAX_COMBINED:,} are the most; options that matter less can be fixed",
+                )
+            )
+    file = space.graph.source
+    return [Diagnostic("W0975", m, file=file, help=h, severity="warning") for m, h in messages]
+
+
+def joint_within(plan: Plan) -> list[tuple[Group, ...]]:
+    """For each phase, the groups that are joint at its end."""
+    return [
+        phase.joint
+        if plan.joint_from is not None and plan.joint_from < phase.first + phase.steps
+        else ()
+        for phase in plan.phases
+    ]
+
+
 def _unfit(space: Space, message: str, hint: str) -> SpecError:
     return SpecError([Diagnostic("E0842", message, file=space.graph.source, help=hint)])
 
@@ -155,6 +211,8 @@ def describe(space: Space, plan: Plan) -> list[dict[str, Any]]:
             "lr": {"weights": phase.lr.weights, "arch": phase.lr.arch},
             "budgets": [budget.model_dump(mode="json") for budget in phase.budgets],
             "macs": expected[phase.name].mean,
+            "joint_groups": len(joint),
+            "joint_logits": sum(combinations(space.graph, group) for group in joint),
         }
-        for phase in plan.phases
+        for phase, joint in zip(plan.phases, joint_within(plan), strict=True)
     ]

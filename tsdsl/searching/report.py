@@ -10,9 +10,11 @@
   of the cost term's gradient. Each can take a second in a large space: they are asked as often as
   `SHARE` of the time allows, and at most `MOMENTS` times.
 
-`alpha.jsonl` has the probability of every option at most `MOMENTS` times, behind a first line that
-says whose they are. Lines are written before each checkpoint, so that a search that was killed has
-those of one that was not.
+- ``joint``: from this step on, the decisions of each of these groups are distributed jointly.
+
+`alpha.jsonl` has the (marginal) probability of every option at most `MOMENTS` times, behind a first
+line that says whose they are. Lines are written before each checkpoint, so that a search that was
+killed has those of one that was not.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from tsdsl.searching.alpha_image import image
 from tsdsl.searching.cost import CostTerm, variances
 from tsdsl.searching.distribution import Categoricals
 from tsdsl.searching.plan import PhasePlan, present
-from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
+from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
 from tsdsl.space import Space, Window
 from tsdsl.training.board import Board
 from tsdsl.training.folder import ALPHA, RunFolder
@@ -71,9 +73,9 @@ class Reporter:
         self._every = log_every * max(1, lines)
         self._seen: list[Searched] = []
         self._start = perf_counter()
-        #: Seconds that all lines have taken, that questions have, and that the last ones have.
+        #: Seconds that all of this has taken, and that the last dear questions have.
         self.seconds = 0.0
-        self._asked, self._last = 0.0, 0.0
+        self._last = 0.0
         self._there: tuple[str, Space] | None = None
         #: The distribution at the end of a phase, until the phase's end is told.
         self._end: tuple[PhasePlan, Categoricals, CostTerm] | None = None
@@ -146,7 +148,7 @@ class Reporter:
         self.seconds += perf_counter() - start
         ends = last.step == phase.first + phase.steps
         allowed = SHARE * (perf_counter() - self._start)
-        if not ends and last.step % self._every == 0 and self._asked + self._last <= allowed:
+        if not ends and last.step % self._every == 0 and self.seconds + self._last <= allowed:
             self._distribution(phase, now, self._searcher.term, last.step, None)
 
     def phase(self, event: PhaseEnded) -> None:
@@ -166,6 +168,17 @@ class Reporter:
             drawn = image(np.stack(self._moments, 1), np.stack(self._learned, 1), options)
             self._board.image("alpha", drawn, event.step)
 
+    def joined(self, event: Joined) -> None:
+        # Under the number of the first step that is drawn so: a search that goes on from before it
+        # tells it again.
+        self._folder.log(
+            "joint",
+            event.step + 1,
+            phase=event.phase,
+            groups=[list(group) for group in event.groups],
+            logits=event.logits,
+        )
+
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
@@ -174,9 +187,9 @@ class Reporter:
 
     def _keep(self, now: Categoricals, step: int, phase: PhasePlan) -> None:
         """The distribution at this moment, as a line of `alpha.jsonl`."""
-        p = now.distribution.flat_probabilities.round(DIGITS)
+        p = now.distribution.flat_marginals.round(DIGITS)
         self._show(p, phase)
-        rows = [row.tolist() for row in now.distribution.layout.split(p)]
+        rows = [row.round(DIGITS).tolist() for row in now.distribution.probabilities.values()]
         self._folder.append(ALPHA, {"step": step, "phase": phase.name, "p": rows})
 
     def _show(self, p: Floats, phase: PhasePlan) -> None:
@@ -221,7 +234,6 @@ class Reporter:
             self._board.scalars("budget", {"mass": mass.low, "mass_at_most": mass.high}, step)
         self._folder.log("distribution", step, **told)
         self._last = perf_counter() - start
-        self._asked += self._last
         self.seconds += self._last
 
     def _variances(self, now: Categoricals, term: CostTerm, step: int) -> dict[str, float]:
@@ -266,7 +278,7 @@ def head(space: Space, searcher: Searcher) -> dict[str, Any]:
 
 def _of(there: Space, now: Categoricals) -> Distribution:
     """The same logits in the space of a phase."""
-    return Distribution(there.graph, now.distribution.flat)
+    return now.distribution.over(there.graph)
 
 
 def _costs(phase: PhasePlan) -> list[str]:

@@ -155,7 +155,11 @@ def run(
         plan = plan_of(space, min(map(len, loaders)))
         default = space.most_probable()
         outputs = space.network(default).body.result.shape[0]
-        warnings = [*check_classes(videos, outputs), *check_budgets(space, plan), *check_joint(space, plan)]
+        warnings = [
+            *check_classes(videos, outputs),
+            *check_budgets(space, plan),
+            *check_joint(space, plan),
+        ]
         if supernet is None:
             torch.manual_seed(seed)
             made = tsdsl.compile(space)

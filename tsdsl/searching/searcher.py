@@ -4,11 +4,16 @@ In each phase only its streams exist; what it learns is drawn from alpha, what e
 learned stands at the option that was chosen at their end, everything else at its default. Weights
 go on from phase to phase. Assumed, as it is not in print: the rate of the weights falls by half a
 cosine within each phase, that of alpha is constant, and both optimisers begin anew with a phase.
+
+From the epoch ``joint_from`` of the whole search on, the decisions of a block that a phase learns
+together are distributed jointly (FP-NAS, arXiv 2011.10949). The distribution is the same right
+after the conversion; alpha's optimiser begins anew for the new logits and goes on with the others.
+At the end of a phase a group stands at the combination that was chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 from time import perf_counter
 
@@ -19,6 +24,7 @@ from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
+from tsdsl.ir.joined import Group, combinations
 from tsdsl.record import Record
 from tsdsl.searching.cost import CostTerm, Kind
 from tsdsl.searching.distribution import Alpha, Categoricals
@@ -54,6 +60,19 @@ class Searched(Record):
     seconds: float
     waited: float
     clips_per_second: float
+
+
+class Joined(Record):
+    """From the next step on, the decisions of each group are distributed jointly."""
+
+    #: Steps that are done.
+    step: int
+    phase: str
+    #: Paths of their decisions.
+    groups: tuple[tuple[str, ...], ...]
+    #: Of all groups; and of the same decisions by themselves.
+    logits: int
+    factorised_logits: int
 
 
 class PhaseEnded(Record):
@@ -115,13 +134,16 @@ class Searcher:
             return max(LEAST_SAMPLES, ceil(asked.factor * now.entropy().value))
         return asked
 
-    def run(self) -> Iterator[Searched | PhaseEnded]:
+    def run(self) -> Iterator[Searched | Joined | PhaseEnded]:
         """From where it stands to the end. Raises `SearchError`."""
         while self.step < self.plan.total:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             until = min(self.plan.total, (epoch + 1) * self.steps_per_epoch)
             batches = [loader.epoch(epoch, skip=done) for loader in self._loaders]
             while self.step < until:
+                joined = self._join()
+                if joined is not None:
+                    yield joined
                 try:
                     found = self._step(batches)
                 except DiagnosticError:
@@ -135,8 +157,10 @@ class Searcher:
                 if self.step == phase.first + phase.steps:
                     yield self._end(phase)
 
-    def _begin(self, phase: PhasePlan) -> None:
+    def _begin(self, phase: PhasePlan, groups: Sequence[Group] | None = None) -> None:
+        """``groups``: what is joint, if it is not what follows from the step."""
         search = self.plan.search
+        self.alpha.join(self._groups(phase) if groups is None else groups)
         self.alpha.stand(standing(self.space, phase, self.chosen))
         self._weights = make_optimizer(self.supernet, search.weights, phase.lr.weights)
         self._arch = make_optimizer(self.alpha, search.arch, phase.lr.arch)
@@ -155,6 +179,39 @@ class Searcher:
             baseline=search.baseline,
             term=self.term,
             ranks=self.ranks,
+        )
+
+    def _groups(self, phase: PhasePlan) -> list[Group]:
+        """What is joint at the next step: the groups of its phase, and those of earlier ones that
+        stand as they were joined."""
+        start = self.plan.joint_from
+        own = phase.joint if start is not None and self.step >= start else ()
+        learned = set(phase.learned)
+        paths = [d.path for d in self.space.decisions]
+        stand = [g for g in self.alpha.groups if learned.isdisjoint(paths[k] for k in g)]
+        return sorted([*stand, *own])
+
+    def _join(self) -> Joined | None:
+        """Make the distribution joint, if the next step is the first of the search, or of a phase,
+        in which it is."""
+        phase, start = self.phase, self.plan.joint_from
+        if start is None or self.step != max(phase.first, start) or not phase.joint:
+            return None
+        if not set(phase.joint) <= set(self.alpha.groups):
+            self.alpha.join(self._groups(phase))
+            self.alpha.stand(standing(self.space, phase, self.chosen))
+            before = self._arch.state
+            self._arch = make_optimizer(self.alpha, self.plan.search.arch, phase.lr.arch)
+            for parameter in self.alpha.parameters():
+                if parameter in before:
+                    self._arch.state[parameter] = before[parameter]
+        graph = self.space.graph
+        return Joined(
+            self.step,
+            phase.name,
+            tuple(tuple(graph.decisions[k].path for k in group) for group in phase.joint),
+            sum(combinations(graph, group) for group in phase.joint),
+            sum(len(graph.decisions[k].options) for group in phase.joint for k in group),
         )
 
     def _end(self, phase: PhasePlan) -> PhaseEnded:
@@ -228,6 +285,7 @@ class Searcher:
                 "weights": self._weights.state_dict(),
                 "arch": self._arch.state_dict(),
                 "chosen": dict(self.chosen),
+                "joint": [list(group) for group in self.alpha.groups],
             },
         )
 
@@ -245,7 +303,9 @@ class Searcher:
         self.supernet.load_state_dict(dict(state.weights))
         self.step = state.step
         self.chosen = dict(state.training["chosen"])
-        self._begin(self.phase)
+        # In the form that was saved: at the step of the conversion, that is the one before it.
+        groups = [tuple(group) for group in state.training.get("joint", ())]
+        self._begin(self.phase, groups)
         self.alpha.load_state_dict(state.training["alpha"])
         self._weights.load_state_dict(state.training["weights"])
         self._arch.load_state_dict(state.training["arch"])

@@ -253,6 +253,10 @@ class Distribution:
             for k, d in enumerate(self.space.decisions)
         }
 
+    def logits_of(self, part: Group) -> Floats:
+        """Of one of ``layout.parts``."""
+        return self.layout.split(self.flat)[self.layout.parts.index(part)]
+
     @cached_property
     def _log_marginals(self) -> dict[int, Floats]:
         """Of each decision by number, also where the probability is less than any float."""

@@ -239,7 +239,7 @@ def _jobs(
             windows_of(windows) or old.windows,
         )
     jobs = prepare(space, folder, draw, given)
-    if jobs.drawn < draw.n:
+    if jobs.drawn < draw.n and os.environ.get("RANK", "0") == "0":
         where = " in these windows" if draw.windows else ""
         all_ = several(jobs.drawn, "architecture")
         note(f"no more than {all_}{where}: fewer than -n {draw.n}, all are taken")
@@ -276,6 +276,8 @@ def _train(
             try:
                 finished = follow(events)
             except Busy:
+                if job is not None or ranks.world > 1:
+                    raise
                 note(f"job {number} is being trained by another process")
                 continue
             except TrainingError as bad:

@@ -87,7 +87,9 @@ def budgets_of_spec(space: Space) -> dict[str, tuple[float, float]]:
         return {}
     phase = plan_of(space, 1).phases[-1]
     found = {str(space.cost(b.cost)): (b.low, b.high) for b in phase.budgets}
-    for cost, (low, high) in found.items():
+    # Of the processes of a run, one says it.
+    said = found.items() if os.environ.get("RANK", "0") == "0" else ()
+    for cost, (low, high) in said:
         note(f"within the budget of phase {phase.name}: {cost} in {low:,.0f}..{high:,.0f}")
     return found
 

@@ -79,7 +79,8 @@ def random_search(
     jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])
     with Ranks.of(device) as ranks:
         for number in todo(jobs, ranks, job):
-            with suppress(TrainingError, Busy):
+            # Ranks go on together, or not at all.
+            with suppress(*(TrainingError, Busy) if ranks.world == 1 else ()):
                 for event in train_job(
                     jobs, number, data, val, ranks, train_seed=train_seed, **options
                 ):
@@ -130,7 +131,7 @@ def train_job(
     )
     try:
         for event in events:
-            if isinstance(event, Started):
+            if isinstance(event, Started) and ranks.is_first:
                 if why := unlike(description(folder) or {}, first):
                     message = f"job {number} would be {why}"
                     hint = "train all jobs of a folder alike, or draw into another one with -o"

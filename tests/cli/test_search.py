@@ -65,6 +65,8 @@ def test_a_search(search, run, folder: Path, tmp_path: Path) -> None:
     assert refused.exit_code == 3 and "--resume goes on with it" in refused.stderr
     again = search(*arguments, "--resume")
     assert again.exit_code == done.exit_code and "9 of them done" in again.stderr
+    parts = search(*arguments, "--resume", "--micro-batch", "2")
+    assert parts.exit_code == 1 and "micro_batch was not set, is 2" in parts.stderr
     other = search(*arguments, "--resume", "--set", "search.samples=2")
     assert other.exit_code == 1 and "search.samples was 3, is 2" in other.stderr
 

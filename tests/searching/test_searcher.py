@@ -231,6 +231,33 @@ def test_split_data(tiny: Tiny, videos: Path) -> None:
     assert done.step == 9 and done.samples == 36
 
 
+@pytest.mark.parametrize("data", ["shared", "split"])
+def test_micro_batches(tiny: Tiny, videos: Path, tmp_path: Path, data: str) -> None:
+    space = tiny(search__data=data)
+    supernet = tsdsl.compile(space)
+    sizes: list[int] = []
+    supernet.register_forward_pre_hook(lambda module, given: sizes.append(len(given[0])))
+
+    def search(micro_batch: int | None) -> None:
+        tsdsl.search(
+            space,
+            videos,
+            device="cpu",
+            supernet=supernet,
+            folder=tmp_path / "run",
+            resume=True,
+            micro_batch=micro_batch,
+        )
+
+    search(1)
+    assert set(sizes) == {1} and all(bool(p.isfinite().all()) for p in supernet.parameters())
+    with pytest.raises(SpecError, match="micro_batch was 1, is not set"):
+        search(None)
+    with pytest.raises(SpecError, match="cannot be split into passes of 3") as caught:
+        tsdsl.search(tiny(), videos, device="cpu", micro_batch=3)
+    assert caught.value.diagnostics[0].code == "E0821"
+
+
 def test_what_cannot_be_searched(tiny: Tiny, spec: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="phase 'second' has nothing to learn"):
         plan_of(tsdsl.load(spec(), set={"b.s1[0].kernel": "1x1x1"}), 3)

@@ -79,6 +79,13 @@ Examples:
     metavar="N",
     help="Give the result running statistics of its own, from N batches; 0 for the supernet's.",
 )
+@click.option(
+    "--micro-batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Clips of one forward pass of a process, to save memory; its share of the batch if left"
+    " out.",
+)
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
 @any_device_option
 @threads_option
@@ -100,6 +107,7 @@ def command(
     workers: int | None,
     cost_term: Literal["sampled", "exact"],
     bn_batches: int,
+    micro_batch: int | None,
     amp: bool,
     device: str | None,
     threads: int | None,
@@ -116,7 +124,8 @@ def command(
 
     RUN gets arch.json (the most probable architecture, within the budget), model.py and
     model.safetensors (with the weights that it has in the supernet), distribution.json, log.jsonl
-    and checkpoints. Stopped by Ctrl-C, or killed, the same command with --resume goes on.
+    and checkpoints; 'tsdsl plot RUN' draws how it goes. Stopped by Ctrl-C, or killed, the same
+    command with --resume goes on.
 
     Exit code 1 if no architecture lies in the last phase's budget.
     """
@@ -148,6 +157,7 @@ def command(
             cost_term=cost_term,
             mixed_precision=amp,
             bn_batches=bn_batches,
+            micro_batch=micro_batch,
             save_every=save_every,
             log_every=log_every,
             tensorboard=tensorboard,

@@ -105,6 +105,7 @@ def run(
     cost_term: Kind = "sampled",
     mixed_precision: bool = False,
     bn_batches: int = 0,
+    micro_batch: int | None = None,
     save_every: int | None = None,
     log_every: int = 10,
     tensorboard: bool = False,
@@ -127,6 +128,9 @@ def run(
     - ``cost_term``: "sampled" as printed, or "exact" (see `cost`).
     - ``bn_batches``: of so many training batches of the first rank, the result gets running
       statistics of its own; 0 for those that all architectures have left.
+    - ``micro_batch``: clips of one pass of a rank; its share of a batch if left out. It saves the
+      memory of a graph, for that of one architecture's gradients; batch normalisation takes its
+      statistics over so many clips.
 
     Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `SearchError`.
     """
@@ -139,13 +143,14 @@ def run(
         first = plan_of(space, 1)
         lists = _halves(videos, seed) if first.search.data == "split" else (videos,)
         check_fills(len(videos), first.search.batch, videos.source, "search.batch")
-        batch, _ = shares(first.search.batch // len(lists), ranks.world, None)
+        batch = first.search.batch // len(lists)
+        micro_batch, passes = shares(batch, ranks.world, micro_batch, "search.batch")
         loaders = tuple(
             TrainLoader(
                 TrainClips(
                     part, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
                 ),
-                batch,
+                micro_batch * passes,
                 workers=workers,
                 rank=ranks.rank,
                 world=ranks.world,
@@ -175,6 +180,7 @@ def run(
             cost_term=cost_term,
             mixed_precision=mixed_precision,
             probabilities=gives_probabilities(space.network(default)),
+            micro_batch=micro_batch if passes > 1 else None,
         )
         described = {
             "format": FORMAT,
@@ -183,6 +189,7 @@ def run(
             "search": plan.search.model_dump(mode="json"),
             "cost_term": cost_term,
             "mixed_precision": mixed_precision,
+            "micro_batch": micro_batch if passes > 1 else None,
             "recipe": recipe.as_json(),
             "seed": seed,
             "data": identity.of_list(videos),

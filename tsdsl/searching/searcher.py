@@ -100,6 +100,7 @@ class Searcher:
         cost_term: Kind = "sampled",
         mixed_precision: bool = False,
         probabilities: bool = False,
+        micro_batch: int | None = None,
     ) -> None:
         self.space = space
         self.supernet = supernet
@@ -116,6 +117,7 @@ class Searcher:
         self._kind = cost_term
         self._autocast = torch.bfloat16 if mixed_precision else None
         self._probabilities = probabilities
+        self._micro_batch = micro_batch
         self._dtype = next(supernet.parameters()).dtype
         self._begin(plan.phases[0])
 
@@ -149,7 +151,9 @@ class Searcher:
                 except DiagnosticError:
                     raise
                 except (RuntimeError, ValueError, MemoryError) as bad:
-                    smaller = "a smaller batch, as with --set search.batch=8"
+                    smaller = (
+                        "fewer clips at a time, as with --micro-batch 4; or a smaller search.batch"
+                    )
                     why = step_failed("E0841", self.step + 1, bad, smaller)
                     raise SearchError([why]) from None
                 yield found
@@ -179,6 +183,7 @@ class Searcher:
             baseline=search.baseline,
             term=self.term,
             ranks=self.ranks,
+            micro_batch=self._micro_batch,
         )
 
     def _groups(self, phase: PhasePlan) -> list[Group]:

@@ -47,11 +47,14 @@ def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
     return [Diagnostic("W0973", message, file=videos.source, severity="warning")]
 
 
-def shares(batch: int, world: int, micro_batch: int | None) -> tuple[int, int]:
-    """Clips of a pass of a rank, and passes of a step. Raises `SpecError`."""
+def shares(
+    batch: int, world: int, micro_batch: int | None, setting: str = "train.batch"
+) -> tuple[int, int]:
+    """Clips of a pass of a rank, and passes of a step. ``setting``: where the batch is said. Raises
+    `SpecError`."""
     if batch % world:
         message = f"a batch of {batch} cannot be shared by {world} processes"
-        hint = f"--set train.batch={max(1, round(batch / world)) * world}"
+        hint = f"--set {setting}={max(1, round(batch / world)) * world}"
         raise SpecError([Diagnostic("E0821", message, help=hint)])
     own = batch // world
     if micro_batch is None or micro_batch >= own:

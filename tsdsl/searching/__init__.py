@@ -9,6 +9,9 @@
 | `plan` | the phases of the spec in steps; what stands in each; the exact choice within a budget |
 | `searcher` | the loop: phase after phase, an event for each step |
 | `run` | everything that a search needs, put together; its folder |
+| `report`, `alpha_image` | its log, the distribution over time, TensorBoard |
+| `history` | these read again, for figures |
+| `expense` | what a search will take, before it runs |
 | `jobs`, `random`, `ranking` | architectures at random, their trainings, the report |
 | `evolution` | which architectures to measure next |
 | `inherited`, `evolve` | their scores with the weights of a supernet; a whole run of it |

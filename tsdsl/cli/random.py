@@ -267,6 +267,9 @@ def _train(
             raise click.UsageError("--val LIST says what they are compared on")
         for at, number in enumerate(numbers):
             assert source is not None and val is not None
+            if not todo(jobs, ranks, number):
+                # Another process was faster.
+                continue
             events = train_job(jobs, number, source, val, ranks, stop=stop, **options)
             if not ranks.is_first:
                 for _ in events:

@@ -79,6 +79,9 @@ def random_search(
     jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])
     with Ranks.of(device) as ranks:
         for number in todo(jobs, ranks, job):
+            if not todo(jobs, ranks, number):
+                # Another process was faster.
+                continue
             # Ranks go on together, or not at all.
             with suppress(*(TrainingError, Busy) if ranks.world == 1 else ()):
                 for event in train_job(

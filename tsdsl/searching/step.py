@@ -73,7 +73,7 @@ class Clips(Record):
         """In order, ``most`` clips at a time; all of them if None."""
         if most is None or len(self) <= most:
             return [self]
-        parts = zip(self.clips_NCTHW.split(most), self.labels_N.split(most), strict=True)
+        parts = zip(*(torch.split(t, most) for t in (self.clips_NCTHW, self.labels_N)), strict=True)
         return [Clips(clips_NCTHW, labels_N) for clips_NCTHW, labels_N in parts]
 
 

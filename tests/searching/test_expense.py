@@ -73,6 +73,9 @@ def test_compute_and_videos(tiny: Tiny) -> None:
     assert split.macs == pytest.approx(own.macs * 2 / 3) and split.videos == own.videos
     assert split.activations and own.activations
     assert split.activations[1] == own.activations[1] / 2
+    parts = expenses(space, plan, micro_batch=2).phases[0]
+    assert parts.activations and parts.activations[1] == own.activations[1] / 2
+    assert parts.gradients == 2 * own.gradients and parts.macs == own.macs
     adaptive = tiny(search__samples="adaptive(factor=2.0)")
     entropy = space.sections.search and plan_of(adaptive, 3)
     assert entropy and expenses(adaptive, entropy).phases[1].samples == 2

@@ -134,7 +134,7 @@ def command(
     if plan_only:
         from tsdsl.cli.search_plan import plan
 
-        plan(space, source, root, as_json)
+        plan(space, source, root, micro_batch, as_json)
         return 0
     if source is None:
         raise click.UsageError("--data LIST says what to search on (or --plan what would be done)")

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
-def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool) -> None:
+def plan(
+    space: tsdsl.Space,
+    source: str | None,
+    root: str | None,
+    micro_batch: int | None,
+    as_json: bool,
+) -> None:
     """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
     search would raise of the space and the list."""
     from tsdsl.searching.expense import expenses
@@ -24,7 +30,7 @@ def plan(space: tsdsl.Space, source: str | None, root: str | None, as_json: bool
 
     steps = None if source is None else _steps(space, source, root)
     made = plan_of(space, steps or 1)
-    taken = expenses(space, made)
+    taken = expenses(space, made, micro_batch)
     if as_json:
         document = {
             "format_version": 1,

@@ -26,6 +26,7 @@ from tsdsl.searching.plan import PhasePlan, Plan, present, standing
 from tsdsl.searching.searcher import LEAST_SAMPLES
 from tsdsl.sema.sections import Adam, Adaptive
 from tsdsl.space import Space
+from tsdsl.training.checks import shares
 
 #: Bytes of a number.
 _FLOAT = 4
@@ -42,10 +43,10 @@ class Expense(Record):
     videos: int
     #: Multiply-adds of all steps, if the distribution stayed as it begins.
     macs: float | None
-    #: Bytes of the results of an architecture's operations, on a batch: of the mean one, and of the
-    #: largest, whatever earlier phases choose.
+    #: Bytes of the results of an architecture's operations, on the clips of a pass: of the mean
+    #: one, and of the largest, whatever earlier phases choose.
     activations: tuple[float, float] | None
-    #: Bytes of the gradients of what exists in the phase, and of the optimiser's values.
+    #: Bytes, at most, of the gradients of what exists in the phase, and of the optimiser's values.
     gradients: int
     optimizer: int
 
@@ -57,8 +58,10 @@ class Expenses(Record):
     phases: tuple[Expense, ...]
 
 
-def expenses(space: Space, plan: Plan) -> Expenses:
-    """For one process. Raises what making the supernet raises."""
+def expenses(space: Space, plan: Plan, micro_batch: int | None = None) -> Expenses:
+    """For one process. ``micro_batch``: as in `run`. Raises what making the supernet raises."""
+    halves = 2 if plan.search.data == "split" else 1
+    clips, passes = shares(plan.search.batch // halves, 1, micro_batch, "search.batch")
     with torch.device("meta"):
         supernet = Supernet(space.graph)
     sizes = {
@@ -73,7 +76,7 @@ def expenses(space: Space, plan: Plan) -> Expenses:
     for phase in plan.phases:
         free |= set(phase.learned)
         largest = _largest(space, phase, free)
-        phases.append(_phase(space, plan, phase, sizes, costs, largest))
+        phases.append(_phase(space, plan, phase, sizes, costs, largest, clips, passes))
     total = sum(sizes.values())
     return Expenses(total, total * _FLOAT + buffers, tuple(phases))
 
@@ -85,6 +88,8 @@ def _phase(
     sizes: dict[Path, int],
     costs: dict[str, dict[str, Any]],
     largest: int | None,
+    clips: int,
+    passes: int,
 ) -> Expense:
     search, there = plan.search, Present(space.graph, phase.streams)
     learned = sum(size for path, size in sizes.items() if there(path))
@@ -94,18 +99,18 @@ def _phase(
     compute = None
     if macs is not None and macs.mean is not None and samples is not None:
         # Of two halves, one goes forward only.
-        passes = BOTH if search.data == "shared" else (BOTH + 1) / 2
-        compute = passes * search.batch * phase.steps * samples * macs.mean
+        count = BOTH if search.data == "shared" else (BOTH + 1) / 2
+        compute = count * search.batch * phase.steps * samples * macs.mean
     activations = None
     if elements is not None and elements.mean is not None and largest is not None:
-        clips = search.batch if search.data == "shared" else search.batch // 2
         activations = (elements.mean * _FLOAT * clips, float(largest * _FLOAT * clips))
     return Expense(
         samples,
         phase.steps * search.batch,
         compute,
         activations,
-        learned * _FLOAT,
+        # In parts, those of one architecture are summed by themselves.
+        learned * _FLOAT * min(passes, 2),
         kept * learned * _FLOAT,
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from killing import finished, killed
+from searchers import equal, searcher
 
 import tsdsl
 from tsdsl.data.dataset import TrainClips
@@ -24,10 +25,9 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import SpecError
 from tsdsl.searching.plan import check_budgets, plan_of
 from tsdsl.searching.run import _halves
-from tsdsl.searching.searcher import PhaseEnded, Searched, Searcher
+from tsdsl.searching.searcher import PhaseEnded, Searched
 from tsdsl.searching.step import SearchError
 from tsdsl.training.checkpoint import Checkpoints
-from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.weights.file import load
 
@@ -40,27 +40,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def searcher(space: tsdsl.Space, videos: Path, seed: int = 0) -> Searcher:
-    recipe = Recipe.of(space)
-    plan = plan_of(space, 3)
-    clips = TrainClips(read_list(videos), recipe.sampling, recipe.transform, seed=seed)
-    torch.manual_seed(0)
-    supernet = tsdsl.compile(space)
-    assert isinstance(supernet, tsdsl.Supernet)
-    loader = TrainLoader(clips, plan.search.batch)
-    return Searcher(space, supernet, plan, (loader,), Ranks.alone(), seed=seed)
-
-
-def equal(one: Searcher, other: Searcher) -> bool:
-    pairs = [
-        (one.supernet.state_dict(), other.supernet.state_dict()),
-        (one.alpha.state_dict(), other.alpha.state_dict()),
-    ]
-    return one.chosen == other.chosen and all(
-        torch.equal(tensor, right[name]) for left, right in pairs for name, tensor in left.items()
-    )
 
 
 def test_phases(tiny: Tiny, videos: Path) -> None:
@@ -140,7 +119,7 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
             one, other = load(folder / name), load(straight / name)
             assert one.about == other.about
             assert all(torch.equal(t, other.tensors[key]) for key, t in one.tensors.items())
-        for name in ("distribution.json", "arch.json", "model.py"):
+        for name in ("distribution.json", "arch.json", "model.py", "alpha.jsonl"):
             assert (folder / name).read_text() == (straight / name).read_text()
     assert len(steps) > 1
 

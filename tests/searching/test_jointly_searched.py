@@ -1,0 +1,199 @@
+"""A search whose distribution becomes joint within blocks: when, what stands; resumed, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from killing import finished, killed
+from searchers import equal, searcher
+
+import tsdsl
+from tsdsl.searching.distribution import Alpha
+from tsdsl.searching.plan import check_joint, describe, plan_of
+from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
+from tsdsl.training.checkpoint import Checkpoints
+from tsdsl.weights.file import load
+
+Tiny = Callable[..., tsdsl.Space]
+#: Of the tiny space; its steps are 6 and 3, 3 an epoch.
+GROUPS = tuple((f"a.s1[{k}].width", f"a.s1[{k}].kernel") for k in (0, 1))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(1, 0), (2, 3), (3, None)])
+def test_from_an_epoch_on(tiny: Tiny, videos: Path, epoch: int, step: int | None) -> None:
+    made = searcher(tiny(search__joint_from=epoch), videos)
+    every = made.space.sample(10**4, weights="architectures", seed=0)
+    before = made.now()
+    ends: list[PhaseEnded] = []
+    told: list[Joined] = []
+    for event in made.run():
+        if isinstance(event, Joined):
+            told.append(event)
+            # The step that comes draws from the distribution that there was.
+            assert made.now().log_probability(every) == pytest.approx(
+                before.log_probability(every), abs=1e-12
+            )
+        elif isinstance(event, PhaseEnded):
+            ends.append(event)
+            assert set(GROUPS[0]) <= set(event.architecture)
+        before = made.now()
+        # What was joined stays so when it stands.
+        assert len(made.alpha.groups) == (2 if told else 0)
+    if step is None:
+        # In the second phase, no block has two decisions to learn.
+        assert not told
+        return
+    (joined,) = told
+    assert (joined.step, joined.phase, joined.groups) == (step, "first", GROUPS)
+    assert (joined.logits, joined.factorised_logits) == (8, 8)
+    found, _ = made.found()
+    assert dict(found) == made.chosen
+    assert made.alpha.learned == ("b.s1[0].kernel",)
+
+
+def test_the_optimiser_goes_on_with_what_was_not_joined(tiny: Tiny, videos: Path) -> None:
+    made = searcher(tiny(search__joint_from=2), videos)
+    depth = made.alpha.logits[0]
+    for event in made.run():
+        if isinstance(event, Joined):
+            assert made.alpha.logits[0] is depth
+            # Of 3 steps, 2 have warmed up.
+            assert made._arch.state[depth]["step"] == 1
+            known = [k for k, row in enumerate(made.alpha.logits) if row in made._arch.state]
+            assert known == [0]
+        if event.step == 4:
+            assert made._arch.state[depth]["step"] == 2
+            assert made._arch.state[made.alpha.logits[1]]["step"] == 1
+            break
+
+
+def test_a_phase_that_learns_a_part_of_a_block(tiny: Tiny, videos: Path, spec: Any) -> None:
+    """What a later phase learns again, without the rest of its block, is taken apart."""
+    text = spec().read_text().replace("learn b  epochs", "learn b, a.s1[0].kernel  epochs")
+    path = spec().parent / "again.tsnet"
+    path.write_text(text)
+    made = searcher(tsdsl.load(path, set={"search.joint_from": 1}), videos)
+    told = []
+    marginals = None
+    for event in made.run():
+        if isinstance(event, Joined):
+            told.append(event.phase)
+        elif isinstance(event, PhaseEnded) and event.phase == "first":
+            marginals = made.now().distribution.probabilities["a.s1[0].kernel"]
+            names = [made.space.decisions[k].path for g in made.alpha.groups for k in g]
+            assert names == list(GROUPS[1])
+            # Not certain: it is learned again, from where it was.
+            assert marginals.min() > 0 and marginals.tolist() != [0.5, 0.5]
+    assert told == ["first"] and marginals is not None
+    assert made.found()[0].keys() >= {"a.s1[0].kernel", "b.s1[0].kernel"}
+
+
+@pytest.mark.parametrize(("at", "joint"), [*((at, 2) for at in range(1, 10)), (1, 1), (6, 1)])
+def test_a_restored_state_goes_on_bit_for_bit(
+    tiny: Tiny, videos: Path, at: int, joint: int
+) -> None:
+    space = tiny(True, search__joint_from=joint, search__samples="adaptive(factor=0.8)")
+    straight = searcher(space, videos)
+    kept = None
+    events = []
+    for event in straight.run():
+        # The last event of each step: at the end of a phase, what it has found.
+        if event.step == at and not isinstance(event, Joined):
+            kept = deepcopy(straight.state())
+            events = []
+        events.append((type(event), event.step))
+    assert kept is not None
+    torch.manual_seed(99)
+    again = searcher(space, videos)
+    for _ in zip(again.run(), range(5), strict=False):
+        pass
+    again.restore(kept)
+    assert again.alpha.groups == tuple(map(tuple, kept.training["joint"]))
+    told = [(type(event), event.step) for event in again.run()]
+    assert told == events[1:]
+    assert equal(straight, again) and straight.alpha.groups == again.alpha.groups
+
+
+def test_a_state_from_before_there_were_groups(tiny: Tiny, videos: Path) -> None:
+    straight = searcher(tiny(), videos)
+    for event in straight.run():
+        if event.step == 2:
+            kept = deepcopy(straight.state())
+    del kept.training["joint"]  # type: ignore[attr-defined]
+    again = searcher(tiny(), videos)
+    again.restore(kept)
+    for _ in again.run():
+        pass
+    assert equal(straight, again)
+
+
+def search(space: tsdsl.Space, videos: Path, folder: Path) -> None:
+    tsdsl.search(space, videos, device="cpu", folder=folder, resume=True, save_every=1, log_every=2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.sweep)])
+def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
+    space = tiny(True, search__joint_from=2)
+    straight = tmp_path / "straight"
+    search(space, videos, straight)
+    seconds = finished(lambda: search(space, videos, tmp_path / "forked"))
+    draw = random.Random(6)
+    for run in range(kills // 2):
+        folder = tmp_path / f"run{run}"
+        for _ in range(2):
+            killed(lambda folder=folder: search(space, videos, folder), seconds, draw)
+            assert not Checkpoints(str(folder / "checkpoints")).newest()[1]
+        finished(lambda folder=folder: search(space, videos, folder))
+        one, other = (load(f / "supernet.safetensors").tensors for f in (folder, straight))
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+        for name in ("distribution.json", "arch.json", "alpha.jsonl"):
+            assert (folder / name).read_bytes() == (straight / name).read_bytes()
+        told = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        (joint,) = [line for line in told if line["event"] == "joint"]
+        assert joint["step"] == 4 and joint["logits"] == 8
+        assert joint["groups"] == [list(group) for group in GROUPS]
+    saved = Alpha.load(space, straight / "distribution.json")
+    assert len(saved.groups) == 2 and saved.learned == ("b.s1[0].kernel",)
+
+
+def test_the_plan_says_so(tiny: Tiny) -> None:
+    space = tiny(search__joint_from=2)
+    plan = plan_of(space, 3)
+    assert plan.joint_from == 3 and not check_joint(space, plan)
+    told = [(phase["joint_groups"], phase["joint_logits"]) for phase in describe(space, plan)]
+    assert told == [(2, 8), (0, 0)]
+    never = tiny(search__joint_from=9)
+    (warning,) = check_joint(never, plan_of(never, 3))
+    assert warning.code == "W0975" and "after 3 epochs" in warning.message
+    late = tiny(search__joint_from=3)
+    (warning,) = check_joint(late, plan_of(late, 3))
+    assert "no block has two decisions to learn" in warning.message
+    assert plan_of(tiny(), 3).joint_from is None
+    assert all(
+        isinstance(phase.joint, tuple) and not phase.joint for phase in plan_of(tiny(), 3).phases
+    )
+
+
+def test_events_of_every_kind_are_told(tiny: Tiny, videos: Path) -> None:
+    space = tiny(search__joint_from=2)
+    seen: list[Any] = []
+    tsdsl.search(space, videos, device="cpu", tell=seen.append)
+    kinds = [type(event) for event in seen]
+    assert kinds.count(Joined) == 1 and kinds.count(Searched) == 9

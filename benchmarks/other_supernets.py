@@ -34,21 +34,8 @@ from tsdsl.ir.values import Fault, Val
 #: Operations that look at each channel by itself; a mask can wait until they are done.
 BY_CHANNEL = frozenset(
     [
-        "bn",
-        "relu",
-        "swish",
-        "sigmoid",
-        "gelu",
-        "hardswish",
-        "tanh",
-        "max_pool",
-        "avg_pool",
-        "global_avg_pool",
-        "dropout",
-        "add",
-        "mul",
-        "time_sample",
-        "identity",
+        *("bn", "relu", "swish", "sigmoid", "gelu", "hardswish", "tanh", "max_pool", "avg_pool"),
+        *("global_avg_pool", "dropout", "add", "mul", "time_sample", "identity"),
     ]
 )
 #: After these, channels are not the first of the whole: masked before, they need no mask.

@@ -22,13 +22,20 @@ from typing import Any
 import torch
 
 
-def peak_memory(call: Callable[[], Any], device: torch.device, *, one_thread: bool = True) -> int:
+def peak_memory(
+    call: Callable[[], Any],
+    device: torch.device,
+    *,
+    one_thread: bool = True,
+    inference: bool = True,
+) -> int:
     """Bytes. ``call`` has to be warm: what its first call allocates for good would count too.
 
     ``one_thread``: on the CPU, the call runs with one thread, since what others allocate (the
-    scratch memory of their share of a convolution) is not recorded.
+    scratch memory of their share of a convolution) is not recorded. ``inference``: without graphs;
+    if not, the call may have backward passes, which are counted too.
     """
-    with torch.inference_mode():
+    with torch.inference_mode(inference):
         if device.type == "cuda":
             return _on_cuda(call, device)
         with _threads(1 if one_thread else torch.get_num_threads()):

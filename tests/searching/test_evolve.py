@@ -258,6 +258,36 @@ def test_other_runs(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> 
         )
 
 
+def test_folders_of_other_runs(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> None:
+    """An evolution does not write into a search, nor a training into an evolution."""
+    space = tiny(True)
+    files = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    with pytest.raises(FileError, match="there is a run in this folder"):
+        evolve(space, trained, videos, folder=trained)
+    with pytest.raises(SpecError, match="the run in this folder is another one"):
+        evolve(space, trained, videos, folder=trained, resume=True)
+    assert files == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    evolve(space, trained, videos, folder=tmp_path)
+    log = log_of(tmp_path)
+    arch = space.sample(seed=0)
+    for resume, error in ((False, FileError), (True, SpecError)):
+        with pytest.raises(error):
+            tsdsl.train(
+                tsdsl.compile(space, frozen=arch),
+                videos,
+                space,
+                frozen=arch,
+                folder=tmp_path,
+                resume=resume,
+                device="cpu",
+            )
+    assert log_of(tmp_path) == log
+    (tmp_path / "run.json").write_text("{")
+    # What it was cannot be known: for an evolution, the log says it.
+    evolve(space, trained, videos, folder=tmp_path, resume=True)
+    assert log_of(tmp_path) == log
+
+
 def test_what_does_not_fit(
     tiny: Tiny, spec: Callable[..., Path], videos: Path, trained: Path, tmp_path: Path
 ) -> None:

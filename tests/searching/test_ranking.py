@@ -136,7 +136,10 @@ def test_the_last_evaluation_counts(tmp_path: Path) -> None:
     write(jobs, 1, step(5), scored(5, 1.0), step(9), end(9))
     # Stopped, and gone on with.
     write(jobs, 2, step(4), end(4, True), step(9), scored(9, 0.5), end(9))
+    # Something came after its end.
+    write(jobs, 3, step(9), scored(9, 0.5), end(9), step(12))
     found = by_job(jobs)
+    assert found[3].state == "incomplete" and "last at step 12" in found[3].why
     score = found[0].score
     assert score is not None and (score.top1, score.loss) == (0.25, 2.5)
     assert found[1].state == "incomplete" and "no evaluation" in found[1].why

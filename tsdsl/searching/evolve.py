@@ -190,9 +190,10 @@ def run(
 ) -> Iterator[Event]:
     """The events of an evolution; the last one is `Evolved`.
 
-    - ``supernet``: its parameters do not change. ``data``: what running statistics come from,
-      ``bn_batches`` batches of the `search` section's size (0: those of the supernet); ``val``:
-      what candidates are scored on, with ``views`` (left out: one clip and one crop).
+    - ``supernet``: its weights do not change; it is in eval mode afterwards.
+    - ``data``: what running statistics come from, ``bn_batches`` batches of the `search` section's
+      size (0: those of the supernet); ``val``: what candidates are scored on, with ``views`` (left
+      out: one clip and one crop).
     - ``flops``, ``params``, ``within``: windows, as of `Space.sample`. ``weights``: of what is
       drawn.
     - ``folder``: log and result go there: ``arch.json``, ``model.py`` and ``model.safetensors`` of
@@ -237,9 +238,10 @@ def run(
         )
         logged: dict[int, dict[str, Any]] = {}
         if here is not None:
-            logged = _logged(here)
+            logged = _logged(here) if resume else {}
             described = {
                 "format": FORMAT,
+                "state": LOG,
                 "space": space.name,
                 "space_hash": space.hash,
                 "evolution": {
@@ -264,7 +266,7 @@ def run(
                     "parts": inherited.parts,
                 },
             }
-            warnings += here.describe(described, resume, begun=bool(logged))
+            warnings += here.describe(described, resume)
         logged = ranks.broadcast(logged)
         if here is not None:
             here.open_log(len(logged))

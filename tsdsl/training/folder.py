@@ -21,7 +21,7 @@ from time import time
 from typing import Any, TextIO
 
 import tsdsl
-from tsdsl.diagnostics import Diagnostic, FileError, SpecError
+from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
 from tsdsl.files import os_failure, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
 
@@ -46,14 +46,10 @@ class RunFolder:
 
     # ------------------------------------------------------------ description
 
-    def describe(
-        self, about: Mapping[str, Any], resume: bool, begun: bool | None = None
-    ) -> list[Diagnostic]:
-        """Write ``run.json``; if there is one, and something to lose (``begun``; left out: a
-        checkpoint), it has to say the same. Warnings for conditions that differ. Raises
-        `SpecError`, `FileError`."""
-        begun = bool(self.checkpoints.steps()) if begun is None else begun
-        found = self._description() if begun else None
+    def describe(self, about: Mapping[str, Any], resume: bool) -> list[Diagnostic]:
+        """Write ``run.json``; if there is one, and something to lose, it has to say the same.
+        Warnings for conditions that differ. Raises `SpecError`, `FileError`."""
+        found = self._description() if self._begun() else None
         warnings: list[Diagnostic] = []
         if found is not None:
             if not resume:
@@ -82,6 +78,17 @@ class RunFolder:
         if found != about:
             write_atomic(self.at(RUN), json.dumps(about, indent=1) + "\n")
         return warnings
+
+    def _begun(self) -> bool:
+        """Whether there is something to lose: a checkpoint, or the log of a run that has its state
+        there."""
+        if self.checkpoints.steps():
+            return True
+        try:
+            found = self._description()
+            return bool(found and found.get("state") == LOG and os.path.getsize(self.at(LOG)))
+        except (OSError, DiagnosticError):
+            return False
 
     def _description(self) -> dict[str, Any] | None:
         if not os.path.exists(self.at(RUN)):

@@ -164,7 +164,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize("parts", [1, 2, 5, 14])
+@pytest.mark.parametrize(
+    "parts", [1, 5, *(pytest.param(k, marks=pytest.mark.sweep) for k in (2, 14))]
+)
 def test_parts(tiny: Tiny, videos: Path, decoded: Counter[str], parts: int) -> None:
     """What does not fit into memory is decoded once for all: the same scores."""
     space = tiny(True)

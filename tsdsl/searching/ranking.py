@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import read_text, write_atomic
-from tsdsl.record import Record
+from tsdsl.record import Record, replace
 from tsdsl.searching.jobs import Job, Jobs
 from tsdsl.training.folder import LOG, LONGEST, RUN
 
@@ -143,16 +143,9 @@ def report(jobs: Jobs) -> Report:
     found = [outcome(jobs, job.number, first) for job in jobs.jobs]
     tops = [each.score.top1 for each in found if each.score is not None]
     ranked = [
-        Outcome(
-            each.job,
-            each.macs,
-            each.params,
-            each.inside,
-            each.state,
-            each.why,
-            each.score,
-            None if each.score is None else 1 + sum(top > each.score.top1 for top in tops),
-        )
+        each
+        if each.score is None
+        else replace(each, rank=1 + sum(top > each.score.top1 for top in tops))
         for each in found
     ]
     ranked.sort(key=lambda each: (each.rank is None, each.rank or 0, each.job.number))

@@ -400,3 +400,47 @@ def test_a_correlated_target_needs_a_joint_distribution(tmp_path: Path) -> None:
     # What a factorised one with these marginals makes of it.
     apart = odds_of(space, together.now().distribution.joint(()))
     assert sum(p for a, p in apart.items() if likelihood(a)) < 0.9
+
+
+def test_large_groups_need_no_large_tables(tmp_path: Path) -> None:
+    """640 combinations in each of ten blocks of one width; 520 in each of twelve whose widths meet:
+    tables over all pairs of combinations would be refused, or slow."""
+    from tsdsl.analysis.elimination.program import program
+
+    head = """tsnet 1
+import "std/video" as v
+space Many {
+  input clip(channels=3, frames=8, height=64, width=64, interval=2)
+  stream main(clip) {
+    stem v.x3d_stem(16)
+    stage s1(stride=1x2x2) {"""
+    kernels = "{1x3x3, 3x3x3, 5x3x3, 1x5x5, 3x5x5, 5x5x5, 3x7x7, 1x7x7}"
+    expands = "{1.5, 2.0, 2.25, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0}"
+    shared = f"""
+      width ~ 16..64 step 8
+      repeat depth ~ 4..10 {{
+        use v.mbconv3d(
+          width, kernel ~ {kernels}, expand ~ {expands}, se ~ {{true, false}},
+          act ~ {{swish, relu}}, se_ratio ~ {{0.0625, 0.125}}
+        )
+      }}"""
+    met = f"""
+      repeat 12 {{
+        use v.mbconv3d(width ~ 16..64 step 4, kernel ~ {kernels}, expand ~ {{1.5, 2.0, 3.0, 4, 6}})
+      }}"""
+    tail = """
+    }
+  }
+  head main -> global_avg_pool -> linear(5)
+}
+"""
+    for body, blocks_, each in ((shared, 10, 640), (met, 12, 520)):
+        (tmp_path / "many.tsnet").write_text(head + body + tail)
+        space = tsdsl.load(tmp_path / "many.tsnet")
+        plain = stirred(space, 12)
+        made = plain.joint(blocks(space.graph).joined)
+        assert [len(made.logits_of(g)) for g in made.groups] == [each] * blocks_
+        for ask in (space.expectation, space.variance):
+            assert ask("macs", made) == pytest.approx(ask("macs", plain), rel=1e-9)
+        steps = program(made.graph, ("macs",)).steps
+        assert sum(int(np.prod(step.shape)) for step in steps) < 1 << 19

@@ -5,19 +5,24 @@ each of them a derived variable of it. A distribution with a categorical for eac
 a graph is then joint within the groups, and every question can be asked of it as of any other
 graph. Nothing is built of it: its architectures are those of the space itself, by `members`.
 
+What depends on a decision of a group depends on the joint one instead, as a table over both would
+have far more entries than there are combinations. Only decisions that meet those of another group
+somewhere (the width of a block, in the block behind it) stand for themselves there: tables over
+two joint decisions would be larger still.
+
 Only decisions that are active under the same guards can be a group: it is active as a whole, or
 not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any
 
-from tsdsl.ir.graph import CallNode, Edge, Guard, Node, OpNode, Region, Switch
+from tsdsl.ir.graph import CallNode, Edge, Guard, Node, OpNode, Region, Switch, walk
 from tsdsl.ir.space import Decision, SpaceGraph
 from tsdsl.ir.values import Val, Variable, reduce
 from tsdsl.record import Record, replace
@@ -110,6 +115,7 @@ def joined(space: SpaceGraph, groups: tuple[Group, ...]) -> SpaceGraph:
         return space
     made = parts(space, groups)
     heads = {space.decisions[g[0]].variable.index: g for g in made if len(g) > 1}
+    apart = _meeting(space, {space.decisions[k].variable.index: g for g in groups for k in g})
     variables: list[Variable] = []
     combined: dict[int, Variable] = {}
     definitions: dict[int, Val] = {}
@@ -126,6 +132,8 @@ def joined(space: SpaceGraph, groups: tuple[Group, ...]) -> SpaceGraph:
             for place, d in enumerate(ours):
                 at = tuple(options[place] for options in each)
                 definitions[d.variable.index] = Val((head,), at)
+                if d.variable.index not in apart:
+                    again.inside[d.variable.index] = head
         definition = definitions.get(variable.index)
         if definition is None and variable.definition is not None:
             definition = again.val(variable.definition)
@@ -181,22 +189,80 @@ def _same(guards: Sequence[Guard]) -> tuple[Any, ...]:
     )
 
 
+def _meeting(space: SpaceGraph, grouped: Mapping[int, Group]) -> set[int]:
+    """Variables of groups (index -> its group) that some table has with those of another group."""
+    found: set[int] = set()
+    for together in _tables(space):
+        met = {grouped[v] for v in together if v in grouped}
+        if len(met) > 1:
+            found.update(v for v in together if v in grouped)
+    return found
+
+
+def _tables(space: SpaceGraph) -> Iterator[set[int]]:
+    """The variables of each table that is made of a space: of operations with their costs, of
+    requirements, of derived variables, of what gates a decision."""
+    for placed in walk(space.root):
+        node = placed.node
+        shapes = [edge.shape for edge in (*node.inputs, node.output)]
+        yield _variables([*node.args.values(), *shapes], placed.guards)
+    for requirement in space.requirements:
+        yield _variables([requirement.condition], requirement.guards)
+    for variable in space.variables:
+        if variable.definition is not None:
+            yield _variables([variable.definition])
+    for d in space.decisions:
+        yield {d.variable.index} | _variables([], d.guards)
+
+
+def _variables(vals: Sequence[Val], guards: Sequence[Guard] = ()) -> set[int]:
+    every = [*vals, *(guard.selector for guard in guards)]
+    return {v.index for val in every for v in val.variables}
+
+
 class _Again:
     """Parts of a graph over other variables; what was one object stays one."""
 
     def __init__(self) -> None:
         #: By the index that a variable had.
         self.variables: dict[int, Variable] = {}
+        #: For which the joint variable stands, wherever there is a value of them.
+        self.inside: dict[int, Variable] = {}
         self._known: dict[int, Any] = {}
 
     def val(self, val: Val) -> Val:
         if not val.variables:
             return val
         if id(val) not in self._known:
-            over = tuple(self.variables[v.index] for v in val.variables)
-            self._known[id(val)] = Val(over, val.entries)
+            self._known[id(val)] = self._over(val)
         found: Val = self._known[id(val)]
         return found
+
+    def _over(self, val: Val) -> Val:
+        heads = {self.inside[v.index].index for v in val.variables if v.index in self.inside}
+        if not heads:
+            return Val(tuple(self.variables[v.index] for v in val.variables), val.entries)
+        #: For each new variable: how far each of its values is into the entries.
+        steps: dict[int, tuple[Variable, list[int]]] = {}
+        size = 1
+        for old in reversed(val.variables):
+            new, at = self.variables[old.index], tuple(range(len(old)))
+            if old.definition is None and new.definition is not None:
+                # Of a group: with the joint variable, if that is here for any of its members.
+                definition = new.definition
+                (head,) = definition.variables
+                if head.index in heads:
+                    new, at = head, definition.entries
+            _, far = steps.setdefault(new.index, (new, [0] * len(new)))
+            for k, option in enumerate(at):
+                far[k] += size * option
+            size *= len(old)
+        ordered = [steps[index] for index in sorted(steps)]
+        offsets = [0]
+        for _, far in ordered:
+            offsets = [offset + step for offset in offsets for step in far]
+        entries = val.entries
+        return Val(tuple(v for v, _ in ordered), tuple(entries[offset] for offset in offsets))
 
     def vals(self, named: Mapping[str, Val]) -> dict[str, Val]:
         return {name: self.val(val) for name, val in named.items()}

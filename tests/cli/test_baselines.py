@@ -122,6 +122,7 @@ def test_all_at_once(random, lists: list[Any], folder: Path) -> None:
     assert done.exit_code == 0 and report["whole"] and report["random"]["done"] == 2, done.stderr
     # Without a window, the spec's.
     assert "within the budget of phase second" in done.stderr
+    assert report["windows"] == {"macs": [120_000, 1_000_000]}
     assert all(120e3 <= row["macs"] <= 1e6 and row["inside"] for row in report["jobs"])
     assert random("-o", "r", "--report", "--json").stdout == done.stdout
 
@@ -129,6 +130,7 @@ def test_all_at_once(random, lists: list[Any], folder: Path) -> None:
 def test_fewer_than_asked_for(random) -> None:
     done = random("-n", "50", "--flops", "102k..105k", "-o", "r", "--draw-only", "--json")
     listed = json.loads(done.stdout)
+    assert listed["windows"] == {"macs": [102_000, 105_000]}
     assert done.exit_code == 0 and 0 < listed["drawn"] == len(listed["jobs"]) < 50
     assert f"no more than {listed['drawn']} architectures in these windows" in done.stderr
 

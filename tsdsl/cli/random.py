@@ -321,6 +321,8 @@ def _listed(jobs: Jobs) -> dict[str, Any]:
         "n": jobs.draw.n,
         "drawn": jobs.drawn,
         "seed": jobs.draw.seed,
+        "weights": jobs.draw.weights,
+        "windows": jobs.draw.plain_windows,
         "jobs": [
             {
                 "job": job.number,

@@ -46,6 +46,11 @@ class Draw(Record, eq=True):
     def within(self) -> dict[str, tuple[float, float]]:
         return {name: (low, high) for name, low, high in self.windows}
 
+    @property
+    def plain_windows(self) -> dict[str, tuple[float | None, float | None]]:
+        """For a file: an open end is None."""
+        return {name: (_end(low), _end(high)) for name, low, high in self.windows}
+
 
 def windows_of(within: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float, float], ...]:
     """The windows of a `Draw`."""
@@ -193,7 +198,7 @@ def _save(jobs: Jobs) -> None:
         n=draw.n,
         seed=draw.seed,
         weights=draw.weights,
-        windows={name: (_end(low), _end(high)) for name, low, high in draw.windows},
+        windows=draw.plain_windows,
         jobs=[
             _JobDocument(
                 job=job.number,

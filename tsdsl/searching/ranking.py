@@ -100,6 +100,7 @@ class Report(Record):
             "drawn": self.jobs.drawn,
             "seed": draw.seed,
             "weights": draw.weights,
+            "windows": draw.plain_windows,
             "whole": self.whole,
             "ranked": self.ranked,
             "random": {

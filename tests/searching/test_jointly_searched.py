@@ -10,12 +10,17 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from killing import finished, killed
 from searchers import equal, searcher
 
 import tsdsl
+from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.ir.joined import blocks
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.present import only
 from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.plan import check_joint, describe, plan_of
 from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
@@ -189,6 +194,49 @@ def test_the_plan_says_so(tiny: Tiny) -> None:
     assert all(
         isinstance(phase.joint, tuple) and not phase.joint for phase in plan_of(tiny(), 3).phases
     )
+
+
+def test_what_cannot_be_answered_is_said_at_once(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tsdsl.analysis.elimination import program
+
+    space = tiny(search__joint_from=2)
+    plan = plan_of(space, 3)
+    monkeypatch.setattr(program, "MAX_KEPT", -1)
+    with pytest.raises(TooCoupled, match="limit is -1"):
+        check_joint(space, plan)
+    assert not check_joint(tiny(), plan_of(tiny(), 3))
+
+
+def test_costs_of_phases(tiny: Tiny) -> None:
+    """Of what exists, with what a phase does not learn at its default."""
+    space = tiny()
+    groups = [p for p in blocks(space.graph).joined]
+    start = Distribution.uniform(space.graph).joint(groups)
+    given = Distribution(space.graph, np.random.default_rng(0).normal(size=len(start.flat)), groups)
+    p = {part: np.exp(row) / np.exp(row).sum() for part, row in _rows(given)}
+    every = space.sample(10**4, weights="architectures", seed=0)
+    weights = []
+    for a in every:
+        weight = float(a["b.s1[0].kernel"] == "1x1x1")
+        for part, row in p.items():
+            members = [space.decisions[k] for k in part]
+            if members[0].path in a and members[0].path != "b.s1[0].kernel":
+                at = [d.options.index(a[d.path]) for d in members]
+                weight *= row[np.ravel_multi_index(at, [len(d.options) for d in members])]
+        weights.append(weight)
+    there = tsdsl.Space(only(space.graph, ["a"]))
+    costs = there.engine.lookup("macs").many(space.encode(every))
+    assert sum(weights) == pytest.approx(1)
+    first, second = space.phases("macs", given)
+    assert first.mean == pytest.approx(np.array(weights) @ costs)
+    # In the second, what the first has learned stands at its most probable options.
+    assert second.std is not None and first.std is not None and second.min != first.min
+
+
+def _rows(given: Distribution) -> list[tuple[tuple[int, ...], Any]]:
+    return list(zip(given.layout.parts, given.layout.split(given.flat), strict=True))
 
 
 def test_events_of_every_kind_are_told(tiny: Tiny, videos: Path) -> None:

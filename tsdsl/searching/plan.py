@@ -7,9 +7,10 @@ from math import ceil
 from typing import Any
 
 from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.elimination.engine import engine
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.joined import MAX_COMBINED, Group, blocks, combinations, name_of
+from tsdsl.ir.joined import MAX_COMBINED, Group, blocks, combinations, joined, name_of
 from tsdsl.ir.present import only
 from tsdsl.ir.space import beginnings
 from tsdsl.record import Record
@@ -147,7 +148,9 @@ def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
 
 
 def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
-    """A warning for each way in which ``joint_from`` comes to less than it says."""
+    """A warning for each way in which ``joint_from`` comes to less than it says. Raises
+    `TooCoupled` at once where a joint distribution could not be asked for its most probable
+    architecture at the end of a phase."""
     start = plan.search.joint_from
     if not start:
         return []
@@ -179,6 +182,11 @@ def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
                     f"{MAX_COMBINED:,} are the most; options that matter less can be fixed",
                 )
             )
+    for phase, groups in zip(plan.phases, joint_within(plan), strict=True):
+        if groups:
+            there = present(space, phase)
+            costs = [there.cost(budget.cost) for budget in phase.budgets]
+            engine(joined(there.graph, groups)).program(*costs)
     file = space.graph.source
     return [Diagnostic("W0975", m, file=file, help=h, severity="warning") for m, h in messages]
 

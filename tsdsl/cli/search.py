@@ -253,8 +253,9 @@ def _joined(event: Joined) -> str:
 
 def _phase(event: PhaseEnded, recent: list[Searched]) -> str:
     loss = sum(each.loss for each in recent) / max(1, len(recent))
-    met = "within its budgets" if event.met else "no architecture lies within its budgets"
-    return f"phase {event.phase} ended after step {event.step}: loss {loss:.4f}, {met}"
+    met = ", within its budgets" if event.met else "; no architecture lies within its budgets"
+    chosen = f"{amount(event.flops)} FLOPs{met if event.budgets else ''}"
+    return f"phase {event.phase} ended after step {event.step}: loss {loss:.4f}, {chosen}"
 
 
 def _json(finished: Finished, folder: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from tsdsl.ir.joined import Group, combinations
 from tsdsl.record import Record
 from tsdsl.searching.cost import CostTerm, Kind
 from tsdsl.searching.distribution import Alpha, Categoricals
-from tsdsl.searching.plan import PhasePlan, Plan, inside, standing
+from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
 from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space
@@ -82,6 +82,10 @@ class PhaseEnded(Record):
     phase: str
     architecture: Architecture
     met: bool
+    #: Of what exists of it in the phase.
+    flops: int
+    #: How many budgets the phase has.
+    budgets: int
 
 
 class Searcher:
@@ -226,7 +230,8 @@ class Searcher:
         self.chosen |= {p: option for p, option in architecture.items() if p in learned}
         if self.step < self.plan.total:
             self._begin(self.phase)
-        return PhaseEnded(self.step, phase.name, architecture, met)
+        flops = present(self.space, phase).flops(architecture)
+        return PhaseEnded(self.step, phase.name, architecture, met, flops, len(phase.budgets))
 
     def _step(self, batches: list[Iterator[Batch]]) -> Searched:
         start = perf_counter()

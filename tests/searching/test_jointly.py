@@ -223,6 +223,42 @@ def test_groups_that_are_none(tmp_path: Path) -> None:
     assert blocks(space.graph, ["main.s1[0].width", "main.s1[1].body"]).joined == ()
 
 
+def test_what_belongs_to_a_block(tmp_path: Path) -> None:
+    (tmp_path / "places.tsnet").write_text("""tsnet 1
+import "std/video" as v
+space Places {
+  input clip(channels=3, frames=8, height=32, width=32)
+  every ~ {8, 16}
+  stream a(clip, every=2) {
+    stem v.x3d_stem(width ~ {8, 16}, kernel ~ {3x3x3, 5x3x3})
+    stage s1(stride=1x2x2) {
+      width ~ {16, 24}
+      expand ~ {1.5, 2.25}
+      use v.mbconv3d(width, kernel ~ {1x3x3, 3x3x3}, expand = expand, se ~ {true, false})
+    }
+    stage s2 {
+      width ~ {16, 24}
+      act ~ {swish, relu}
+      use v.mbconv3d(width, kernel ~ {1x3x3, 3x3x3}, act = act)
+      use v.mbconv3d(width, kernel ~ {1x3x3, 3x3x3}, expand ~ {1.5, 2.25}, se = true)
+    }
+  }
+  stream b(clip) { stem v.x3d_stem(8) stage s1(stride=1x2x2) { use v.mbconv3d(every) } }
+  fuse b -> a after stem = v.t_conv(kernel ~ {3x1x1, 5x1x1})
+  fuse b -> a after s1 ~ {v.t_conv(kernel ~ {3x1x1, 5x1x1}), skip}
+  attend a after s1 = v.nonlocal(inner ~ {4, 8}, pool ~ {1x1x1, 1x2x2})
+  head concat(a -> v.conv5(width ~ {32, 64}), b -> v.conv5(32)) -> linear(10)
+}
+""")
+    space = tsdsl.load(tmp_path / "places.tsnet")
+    assert paths_of(space, blocks(space.graph).joined) == [
+        ("a.stem.width", "a.stem.kernel"),
+        ("a.s1.width", "a.s1.expand", "a.s1[0].kernel", "a.s1[0].se"),
+        ("a.s2[1].kernel", "a.s2[1].expand"),
+        ("attend.a.s1.inner", "attend.a.s1.pool"),
+    ]
+
+
 def test_too_many_combinations_stay_apart(tmp_path: Path) -> None:
     wide = ", ".join(map(str, range(8, 8 + 72)))
     (tmp_path / "wide.tsnet").write_text(f"""tsnet 1

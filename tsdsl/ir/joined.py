@@ -42,11 +42,13 @@ class Groups(Record):
 def blocks(space: SpaceGraph, among: Collection[str] | None = None) -> Groups:
     """The groups of a space: the decisions of one block that are active under the same guards. A
     block is one of a stage (``sparse.s1[0]``), a stem, a fusion, an attention, the head; what a
-    stage, a stream or the space binds for several of them is in no group, nor is a decision with
-    one option. ``among``: paths of the decisions that count; None for all."""
+    stage binds belongs to its block if it has one only. What a stage, a stream or the space binds
+    for several is in no group, nor is a decision with one option. ``among``: paths of the decisions
+    that count; None for all."""
     found: dict[Any, list[int]] = {}
+    single = _single(space)
     for k, d in enumerate(space.decisions):
-        block = block_of(space, d.path)
+        block = _block_of(space, single, d.path)
         if block and len(d.options) > 1 and (among is None or d.path in among):
             found.setdefault((block, _same(d.guards)), []).append(k)
     several = [tuple(group) for group in found.values() if len(group) > 1]
@@ -54,7 +56,16 @@ def blocks(space: SpaceGraph, among: Collection[str] | None = None) -> Groups:
     return Groups(tuple(g for g in several if g not in large), tuple(sorted(large)))
 
 
-def block_of(space: SpaceGraph, path: str) -> str:
+def _single(space: SpaceGraph) -> set[str]:
+    """The stages that have one block."""
+    counted: dict[str, set[str]] = {}
+    for node in space.root.nodes:
+        if len(node.path) > 2 and node.path[0] in space.streams:
+            counted.setdefault(".".join(node.path[:2]), set()).add(node.path[2])
+    return {stage for stage, own in counted.items() if len(own) == 1}
+
+
+def _block_of(space: SpaceGraph, single: Collection[str], path: str) -> str:
     """The path of the block that a decision belongs to; empty for what several blocks share."""
     if "[" in path:
         return path[: path.index("]") + 1]
@@ -63,9 +74,12 @@ def block_of(space: SpaceGraph, path: str) -> str:
         return ".".join(parts[:3])
     if parts[0] == "head":
         return parts[0]
-    # Blocks of a stage have a number: what has none there, all of its blocks share.
-    if len(parts) > 2 and parts[0] in space.streams and parts[1] == "stem":
-        return ".".join(parts[:2])
+    place = ".".join(parts[:2])
+    if len(parts) > 2 and parts[0] in space.streams:
+        if parts[1] == "stem":
+            return place
+        # Blocks of a stage have a number: what has none there, all of its blocks share.
+        return f"{place}[0]" if place in single else ""
     return ""
 
 

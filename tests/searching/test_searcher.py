@@ -18,6 +18,8 @@ from killing import finished, killed
 from searchers import equal, searcher
 
 import tsdsl
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.elimination.configurations import configurations
 from tsdsl.data.dataset import TrainClips
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
@@ -249,6 +251,23 @@ def test_what_cannot_be_searched(tiny: Tiny, spec: Callable[..., Path], tmp_path
     (warning,) = check_budgets(far, plan_of(far, 3))
     assert warning.code == "W0974" and "phase 'second'" in warning.message
     assert check_budgets(tiny(), plan_of(tiny(), 3)) == []
+
+
+def test_a_budget_of_a_measured_cost(
+    spec: Callable[..., Path], videos: Path, tmp_path: Path
+) -> None:
+    text = spec().read_text().replace("flops in 120k..1M", "latency in 20us..40us")
+    (tmp_path / "fast.tsnet").write_text(text)
+    space = tsdsl.load(tmp_path / "fast.tsnet")
+    with pytest.raises(SpecError, match="no table for the cost 'latency'"):
+        tsdsl.search(space, videos, device="cpu", folder=tmp_path / "without")
+    assert not (tmp_path / "without" / "checkpoints").exists()
+    draw = random.Random(0)
+    found = configurations(space.graph).configurations
+    values = {c: draw.randrange(500, 5000) for c in found}
+    timed = space.with_costs(CostTable("latency", "ns", values))
+    done = tsdsl.search(timed, videos, device="cpu")
+    assert done.met and 20_000 <= timed.value("latency", done.architecture) <= 40_000
 
 
 PROGRAM = """

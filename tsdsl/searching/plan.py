@@ -128,7 +128,10 @@ def inside(space: Space, phase: PhasePlan, distribution: Distribution) -> tuple[
 
 def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
     """A warning for each phase whose budgets no architecture can meet, whatever the earlier phases
-    choose; what later ones learn stands at its default."""
+    choose; what later ones learn stands at its default. Raises `SpecError` for the budget of a cost
+    that has no table."""
+    for name in dict.fromkeys(b.cost for phase in plan.phases for b in phase.budgets):
+        space.cost(name)
     found: list[Diagnostic] = []
     free: set[str] = set()
     for phase in plan.phases:

@@ -254,8 +254,8 @@ space Places {
     assert paths_of(space, blocks(space.graph).joined) == [
         ("a.stem.width", "a.stem.kernel"),
         ("a.s1.width", "a.s1.expand", "a.s1[0].kernel", "a.s1[0].se"),
-        ("a.s2[1].kernel", "a.s2[1].expand"),
         ("attend.a.s1.inner", "attend.a.s1.pool"),
+        ("a.s2[1].kernel", "a.s2[1].expand"),
     ]
 
 

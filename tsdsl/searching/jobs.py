@@ -163,7 +163,7 @@ def _drawn(space: Space, draw: Draw) -> tuple[Job, ...]:
     try:
         found.extend(islice(stream, draw.n))
     except SpecError:
-        # The rest is never drawn in practice; without a first one, it says why.
+        # There may be more that draws hardly ever give. Without a first one, it says why.
         if not found:
             raise
     return tuple(Job(at, architecture, True) for at, architecture in enumerate(found))

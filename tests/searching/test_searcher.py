@@ -266,7 +266,10 @@ def test_a_budget_of_a_measured_cost(
     found = configurations(space.graph).configurations
     values = {c: draw.randrange(500, 5000) for c in found}
     timed = space.with_costs(CostTable("latency", "ns", values))
-    done = tsdsl.search(timed, videos, device="cpu")
+    done = tsdsl.search(timed, videos, device="cpu", folder=tmp_path / "with", save_every=1)
+    other = space.with_costs(CostTable("latency", "ns", {**values, found[0]: 1}))
+    with pytest.raises(SpecError, match=r"costs\.latency was"):
+        tsdsl.search(other, videos, device="cpu", folder=tmp_path / "with", resume=True)
     assert done.met and 20_000 <= timed.value("latency", done.architecture) <= 40_000
 
 

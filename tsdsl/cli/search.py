@@ -12,7 +12,13 @@ import click
 
 import tsdsl
 from tsdsl.cli.machine import threads_option
-from tsdsl.cli.options import colour_option, set_option, space_option, spec_argument
+from tsdsl.cli.options import (
+    colour_option,
+    costs_option,
+    set_option,
+    space_option,
+    spec_argument,
+)
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress import progress
 from tsdsl.cli.running import (
@@ -51,6 +57,7 @@ Examples:
 @spec_argument
 @set_option
 @space_option
+@costs_option
 @click.option(
     "--data",
     "source",
@@ -98,6 +105,7 @@ def command(
     file: str,
     settings: dict[str, Any],
     name: str | None,
+    costs: tuple[str, ...],
     source: str | None,
     root: str | None,
     folder: str | None,
@@ -130,7 +138,7 @@ def command(
     Exit code 1 if no architecture lies in the last phase's budget.
     """
     needs_training()
-    space = tsdsl.load(file, set=settings, space=name)
+    space = tsdsl.load(file, set=settings, space=name, costs=costs)
     if plan_only:
         from tsdsl.cli.search_plan import plan
 

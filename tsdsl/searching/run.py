@@ -188,6 +188,7 @@ def run(
             "space_hash": space.hash,
             "search": plan.search.model_dump(mode="json"),
             "cost_term": cost_term,
+            "costs": {name: identity.of_table(t) for name, t in sorted(space.costs.items())},
             "mixed_precision": mixed_precision,
             "micro_batch": micro_batch if passes > 1 else None,
             "recipe": recipe.as_json(),

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import tsdsl
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.data.lists import VideoList
 from tsdsl.ir.architecture import Architecture
 from tsdsl.space import Space
@@ -25,6 +26,14 @@ def of_list(videos: VideoList) -> dict[str, Any]:
     for name in videos.classes:
         digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return {"videos": len(videos), "classes": len(videos.classes), "digest": digest.hexdigest()}
+
+
+def of_table(table: CostTable) -> str:
+    """A digest of a cost table's values, whatever their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for line in sorted(f"{each}\0{value}\n" for each, value in table.values.items()):
+        digest.update(line.encode())
+    return digest.hexdigest()
 
 
 def conditions(ranks: Ranks, videos: VideoList) -> dict[str, Any]:

@@ -104,17 +104,17 @@ def compare(space: SpaceGraph, archs: list[dict[str, Any]]) -> Any:
 @pytest.mark.parametrize("spec", ODD, ids=lambda path: path.stem)
 def test_odd_specs(spec: Path) -> None:
     space = tsdsl.load(spec)
-    archs = space.sample(4, seed=0) if space.decisions else [{}]
+    archs = space.sample(2, seed=0) if space.decisions else [{}]
     compare(space.graph, archs)
 
 
-@pytest.mark.parametrize("kind", [1, 4])
+@pytest.mark.parametrize("kind", [pytest.param(1, marks=pytest.mark.sweep), 4])
 def test_small_spaces(kind: int, tmp_path: Path) -> None:
     sparse, more = PAIRS[kind]
     text = TEXT.format(sparse=SPARSE[sparse], dense="8", more=MORE[more])
     (tmp_path / "a.tsnet").write_text(text)
     space = tsdsl.load(tmp_path / "a.tsnet")
-    compare(space.graph, space.sample(4, seed=1))
+    compare(space.graph, space.sample(3, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def with_paths(region: Region, number: Iterator[int]) -> Region:
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(4), *(pytest.param(k, marks=pytest.mark.sweep) for k in range(4, 60))]
+    "seed", [*range(2), *(pytest.param(k, marks=pytest.mark.sweep) for k in range(2, 60))]
 )
 def test_random_graphs(seed: int) -> None:
     """With derived variables, faults and requirements under guards."""
@@ -157,7 +157,7 @@ def test_random_graphs(seed: int) -> None:
 @pytest.mark.parametrize(
     ("spec", "architectures"),
     [
-        ("examples/glyphs_space.tsnet", 3),
+        ("examples/glyphs_space.tsnet", 2),
         pytest.param("examples/two_stream.tsnet", 20, marks=pytest.mark.sweep),
         pytest.param("specs/auto_tsnet_s.tsnet", 20, marks=pytest.mark.sweep),
         pytest.param("specs/auto_tsnet_l.tsnet", 5, marks=pytest.mark.sweep),
@@ -258,7 +258,7 @@ torch.save(logits.detach(), "logits.pt")
 def test_lines_are_short(required: tsdsl.Space) -> None:
     for source in (
         tsdsl.emit(required),
-        tsdsl.emit(tsdsl.load(ROOT / "examples/two_stream.tsnet")),
+        tsdsl.emit(tsdsl.load(ROOT / "examples/glyphs_space.tsnet")),
     ):
         ast.parse(source)
         assert max(map(len, source.splitlines())) <= 130

@@ -57,7 +57,7 @@ def maps(figure: Any) -> list[Any]:
     return [ax for ax in figure.axes if ax.images]
 
 
-@pytest.mark.parametrize(("decisions", "columns"), [(1, 1), (3, 1), (30, 1), (60, 1), (300, 5)])
+@pytest.mark.parametrize(("decisions", "columns"), [(3, 1), (30, 1), (120, 2)])
 def test_every_option_has_its_place(tmp_path: Path, decisions: int, columns: int) -> None:
     history = History.read(write(tmp_path / "run", decisions))
     figure = plots.search(history)
@@ -84,7 +84,7 @@ def test_every_option_has_its_place(tmp_path: Path, decisions: int, columns: int
         assert all(b - a >= 0.1 for a, b in pairwise(names))
     width, height = figure.get_size_inches()
     assert height < 3 * width + 8
-    for suffix in plots.FORMATS:
+    for suffix in plots.FORMATS if decisions == 3 else (".svg",):
         plots.save(figure, tmp_path / f"f{suffix}")
 
 

@@ -125,7 +125,7 @@ class Written:
         self._file.close()
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.sweep)])
 def test_full_disk(tiny: Tiny, videos: Path, tmp_path: Path, count: int) -> None:
     """Wherever it fills up: what was there is whole, and the search goes on as if nothing was."""
     space = tiny(True)
@@ -177,9 +177,7 @@ def test_full_disk_of_tensorboard(tmp_path: Path, capfd: pytest.CaptureFixture[s
     ("where", "value", "amp"),
     [
         ("loss", nan, True),
-        ("loss", inf, False),
-        ("gradient", nan, False),
-        ("gradient", inf, True),
+        ("gradient", inf, False),
         ("weights", nan, False),
         *(
             pytest.param(where, value, amp, marks=pytest.mark.sweep)

@@ -71,7 +71,10 @@ SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
         "temperature": ("divides the log-likelihood of a batch", "A"),
         "likelihood": ("the log-likelihood of a batch is the sum or the mean of its clips'", "A"),
         "baseline": ("subtract 1 / K from the weights of the samples", "A"),
-        "joint_from": ("epoch of the search, from 1, from which a block's decisions are joint; 0: never", "A"),
+        "joint_from": (
+            "epoch of the search, from 1, from which a block's decisions are joint; 0: never",
+            "A",
+        ),
         "data": ("weights and distribution learn from the same clips, or from half each", "A"),
         "batch": ("clips of a step", "A"),
         "weights": ("optimiser of the weights", "S"),

@@ -22,7 +22,7 @@ from tsdsl.diagnostics import DiagnosticError, FileError, SpecError
 from tsdsl.searching.evolution import Settings
 from tsdsl.searching.evolve import Begun, Evolved, GenerationEnded, Scored
 from tsdsl.sema.sections import Evaluate
-from tsdsl.training.evaluation import evaluate, views_of
+from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
 from tsdsl.training.recipe import Recipe
 from tsdsl.weights.file import WeightsError, load, save
 
@@ -104,6 +104,40 @@ def test_the_folder(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> 
     assert (scores.top1, scores.log_loss) == (best["top1"], best["loss"])
     with pytest.raises(FileError, match="there is a run"):
         evolve(space, trained, videos, folder=tmp_path)
+
+
+def test_scores_that_are_not_finite(
+    tiny: Tiny, videos: Path, trained: Path, tmp_path: Path
+) -> None:
+    """They are ranked last, and end nothing; unless there are no others."""
+    held = load(trained / "supernet.safetensors")
+    longer = held.tensors["b.s1.0.conv.weight"].clone()
+    assert longer.shape[2] == 3
+    longer[:, :, 0] = torch.nan  # what the kernel 1x1x1 does not have
+    (tmp_path / "some").mkdir()
+    save(
+        tmp_path / "some/supernet.safetensors",
+        {**held.tensors, "b.s1.0.conv.weight": longer},
+        held.about,
+    )
+    told: list[Any] = []
+    folder = tmp_path / "run"
+    done = evolve(tiny(True), tmp_path / "some", videos, folder=folder, tell=told.append)
+    scored = [each for each in told if isinstance(each, Scored)]
+    short = [each.candidate.architecture["b.s1[0].kernel"] == "1x1x1" for each in scored]
+    assert len(set(short)) == 2 and [each.measured.finite for each in scored] == short
+    assert done.best is not None and done.best.architecture["b.s1[0].kernel"] == "1x1x1"
+    again = evolve(tiny(True), tmp_path / "some", videos, folder=folder, resume=True)
+    assert again.best is not None and again.best.number == done.best.number
+    (tmp_path / "all").mkdir()
+    stem = torch.full_like(held.tensors["a.stem.conv.weight"], torch.nan)
+    save(
+        tmp_path / "all/supernet.safetensors",
+        {**held.tensors, "a.stem.conv.weight": stem},
+        held.about,
+    )
+    with pytest.raises(EvaluationError, match="no candidate of 15 gives scores"):
+        evolve(tiny(True), tmp_path / "all", videos)
 
 
 def test_fitness(tiny: Tiny, videos: Path, trained: Path) -> None:

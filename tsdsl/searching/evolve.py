@@ -33,7 +33,7 @@ from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
 from tsdsl.training import identity
 from tsdsl.training.checks import check_classes
-from tsdsl.training.evaluation import AT_ONCE, views_of
+from tsdsl.training.evaluation import AT_ONCE, EvaluationError, views_of
 from tsdsl.training.events import Warned
 from tsdsl.training.folder import FORMAT, LOG, LONGEST, RunFolder, opened
 from tsdsl.training.ranks import Ranks
@@ -47,13 +47,16 @@ Fitness = Literal["accuracy", "loss"]
 
 
 class Measured(Record):
-    """``loss``: cross-entropy, nats."""
+    """``loss``: cross-entropy, nats. ``finite``: whether all scores were; where they were not, all
+    classes count as equally probable, and whatever is finite is better."""
 
     top1: float
     loss: float
+    finite: bool = True
 
     def fitness(self, by: Fitness) -> tuple[float, ...]:
-        return (self.top1, -self.loss) if by == "accuracy" else (-self.loss,)
+        found = (self.top1, -self.loss) if by == "accuracy" else (-self.loss,)
+        return (float(self.finite), *found)
 
 
 class Begun(Record):
@@ -343,10 +346,13 @@ class _Run:
                 file = None if self.folder is None else self.folder.at(LOG)
                 raise SpecError([Diagnostic("E0823", message, file=file, help=hint)])
             self.missing = line["missing"]
-            yield self._known(candidate, Measured(line["top1"], line["loss"]), None)
+            yield self._known(
+                candidate, Measured(line["top1"], line["loss"], line.get("finite", True)), None
+            )
 
     def _scored(self, candidate: Candidate, scores: Scores, seconds: float) -> Scored:
-        measured = Measured(scores.top1, scores.log_loss)
+        finite = candidate.architecture not in self.inherited.unfit
+        measured = Measured(scores.top1, scores.log_loss, finite)
         self.missing = len(scores.missing)
         found = self._known(candidate, measured, seconds)
         if self.folder is not None:
@@ -358,6 +364,7 @@ class _Run:
                 parents=list(candidate.parents),
                 top1=measured.top1,
                 loss=measured.loss,
+                finite=measured.finite,
                 videos=len(scores),
                 missing=self.missing,
                 macs=found.flops,
@@ -380,6 +387,10 @@ class _Run:
         whole = evolution.generation == evolution.settings.generations or evolution.exhausted
         interrupted = stopped and not (whole and count == evolution.asked)
         flops = params = 0
+        if best is not None and not stopped and not self.measured[best.number].finite:
+            message = f"no candidate of {count} gives scores that are all finite numbers"
+            hint = "weights of a search that diverged? Without --amp, numbers have a wider range"
+            raise EvaluationError([Diagnostic("E0825", message, help=hint)])
         if best is not None:
             flops = self.space.flops(best.architecture)
             params = self.space.params(best.architecture)

@@ -85,6 +85,22 @@ class KeptClips(TrainLoader):
         yield from self._kept[epoch]
 
 
+class _Finite(nn.Module):
+    """A network whose scores that are not finite say nothing: all classes are equally probable."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        #: Whether all scores so far were finite.
+        self.finite = True
+
+    def forward(self, clips_NCTHW: Tensor) -> Tensor:
+        scores_NK: Tensor = self.net(clips_NCTHW)
+        finite_N1 = scores_NK.isfinite().all(dim=1, keepdim=True)
+        self.finite &= bool(finite_N1.all())
+        return torch.where(finite_N1, scores_NK, 1 / scores_NK.shape[1])
+
+
 class Inherited:
     """``clips``: what running statistics come from, None to leave those of the supernet.
     ``memory``: bytes of decoded clips. The supernet is on the device of ``ranks``, and does not
@@ -129,6 +145,8 @@ class Inherited:
         #: The list is decoded in so many parts; one stays in memory.
         self.parts = min(len(views), ceil(self.bytes_of_views / left))
         self._kept: KeptViews | None = None
+        #: Architectures of which some score was not finite.
+        self.unfit: set[Architecture] = set()
 
     def network(self, architecture: Architecture) -> nn.Module:
         """With the architecture's part of the weights, and running statistics of its own."""
@@ -188,14 +206,18 @@ class Inherited:
         )
 
     def _score(self, net: nn.Module, architecture: Architecture, loader: KeptViews) -> Scores:
-        return evaluate(
-            net,
+        guarded = _Finite(net)
+        scores = evaluate(
+            guarded,
             loader,
             ranks=self.ranks,
             at_once=self._at_once,
             autocast=self._autocast,
             probabilities=gives_probabilities(self.space.network(architecture)),
         )
+        if not all(self.ranks.gather(guarded.finite)):
+            self.unfit.add(architecture)
+        return scores
 
 
 def _normalises(net: nn.Module) -> bool:

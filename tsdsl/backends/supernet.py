@@ -204,17 +204,17 @@ class _Root(_RegionPlan):
         return result
 
 
-def read_by(node: Node) -> set[Edge]:
-    """Tensors of outside that a node needs."""
+def read_by(node: Node) -> tuple[Edge, ...]:
+    """Tensors of outside that a node needs, each once, in the order in which it reads them: what
+    is written from this has to be the same text each time."""
     if isinstance(node, OpNode | CallNode):
-        return set(node.inputs)
-    found: set[Edge] = set()
+        return tuple(dict.fromkeys(node.inputs))
+    found: dict[Edge, None] = {}
     for case in node.cases:
         own = {inner.output for inner in case.nodes}
-        for inner in case.nodes:
-            found |= read_by(inner) - own
-        found |= {case.result} - own
-    return found
+        read = [edge for inner in case.nodes for edge in read_by(inner)]
+        found.update((edge, None) for edge in [*read, case.result] if edge not in own)
+    return tuple(found)
 
 
 class _OpPlan:

@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import product
 from math import prod
 from typing import Any
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.elastic import run, template
+from tsdsl.backends.bound import Bound
 from tsdsl.backends.single import single
 from tsdsl.ir.constraints import entry_at
 from tsdsl.ir.graph import CallNode, Edge, OpNode, Path, Region, Switch
@@ -98,8 +97,7 @@ class _Wide(nn.Module):
             if elastic is None:
                 found = single(asked)
             else:
-                parts = elastic.parts(asked)
-                found = partial(run, template(asked), elastic, parts, self.supernet._gradients)
+                found = Bound(asked, elastic, self.supernet._gradients)
             self._ready[key] = found
         if isinstance(found, nn.Module):
             found.train(self.training)

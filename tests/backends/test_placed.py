@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import tsdsl
-from tsdsl.backends.placed import PlacedGradients
+from tsdsl.backends.placed import Leaf, PlacedGradients
 from tsdsl.backends.supernet import placing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,39 +27,118 @@ from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 A, B = (slice(0, 3), slice(1, 3)), (slice(2, 5), slice(0, 4))
 
 
-@pytest.mark.parametrize("held", [False, True])
-def test_by_hand(held: bool) -> None:
-    """Parts that overlap, in several passes, beside slices."""
-    gradients, x = PlacedGradients(), nn.Parameter(torch.randn(5, 4, dtype=torch.float64))
+@pytest.mark.parametrize("held", [None, "plain", "transposed"])
+def test_by_hand(held: str | None) -> None:
+    """Parts that overlap, in several passes, beside slices; whatever the gradient's strides."""
+    x = nn.Parameter(torch.randn(5, 4, dtype=torch.float64))
+    gradients = PlacedGradients(lambda: [x])
     other = x.detach().clone().requires_grad_()
     if held:
-        x.grad, other.grad = torch.ones_like(x), torch.ones_like(x)
+        ones = torch.ones(5, 4) if held == "plain" else torch.ones(4, 5).T
+        x.grad, other.grad = ones.double(), torch.ones_like(x)
+    leaves = [(at, Leaf(x, at)) for at in (A, B)]
+
+    def part(at: Any) -> Tensor:
+        leaf = next(leaf for own, leaf in leaves if own == at)
+        gradients.take(leaf)
+        return leaf.part
+
     with gradients.placing():
         for at in (A, B, A):
             # Twice the same part in one pass, and one that nothing comes from.
-            (gradients.part(x, at).square().sum() + gradients.part(x, B).exp().sum()).backward()
-            gradients.part(x, A)
+            (part(at).square().sum() + part(B).exp().sum()).backward()
+            part(A)
             gradients.place()
             (other[at].square().sum() + other[B].exp().sum()).backward()
             assert x.grad is not None and other.grad is not None
             assert torch.allclose(x.grad, other.grad, rtol=1e-14, atol=0)
-    assert gradients.part(x, A).grad_fn is not None
-
-
-def test_what_is_no_leaf() -> None:
-    gradients, x = PlacedGradients(), nn.Parameter(torch.randn(5, 4))
-    with gradients.placing():
         with torch.no_grad():
-            assert gradients.part(x, A)._base is x
-        assert not gradients.part(x.detach(), A).requires_grad
-        part = gradients.part(x, A)
-        assert part.is_leaf and part.requires_grad and part.data_ptr() == x[A].data_ptr()
+            x *= 2
+            other *= 2
+        # What was made before an optimiser's step is as it is now.
+        part(A).square().sum().backward()
         gradients.place()
-        assert x.grad is None
+        other[A].square().sum().backward()
+        assert other.grad is not None and torch.allclose(x.grad, other.grad, rtol=1e-14, atol=0)
+
+
+def test_a_part_of_a_part() -> None:
+    """A whole that is a view itself: its gradient lies elsewhere than it does."""
+    store = torch.randn(60, dtype=torch.float64)
+    x = store[7:27].view(5, 4).requires_grad_()
+    gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, A)
+    with gradients.placing():
+        for _ in range(2):
+            gradients.take(leaf)
+            leaf.part.exp().sum().backward()
+            gradients.place()
+    wanted = torch.zeros(5, 4, dtype=torch.float64)
+    wanted[A] = 2 * x.detach()[A].exp()
+    assert x.grad is not None and torch.allclose(x.grad, wanted, rtol=1e-14, atol=0)
+
+
+def test_a_pass_that_fails() -> None:
+    x = nn.Parameter(torch.randn(5, 4))
+    gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, A)
+    x.grad = torch.zeros(5, 4)
     with pytest.raises(KeyError), gradients.placing():
-        gradients.part(x, A)
+        gradients.take(leaf)
+        leaf.part.sum().backward()
         raise KeyError
-    assert not gradients.part(x, A).is_leaf
+    assert leaf.part.grad is None and not gradients.active
+    with gradients.placing():
+        gradients.take(leaf)
+        gradients.place()
+        # Nothing came: it is as it was.
+        assert x.grad.sum() == 6
+
+
+def test_what_is_kept_follows_the_tensors(tmp_path: Path) -> None:
+    """Moved, loaded, replaced, frozen, trained: the step uses what is there now, keeps nothing of
+    what was there before, and what it leaves behind is no tensor of a graph."""
+    (tmp_path / "a.tsnet").write_text(TEXT.format(sparse=SPARSE[1], dense="8", more=""))
+    space = tsdsl.load(tmp_path / "a.tsnet")
+    arch = next(a for a in every_architecture(space) if a["sparse.s1.wide"] == 8)
+    supernet = tsdsl.compile(space).train()
+    clip = torch.randn(2, *space.input_shape)
+
+    def step(net: nn.Module) -> dict[str, Tensor]:
+        net.zero_grad()
+        with placing(net) as place:
+            net(clip.to(next(net.parameters()).dtype), arch).square().sum().backward()
+            place()
+        found = {n: p.grad.double() for n, p in net.named_parameters() if p.grad is not None}
+        twin = copy.deepcopy(net)
+        twin.zero_grad()
+        twin(clip.to(next(net.parameters()).dtype), arch).square().sum().backward()
+        wanted = {n: p.grad.double() for n, p in twin.named_parameters() if p.grad is not None}
+        assert found.keys() == wanted.keys()
+        for name, grad in wanted.items():
+            assert torch.allclose(found[name], grad, rtol=1e-4, atol=1e-4), name
+        return found
+
+    first = step(supernet)
+    with torch.no_grad():
+        for p in supernet.parameters():
+            p += 0.1 * torch.randn_like(p)
+    assert any(not torch.equal(g, first[n]) for n, g in step(supernet).items())
+    supernet.double()
+    step(supernet)
+    state = {
+        n: torch.randn_like(t) if t.is_floating_point() else t
+        for n, t in supernet.state_dict().items()
+        if "running_var" not in n
+    }
+    supernet.load_state_dict(state, assign=True, strict=False)
+    step(supernet)
+    frozen = next(name for name, grad in first.items() if grad.dim() == 5)
+    supernet.get_parameter(frozen).requires_grad_(False)
+    assert frozen not in step(supernet)
+    kept = [weakref.ref(t.untyped_storage()) for t in supernet.parameters()]
+    supernet.float()
+    del state
+    gc.collect()
+    assert not any(ref() for ref in kept)
 
 
 @pytest.mark.parametrize("kind", range(0, len(PAIRS), 3))
@@ -97,11 +179,13 @@ def test_nothing_is_said() -> None:
     program = """
 import torch
 from torch import nn
-from tsdsl.backends.placed import PlacedGradients
-gradients, x = PlacedGradients(), nn.Parameter(torch.randn(5, 4))
+from tsdsl.backends.placed import Leaf, PlacedGradients
+x = nn.Parameter(torch.randn(5, 4))
+gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, (slice(0, 2), slice(0, 2)))
 with gradients.placing():
     for _ in range(2):
-        gradients.part(x, (slice(0, 2), slice(0, 2))).sum().backward()
+        gradients.take(leaf)
+        leaf.part.sum().backward()
         gradients.place()
 assert float(x.grad.sum()) == 8
 """

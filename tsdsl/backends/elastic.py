@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.placed import PlacedGradients
 from tsdsl.backends.single import single
 from tsdsl.ir.op import Axis, Init, Shape
 from tsdsl.ops import BY_NAME
@@ -132,20 +131,14 @@ class Elastic(nn.Module):
 Parts = tuple[tuple[str, bool, tuple[slice, ...] | None], ...]
 
 
-def run(
-    module: nn.Module, elastic: Elastic, parts: Parts, gradients: PlacedGradients, *inputs: Tensor
-) -> Tensor:
+def run(module: nn.Module, elastic: Elastic, parts: Parts, *inputs: Tensor) -> Tensor:
     """What a template computes with its part of an operation's tensors. It keeps none of them."""
     layer: Any = module.layer
     parameters, buffers = layer._parameters, layer._buffers
     try:
         for name, learned, at in parts:
-            if not learned:
-                whole = cast(Tensor, elastic._buffers[name])
-                buffers[name] = whole if at is None else whole[at]
-            else:
-                whole = cast(Tensor, elastic._parameters[name])
-                parameters[name] = whole if at is None else gradients.part(whole, at)
+            whole = cast(Tensor, (elastic._parameters if learned else elastic._buffers)[name])
+            (parameters if learned else buffers)[name] = whole if at is None else whole[at]
         if layer.training is not elastic.training:
             layer.training = elastic.training
         result: Tensor = module(*inputs)

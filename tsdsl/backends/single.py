@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -9,46 +11,39 @@ import torch.nn.functional as F
 from torch import nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.source.expression import alias, fill
-from tsdsl.backends.source.text import call, flat, literal
+from tsdsl.backends.source.expression import fill
+from tsdsl.backends.source.text import literal
 from tsdsl.ir.op import ModuleCall
 from tsdsl.ops import BY_NAME
 
 
-def single_source(asked: Configuration) -> str:
-    """The class ``Single``, whose forward takes the inputs of the operation in order."""
+def single(asked: Configuration) -> nn.Module:
+    """The module, on torch's current default device and dtype. Its forward takes the inputs of the
+    operation in order; what it holds, if anything, is its ``layer``."""
     op = BY_NAME[asked.op]
     made = op.module(op.Args(**dict(asked.args)), *asked.shapes)
-    inputs = {str(k): f"x{k}" for k in range(len(asked.shapes))}
-    lines = ["class Single(nn.Module):"]
-    if isinstance(made, ModuleCall):
-        args = (literal(value) for value in made.args)
-        kwargs = {name: literal(value) for name, value in made.kwargs.items()}
-        target = alias(made.target)
-        layer = flat(call(target, *args, **kwargs))
-        if target == made.target:
-            lines.insert(0, f"import {target.rpartition('.')[0]}")
-        lines += [
-            "    def __init__(self):",
-            "        super().__init__()",
-            f"        self.layer = {layer}",
-            "",
-        ]
-        result = fill(made.apply or "{module}({0})", {"module": "self.layer", **inputs})
-    else:
-        values = {name: literal(value) for name, value in made.args.items()}
-        result = fill(made.expression, {**values, **inputs})
-    lines += [
-        f"    def forward(self, {', '.join(inputs.values())}):",
-        f"        return {result}",
-    ]
-    return "\n".join(lines) + "\n"
+    if not isinstance(made, ModuleCall):
+        values = tuple((name, literal(value)) for name, value in made.args.items())
+        return _forward(made.expression, len(asked.shapes), values)()
+    package, _, name = made.target.rpartition(".")
+    layer = getattr(import_module(package), name)(*made.args, **made.kwargs)
+    text = made.apply or "{module}({0})"
+    module = _forward(text, len(asked.shapes), (("module", "self.layer"),))()
+    module.layer = layer
+    return module
 
 
-def single(asked: Configuration) -> nn.Module:
-    """The module, on torch's current default device and dtype."""
+@lru_cache(maxsize=4096)
+def _forward(template: str, inputs: int, values: tuple[tuple[str, str], ...]) -> type[nn.Module]:
+    """A class whose forward computes a text; most operations of a space have one in common."""
+    names = [f"x{k}" for k in range(inputs)]
+    result = fill(template, {**dict(values), **{str(k): name for k, name in enumerate(names)}})
+    source = (
+        "class Single(nn.Module):\n"
+        f"    def forward(self, {', '.join(names)}):\n"
+        f"        return {result}\n"
+    )
     known: dict[str, Any] = {"torch": torch, "nn": nn, "F": F}
-    exec(compile(single_source(asked), f"<{asked.op}>", "exec"), known)
-    made = known["Single"]()
-    assert isinstance(made, nn.Module)
+    exec(compile(source, "<operation>", "exec"), known)
+    made: type[nn.Module] = known["Single"]
     return made

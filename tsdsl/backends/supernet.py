@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.analysis.elimination.configurations import by_operation
+from tsdsl.backends.bound import Bound
 from tsdsl.backends.build import build
-from tsdsl.backends.elastic import Elastic, run, template
+from tsdsl.backends.elastic import Elastic
 from tsdsl.backends.placed import PlacedGradients
 from tsdsl.backends.single import single
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
@@ -28,7 +28,7 @@ from tsdsl.ir.network import Network
 from tsdsl.ir.present import Present
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import SpaceGraph
-from tsdsl.ir.values import Variable, union
+from tsdsl.ir.values import union
 
 #: Architectures whose assignment is kept.
 _KNOWN = 256
@@ -55,10 +55,22 @@ class Supernet(nn.Module):
         self._plan()
 
     def _plan(self) -> None:
-        self._gradients = PlacedGradients()
+        self._gradients = PlacedGradients(self._tensors)
         context = _Context(self._elastic, lambda: self.training, self._gradients)
         self._root = _Root(self._graph.root, context)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for elastic in self._elastic.values():
+            for tensor in (*elastic._parameters.values(), *elastic._buffers.values()):
+                assert tensor is not None
+                yield tensor
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Supernet:
+        # What views hold would stay on the old device.
+        self._gradients.forget()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the plan, which is made anew."""
@@ -225,7 +237,7 @@ class _OpPlan:
         self.path = path
         self._node = node
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
-        self._variables: tuple[Variable, ...] = union(vals)
+        self._on = tuple(v.index for v in union(vals))
         self._ready: dict[tuple[int, ...], Callable[..., Tensor]] = {}
 
     def configuration(self, chosen: Sequence[int]) -> Configuration:
@@ -234,14 +246,16 @@ class _OpPlan:
         return Configuration.of(node.op, args, [edge.shape.at(chosen) for edge in node.inputs])
 
     def run(self, known: Known, chosen: Sequence[int]) -> None:
-        key = tuple([chosen[v.index] for v in self._variables])
+        key = tuple([chosen[k] for k in self._on])
         ready = self._ready.get(key)
         if ready is None:
             ready = self._ready[key] = self._made(self.configuration(chosen))
         inputs = [known[edge] for edge in self._node.inputs]
-        if any(tensor is None for tensor in inputs):
-            known[self._node.output] = self._of_some(ready, inputs, chosen)
-            return
+        # By identity: `None in inputs` would compare tensors.
+        for tensor in inputs:
+            if tensor is None:
+                known[self._node.output] = self._of_some(ready, inputs, chosen)
+                return
         known[self._node.output] = ready(*inputs)
 
     def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
@@ -279,7 +293,7 @@ class _OpPlan:
                 return result
 
             return plain
-        return partial(run, template(asked), elastic, elastic.parts(asked), self._gradients)
+        return Bound(asked, elastic, self._gradients)
 
 
 class _CallPlan:

@@ -313,6 +313,8 @@ class Parsec:
 
     def _summed(self, told: Sequence[Tensor | float]) -> list[float]:
         """Over all ranks."""
+        if self.ranks.world == 1:
+            return [float(t) for t in told]
         device = self.ranks.device
         own = [torch.as_tensor(t, dtype=torch.float64, device=device) for t in told]
         return list(self.ranks.sum(torch.stack(own)).tolist())

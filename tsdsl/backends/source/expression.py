@@ -36,8 +36,13 @@ def places(template: str) -> tuple[str, ...]:
 
 def fill(template: str, values: Mapping[str, str]) -> str:
     """The template with an expression at each placeholder."""
+    return _filled(template, tuple(values.items()))
+
+
+@lru_cache(maxsize=16384)
+def _filled(template: str, values: tuple[tuple[str, str], ...]) -> str:
     marked = _PLACE.sub(lambda match: _MARK.format(match[1]), alias(template))
-    trees = {_MARK.format(name): _parse(text) for name, text in values.items()}
+    trees = {_MARK.format(name): _parse(text) for name, text in values}
     filled = _Fill(trees).visit(_parse(marked))
     return _SLICES.sub(_spaced, _QUOTED.sub(r'"\1"', ast.unparse(filled)))
 

@@ -40,7 +40,7 @@ def test_by_hand(held: str | None) -> None:
 
     def part(at: Any) -> Tensor:
         leaf = next(leaf for own, leaf in leaves if own == at)
-        gradients.take(leaf)
+        gradients.take([leaf])
         return leaf.part
 
     with gradients.placing():
@@ -69,7 +69,7 @@ def test_a_part_of_a_part() -> None:
     gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, A)
     with gradients.placing():
         for _ in range(2):
-            gradients.take(leaf)
+            gradients.take([leaf])
             leaf.part.exp().sum().backward()
             gradients.place()
     wanted = torch.zeros(5, 4, dtype=torch.float64)
@@ -82,12 +82,12 @@ def test_a_pass_that_fails() -> None:
     gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, A)
     x.grad = torch.zeros(5, 4)
     with pytest.raises(KeyError), gradients.placing():
-        gradients.take(leaf)
+        gradients.take([leaf])
         leaf.part.sum().backward()
         raise KeyError
     assert leaf.part.grad is None and not gradients.active
     with gradients.placing():
-        gradients.take(leaf)
+        gradients.take([leaf])
         gradients.place()
         # Nothing came: it is as it was.
         assert x.grad.sum() == 6
@@ -131,9 +131,16 @@ def test_what_is_kept_follows_the_tensors(tmp_path: Path) -> None:
     }
     supernet.load_state_dict(state, assign=True, strict=False)
     step(supernet)
-    frozen = next(name for name, grad in first.items() if grad.dim() == 5)
-    supernet.get_parameter(frozen).requires_grad_(False)
-    assert frozen not in step(supernet)
+    seen: list[Tensor] = []
+    hooked = next(name for name, grad in first.items() if grad.dim() == 5)
+    hook = supernet.get_parameter(hooked).register_hook(seen.append)
+    step(supernet)
+    assert len(seen) == 1
+    hook.remove()
+    step(supernet)
+    assert len(seen) == 1
+    supernet.get_parameter(hooked).requires_grad_(False)
+    assert hooked not in step(supernet)
     kept = [weakref.ref(t.untyped_storage()) for t in supernet.parameters()]
     supernet.float()
     del state
@@ -184,7 +191,7 @@ x = nn.Parameter(torch.randn(5, 4))
 gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, (slice(0, 2), slice(0, 2)))
 with gradients.placing():
     for _ in range(2):
-        gradients.take(leaf)
+        gradients.take([leaf])
         leaf.part.sum().backward()
         gradients.place()
 assert float(x.grad.sum()) == 8

@@ -3,11 +3,13 @@ architectures share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends.elastic import Elastic, run, template
@@ -18,7 +20,8 @@ class Bound:
     """``bound(*inputs)``, the operation's result.
 
     Usually the part is cut out anew by slices that autograd knows of. Inside of `placing`, a layer
-    of its own has it: made once, out of views."""
+    of its own has it: made once, out of views. Hooks of a user on the tensors themselves are
+    autograd's, so that slices remain where there are any."""
 
     def __init__(self, asked: Configuration, elastic: Elastic, gradients: PlacedGradients) -> None:
         self._template = template(asked)
@@ -28,34 +31,72 @@ class Bound:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         gradients = self._gradients
-        if not gradients.active:
+        if not gradients.active or (gradients.hooked and self._is_hooked()):
             return run(self._template, self._elastic, self._parts, *inputs)
-        module, layer, leaves = gradients.keep(self, self._made)
+        found = gradients.kept.get(self)
+        if found is None:
+            found = self._made()
+            gradients.keep(self, found)
+        forward, layer, leaves, counter = found
         if torch.is_grad_enabled():
-            for leaf in leaves:
-                gradients.take(leaf)
-        if layer.training is not self._elastic.training:
-            layer.training = self._elastic.training
-        result: Tensor = module.forward(*inputs)
+            gradients.take(leaves)
+        training = self._elastic.training
+        if layer.training is not training:
+            layer.training = training
+        if training and counter is not None:
+            gradients.count(counter)
+        result: Tensor = forward(*inputs)
         return result
 
-    def _made(self) -> tuple[Any, Any, list[Leaf]]:
-        """A module, its layer, and what of that learns and is a part only."""
+    def _is_hooked(self) -> bool:
+        tensors = self._elastic._parameters.values()
+        return not self._gradients.hooked.isdisjoint(map(id, tensors))
+
+    def _made(self) -> tuple[Callable[..., Any], Any, list[Leaf], Tensor | None]:
+        """What to call, the layer, what of it learns, and what counts its batches."""
         module, layer = _twin(self._template), _twin(cast(nn.Module, self._template.layer))
         module._modules["layer"] = layer
         leaves = []
         for name, learned, at in self._parts:
             whole = (self._elastic._parameters if learned else self._elastic._buffers)[name]
             assert whole is not None
-            if at is None:
-                part = whole
-            elif learned and whole.requires_grad:
+            if learned and whole.requires_grad:
                 leaves.append(leaf := Leaf(whole, at))
                 part = leaf.part
             else:
-                part = whole.detach()[at]
+                part = whole.detach() if at is None else whole.detach()[at]
             (layer._parameters if learned else layer._buffers)[name] = cast(Any, part)
-        return module, layer, leaves
+        counter = None
+        if isinstance(layer, _BatchNorm) and layer.momentum is not None:
+            # Only an average over all batches needs the number while it runs.
+            counter, layer.num_batches_tracked = layer.num_batches_tracked, None
+        # Hooks are nobody's here: a layer's own forward saves the way around them.
+        if not cast(Any, type(module)).calls_its_layer:
+            return module.forward, layer, leaves, counter
+        return _direct(layer), layer, leaves, counter
+
+
+def _direct(layer: Any) -> Callable[..., Tensor]:
+    """The forward of a layer. Of those that a network has most of, without the way that torch's
+    own Python takes to the same call: on a GPU, that is what small networks wait for."""
+    if type(layer) is nn.Conv3d and layer.padding_mode == "zeros":
+        weight, bias = layer.weight, layer.bias
+        settings: Any = layer.stride, layer.padding, layer.dilation, layer.groups
+        return lambda x: torch.conv3d(x, weight, bias, *settings)
+    if type(layer) is nn.BatchNorm3d and layer.momentum is not None and layer.track_running_stats:
+        tensors = layer.weight, layer.bias, layer.running_mean, layer.running_var
+        momentum, eps = layer.momentum, layer.eps
+        plain: Callable[..., Tensor] = layer.forward
+
+        def batch_norm(x: Tensor) -> Tensor:
+            training = layer.training
+            if x.dim() != 5 or (training and x.numel() == x.shape[1]):
+                return plain(x)  # which says what is wrong
+            cudnn = torch.backends.cudnn.enabled
+            return torch.batch_norm(x, *tensors, training, momentum, eps, cudnn)
+
+        return batch_norm
+    return cast(Callable[..., Tensor], layer.forward)
 
 
 def _twin(module: nn.Module) -> nn.Module:

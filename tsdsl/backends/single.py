@@ -16,6 +16,9 @@ from tsdsl.backends.source.text import literal
 from tsdsl.ir.op import ModuleCall
 from tsdsl.ops import BY_NAME
 
+#: How most layers are applied.
+CALL = "{module}({0})"
+
 
 def single(asked: Configuration) -> nn.Module:
     """The module, on torch's current default device and dtype. Its forward takes the inputs of the
@@ -27,7 +30,7 @@ def single(asked: Configuration) -> nn.Module:
         return _forward(made.expression, len(asked.shapes), values)()
     package, _, name = made.target.rpartition(".")
     layer = getattr(import_module(package), name)(*made.args, **made.kwargs)
-    text = made.apply or "{module}({0})"
+    text = made.apply or CALL
     module = _forward(text, len(asked.shapes), (("module", "self.layer"),))()
     module.layer = layer
     return module
@@ -40,6 +43,7 @@ def _forward(template: str, inputs: int, values: tuple[tuple[str, str], ...]) ->
     result = fill(template, {**dict(values), **{str(k): name for k, name in enumerate(names)}})
     source = (
         "class Single(nn.Module):\n"
+        f"    calls_its_layer = {template == CALL}\n"
         f"    def forward(self, {', '.join(names)}):\n"
         f"        return {result}\n"
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -94,7 +95,7 @@ class Supernet(nn.Module):
         Raises `ArchitectureError` for an architecture of another space."""
         chosen = self._assignment(architecture)
         known: Known = {self._graph.clip: clip_NCTHW}
-        present = Present(self._graph, self._graph.streams if streams is None else streams)
+        present = None if streams is None else Present(self._graph, streams)
         return self._root.run_present(known, chosen, present)
 
     def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
@@ -140,7 +141,9 @@ def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, 
 def placing(net: nn.Module) -> Iterator[Callable[[], None]]:
     """Inside, the gradients of all supernets in ``net`` go straight to their place in ``.grad`` of
     its parameters: see `placed`. To be called after each backward pass is what this gives."""
-    found = [module._gradients for module in net.modules() if isinstance(module, Supernet)]
+    # There is none in a supernet, and going through all of its modules takes a while.
+    modules = [net] if isinstance(net, Supernet) else net.modules()
+    found = [module._gradients for module in modules if isinstance(module, Supernet)]
     with ExitStack() as stack:
         for gradients in found:
             stack.enter_context(gradients.placing())
@@ -202,7 +205,12 @@ class _Root(_RegionPlan):
         super().__init__(region, (), context)
         self._nodes = region.nodes
 
-    def run_present(self, known: Known, chosen: Sequence[int], present: Present) -> Tensor:
+    def run_present(self, known: Known, chosen: Sequence[int], present: Present | None) -> Tensor:
+        """``present``: None where all streams are."""
+        if present is None:
+            whole = self.run(known, chosen)
+            assert whole is not None
+            return whole
         for node, step, over in zip(self._nodes, self._steps, self._over, strict=True):
             if present(node.path):
                 step.run(known, chosen)
@@ -229,6 +237,11 @@ def read_by(node: Node) -> tuple[Edge, ...]:
     return tuple(found)
 
 
+def _picker(places: Sequence[int]) -> Callable[[Sequence[int]], Any]:
+    """What stands at some places, as a key."""
+    return itemgetter(*places) if places else lambda chosen: None
+
+
 class _OpPlan:
     def __init__(self, node: OpNode, path: Path, context: _Context) -> None:
         self.elastic = context.elastic.get(path)
@@ -237,8 +250,10 @@ class _OpPlan:
         self.path = path
         self._node = node
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
-        self._on = tuple(v.index for v in union(vals))
-        self._ready: dict[tuple[int, ...], Callable[..., Tensor]] = {}
+        self._key = _picker([v.index for v in union(vals)])
+        self._first = node.inputs[0]
+        self._only = len(node.inputs) == 1
+        self._ready: dict[Any, Callable[..., Tensor]] = {}
 
     def configuration(self, chosen: Sequence[int]) -> Configuration:
         node = self._node
@@ -246,10 +261,14 @@ class _OpPlan:
         return Configuration.of(node.op, args, [edge.shape.at(chosen) for edge in node.inputs])
 
     def run(self, known: Known, chosen: Sequence[int]) -> None:
-        key = tuple([chosen[k] for k in self._on])
+        key = self._key(chosen)
         ready = self._ready.get(key)
         if ready is None:
             ready = self._ready[key] = self._made(self.configuration(chosen))
+        if self._only:
+            there = known[self._first]
+            known[self._node.output] = None if there is None else ready(there)
+            return
         inputs = [known[edge] for edge in self._node.inputs]
         # By identity: `None in inputs` would compare tensors.
         for tensor in inputs:
@@ -284,7 +303,7 @@ class _OpPlan:
         if elastic is None:
             module = single(asked)
             if "layer" not in module._modules:
-                return module
+                return cast(Callable[..., Tensor], module.forward)
             training = self._training
 
             def plain(*inputs: Tensor) -> Tensor:

@@ -167,7 +167,9 @@ class Parsec:
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._supernet = supernet
         self._parameters = [p for p in supernet.parameters() if p.requires_grad]
-        self._backup = [b.detach().clone() for b in supernet.buffers()]
+        #: Going through all modules for their buffers takes a while.
+        self._with_buffers = [m for m in supernet.modules() if m._buffers]
+        self._backup = [b.detach().clone() for b in self._buffers()]
 
     def step(
         self,
@@ -193,7 +195,7 @@ class Parsec:
         if not architectures:
             raise ValueError("a step needs an architecture or more")
         self._clear()
-        buffers = list(self._supernet.buffers())
+        buffers = self._buffers()
         _copy(self._backup, buffers)
         try:
             stepped = self._weights(architectures, clips, held, key)
@@ -205,6 +207,10 @@ class Parsec:
             self._clear()
             _copy(buffers, self._backup)
             raise
+
+    def _buffers(self) -> list[Tensor]:
+        held = (b for module in self._with_buffers for b in module._buffers.values())
+        return [b for b in held if b is not None]
 
     def _clear(self) -> None:
         for parameter in self._parameters:

@@ -195,13 +195,14 @@ def text(results: dict[str, Any]) -> str:
         scores = [r["top1"] for r in others]
         better = sum(score > searched["top1"] for score in scores)
         shown = (max(scores), mean(scores), min(scores)) if scores else ()
+        random = [f"{score:.3f}" for score in shown] or ["-"] * 3
         lines.append(
             _row(
                 [
                     str(seed),
                     f"{searched['top1']:.3f}",
                     f"{better + 1} of {len(rows)}",
-                    *(f"{score:.3f}" for score in shown),
+                    *random,
                     f"{searched['macs'] / 1e6:.2f}",
                 ]
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,25 @@ def test_any_number_of_workers_gives_the_same(mixed: VideoList) -> None:
     assert loader.report.bad == alone.report.bad
     assert not same(epochs[0], epochs[1])
     assert not same(list(TrainLoader(clips(mixed, seed=1), 4).epoch(0)), epochs[0])
+
+
+def test_closed(mixed: VideoList) -> None:
+    """No process is left, after some of an epoch too; who reads on gets the same."""
+    others = set(active_children())
+    whole = list(TrainLoader(clips(mixed), 4).epoch(0))
+    train = TrainLoader(clips(mixed), 4, workers=2)
+    views = EvalLoader(EvalViews(mixed, SAMPLING, EvalTransform(24)), 2, workers=2)
+    for _ in range(2):
+        for loader, batches in ((train, train.epoch(0)), (views, iter(views))):
+            next(batches)
+            assert len(set(active_children()) - others) == 2
+            loader.close()
+            assert set(active_children()) == others
+    assert same(list(train.epoch(0)), whole)
+    train.close()
+    train.close()
+    assert set(active_children()) == others
+    TrainLoader(clips(mixed), 4).close()
 
 
 def test_broken_videos_are_replaced_and_named(mixed: VideoList) -> None:

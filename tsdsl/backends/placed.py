@@ -4,9 +4,11 @@ Autograd's gradient of a part (``whole[:8]``) is as large as the whole, with zer
 for each slice, and is then added to what is there: that is several passes over all weights of a
 supernet for each architecture that runs, however small it is. Here a part is a leaf of its own.
 
-- Where it is small and lies in one piece (channels of a normalisation, of a depthwise convolution),
-  its gradient is added with those of all others, in a few kernels, after the backward pass.
-- Where it is large or lies with gaps, its ``.grad`` is a view of the whole's: autograd adds to that itself.
+- Where it is small and lies in one piece (channels of a normalisation, of a depthwise
+  convolution), its gradient is added with those of all others, in a few kernels, after the
+  backward pass.
+- Where it is large or lies with gaps, its ``.grad`` is a view of the whole's: autograd adds to that
+  itself.
 
 A leaf is a view of the whole's storage, so that it follows every step of an optimiser: it is made
 once and kept. On a GPU, small networks wait for Python: slices of all weights anew for each

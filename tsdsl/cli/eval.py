@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +187,7 @@ def command(
                     " are numbered in the order of the alphabet"
                 )
         start = perf_counter()
-        with _told(ranks, len(loader), asked.section.views) as tell:
+        with closing(loader), _told(ranks, len(loader), asked.section.views) as tell:
             try:
                 scores = evaluate(
                     net.to(ranks.device),

@@ -94,7 +94,21 @@ def check_fills(videos: int, batch: int, source: str | None, setting: str = "tra
         raise NoUsableVideo([Diagnostic("E0812", message, file=source, help=hint)])
 
 
-class TrainLoader:
+class _Loader:
+    """Reads with processes that wait for the next epoch."""
+
+    _loader: DataLoader[Any]
+
+    def close(self) -> None:
+        """End these processes; who reads on gets others. Without this they end with the main
+        process: for pinned memory, torch then waits five seconds for each (`_clean_up_worker` of
+        its DataLoader)."""
+        reading, self._loader._iterator = self._loader._iterator, None
+        if reading is not None:
+            reading._shutdown_workers()  # type: ignore[attr-defined]
+
+
+class TrainLoader(_Loader):
     """``batch``: clips of this rank in a step. ``workers`` 0 decodes in this process.
 
     With ``passes``, a step of a training takes that many of these batches: an epoch has a multiple
@@ -136,7 +150,7 @@ class TrainLoader:
             yield batch
 
 
-class EvalLoader:
+class EvalLoader(_Loader):
     """Every video once, in the order of the list; this rank's are ``rank``, ``rank + world``..."""
 
     def __init__(

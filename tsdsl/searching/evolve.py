@@ -239,6 +239,7 @@ def run(
             memory=memory,
             mixed_precision=mixed_precision,
         )
+        stack.callback(inherited.close)
         logged: dict[int, dict[str, Any]] = {}
         if here is not None:
             logged = _logged(here) if resume else {}

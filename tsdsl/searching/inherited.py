@@ -47,12 +47,14 @@ class KeptViews(EvalLoader):
             yield from self._kept
             return
         found: list[ViewBatch] = []
-        for batch in super().__iter__():
-            found.append(batch)
-            yield batch
+        try:
+            for batch in super().__iter__():
+                found.append(batch)
+                yield batch
+        finally:
+            # Its processes have nothing more to do.
+            self.close()
         self._kept = found
-        # Its processes have nothing more to do.
-        del self._loader
 
     def problems(self, ranks: Ranks) -> dict[int, Problem]:
         """Of each video that cannot be used, by its place in the list; all ranks'."""
@@ -81,7 +83,7 @@ class KeptClips(TrainLoader):
             left = min(len(self), self.count - epoch * len(self))
             self._kept[epoch] = list(islice(super().epoch(epoch), left))
             if sum(map(len, self._kept.values())) == self.count:
-                del self._loader
+                self.close()
         yield from self._kept[epoch]
 
 
@@ -147,6 +149,12 @@ class Inherited:
         self._kept: KeptViews | None = None
         #: Architectures of which some score was not finite.
         self.unfit: set[Architecture] = set()
+
+    def close(self) -> None:
+        """End the processes that decode."""
+        for loader in (self._clips, self._kept):
+            if loader is not None:
+                loader.close()
 
     def network(self, architecture: Architecture) -> nn.Module:
         """With the architecture's part of the weights, and running statistics of its own."""

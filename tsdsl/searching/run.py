@@ -157,6 +157,8 @@ def run(
             )
             for part in lists
         )
+        for loader in loaders:
+            stack.callback(loader.close)
         plan = plan_of(space, min(map(len, loaders)))
         default = space.most_probable()
         outputs = space.network(default).body.result.shape[0]

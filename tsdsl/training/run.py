@@ -140,6 +140,7 @@ def run(
             rank=ranks.rank,
             world=ranks.world,
         )
+        stack.callback(loader.close)
         trainer = Trainer(
             net,
             recipe,
@@ -159,6 +160,7 @@ def run(
             evaluator = Evaluator(
                 views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax
             )
+            stack.callback(evaluator.close)
         made = Session(trainer, loader, here, ranks, evaluator)
         name = space.name if space else type(net).__name__
         made.describe(

@@ -257,6 +257,11 @@ class Evaluator:
             net, self._loader, ranks=ranks, autocast=autocast, probabilities=self.probabilities
         )
 
+    def close(self) -> None:
+        """End the processes that decode."""
+        if self._loader is not None:
+            self._loader.close()
+
 
 def _read_bad(path: str) -> dict[str, Problem]:
     """Videos that an earlier part of the run has found."""

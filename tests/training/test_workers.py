@@ -1,0 +1,61 @@
+"""Processes that decode end with what they decode for, not with the interpreter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+from tiny import write_space
+
+import tsdsl
+from tsdsl.training.trainer import TrainingError
+
+Tiny = Callable[..., tsdsl.Space]
+
+
+def test_training(tiny: Tiny, videos: Path) -> None:
+    space, others = tiny(train__epochs=1), set(active_children())
+    seen = []
+
+    def tell(event: object) -> None:
+        seen.append(len(set(active_children()) - others))
+
+    done = tsdsl.train(
+        tsdsl.compile(space), videos, space, val=videos, workers=1, device="cpu", tell=tell
+    )
+    # One for training, one for evaluating.
+    assert max(seen) == 2 and done.step == 3
+    assert set(active_children()) == others
+
+    def stumble(event: object) -> None:
+        if active_children():
+            raise TrainingError(())
+
+    with pytest.raises(TrainingError):
+        tsdsl.train(
+            tsdsl.compile(space), videos, space, val=videos, workers=1, device="cpu", tell=stumble
+        )
+    assert set(active_children()) == others
+
+
+def test_searching(tmp_path: Path, videos: Path) -> None:
+    space = tsdsl.load(write_space(tmp_path / "s.tsnet"), set={"search.first.epochs": 1})
+    others = set(active_children())
+    done = tsdsl.search(space, videos, workers=1, device="cpu")
+    assert done.step > 0 and set(active_children()) == others
+
+
+def test_evaluating(spec: Callable[..., Path], videos: Path, tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from tsdsl.cli.__main__ import cli
+
+    others = set(active_children())
+    net = tsdsl.compile(tsdsl.load(spec()))
+    tsdsl.save_weights(net, tmp_path / "w.safetensors", space="Tiny")
+    given = ["eval", spec(), "--data", videos, "--weights", tmp_path / "w.safetensors"]
+    done = CliRunner().invoke(cli, [*map(str, given), "--workers", "2", "--device", "cpu"])
+    assert done.exit_code == 0, done.stderr
+    assert set(active_children()) == others

@@ -31,7 +31,7 @@ def search(run, folder: Path) -> Any:
 def test_plan(search, folder: Path, tmp_path: Path) -> None:
     done = search("--plan")
     assert done.exit_code == 0, done.stderr
-    assert "first" in done.stdout and "flops 1.2e+05..1e+06 (beta 0.2)" in done.stdout
+    assert "first" in done.stdout and "FLOPs 120k..1M (beta 0.2)" in done.stdout
     done = search("--plan", "--data", folder / "list.csv", "--json")
     plan = json.loads(done.stdout)
     assert plan["format_version"] == 1 and plan["steps_per_epoch"] == 3

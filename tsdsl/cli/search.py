@@ -284,11 +284,12 @@ def _json(finished: Finished, folder: str) -> dict[str, Any]:
 
 
 def _text(finished: Finished, folder: str) -> str:
+    met = "met" if finished.met else "met by no architecture"
     rows = [
         ["steps", str(finished.step)],
         ["FLOPs (multiply-adds)", amount(finished.flops)],
         ["parameters", f"{finished.params:,}"],
-        ["budgets of the last phase", "met" if finished.met else "met by no architecture"],
+        ["budgets of the last phase", met if finished.budgets else "none"],
         ["peak memory", f"{finished.peak_memory / 2**20:,.0f} MiB"],
         ["videos that cannot be used", str(len(finished.bad_videos))],
         ["architecture", os.path.join(folder, "arch.json")],

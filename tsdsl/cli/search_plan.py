@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import tsdsl
 from tsdsl.cli.output import aligned, data, note, show
+from tsdsl.cli.overview import window_text
 from tsdsl.cli.tables import amount
 
 if TYPE_CHECKING:
     from tsdsl.searching.expense import Expenses
     from tsdsl.searching.plan import PhasePlan, Plan
+    from tsdsl.sema.sections import Budget
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -159,10 +161,13 @@ def _expenses(made: Plan, taken: Expenses, counted: bool) -> list[list[str]]:
 
 
 def _budgets(phase: PhasePlan) -> str:
-    return (
-        "; ".join(f"{b.cost} {b.low:.4g}..{b.high:.4g} (beta {b.weight:g})" for b in phase.budgets)
-        or "none"
-    )
+    return "; ".join(map(_budget, phase.budgets)) or "none"
+
+
+def _budget(budget: Budget) -> str:
+    name = "macs" if budget.cost == "flops" else budget.cost
+    unit = "ns" if budget.cost == "latency" else ""
+    return f"{window_text(name, (budget.low, budget.high), unit)} (beta {budget.weight:g})"
 
 
 def size(count: float) -> str:

@@ -61,6 +61,8 @@ class Finished(MutableRecord):
     params: int
     interrupted: bool = False
     peak_memory: int = 0
+    #: How many the last phase has.
+    budgets: int = 0
     samples: int = 0
     replaced: int = 0
     bad_videos: list[Problem] = factory(default_factory=list[Problem])
@@ -293,6 +295,7 @@ class _Session:
             space.flops(architecture),
             space.params(architecture),
             interrupted=searcher.step < total,
+            budgets=len(searcher.plan.phases[-1].budgets),
             peak_memory=max(self.ranks.gather(peak_memory(self.ranks.device))),
             samples=sum(self.ranks.gather(sum(each.report.samples for each in loaders))),
             replaced=sum(self.ranks.gather(sum(each.report.replaced for each in loaders))),

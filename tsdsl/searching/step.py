@@ -339,8 +339,10 @@ class Parsec:
 
 
 def _copy(to: list[Tensor], given: list[Tensor]) -> None:
-    if to:
-        torch._foreach_copy_(to, given)
+    # By type: of mixed ones, each would be a kernel of its own.
+    for dtype in dict.fromkeys(tensor.dtype for tensor in to):
+        own = [a for a in to if a.dtype == dtype]
+        torch._foreach_copy_(own, [b for b in given if b.dtype == dtype])
 
 
 def _softmax(logs: Sequence[float]) -> list[float]:

@@ -79,6 +79,7 @@ def test_other_findings(tmp_path: Path) -> None:
     assert said(tmp_path, "# none\n") == ["this list has no video"]
     assert said(tmp_path, "a.mp4 swin", classes=["swim"]) == ["line 1: there is no class 'swin'"]
     assert said(tmp_path, "a.mp4 2", classes=["x", "y"]) == ["line 1: the label 2 is not in 0..1"]
+    assert said(tmp_path, f"a.mp4 0\n{'x' * 200_000} 0") == ["line 2: a field is too long"]
     many = said(tmp_path, "a\n" * 500)
     assert len(many) == 101 and many[-1] == "400 more lines are wrong"
     with pytest.raises(FileError, match="not UTF-8"):

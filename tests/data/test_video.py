@@ -13,6 +13,12 @@ from tsdsl.data import video as decoding
 from tsdsl.data.problems import KINDS, BadVideo
 from tsdsl.data.video import decode_all, index_video, read_clip
 
+
+def level(i: int, width: int, height: int) -> np.ndarray:
+    """Brighter from frame to frame, by little: what encoders reorder most."""
+    return np.full((height, width, 3), 3 * i, np.uint8)
+
+
 #: Name -> how the file is made.
 FORMATS = {
     "b-frames.mp4": {"options": {"bf": "3"}},
@@ -28,6 +34,10 @@ FORMATS = {
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"cpu-used": "8", "auto-alt-ref": "1"}},
     "mpeg4.avi": {"codec": "mpeg4"},
     "h264.avi": {"options": {"bf": "2"}},
+    "reordered.avi": {"options": {"g": "250", "bf": "3"}, "draw": level},
+    "mpeg1.mpg": {"codec": "mpeg1video", "options": {"bf": "2"}},
+    "mpeg2.mpg": {"codec": "mpeg2video", "options": {"bf": "2"}},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"bf": "2"}},
     "motion.avi": {"codec": "mjpeg", "pixels": "yuvj420p"},
 }
 
@@ -110,10 +120,27 @@ def test_folders_of_frames(tmp_path: Path) -> None:
         decode_all(folder, index)
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp"])
+def test_frames_that_are_cut(tmp_path: Path, ending: str) -> None:
+    """What is missing of an image is not made up."""
+    folder = frame_folder(tmp_path / "frames", 2, ending)
+    index, path = index_video(str(folder)), folder / f"frame2.{ending}"
+    assert read_clip(str(folder), index, [0, 1]).shape == (3, 2, 48, 64)
+    data = path.read_bytes()
+    for size in (len(data) - 1, len(data) * 9 // 10, len(data) // 2, 20):
+        path.write_bytes(data[:size])
+        with pytest.raises(BadVideo, match=r"corrupt .*frame2"):
+            read_clip(str(folder), index, [1])
+
+
 def test_rate(tmp_path: Path) -> None:
     assert index_video(str(video(tmp_path / "a.mp4"))).fps == pytest.approx(30)
     slow = video(tmp_path / "b.mp4", times=[100 * i for i in range(40)])
     assert index_video(str(slow)).fps == pytest.approx(10, rel=0.03)
+    times = [7 * i * i for i in range(40)]
+    for name in ("c.mp4", "c.mkv"):
+        varied = index_video(str(video(tmp_path / name, times=times)))
+        assert varied.fps == pytest.approx(39_000 / times[-1], rel=0.03), name
 
 
 def test_broken_files(tmp_path: Path) -> None:

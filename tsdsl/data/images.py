@@ -57,7 +57,10 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
         if os.path.getsize(path) == 0:
             raise BadVideo(folder, "empty", name)
         with av.open(f"file:{path}") as container:
+            container.streams.video[0].codec_context.options = {"err_detect": "explode"}
             for frame in container.decode(video=0):
+                if frame.is_corrupt or not _ends(path):
+                    break
                 return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except FileNotFoundError:
         raise BadVideo(folder, "missing", name) from None
@@ -65,4 +68,11 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
         raise BadVideo(folder, "unreadable", name) from None
     except (av.FFmpegError, OSError, IndexError, ValueError):
         raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
-    raise BadVideo(folder, "corrupt", f"{name} has no image in it")
+    raise BadVideo(folder, "corrupt", f"{name} has no whole image in it")
+
+
+def _ends(path: str) -> bool:
+    """Whether a JPEG file has its end: without the last bytes, decoders make some up."""
+    with open(path, "rb") as file:
+        data = file.read()
+    return not data.startswith(b"\xff\xd8") or b"\xff\xd9" in data

@@ -127,7 +127,10 @@ def _split(line: str) -> tuple[str, str]:
     separator = next((s for s in "\t," if s in _unquoted(line)), " ")
     if line.count('"') % 2:
         raise ValueError("a quote is not closed")
-    fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    try:
+        fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    except csv.Error:
+        raise ValueError("a field is too long") from None
     fields = [field.strip() for field in fields]
     if separator == " ":
         fields = [field for field in fields if field]

@@ -20,6 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -36,6 +37,11 @@ from tsdsl.record import Record
 
 #: Seconds of a video that may be missing against the length in its header, and the share.
 _SLACK, _SLACK_SHARE = 0.5, 0.02
+#: How far the rate that a file states may be from the mean of its frames.
+_RATE_SLACK = 0.01
+#: Containers whose time stamps are partly counted by who reads them, so that after a seek they can
+#: name the wrong frame: programme streams and bare streams of MPEG.
+_COUNTED = frozenset({"mpeg", "mpegvideo", "m4v", "h264", "hevc"})
 #: Frames that a seek must save: about what a decoder of reordered frames holds back after one.
 _WORTH_SEEKING = 8
 
@@ -204,11 +210,19 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
     if not times:
         raise BadVideo(path, "no-frames")
     stamps = sorted(t for t in times if t is not None)
+    rate = stream.average_rate
     if len(set(stamps)) < len(times):
         stamps, keys = [], []
     elif stream.time_base is not None:
-        _check_length(path, stream, (stamps[-1] - stamps[0]) * stream.time_base)
-    rate = stream.average_rate
+        length = (stamps[-1] - stamps[0]) * stream.time_base
+        _check_length(path, stream, length)
+        if length and not (rate and abs(rate * length / (len(stamps) - 1) - 1) < _RATE_SLACK):
+            # Some containers state the rate of most frames, or none.
+            rate = (len(stamps) - 1) / length
+    # AVI has no time of presentation: what stands in for it is in the order of decoding.
+    in_order = all(a is None or b is None or a <= b for a, b in pairwise(times))
+    if container.format.name in _COUNTED or (in_order and stream.codec_context.has_b_frames):
+        stamps, keys = [], []
     return Index(len(times), float(rate) if rate else None, tuple(stamps), tuple(sorted(keys)))
 
 

@@ -227,6 +227,48 @@ def test_absent_streams(tmp_path: Path, present: str) -> None:
     assert touched - {"attend"} == {present, "head"} and ("attend" in touched) == (present == "b")
 
 
+LATERAL = """tsnet 1
+import "std/video" as v
+space Lateral {
+  input clip(channels=3, frames=4, height=16, width=16)
+  stream slow(clip, every=2) {
+    stem v.x3d_stem(8)
+    stage s1 { width ~ {8, 16} use v.mbconv3d(width, kernel ~ {1x3x3, 3x3x3}) }
+  }
+  stream fast(clip) { stem v.x3d_stem(width ~ {4, 6}) stage s1 { use relu } }
+  fuse fast -> slow after stem, s1 ~ {v.lateral_concat, v.t_conv(5x1x1), skip}
+  head concat(slow -> global_avg_pool, fast -> global_avg_pool) -> linear(3)
+}
+"""
+
+
+def test_a_lateral_connection_of_an_absent_stream(tmp_path: Path) -> None:
+    """As the whole network in which nothing comes through it."""
+    (tmp_path / "lateral.tsnet").write_text(LATERAL)
+    space = tsdsl.load(tmp_path / "lateral.tsnet")
+    supernet = stirred(tsdsl.compile(space)).eval()
+    clip = torch.randn(2, *space.input_shape)
+    archs = list(every_architecture(space))
+    for arch in Random(0).sample(archs, 24):
+        net = space.freeze(supernet, arch)
+        for name, tensor in net.state_dict().items():
+            # The last normalisation of a fusion gives zeros, or nothing to add.
+            if name.startswith("fuse.") and ".bn" in name and name.endswith(("weight", "bias")):
+                tensor.zero_()
+        width = net.get_submodule("head.linear").in_features
+        fast = arch["fast.stem.width"]
+        silent = silenced(net, slice(width - fast, width))
+        with torch.no_grad():
+            found = supernet(clip, arch, streams=["slow"])
+            assert torch.allclose(found, silent(clip), rtol=1e-12, atol=1e-14), dict(arch)
+    supernet.train().zero_grad()
+    supernet(clip, archs[0], streams=["slow"]).sum().backward()
+    touched = {name.split(".")[0] for name, p in supernet.named_parameters() if p.grad is not None}
+    assert touched == {"slow", "head"}
+    with pytest.raises(ValueError, match="nothing reaches the head"):
+        supernet(clip, archs[0], streams=[])
+
+
 def test_no_state(small: tsdsl.Space) -> None:
     supernet = stirred(tsdsl.compile(small)).eval()
     clip = torch.randn(2, *small.input_shape)

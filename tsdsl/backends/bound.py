@@ -69,7 +69,8 @@ class Bound:
         counter = None
         if isinstance(layer, _BatchNorm) and layer.momentum is not None:
             # Only an average over all batches needs the number while it runs.
-            counter, layer.num_batches_tracked = layer.num_batches_tracked, None
+            layer.num_batches_tracked = None
+            counter = self._elastic._buffers.get("num_batches_tracked")
         # Hooks are nobody's here: a layer's own forward saves the way around them.
         if not cast(Any, type(module)).calls_its_layer:
             return module.forward, layer, leaves, counter

@@ -26,16 +26,13 @@ from tsdsl.backends.single import single
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
 from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
-from tsdsl.ir.present import Present
+from tsdsl.ir.present import JOINS, Present, targets
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import union
 
 #: Architectures whose assignment is kept.
 _KNOWN = 256
-
-#: Operations that join tensors, so that some of them may be absent.
-_JOIN = frozenset({"concat", "add"})
 
 #: What is known so far; None where a stream is absent.
 Known = dict[Edge, Tensor | None]
@@ -58,7 +55,7 @@ class Supernet(nn.Module):
     def _plan(self) -> None:
         self._gradients = PlacedGradients(self._tensors)
         context = _Context(self._elastic, lambda: self.training, self._gradients)
-        self._root = _Root(self._graph.root, context)
+        self._root = _Root(self._graph, context)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
 
     def _tensors(self) -> Iterator[Tensor]:
@@ -89,10 +86,11 @@ class Supernet(nn.Module):
         streams: Collection[str] | None = None,
     ) -> Tensor:
         """``streams``: those that exist, as in a phase of a search; all if left out. Without a
-        stream there is no fusion from or to it and no attention on it, and what the head joins has
-        zeros in its place.
+        stream there is no fusion from or to it and no attention on it, and what the head or a wider
+        stream joins has zeros in its place.
 
-        Raises `ArchitectureError` for an architecture of another space."""
+        Raises `ArchitectureError` for an architecture of another space, and `ValueError` where
+        nothing reaches the head without the other streams."""
         chosen = self._assignment(architecture)
         known: Known = {self._graph.clip: clip_NCTHW}
         present = None if streams is None else Present(self._graph, streams)
@@ -201,9 +199,10 @@ class _RegionPlan:
 class _Root(_RegionPlan):
     """The whole network, of which streams can be absent."""
 
-    def __init__(self, region: Region, context: _Context) -> None:
-        super().__init__(region, (), context)
-        self._nodes = region.nodes
+    def __init__(self, graph: SpaceGraph, context: _Context) -> None:
+        super().__init__(graph.root, (), context)
+        self._nodes = graph.root.nodes
+        self._targets = targets(graph)
 
     def run_present(self, known: Known, chosen: Sequence[int], present: Present | None) -> Tensor:
         """``present``: None where all streams are."""
@@ -214,13 +213,19 @@ class _Root(_RegionPlan):
         for node, step, over in zip(self._nodes, self._steps, self._over, strict=True):
             if present(node.path):
                 step.run(known, chosen)
+            elif not present.passes_on(node.path):
+                known[node.output] = None
             else:
-                there = [t for edge in read_by(node) if (t := known[edge]) is not None]
-                known[node.output] = there[0] if present.passes_on(node.path) else None
+                target = self._targets[node.output]
+                if node.output.shape.at(chosen) == target.shape.at(chosen):
+                    known[node.output] = known[target]
+                else:
+                    step.run(known, chosen)
             for edge in over:
                 del known[edge]
         result = known[self._result]
-        assert result is not None
+        if result is None:
+            raise ValueError("nothing reaches the head of the network without its other streams")
         return result
 
 
@@ -286,7 +291,7 @@ class _OpPlan:
         """With inputs of absent streams: zeros beside others that are joined with them, else
         nothing."""
         there = [tensor for tensor in inputs if tensor is not None]
-        if not there or self._node.op.name not in _JOIN:
+        if not there or self._node.op.name not in JOINS:
             return None
         shapes = [edge.shape.at(chosen) for edge in self._node.inputs]
         return ready(

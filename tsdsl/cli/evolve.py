@@ -249,9 +249,7 @@ def command(
             for _ in events:
                 pass
             return 0
-        if held.about.get("space_hash") not in (None, space.hash):
-            note("the weights were made for another version of the space; their shapes fit")
-        found = _follow(events)
+        found = _follow(events, held.about.get("space_hash") not in (None, space.hash))
     if found.interrupted:
         note(f"stopped after candidate {found.candidates}; the same command with --resume goes on")
         return INTERRUPTED
@@ -265,13 +263,16 @@ def command(
 # ---------------------------------------------------------------- what is told
 
 
-def _follow(events: Iterator[Event]) -> Evolved:
-    """Show what happens; gives the end."""
+def _follow(events: Iterator[Event], other: bool) -> Evolved:
+    """Show what happens; gives the end. ``other``: whether the weights are those of another
+    version of the space, which fit if anything begins."""
     from tsdsl.searching.evolve import Begun, Evolved, GenerationEnded, Scored
     from tsdsl.training.events import Warned
 
     begun = next(events)
     assert isinstance(begun, Begun)
+    if other:
+        note("the weights were made for another version of the space; their shapes fit")
     note(_begun(begun))
     last: Evolved | None = None
     with progress("evolving", begun.total) as steps:

@@ -28,7 +28,7 @@ def plan(
     """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
     search would raise of the space and the list."""
     from tsdsl.searching.expense import expenses
-    from tsdsl.searching.plan import check_budgets, check_joint, describe, plan_of
+    from tsdsl.searching.plan import check, describe, plan_of
 
     steps = None if source is None else _steps(space, source, root)
     made = plan_of(space, steps or 1)
@@ -50,7 +50,7 @@ def plan(
         }
         data(json.dumps(document, indent=2))
         return
-    show([*check_budgets(space, made), *check_joint(space, made)])
+    show(check(space, made, known_steps=steps is not None))
     told = describe(space, made)
     data(aligned(_phases(made, told, steps is not None), (2, 3, 4, 7)))
     data("")

@@ -160,6 +160,7 @@ RUN_WARNINGS = {
     "W0973": "fewer classes than the network tells apart",
     "W0974": "a budget that a phase cannot reach",
     "W0975": "a joint distribution that is none",
+    "W0976": "a phase that does not learn what it should",
 }
 
 #: Code -> short title.

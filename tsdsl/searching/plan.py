@@ -11,7 +11,7 @@ from tsdsl.analysis.elimination.engine import engine
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.joined import MAX_COMBINED, Group, blocks, combinations, joined, name_of
-from tsdsl.ir.present import only
+from tsdsl.ir.present import GONE, heard, only, result_is
 from tsdsl.ir.space import beginnings
 from tsdsl.record import Record
 from tsdsl.sema.sections import Budget, PhaseRates, Search
@@ -36,6 +36,8 @@ class PhasePlan(Record):
     warmup: int
     #: Of the decisions that it learns, numbers of those that are joint where the search is.
     joint: tuple[Group, ...] = ()
+    #: Paths of decisions that it names, and that nothing depends on in it: they stand.
+    unheard: tuple[str, ...] = ()
 
 
 class Plan(Record):
@@ -66,19 +68,31 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
     made: list[PhasePlan] = []
     first = 0
     for phase in search.phases:
-        learned = tuple(
+        streams = tuple(s for s in space.graph.streams if not phase.streams or s in phase.streams)
+        named = tuple(
             d.path for d in space.decisions if not beginnings(d.path).isdisjoint(phase.learn)
         )
-        if not learned:
+        if not named:
             message = f"phase '{phase.name}' has nothing to learn: its decisions are all fixed"
             raise _unfit(space, message, "take it out, or fix fewer decisions with --set")
+        if result_is(space.graph, streams) == GONE:
+            message = f"phase '{phase.name}' has no network: with {_streams(streams)} alone,"
+            message += " nothing reaches the head"
+            hint = "only concat and add do without some of their inputs; name the streams it needs"
+            raise _unfit(space, message, hint)
+        there = heard(space.graph, streams)
+        learned = tuple(path for path in named if path in there)
+        if not learned:
+            message = f"phase '{phase.name}' has nothing to learn: of what it learns, nothing runs"
+            message += f" with {_streams(streams)} alone"
+            raise _unfit(space, message, "learn decisions of streams that exist in it")
         own = {budget.cost for budget in phase.budgets}
         groups = blocks(space.graph, learned).joined if search.joint_from else ()
         steps = max(1, round(phase.epochs * steps_per_epoch))
         made.append(
             PhasePlan(
                 phase.name,
-                tuple(s for s in space.graph.streams if not phase.streams or s in phase.streams),
+                streams,
                 learned,
                 (*phase.budgets, *(b for b in search.budgets if b.cost not in own)),
                 phase.epochs,
@@ -87,6 +101,7 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
                 steps,
                 ceil(phase.warmup * steps),
                 groups,
+                tuple(path for path in named if path not in there),
             )
         )
         first += steps
@@ -124,6 +139,50 @@ def inside(space: Space, phase: PhasePlan, distribution: Distribution) -> tuple[
         if not windows:
             raise
         return there.most_probable(now), False
+
+
+def check(space: Space, plan: Plan, known_steps: bool = True) -> list[Diagnostic]:
+    """Everything that may surprise, as warnings. ``known_steps``: whether the plan is that of a
+    list. Raises what `check_budgets` and `check_joint` raise."""
+    return [
+        *check_budgets(space, plan),
+        *check_joint(space, plan),
+        *_check_learning(space, plan, known_steps),
+    ]
+
+
+def _check_learning(space: Space, plan: Plan, known_steps: bool) -> list[Diagnostic]:
+    """A warning for each phase of which something does not learn that should."""
+    messages: list[tuple[str, str]] = []
+    for phase in plan.phases:
+        if phase.unheard:
+            shown = ", ".join(phase.unheard[:4])
+            more = f" and {len(phase.unheard) - 4} more" if len(phase.unheard) > 4 else ""
+            messages.append(
+                (
+                    f"phase '{phase.name}' cannot learn {shown}{more}: nothing depends on it with"
+                    f" {_streams(phase.streams)} alone",
+                    "it stands at its default; a phase in which its stream exists can learn it",
+                )
+            )
+        asked = next(p for p in plan.search.phases if p.name == phase.name)
+        if phase.warmup >= phase.steps and (known_steps or asked.warmup >= 1):
+            steps = f"all of its {phase.steps} steps are" if phase.steps > 1 else "its only step is"
+            messages.append(
+                (
+                    f"phase '{phase.name}' decides nothing: {steps if known_steps else 'it is'}"
+                    " warm-up, in which alpha does not move",
+                    f"more epochs, or a shorter warm-up (--set search.{phase.name}.warmup=...)",
+                )
+            )
+    file = space.graph.source
+    return [Diagnostic("W0976", m, file=file, help=h, severity="warning") for m, h in messages]
+
+
+def _streams(names: tuple[str, ...]) -> str:
+    """``stream a``, ``streams a and b``."""
+    start = f"streams {', '.join(names[:-1])} and " if len(names) > 1 else "stream "
+    return start + names[-1]
 
 
 def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:

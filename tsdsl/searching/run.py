@@ -24,15 +24,16 @@ from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import TrainLoader, check_fills
 from tsdsl.data.problems import Problem
 from tsdsl.data.transforms import normalise
-from tsdsl.diagnostics import DiagnosticError
+from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import PathLike
 from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
 from tsdsl.searching.cost import Kind
-from tsdsl.searching.plan import check_budgets, check_joint, plan_of
+from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.report import Reporter
 from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
+from tsdsl.searching.step import SearchError
 from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.board import Board
@@ -166,14 +167,17 @@ def run(
         outputs = space.network(default).body.result.shape[0]
         warnings = [
             *check_classes(videos, outputs),
-            *check_budgets(space, plan),
-            *check_joint(space, plan),
+            *check(space, plan),
         ]
         if supernet is None:
             torch.manual_seed(seed)
             made = tsdsl.compile(space)
             assert isinstance(made, Supernet)
             supernet = made
+        if not any(p.requires_grad for p in supernet.parameters()):
+            message = "the supernet has no weight that learns: all are frozen"
+            hint = "supernet.requires_grad_(True)"
+            raise SearchError([Diagnostic("E0841", message, help=hint)])
         searcher = Searcher(
             space,
             supernet.to(ranks.device),

@@ -33,7 +33,7 @@ from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space
 from tsdsl.training.checkpoint import State
-from tsdsl.training.failures import step_failed
+from tsdsl.training.failures import first_not_finite, step_failed
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.schedule import learning_rate
@@ -303,11 +303,11 @@ class Searcher:
         """Before a state is kept. Raises `SearchError` where it would be of no use: the optimiser's
         last step can go too far, though its gradient was finite."""
         held = {**self.supernet.state_dict(), **self.alpha.state_dict()}
-        for name, tensor in held.items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                message = f"after step {self.step}, '{name}' is not finite: this is not saved"
-                hint = "a lower rate of the weights or a longer warm-up may help"
-                raise SearchError([Diagnostic("E0841", message, help=hint)])
+        name = first_not_finite(held)
+        if name is not None:
+            message = f"after step {self.step}, '{name}' is not finite: this is not saved"
+            hint = "a lower rate of the weights or a longer warm-up may help"
+            raise SearchError([Diagnostic("E0841", message, help=hint)])
 
     def restore(self, state: State) -> None:
         self.supernet.load_state_dict(dict(state.weights))

@@ -166,10 +166,10 @@ class Parsec:
         # Of a disabled scaler nothing is asked.
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._supernet = supernet
-        self._parameters = [p for p in supernet.parameters() if p.requires_grad]
-        #: Going through all modules for their buffers takes a while.
-        self._with_buffers = [m for m in supernet.modules() if m._buffers]
-        self._backup = [b.detach().clone() for b in self._buffers()]
+        #: Going through all modules for what they hold takes a while.
+        self._holders = [m for m in supernet.modules() if m._parameters or m._buffers]
+        self._parameters = self._learning()
+        self._backup: list[Tensor] = []
 
     def step(
         self,
@@ -194,8 +194,12 @@ class Parsec:
         """
         if not architectures:
             raise ValueError("a step needs an architecture or more")
+        # What was frozen or thawed, replaced or moved since the last step is as it is now.
+        self._parameters = self._learning()
         self._clear()
         buffers = self._buffers()
+        if list(map(_kind, self._backup)) != list(map(_kind, buffers)):
+            self._backup = [torch.empty_like(b) for b in buffers]
         _copy(self._backup, buffers)
         try:
             stepped = self._weights(architectures, clips, held, key)
@@ -208,8 +212,12 @@ class Parsec:
             _copy(buffers, self._backup)
             raise
 
+    def _learning(self) -> list[nn.Parameter]:
+        held = (p for module in self._holders for p in module._parameters.values())
+        return [p for p in held if p is not None and p.requires_grad]
+
     def _buffers(self) -> list[Tensor]:
-        held = (b for module in self._with_buffers for b in module._buffers.values())
+        held = (b for module in self._holders for b in module._buffers.values())
         return [b for b in held if b is not None]
 
     def _clear(self) -> None:
@@ -336,6 +344,10 @@ class Parsec:
             for grad in same:
                 grad.copy_(flat[start : start + grad.numel()].view_as(grad))
                 start += grad.numel()
+
+
+def _kind(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.dtype, tensor.device, tensor.shape
 
 
 def _copy(to: list[Tensor], given: list[Tensor]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from tsdsl.diagnostics import Diagnostic
 
@@ -40,3 +43,13 @@ def step_failed(code: str, step: int, bad: Exception, smaller: str) -> Diagnosti
         return Diagnostic(code, f"{where}: {ended[0]}", help=ended[1])
     hint = "what torch says of this network, with this batch, on this device"
     return Diagnostic(code, f"{where}: {first_line(bad)}", help=hint)
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor that has something else than numbers in it."""
+    floats = {name: t for name, t in tensors.items() if t.is_floating_point()}
+    if not floats:
+        return None
+    # One answer for all: a GPU is asked once.
+    good = torch.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
+    return next((name for name, finite in zip(floats, good, strict=True) if not finite), None)

@@ -48,6 +48,8 @@ class Session:
         self._about: dict[str, str] = {}
         self._warnings: list[Diagnostic] = []
         self._bad: dict[str, Problem] = {}
+        #: How many of the training videos are in it, or were.
+        self._reported = 0
 
     def describe(
         self,
@@ -114,7 +116,11 @@ class Session:
                 if ended is not None and self.evaluator is not None:
                     last = trainer.step == trainer.total_steps
                     if last or (ended + 1) % evaluate_every == 0:
-                        yield self._evaluate(ended, board)
+                        evaluated = self._evaluate(ended, board)
+                        yield evaluated
+                        yield from self._named([m.problem for m in evaluated.scores.missing])
+                        # The best weights are there when they are needed, whatever --save-every.
+                        saves |= evaluated.is_best
                 if saves or trainer.stopping:
                     yield from self._save()
                 if trainer.stopping:
@@ -175,9 +181,13 @@ class Session:
             if not together:
                 return
             own = [problem for found in self.ranks.gather(own) for problem in found]
-        elif len(own) == len(self._bad):
+        elif len(own) == self._reported:
             return
-        new = [problem for problem in own if problem.path not in self._bad]
+        self._reported = len(own)
+        yield from self._named(own)
+
+    def _named(self, problems: Sequence[Problem]) -> Iterator[BadVideos]:
+        new = [problem for problem in problems if problem.path not in self._bad]
         if not new:
             return
         self._bad.update((problem.path, problem) for problem in new)
@@ -218,6 +228,7 @@ class Session:
         if self.folder is None:
             return
         start = perf_counter()
+        self.trainer.check()
         state = self.trainer.state()
         best = None if self.best is None else list(self.best)
         state.training["best"] = best

@@ -27,11 +27,16 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 from tsdsl.training.checkpoint import State
-from tsdsl.training.failures import step_failed
+from tsdsl.training.failures import first_not_finite, step_failed
 from tsdsl.training.optimizer import make_optimizer, moving_average
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.schedule import learning_rate
+
+_SLOWER = (
+    "a lower rate (--set train.lr=...), a longer warm-up (train.schedule.warmup_epochs) or"
+    " train.clip_gradient may help"
+)
 
 
 class TrainingError(DiagnosticError, RuntimeError):
@@ -259,16 +264,23 @@ class Trainer:
         smaller = "fewer clips at a time, as with --micro-batch 4; or a smaller train.batch"
         return TrainingError([step_failed("E0822", self.step + 1, bad, smaller)])
 
+    def check(self) -> None:
+        """Before a state is kept. Raises `TrainingError` where nothing could go on from it: a step
+        can go too far though its loss was finite."""
+        held = dict(self.net.state_dict())
+        if self.average is not None:
+            held |= {f"average of {n}": t for n, t in self.average.module.state_dict().items()}
+        name = first_not_finite(held)
+        if name is not None:
+            message = f"after step {self.step}, '{name}' is not finite: this is not saved"
+            raise TrainingError([Diagnostic("E0822", message, help=_SLOWER)])
+
     def _diverged(self, steps: int) -> TrainingError:
         where = (
             f"step {self.step}" if steps == 1 else f"steps {self.step - steps + 1} to {self.step}"
         )
         message = f"the loss is not finite in {where} (learning rate {self.lr:.4g})"
-        hint = (
-            "a lower rate (--set train.lr=...), a longer warm-up (train.schedule.warmup_epochs) or"
-            " train.clip_gradient may help"
-        )
-        return TrainingError([Diagnostic("E0822", message, help=hint)])
+        return TrainingError([Diagnostic("E0822", message, help=_SLOWER)])
 
     # ------------------------------------------------------------ state
 

@@ -340,7 +340,9 @@ def softmax(flat: Floats, layout: Layout) -> Floats:
     if not len(flat):
         return flat
     starts, sizes = layout.starts[:-1], layout.sizes
-    shifted = np.exp(flat - np.repeat(np.maximum.reduceat(flat, starts), sizes))
+    # What is far below the largest one is -inf, and its probability 0.
+    with np.errstate(over="ignore"):
+        shifted = np.exp(flat - np.repeat(np.maximum.reduceat(flat, starts), sizes))
     return np.asarray(shifted / np.repeat(np.add.reduceat(shifted, starts), sizes))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tsdsl.diagnostics import FileError
-from tsdsl.files import MAX_TEXT, read_text, write_atomic
+from tsdsl.files import MAX_TEXT, check_writable, read_text, write_atomic
 
 
 def code(error: pytest.ExceptionInfo[FileError]) -> str:
@@ -143,3 +143,17 @@ def test_full_device() -> None:
     with pytest.raises(FileError) as error:
         write_atomic("/dev/full", "x")
     assert code(error) == "E0807"
+
+
+def test_what_can_be_written_is_known_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    check_writable(tmp_path / "new")
+    check_writable(tmp_path / "file")
+    check_writable(os.devnull)
+    assert (tmp_path / "file").read_text() == "kept" and not (tmp_path / "new").exists()
+    for path in (tmp_path, tmp_path / "none/new", tmp_path / "file/new", "a\0b"):
+        with pytest.raises(FileError) as before:
+            check_writable(path)
+        with pytest.raises(FileError) as later:
+            write_atomic(path, "x")
+        assert before.value.diagnostics[0].code == later.value.diagnostics[0].code == "E0807"

@@ -111,12 +111,38 @@ def write_atomic(
     except BrokenPipeError:
         raise
     except OSError as error:
-        help_line = None
-        if error.errno == errno.ENOENT:
-            help_line = f"the directory '{os.path.dirname(name) or '.'}' does not exist"
-        raise _failure("E0807", f"cannot write: {_reason(error)}", name, help_line) from None
+        raise _unwritten(error, name) from None
     except ValueError:
         raise _failure("E0807", "cannot write: not a file name", name) from None
+
+
+def check_writable(path: PathLike) -> None:
+    """Raises the `FileError` that `write_atomic` would, where that can be known without writing:
+    before work that takes long."""
+    name = os.fspath(path)
+    try:
+        target = os.path.realpath(name)
+        code = None
+        if os.path.exists(name) and not (os.path.isfile(name) or os.path.isdir(name)):
+            return  # a device, a pipe
+        if os.path.isdir(target):
+            code = errno.EISDIR
+        elif not os.path.isdir(os.path.dirname(target)):
+            code = errno.ENOENT
+        elif not os.access(target if os.path.exists(target) else os.path.dirname(target), os.W_OK):
+            code = errno.EACCES
+    except ValueError:
+        raise _failure("E0807", "cannot write: not a file name", name) from None
+    if code is not None:
+        raise _unwritten(OSError(code, os.strerror(code)), name)
+
+
+def _unwritten(error: OSError, name: str) -> FileError:
+    help_line = None
+    folder = os.path.dirname(name) or "."
+    if error.errno == errno.ENOENT and not os.path.isdir(folder):
+        help_line = f"the directory '{folder}' does not exist"
+    return _failure("E0807", f"cannot write: {_reason(error)}", name, help_line)
 
 
 def _replace(target: str, data: Iterable[bytes], mode: int | None, sync: bool) -> None:

@@ -133,11 +133,15 @@ def test_what_fails_is_a_row() -> None:
     def exits() -> nn.Module:
         raise SystemExit(3)
 
+    def stops() -> nn.Module:
+        raise BaseException("at once")
+
     report = quick(
         {
             "forward": Raises(KeyError("x")),
             "later": Raises(RuntimeError("no kernel\nat C++ line 7"), after=5),
             "exits": exits,
+            "stops": stops,
             "memory": lambda: nn.Linear(10**7, 10**7),
             "number": lambda: 5,
             "shape": nn.Linear(5, 5),
@@ -153,6 +157,7 @@ def test_what_fails_is_a_row() -> None:
         "forward": "KeyError: 'x'",
         "later": "no kernel",
         "exits": "SystemExit: 3",
+        "stops": "BaseException: at once",
         "memory": "out of memory",
         "number": "what was made is int, not a torch.nn.Module nor a pair (module, example_input)",
         "batch": "the example input 3x1 holds 3 clips: give 1, or as many as the batch (2)",

@@ -91,6 +91,20 @@ def test_what_is_printed(run: Run, spec: Path, videos: Path, trained: Path) -> N
     assert "empty.mp4: empty (the file has no bytes)" in done.stderr
 
 
+def test_outputs_that_cannot_be(run: Run, spec: Path, videos: Path, trained: Path) -> None:
+    """Said before anything is computed; what is read is never written over."""
+    before = videos.read_bytes()
+    for output, code, said in (
+        (videos, 2, "which is read"),
+        ("none/s.csv", 3, "the directory 'none' does not exist"),
+        (f"{videos}/s.csv", 3, "E0807"),
+    ):
+        done = run("eval", spec, "--data", videos, "--weights", trained, "-o", output)
+        assert done.exit_code == code and said in done.stderr, done.stderr
+        assert done.stdout == ""
+    assert videos.read_bytes() == before
+
+
 def test_json_and_files_agree(run: Run, spec: Path, videos: Path, trained: Path) -> None:
     outputs = [a for name in ("s.csv", "s.jsonl", "s.npz") for a in ("-o", name)]
     done = run(
@@ -311,11 +325,14 @@ def test_a_figure(run: Run, spec: Path, videos: Path, trained: Path, tmp_path: P
     assert run(*options, "--plot", "c.txt").exit_code == 2
 
 
-def test_files_that_cannot_be_written(run: Run, spec: Path, videos: Path, trained: Path) -> None:
+def test_files_that_cannot_be_written(
+    run: Run, spec: Path, videos: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = ["eval", spec, "--data", videos, "--weights", trained, "--workers", 0]
     assert run(*options, "-o", "scores.txt").exit_code == 2
+    # What could not be known beforehand: the result is not lost.
+    monkeypatch.setattr("tsdsl.cli.eval.check_outputs", lambda *paths: None)
     done = run(*options, "-o", "no/where.csv")
-    # The result is not lost.
     assert done.exit_code == 3 and "top-1" in done.stdout
 
 

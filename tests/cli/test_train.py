@@ -17,6 +17,7 @@ from make_videos import broken
 from tiny import write_spec, write_videos
 
 from tsdsl.data.problems import KINDS
+from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.weights.file import load
 
 
@@ -81,6 +82,46 @@ def test_evaluated_between_epochs(train, folder: Path, tmp_path: Path) -> None:
     assert done.stderr.count("evaluated: top-1") == 2
     described = json.loads((tmp_path / "run/run.json").read_text())
     assert described["evaluate"]["clips"] == 2 and described["val"]["videos"] == 14
+
+
+def test_the_best_is_kept_whenever_it_is(train, folder: Path, tmp_path: Path) -> None:
+    """Also where no checkpoint would be due."""
+    done = train("-o", "run", "--val", folder / "list.csv", "--save-every", "1000", "--json")
+    assert done.exit_code == 0, done.stderr
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    best = [line for line in log if line["event"] == "evaluate" and line["best"]][-1]
+    report = json.loads(done.stdout)
+    about = load(tmp_path / "run/best.safetensors").about
+    assert about["step"] == str(best["step"]) and about["epoch"] == str(report["best_epoch"])
+    assert report["best_top1"] == best["top1"]
+
+
+def test_bad_videos_of_both_lists_are_named(train, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.mp4").write_bytes((folder / "v3.mp4").read_bytes()[:600])
+    lines = [f"{folder}/v{k}.mp4 {k % 3}" for k in range(6)]
+    (tmp_path / "val.csv").write_text("\n".join([*lines, f"{tmp_path}/cut.mp4 0"]))
+    train_list = [f"{folder}/v{k}.mp4 {k % 3}" for k in range(8)]
+    (tmp_path / "train.csv").write_text("\n".join([*train_list, f"{tmp_path}/none.mp4 0"]))
+    done = train("-o", "run", "--val", tmp_path / "val.csv", data=str(tmp_path / "train.csv"))
+    assert done.exit_code == 0, done.stderr
+    named = [json.loads(x) for x in (tmp_path / "run/bad_videos.jsonl").read_text().splitlines()]
+    assert {Path(entry["path"]).name for entry in named} == {"cut.mp4", "none.mp4"}
+    assert f"not scored: {tmp_path}/cut.mp4: truncated" in done.stderr
+    assert f"replaced: {tmp_path}/none.mp4: missing" in done.stderr
+    assert "1 video cannot be used" in done.stderr
+    assert "videos that cannot be used    2" in done.stdout
+
+
+def test_weights_that_have_gone_too_far_are_not_saved(train, tmp_path: Path) -> None:
+    """The loss was finite before the step that spoiled them."""
+    far = ["--set", "train.lr=1e38", "--set", "train.schedule=constant", "--save-every", "1"]
+    done = train("-o", "run", *far)
+    assert done.exit_code == 1 and "is not finite" in done.stderr, done.stderr
+    steps = Checkpoints(str(tmp_path / "run/checkpoints")).steps()
+    for step in steps:
+        held = load(tmp_path / f"run/checkpoints/step-{step:08d}/weights.safetensors").tensors
+        assert all(t.isfinite().all() for t in held.values())
+    assert "E0822" in done.stderr
 
 
 def test_json_and_settings(train, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import runpy
 import subprocess
@@ -473,6 +474,55 @@ def test_a_gradient_that_is_not_finite(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a clip or more"):
         nothing = Clips(clips.clips_NCTHW[:0], clips.labels_N[:0])
         parsec.step(list(every_architecture(space))[:1], clips, held=nothing)
+
+
+def test_what_changes_between_steps(tmp_path: Path) -> None:
+    """Weights that are thawed, replaced or of another type since, are as they are now."""
+    space, supernet, clips = made(tmp_path, norm=True)
+    samples = list(every_architecture(space))[:4]
+    frozen = [p for k, p in enumerate(supernet.parameters()) if k % 2]
+    for p in frozen:
+        p.requires_grad_(False)
+    parsec = Parsec(supernet, Alpha(space), classifier(supernet))
+
+    def stepped() -> dict[str, Tensor]:
+        state = {n: t.clone() for n, t in supernet.state_dict().items()}
+        parsec.step(samples, clips)
+        found = gradients(supernet)
+        supernet.load_state_dict(state)
+        expected = all_graphs(supernet, samples, clips, dict(zip(samples, [0.0] * 4, strict=True)))
+        supernet.load_state_dict(state)
+        return found if found.keys() == expected.keys() else {}
+
+    assert len(stepped()) == sum(p.requires_grad for p in supernet.parameters())
+    for p in frozen:
+        p.requires_grad_(True)
+    first, again = stepped(), stepped()
+    assert len(first) == len(list(supernet.parameters()))
+    assert all(torch.equal(again[n], g) for n, g in first.items())
+    values = {n: t.clone() for n, t in supernet.state_dict().items()}
+    supernet.load_state_dict(values, assign=True)
+    assert all(torch.allclose(stepped()[n], g, rtol=1e-12) for n, g in first.items())
+    supernet.float()
+    clips = Clips(clips.clips_NCTHW.float(), clips.labels_N)
+    assert {g.dtype for g in stepped().values()} == {torch.float32}
+
+
+def test_batches_are_counted(tmp_path: Path) -> None:
+    """As often as a normalisation runs in training, whichever part of it does."""
+    space, supernet, clips = made(tmp_path, norm=True)
+    twin = copy.deepcopy(supernet)
+    parsec = Parsec(supernet, Alpha(space), classifier(supernet), micro_batch=2)
+    samples = list(every_architecture(space))[:7]
+    for _ in range(2):
+        parsec.step(samples, clips, held=clips)
+        with torch.no_grad():
+            for arch in samples:
+                for _ in range(6):
+                    twin(clips.clips_NCTHW[:2], arch)
+    for (name, one), other in zip(supernet.named_buffers(), twin.buffers(), strict=True):
+        if name.endswith("num_batches_tracked"):
+            assert torch.equal(one, other) and int(one) > 0, name
 
 
 # ------------------------------------------------------------ ranks

@@ -171,7 +171,9 @@ class Bench:
         self._rows[name] = Row(name)
         try:
             self._calls[name] = self._prepared(name, candidate)
-        except (Exception, SystemExit) as bad:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as bad:
             self._add(name, failure=reason(bad))
         else:
             return None
@@ -206,7 +208,7 @@ class Bench:
             self._measured,
             count=ROUNDS,
             kept=True,
-            failures=(Exception, SystemExit),
+            failures=(BaseException,),
         )
 
     def report(self) -> Report:

@@ -227,6 +227,8 @@ def rounds(
         for name in order:
             try:
                 found = setup.samples(subjects[name](), repeats, warm=kept and number > 0)
+            except KeyboardInterrupt:
+                raise
             except failures as bad:
                 into.samples.pop(name, None)
                 into.visits.pop(name, None)

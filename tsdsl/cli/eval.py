@@ -21,7 +21,7 @@ from tsdsl.cli.options import (
     space_option,
     spec_argument,
 )
-from tsdsl.cli.output import data, note, show
+from tsdsl.cli.output import check_outputs, data, note, show
 from tsdsl.cli.plots import plot_option, plotting
 from tsdsl.cli.plots import write as write_figure
 from tsdsl.cli.progress import Steps, progress
@@ -152,6 +152,7 @@ def command(
     """
     needs_training()
     plots = plotting() if plot is not None else None
+    check_outputs([*outputs, plot], [file, source, weights, frozen])
     from tsdsl.data.lists import read_list
     from tsdsl.data.loader import EvalLoader
     from tsdsl.training.checks import check_classes

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+import click
+
 from tsdsl.cli.options import colour
 from tsdsl.diagnostics import Diagnostic
-from tsdsl.diagnostics.render import render_all
+from tsdsl.diagnostics.render import render_all, visible
+from tsdsl.files import check_writable
 
 
 def data(text: str) -> None:
@@ -48,3 +51,16 @@ def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def check_outputs(outputs: Iterable[str | None], inputs: Iterable[str | None]) -> None:
+    """Before work that takes long: whether what it comes to can be written, and not over what it
+    is made from. Raises `FileError` and `UsageError`."""
+    kept = {os.path.realpath(path): path for path in inputs if path is not None}
+    for path in outputs:
+        if path is None:
+            continue
+        if (given := kept.get(os.path.realpath(path))) is not None:
+            message = f"'{visible(path)}' would be written over '{visible(given)}', which is read"
+            raise click.UsageError(message)
+        check_writable(path)

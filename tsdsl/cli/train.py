@@ -249,7 +249,8 @@ def follow(events: Iterator[Event]) -> Finished:
     last: Finished | None = None
     epoch: str | None = None
     whole: list[Metrics] = []
-    bad = 0
+    #: By whether they are replaced.
+    bad = {True: 0, False: 0}
     with progress("training", started.total, started.step) as steps:
         for event in events:
             match event:
@@ -268,11 +269,11 @@ def follow(events: Iterator[Event]) -> Finished:
                     epoch = None
                 case Warned(diagnostics):
                     show(diagnostics)
-                case BadVideos(problems):
-                    for problem in problems[: max(0, SHOWN - bad)]:
-                        steps.say(f"replaced: {problem}")
-                    bad += len(problems)
-                    if bad > SHOWN >= bad - len(problems):
+                case BadVideos(problems, replaced):
+                    for problem in problems[: max(0, SHOWN - bad[replaced])]:
+                        steps.say(f"{'replaced' if replaced else 'not scored'}: {problem}")
+                    bad[replaced] += len(problems)
+                    if bad[replaced] > SHOWN >= bad[replaced] - len(problems):
                         steps.say("more videos cannot be used: all are in bad_videos.jsonl")
                 case Saved() | Started():
                     pass
@@ -301,7 +302,8 @@ def _line(metrics: Metrics) -> str:
 
 def _evaluated(event: Evaluated) -> str:
     scores = event.scores
-    missing = f", {len(scores.missing)} videos cannot be used" if scores.missing else ""
+    count = several(len(scores.missing), "video")
+    missing = f", {count} cannot be used" if scores.missing else ""
     best = ", the best so far" if event.is_best else ""
     return f"evaluated: top-1 {scores.top1:.1%}, top-5 {scores.top5:.1%}{missing}{best}"
 

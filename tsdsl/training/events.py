@@ -35,6 +35,8 @@ class BadVideos(Record):
     """Videos that were not known to be bad before."""
 
     problems: tuple[Problem, ...]
+    #: Whether others were shown in their place, as in training; else they are left out.
+    replaced: bool = True
 
 
 class Evaluated(Record):

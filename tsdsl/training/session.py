@@ -118,7 +118,8 @@ class Session:
                     if last or (ended + 1) % evaluate_every == 0:
                         evaluated = self._evaluate(ended, board)
                         yield evaluated
-                        yield from self._named([m.problem for m in evaluated.scores.missing])
+                        missing = [m.problem for m in evaluated.scores.missing]
+                        yield from self._named(missing, False)
                         # The best weights are there when they are needed, whatever --save-every.
                         saves |= evaluated.is_best
                 if saves or trainer.stopping:
@@ -184,9 +185,9 @@ class Session:
         elif len(own) == self._reported:
             return
         self._reported = len(own)
-        yield from self._named(own)
+        yield from self._named(own, True)
 
-    def _named(self, problems: Sequence[Problem]) -> Iterator[BadVideos]:
+    def _named(self, problems: Sequence[Problem], replaced: bool) -> Iterator[BadVideos]:
         new = [problem for problem in problems if problem.path not in self._bad]
         if not new:
             return
@@ -194,7 +195,7 @@ class Session:
         if self.folder is not None:
             lines = [json.dumps(problem._asdict()) + "\n" for problem in self._bad.values()]
             write_atomic(self.folder.at(BAD), lines)
-        yield BadVideos(tuple(new))
+        yield BadVideos(tuple(new), replaced)
 
     def _evaluate(self, epoch: int, board: Board | None) -> Evaluated:
         assert self.evaluator is not None

@@ -165,7 +165,8 @@ def _unread(name: str, why: str) -> WeightsError:
             "torch.load(..., weights_only=False)",
         )
     detail = why.strip().split(". ")[0].split("\n")[0][:160]
-    known = " " in detail and not detail.startswith("Weights only")
+    # What Python or the system says of a byte stream is no help.
+    known = " " in detail and not re.match(r"Weights only|\[Errno|pop from", detail)
     kinds = "neither a safetensors file nor a whole file of torch.save"
     return no_weights(name, f"{kinds} ({detail})" if known else kinds)
 

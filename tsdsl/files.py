@@ -84,7 +84,10 @@ def _nearest_file(name: str) -> str | None:
 
 
 def write_atomic(
-    path: PathLike, content: str | bytes | Iterable[str], *, sync: bool = False
+    path: PathLike,
+    content: str | bytes | Iterable[str | bytes | memoryview],
+    *,
+    sync: bool = False,
 ) -> None:
     """Write a file whole or not at all; an earlier one stays as it was until then. Content may
     come in parts, which are written as they come. With ``sync``, it has reached the disk before
@@ -145,7 +148,7 @@ def _unwritten(error: OSError, name: str) -> FileError:
     return _failure("E0807", f"cannot write: {_reason(error)}", name, help_line)
 
 
-def _replace(target: str, data: Iterable[bytes], mode: int | None, sync: bool) -> None:
+def _replace(target: str, data: Iterable[bytes | memoryview], mode: int | None, sync: bool) -> None:
     directory, base = os.path.split(target)
     temporary = os.path.join(directory, f".{base[:100]}.{os.getpid():x}-{os.urandom(4).hex()}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)

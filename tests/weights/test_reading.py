@@ -7,12 +7,15 @@ import os
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from torch import Tensor
 
@@ -62,6 +65,26 @@ def test_bits_types_and_what_is_said(tmp_path: Path, state: State) -> None:
     assert found.about == {"space": "X", "classes": '["Ü", "b"]'}
     assert found.container == "safetensors" and found.source == str(tmp_path / "a")
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_equal_weights_are_equal_files(tmp_path: Path, state: State) -> None:
+    """In every process, whatever they say of themselves."""
+    about = {name: f"of {name}, \u00fc" for name in ("format", "space", "classes", "step", "epoch")}
+    save(tmp_path / "here.safetensors", state, about)
+    program = (
+        "import json, sys, safetensors.torch\n"
+        "from tsdsl.weights.file import load, save\n"
+        "found = load(sys.argv[1])\n"
+        "save(sys.argv[2], found.tensors, dict(reversed(found.about.items())))\n"
+    )
+    for k in range(3):
+        there = tmp_path / f"there{k}.safetensors"
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "here.safetensors", there], check=True
+        )
+        assert there.read_bytes() == (tmp_path / "here.safetensors").read_bytes()
+    with safetensors.safe_open(tmp_path / "here.safetensors", "pt") as file:
+        assert file.metadata() == about and set(file.keys()) == set(state)
 
 
 def test_shared_and_strided_tensors(tmp_path: Path) -> None:

@@ -50,7 +50,17 @@ def save(path: PathLike, tensors: Mapping[str, Tensor], about: Mapping[str, str]
     plain = {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }
-    write_atomic(path, safetensors.torch.save(plain, dict(about)), sync=True)
+    data = safetensors.torch.save(plain, dict(about))
+    # The library writes what the file says of itself in another order each time: equal runs are
+    # to give equal bytes. Offsets count from the end of this header.
+    size = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    head = len(text).to_bytes(8, "little") + text
+    write_atomic(path, [head, memoryview(data)[size:]], sync=True)
 
 
 def save_torch(path: PathLike, tensors: Mapping[str, Tensor]) -> None:

@@ -18,7 +18,15 @@ from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.backends.elastic import Elastic
 from tsdsl.backends.source.expression import alias, fill
 from tsdsl.backends.source.naming import class_name
-from tsdsl.backends.source.text import WIDTH, call, docstring, flat, literal
+from tsdsl.backends.source.tables import (
+    comment_text,
+    escaped,
+    long_call,
+    string_text,
+    tuple_text,
+    value_text,
+)
+from tsdsl.backends.source.text import call, docstring, flat, literal
 from tsdsl.backends.supernet import read_by
 from tsdsl.ir.graph import CallNode, Edge, Guard, Node, OpNode, Path, Region, Switch
 from tsdsl.ir.naming import module_path
@@ -136,7 +144,7 @@ class _Writer:
         yield from docstring(said, 4)
         yield ""
         yield "    def __init__(self) -> None:"
-        yield from _call("        super().__init__(", *self._space())
+        yield from long_call("        super().__init__(", *self._space())
         yield from self._ops
         yield ""
         arguments = "clip_NCTHW: Tensor, architecture: Mapping[str, Any]"
@@ -149,18 +157,20 @@ class _Writer:
         """The arguments of ``Space``."""
         place = {d.variable.index: k for k, d in enumerate(self.space.decisions)}
         decisions = [
-            _tuple([_text(d.path), _value(d.options), str(d.default), _guards(d.guards)])
+            tuple_text(
+                [string_text(d.path), value_text(d.options), str(d.default), _guards(d.guards)]
+            )
             for d in self.space.decisions
         ]
         variables = [
-            str(place[v.index]) if v.definition is None else _tuple(_table(v.definition))
+            str(place[v.index]) if v.definition is None else tuple_text(_table(v.definition))
             for v in self.space.variables
         ]
         requirements = [
-            _tuple([*_table(r.condition), _guards(r.guards), _text(r.message or r.text)])
+            tuple_text([*_table(r.condition), _guards(r.guards), string_text(r.message or r.text)])
             for r in self.space.requirements
         ]
-        return _tuple(decisions), _tuple(variables), _tuple(requirements)
+        return tuple_text(decisions), tuple_text(variables), tuple_text(requirements)
 
     # ------------------------------------------------------------ nodes
 
@@ -202,7 +212,7 @@ class _Writer:
         word = "if"
         for number, case in enumerate(node.cases):
             label = f"  # {node.labels[number]}" if number < len(node.labels) else ""
-            self._line(indent, f"{word} {which} == {number}:{_safe(label)}")
+            self._line(indent, f"{word} {which} == {number}:{comment_text(label)}")
             self._region(case, path, indent + 4, name)
             word = "elif"
 
@@ -224,7 +234,7 @@ class _Writer:
             self._line(indent, f"{name} = {picked}({', '.join(inputs)})")
             return
         key = self._made(path, forms, found, len(inputs))
-        self._line(indent, f"{name} = op[{_text(key)}]({', '.join(['at', *inputs])})")
+        self._line(indent, f"{name} = op[{string_text(key)}]({', '.join(['at', *inputs])})")
 
     def _made(self, path: Path, forms: Val, found: list[_Form], inputs: int) -> str:
         """Writes the line that makes an operation, and the functions that it needs. Gives its
@@ -259,21 +269,28 @@ class _Writer:
         number = self._seen[path] = self._seen.get(path, 0) + 1
         if number > 1:
             # Another option with the same block: it has the same tensors.
-            arguments.append(f"like=self._ops[{_text(name)}]")
+            arguments.append(f"like=self._ops[{string_text(name)}]")
         elif path in self._held:
             held = [
-                _tuple([_text(t.name), _text(" ".join(t.axes)), _value(t.shape), _value(t.init)])
+                tuple_text(
+                    [
+                        string_text(t.name),
+                        string_text(" ".join(t.axes)),
+                        value_text(t.shape),
+                        value_text(t.init),
+                    ]
+                )
                 for t in self._held[path].whole.values()
             ]
-            arguments.append(f"tensors={_tuple(held)}")
+            arguments.append(f"tensors={tuple_text(held)}")
         if apply is not None:
             arguments.append(f"call={apply}")
         if number > 1:
             key = f"{name} ({number})"
-            self._ops += _call(f"        self._ops[{_text(key)}] = Op(", *arguments)
+            self._ops += long_call(f"        self._ops[{string_text(key)}] = Op(", *arguments)
             return key
         # Behind its last argument, the call of ``_add`` ends too.
-        lines = list(_call(f"        self._add({_text(name)}, Op(", *arguments))
+        lines = list(long_call(f"        self._add({string_text(name)}, Op(", *arguments))
         lines[-1] += ")"
         self._ops += lines
         return name
@@ -307,10 +324,10 @@ class _Writer:
             places = {"module": "layer", **{str(n): x for n, x in enumerate(names)}}
             calls.append(f"    if layer.form == {k}:\n        return {fill(form.apply, places)}")
         make = "\n".join(
-            ["def {}(form: int) -> nn.Module:", *map(_escaped, makes), "    made.form = form"]
+            ["def {}(form: int) -> nn.Module:", *map(escaped, makes), "    made.form = form"]
         )
         arguments = ", ".join(["layer: Any", *(f"{x}: Tensor" for x in names)])
-        told = "\n".join([f"def {{}}({arguments}) -> Any:", *map(_escaped, calls)])
+        told = "\n".join([f"def {{}}({arguments}) -> Any:", *map(escaped, calls)])
         return self._function(f"{make}\n    return made", "make"), self._function(told, "call")
 
     def _apply(self, apply: str, inputs: int) -> str | None:
@@ -319,12 +336,12 @@ class _Writer:
         names = [f"x{k}" for k in range(inputs)]
         places = {"module": "layer", **{str(k): x for k, x in enumerate(names)}}
         arguments = ", ".join(["layer: Any", *(f"{x}: Tensor" for x in names)])
-        body = _escaped(f"    return {fill(apply, places)}")
+        body = escaped(f"    return {fill(apply, places)}")
         return self._function(f"def {{}}({arguments}) -> Any:\n{body}", "call")
 
     def _expression(self, form: _Form, inputs: int) -> str:
         names = [f"x{k}" for k in range(inputs)]
-        body = _escaped(f"    return {fill(form.apply, {str(k): x for k, x in enumerate(names)})}")
+        body = escaped(f"    return {fill(form.apply, {str(k): x for k, x in enumerate(names)})}")
         arguments = ", ".join(f"{x}: Tensor" for x in names)
         return self._function(f"def {{}}({arguments}) -> Tensor:\n{body}", "take")
 
@@ -409,82 +426,11 @@ def _looked_up(val: Val, write: Callable[[Any], str] = literal) -> str:
 
 def _table(val: Val, write: Callable[[Any], str] | None = None) -> list[str]:
     """Its axes and its entries."""
-    on = _tuple([_tuple([str(v.index), str(len(v))]) for v in val.variables])
+    on = tuple_text([tuple_text([str(v.index), str(len(v))]) for v in val.variables])
     plain = _without_faults(val)
-    written = write or _value
-    return [on, _tuple(["None" if e is None else written(e) for e in plain.entries])]
+    written = write or value_text
+    return [on, tuple_text(["None" if e is None else written(e) for e in plain.entries])]
 
 
 def _guards(guards: Sequence[Guard]) -> str:
-    return _tuple([_tuple([*_table(g.selector), str(g.case)]) for g in guards])
-
-
-def _tuple(items: Sequence[str]) -> str:
-    return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return _tuple([_value(item) for item in value])
-    return _text(value) if isinstance(value, str) else literal(value)
-
-
-def _text(text: str) -> str:
-    """A string as source that reads the same."""
-    return f'"{text}"' if text.isprintable() and not set('"\\') & set(text) else ascii(text)
-
-
-def _safe(comment: str) -> str:
-    return "".join(c for c in comment if c.isprintable())
-
-
-def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _call(head: str, *arguments: str) -> Iterator[str]:
-    """The lines of a call; an argument that is too long is broken where its items end."""
-    line = f"{head}{', '.join(arguments)})"
-    if len(line) <= WIDTH:
-        yield line
-        return
-    yield head
-    pad = " " * (len(head) - len(head.lstrip()) + 4)
-    for argument in arguments:
-        yield from _broken(argument + ",", pad)
-    yield f"{pad[4:]})"
-
-
-def _broken(text: str, pad: str) -> Iterator[str]:
-    rest = text
-    while len(pad) + len(rest) > WIDTH:
-        cut = _cut(rest, WIDTH - len(pad))
-        if cut is None:
-            break
-        yield pad + rest[:cut].rstrip()
-        rest = rest[cut:].lstrip()
-    yield pad + rest
-
-
-def _cut(text: str, room: int) -> int | None:
-    """Behind the last comma within ``room`` that is in no string, else behind the first one."""
-    quote = ""
-    found = None
-    at = 0
-    while at < len(text):
-        character = text[at]
-        if quote:
-            if character == "\\":
-                at += 1
-            elif character == quote:
-                quote = ""
-        elif character in "'\"":
-            quote = character
-        elif character == "," and at + 1 < len(text):
-            if at >= room and found is not None:
-                return found
-            found = at + 1
-            if at >= room:
-                return found
-        at += 1
-    return found
+    return tuple_text([tuple_text([*_table(g.selector), str(g.case)]) for g in guards])

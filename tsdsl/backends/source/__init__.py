@@ -7,4 +7,5 @@
 `network`      the top-level class, its stages by `chains`
 `initialise`   how parameters start
 `naming`, `text`  Python names; literals, docstrings, broken lines
+`tables`       tables and the calls that hold them, for supernets (`backends/supernet_source`)
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -161,3 +162,22 @@ def test_the_memory_of_a_step() -> None:
         return peak_memory(lambda: parsec.step(samples, clips), device, inference=False)
 
     assert peak(archs) <= 1.15 * max(peak([arch]) for arch in archs)
+
+
+def test_statistics_and_counts() -> None:
+    """Of a step, beside the frozen networks' one after the other."""
+    space = tsdsl.load(ROOT / "examples/glyphs_space.tsnet", set={"crop": 32})
+    torch.manual_seed(0)
+    supernet: Any = tsdsl.compile(space).double().cuda().train()
+    twin = deepcopy(supernet)
+    clips = torch.randn(4, *space.input_shape, dtype=torch.float64, device="cuda")
+    labels = torch.arange(4, device="cuda")
+    archs = space.sample(13, seed=0)
+    parsec = Parsec(supernet, Alpha(space), classifier(supernet), ranks=Ranks.alone("cuda"))
+    for _ in range(3):
+        parsec.step(archs, Clips(clips, labels))
+        with torch.no_grad():
+            for arch in archs:
+                twin(clips, arch)
+    for (name, one), other in zip(supernet.named_buffers(), twin.buffers(), strict=True):
+        assert torch.equal(one, other), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from checks import assert_same_cost, assert_same_numbers, assert_same_parameters
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from networks import Hand, block_info, network
 
@@ -106,6 +106,12 @@ def build_network(steps: list[Any], formals: list[str], instances: Any) -> Netwo
 
 
 @settings(max_examples=40, deadline=None)
+# A convolution whose activation nothing needs.
+@example(
+    steps=[("conv", 0, 0, "", False), ("relu", 0, 0, "", False), ("relu", 2, 0, "", False)],
+    formals=["x"],
+    instances=[((False, False, False), 0)],
+)
 @given(
     steps=plans(),
     formals=st.lists(st.sampled_from(["x", "y", "F", "self", "class"]), min_size=1, max_size=2),

@@ -35,11 +35,13 @@ _FRESH = ("x", "y", "z", "u", "v", "w")
 @dataclass(frozen=True, slots=True)
 class Pending:
     """An expression that is not written yet. ``layers`` counts the layers in it; ``joined`` tensors
-    belong to no stream any more."""
+    belong to no stream any more. What ``runs`` is written though nothing needs it: it has a state,
+    or multiply-adds that are counted."""
 
     text: str
     layers: int = 0
     joined: bool = False
+    runs: bool = False
 
 
 class Forward:
@@ -105,13 +107,14 @@ class Forward:
                 break
             self._bind(max(waiting, key=lambda key: len(self._pending[key].text)))
         layers = layer + sum(self._peek(key).layers for key in set(node.inputs))
+        runs = _runs(node) or any(self._peek(key).runs for key in node.inputs)
         for key in _reads(node):
             self._release(key)
         joined = isinstance(node, OpNode) and len(set(node.inputs)) > 1
-        self._pending[node.output] = Pending(text, layers, joined)
+        self._pending[node.output] = Pending(text, layers, joined, runs)
         if not self._uses[node.output]:
             del self._pending[node.output]
-            if isinstance(node, BlockNode | ChainNode) or isinstance(node.call, ModuleCall):
+            if runs:
                 self.lines.append(f"{' ' * self._indent}{text}")
         elif self._uses[node.output] > 1 or self._name_of(node):
             self._bind(node.output, self._name_of(node))
@@ -146,7 +149,7 @@ class Forward:
             self._release(case.result)
         choice = f"{first} if {condition} else {second}"
         if not first_lines and not second_lines and len(choice) + self._indent <= LONGEST:
-            self._pending[node.output] = Pending(choice, 1)
+            self._pending[node.output] = Pending(choice, 1, runs=True)
             self._bind(node.output, self._name_of(node) or self._default_name(node))
             return
         name = self._choose(node.output, self._name_of(node) or self._default_name(node), (second,))
@@ -244,6 +247,12 @@ def _is_layer(node: TemplateNode) -> bool:
         return True
     call = next(iter(node.calls.values()))
     return any(len(param.shape) > 1 for param in call.params)
+
+
+def _runs(node: TemplateNode) -> bool:
+    if not isinstance(node, OpNode):
+        return True
+    return isinstance(node.call, ModuleCall) or any(call.macs for call in node.calls.values())
 
 
 def _outer(body: Template) -> list[Key]:

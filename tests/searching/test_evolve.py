@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from killing import finished, killed
+from killing import Killer
 
 import tsdsl
 from tsdsl.data.lists import read_list
@@ -206,16 +205,16 @@ def test_kills(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path, kills: i
     def run(folder: Path) -> None:
         evolve(space, trained, videos, folder=folder, resume=True)
 
-    seconds = finished(lambda: run(tmp_path / "forked"))
-    draw = random.Random(7)
+    killer = Killer(run, seed=7)
+    killer.whole(tmp_path / "forked")
     left, at = kills, 0
     while left:
         folder = tmp_path / f"run{at}"
         at += 1
         for _ in range(min(left, 2)):
             left -= 1
-            killed(lambda folder=folder: run(folder), seconds, draw)
-        finished(lambda folder=folder: run(folder))
+            killer.kill(folder)
+        killer.finish(folder)
         same(tmp_path / "straight", folder)
 
 

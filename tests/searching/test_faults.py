@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from killing import forked
+from killing import ended, forked, signal_at
 
 import tsdsl
 from tsdsl.diagnostics import FileError
@@ -261,39 +261,20 @@ def test_signals(
 
         return main
 
-    def ended(child: int) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
     assert ended(forked(run("straight"))) == 0
-    child = forked(slowed(run("stopped")))
-    log = tmp_path / "stopped/log.jsonl"
-    for _ in range(3000):
-        time.sleep(0.01)
-        if log.exists() and f'"event": "step", "step": {at},' in log.read_text():
-            os.kill(child, number)
-            break
-    assert ended(child) == 0  # of the fork, in which the command has ended with its own code
+
+    def stopped() -> None:
+        from tsdsl.searching.searcher import Searcher
+
+        signal_at(Searcher, "_step", at + 1, number)
+        run("stopped")()
+
+    assert (
+        ended(forked(stopped)) == 0
+    )  # of the fork, in which the command has ended with its own code
     said = (tmp_path / "stopped.txt").read_text()
     assert "the same command with --resume goes on" in said and "Traceback" not in said
     step = whole(tmp_path / "stopped")
     assert at <= step < 9 and f"stopped after step {step}" in said and "exit code 130" in said
     assert ended(forked(run("stopped", "--resume"))) == 0
     same(tmp_path / "stopped", tmp_path / "straight")
-
-
-def slowed(run: Callable[[], None]) -> Callable[[], None]:
-    """Steps take long enough to be stopped in between."""
-
-    def main() -> None:
-        from tsdsl.searching.searcher import Searcher
-
-        step = Searcher._step
-
-        def slow(self: Searcher, batches: Any) -> Any:
-            time.sleep(0.1)
-            return step(self, batches)
-
-        Searcher._step = slow  # type: ignore[method-assign]
-        run()
-
-    return main

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from killing import finished, killed
+from killing import Killer
 from searchers import equal, searcher
 
 import tsdsl
@@ -160,14 +159,14 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True, search__joint_from=2)
     straight = tmp_path / "straight"
     search(space, videos, straight)
-    seconds = finished(lambda: search(space, videos, tmp_path / "forked"))
-    draw = random.Random(6)
+    killer = Killer(lambda folder: search(space, videos, folder), seed=6)
+    killer.whole(tmp_path / "forked")
     for run in range(kills // 2):
         folder = tmp_path / f"run{run}"
         for _ in range(2):
-            killed(lambda folder=folder: search(space, videos, folder), seconds, draw)
+            killer.kill(folder)
             assert not Checkpoints(str(folder / "checkpoints")).newest()[1]
-        finished(lambda folder=folder: search(space, videos, folder))
+        killer.finish(folder)
         one, other = (load(f / "supernet.safetensors").tensors for f in (folder, straight))
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
         for name in ("distribution.json", "arch.json", "alpha.jsonl"):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from killing import finished, killed
+from killing import Killer
 
 import tsdsl
 from tsdsl.diagnostics import FileError, SpecError
@@ -93,16 +92,16 @@ def test_kills(space: tsdsl.Space, videos: Path, tmp_path: Path, kills: int) -> 
     def run(folder: Path) -> None:
         search(space, videos, folder, save_every=1)
 
-    seconds = finished(lambda: run(tmp_path / "forked"))
-    draw = random.Random(11)
+    killer = Killer(run, seed=11)
+    killer.whole(tmp_path / "forked")
     left, at = kills, 0
     while left:
         folder = tmp_path / f"run{at}"
         at += 1
         for _ in range(min(left, 2)):
             left -= 1
-            killed(lambda folder=folder: run(folder), seconds, draw)
-        finished(lambda folder=folder: run(folder))
+            killer.kill(folder)
+        killer.finish(folder)
         found = search(space, videos, folder)
         assert found.as_json() == straight.as_json()
         for number in range(2):

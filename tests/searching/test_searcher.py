@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from killing import finished, killed
+from killing import Killer
 from searchers import equal, searcher
 
 import tsdsl
@@ -104,19 +104,19 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True)
     straight = tmp_path / "straight"
     search(space, videos, straight)
-    seconds = finished(lambda: search(space, videos, tmp_path / "forked"))
-    draw = random.Random(5)
+    killer = Killer(lambda folder: search(space, videos, folder), seed=5)
+    killer.whole(tmp_path / "forked")
     left, run, steps = kills, 0, set()
     while left:
         folder = tmp_path / f"run{run}"
         run += 1
         for _ in range(min(left, 3)):
             left -= 1
-            killed(lambda folder=folder: search(space, videos, folder), seconds, draw)
+            killer.kill(folder)
             checkpoints = Checkpoints(str(folder / "checkpoints"))
             assert not checkpoints.newest()[1]
             steps |= set(checkpoints.steps())
-        finished(lambda folder=folder: search(space, videos, folder))
+        killer.finish(folder)
         for name in ("supernet.safetensors", "model.safetensors"):
             one, other = load(folder / name), load(straight / name)
             assert one.about == other.about

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from killing import finished, killed
+from killing import Killer
 
 import tsdsl
 from tsdsl.training.checkpoint import Checkpoints
@@ -76,18 +75,18 @@ def check(folder: Path) -> None:
 def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True, drop=0.5, train__ema=0.8, train__epochs=4)
     train(space, videos, tmp_path / "straight")
-    seconds = finished(lambda: train(space, videos, tmp_path / "forked"))
-    draw = random.Random(7)
+    killer = Killer(lambda folder: train(space, videos, folder), seed=7, share=0.5)
+    killer.whole(tmp_path / "forked")
     left, run, steps = kills, 0, set()
     while left:
         folder = tmp_path / f"run{run}"
         run += 1
         for _ in range(min(left, 5)):
             left -= 1
-            killed(lambda folder=folder: train(space, videos, folder), 0.5 * seconds, draw)
+            killer.kill(folder)
             check(folder)
             steps |= set(Checkpoints(str(folder / "checkpoints")).steps())
-        finished(lambda folder=folder: train(space, videos, folder))
+        killer.finish(folder)
         assert same(folder / "last.safetensors", tmp_path / "straight" / "last.safetensors")
         assert same(folder / "best.safetensors", tmp_path / "straight" / "best.safetensors")
         log = [(folder / "log.jsonl").read_text(), (tmp_path / "straight/log.jsonl").read_text()]

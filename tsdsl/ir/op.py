@@ -79,6 +79,9 @@ class FunctionCall(Record, eq=True):
 
     expression: str
     args: Mapping[str, Any] = factory(default_factory=dict)
+    #: The same, written over its input, where nothing else needs that; None where its own backward
+    #: pass does.
+    in_place: str | None = None
 
 
 class Op(ABC):
@@ -91,6 +94,9 @@ class Op(ABC):
     Args: ClassVar[type[OpArgs]]
     #: Whether the result has the shape of the input, whatever that is.
     keeps_shape: ClassVar[bool] = False
+    #: Whether the result of the plain call is a new tensor that its backward pass does not read, so
+    #: that an activation may be written over it.
+    overwritable: ClassVar[bool] = False
     #: (arguments, input shapes) pairs that the contract tests run.
     examples: ClassVar[tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...]]
 

@@ -16,6 +16,7 @@ class Add(Op):
     name = "add"
     inputs = 2
     Args = NoArgs
+    overwritable = True
     examples = (
         ({}, ((5, 3, 4, 6), (5, 3, 4, 6))),
         ({}, ((5, 3, 4, 6), (5, 1, 1, 1))),

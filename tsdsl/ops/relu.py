@@ -13,4 +13,7 @@ class Relu(Elementwise):
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
-        return FunctionCall("torch.nn.functional.relu({0})")
+        return FunctionCall(
+            "torch.nn.functional.relu({0})",
+            in_place="torch.nn.functional.relu({0}, inplace=True)",
+        )

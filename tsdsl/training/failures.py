@@ -50,6 +50,7 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     floats = {name: t for name, t in tensors.items() if t.is_floating_point()}
     if not floats:
         return None
-    # One answer for all: a GPU is asked once.
-    good = torch.stack([tensor.isfinite().all() for tensor in floats.values()]).tolist()
+    # One answer for all: a GPU is asked once. A search has its alpha on the CPU.
+    device = next(iter(floats.values())).device
+    good = torch.stack([tensor.isfinite().all().to(device) for tensor in floats.values()]).tolist()
     return next((name for name, finite in zip(floats, good, strict=True) if not finite), None)

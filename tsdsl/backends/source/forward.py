@@ -36,12 +36,13 @@ _FRESH = ("x", "y", "z", "u", "v", "w")
 class Pending:
     """An expression that is not written yet. ``layers`` counts the layers in it; ``joined`` tensors
     belong to no stream any more. What ``runs`` is written though nothing needs it: it has a state,
-    or multiply-adds that are counted."""
+    or multiply-adds that are counted. What is ``new`` may be written over."""
 
     text: str
     layers: int = 0
     joined: bool = False
     runs: bool = False
+    new: bool = False
 
 
 class Forward:
@@ -93,13 +94,13 @@ class Forward:
     # ------------------------------------------------------------------ one node
 
     def _call(self, node: OpNode | BlockNode | ChainNode) -> None:
-        template, values = self._template(node)
         layer = _is_layer(node)
         if layer:
             for key in node.inputs:
                 if key in self._pending and self._pending[key].layers:
                     self._bind(key)
         while True:
+            template, values = self._template(node)
             parts = {str(i): self._peek(key).text for i, key in enumerate(node.inputs)}
             text = fill(template, {**values, **parts})
             waiting = [key for key in node.inputs if key in self._pending]
@@ -111,7 +112,7 @@ class Forward:
         for key in _reads(node):
             self._release(key)
         joined = isinstance(node, OpNode) and len(set(node.inputs)) > 1
-        self._pending[node.output] = Pending(text, layers, joined, runs)
+        self._pending[node.output] = Pending(text, layers, joined, runs, _is_new(node))
         if not self._uses[node.output]:
             del self._pending[node.output]
             if runs:
@@ -122,10 +123,18 @@ class Forward:
     def _template(self, node: OpNode | BlockNode | ChainNode) -> tuple[str, dict[str, str]]:
         if isinstance(node, OpNode):
             if isinstance(node.call, FunctionCall):
-                return node.call.expression, self._built.arguments.get(node.output, {})
+                return self._expression(node.call, node.inputs), self._built.arguments.get(
+                    node.output, {}
+                )
             return node.call.apply or "{module}({0})", {"module": access(node.path)}
         inputs = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
         return f"{{module}}({inputs})", {"module": access(node.path)}
+
+    def _expression(self, call: FunctionCall, inputs: Sequence[Key]) -> str:
+        """Written over its input if that is a new tensor which has no name, so that nothing else
+        can need it."""
+        over = call.in_place and self._peek(inputs[0]).new and self._uses[inputs[0]] == 1
+        return call.in_place if call.in_place and over else call.expression
 
     def _name_of(self, node: TemplateNode) -> str:
         """The name that the spec, or the place in the network, gives a result. What is returned
@@ -247,6 +256,13 @@ def _is_layer(node: TemplateNode) -> bool:
         return True
     call = next(iter(node.calls.values()))
     return any(len(param.shape) > 1 for param in call.params)
+
+
+def _is_new(node: TemplateNode) -> bool:
+    """Its result is a tensor of its own, which its backward pass does not read."""
+    if not isinstance(node, OpNode) or (isinstance(node.call, ModuleCall) and node.call.apply):
+        return False
+    return all(call.op.overwritable for call in node.calls.values())
 
 
 def _runs(node: TemplateNode) -> bool:

@@ -183,6 +183,19 @@ def os_failure(code: str, what: str, error: OSError, name: PathLike) -> FileErro
     return _failure(code, f"{what}: {_reason(error)}", os.fspath(name))
 
 
+def folder_failure(error: OSError | ValueError, path: PathLike) -> FileError:
+    """Where a folder was to be made, or written to."""
+    name = there = os.fspath(path)
+    what = "cannot write to this folder"
+    if not isinstance(error, OSError):
+        return _failure("E0807", f"{what}: no name", name)
+    while there and not os.path.lexists(there) and there != os.path.dirname(there):
+        there = os.path.dirname(there)
+    taken = os.path.exists(there) and not os.path.isdir(there)
+    hint = f"'{there}' is a file: give the name of a folder, there or not" if taken else None
+    return _failure("E0807", f"{what}: {_reason(error)}", name, hint)
+
+
 def _mode(path: str) -> int | None:
     try:
         return os.stat(path).st_mode

@@ -135,6 +135,7 @@ def test_a_directory_that_cannot_be(run, starter: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     done = run("sample", starter, "-n", "3", "-o", "taken/archs")
     assert done.exit_code == 3 and "E0807" in done.stderr
+    assert "'taken' is a file: give the name of a folder" in done.stderr
 
 
 def test_lines_come_as_they_are_drawn_and_a_closed_pipe_ends_quietly(

@@ -211,6 +211,8 @@ def test_what_does_not_fit(train, folder: Path, tmp_path: Path) -> None:
         assert done.exit_code == code, (text, done.stderr)
         assert text in done.stderr, done.stderr
         assert "Traceback" not in done.stderr
+    taken = train("-o", "weights")
+    assert taken.exit_code == 3 and "'weights' is a file: give the name of a folder" in taken.stderr
     fewer = train("-o", "fewer", data="two.csv")
     assert fewer.exit_code == 0 and "W0973" in fewer.stderr
     if os.geteuid():

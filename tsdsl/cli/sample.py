@@ -25,7 +25,7 @@ from tsdsl.cli.options import (
     within_option,
 )
 from tsdsl.cli.output import data, note
-from tsdsl.files import write_atomic
+from tsdsl.files import folder_failure, write_atomic
 
 if TYPE_CHECKING:
     from tsdsl.analysis.windows.window import Weighting
@@ -156,10 +156,7 @@ def _write_all(directory: str, drawn: _Drawn, count: int) -> None:
     try:
         os.makedirs(directory, exist_ok=True)
     except (OSError, ValueError) as error:
-        why = (getattr(error, "strerror", None) or "not a name").lower()
-        raise tsdsl.FileError(
-            [tsdsl.Diagnostic("E0807", f"cannot make the directory: {why}", file=directory)]
-        ) from None
+        raise folder_failure(error, directory) from None
     digits = max(3, len(str(count - 1)))
     for at, arch in enumerate(drawn):
         write_atomic(os.path.join(directory, f"arch-{at:0{digits}}.json"), document(arch))

@@ -25,7 +25,7 @@ import av
 
 from tsdsl.data.glyphs import GLYPHS, MOTIONS, Clip, class_name, render
 from tsdsl.diagnostics import Diagnostic, FileError
-from tsdsl.files import PathLike, os_failure, read_text, write_atomic
+from tsdsl.files import PathLike, folder_failure, read_text, write_atomic
 from tsdsl.record import Record
 
 #: What ``synth.json`` says of the form of the set, and of what `render` draws.
@@ -137,7 +137,7 @@ def synthesise(
         try:
             os.makedirs(inside, exist_ok=True)
         except OSError as error:
-            raise _unwritable(error, inside) from None
+            raise folder_failure(error, inside) from None
     encoder, settings = _encoder()
     jobs = [(clip, encoder, settings) for clip in files.values()]
     for path, video in zip(files, _encoded(jobs, workers), strict=True):
@@ -228,7 +228,7 @@ def _present(folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise _unwritable(error, folder) from None
+        raise folder_failure(error, folder) from None
 
 
 def _description(folder: str) -> dict[str, Any] | None:
@@ -256,7 +256,7 @@ def _begin(folder: str) -> None:
                 with suppress(OSError):
                     os.rmdir(inside)
     except (OSError, ValueError) as error:
-        raise _unwritable(error, folder) from None
+        raise folder_failure(error, folder) from None
 
 
 def _unlink(path: str) -> None:
@@ -265,7 +265,7 @@ def _unlink(path: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise _unwritable(error, path) from None
+        raise folder_failure(error, path) from None
 
 
 def _has_bytes(path: str) -> bool:
@@ -273,9 +273,3 @@ def _has_bytes(path: str) -> bool:
         return os.path.getsize(path) > 0
     except OSError:
         return False
-
-
-def _unwritable(error: Exception, path: str) -> FileError:
-    if isinstance(error, OSError):
-        return os_failure("E0807", "cannot write to this folder", error, path)
-    return FileError([Diagnostic("E0807", "cannot write to this folder: no name", file=path)])

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import tsdsl
 from tsdsl.diagnostics import ArchitectureError, Diagnostic, FileError, Source, SpecError
-from tsdsl.files import PathLike, os_failure, read_text, write_atomic
+from tsdsl.files import PathLike, folder_failure, read_text, write_atomic
 from tsdsl.ir.arch_file import MAX_BYTES, OptionValue
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.json_text import read_json
@@ -188,7 +188,7 @@ def _save(jobs: Jobs) -> None:
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise os_failure("E0807", "cannot write to this folder", error, folder) from None
+        raise folder_failure(error, folder) from None
     for job in jobs.jobs:
         job.architecture.save(os.path.join(folder, f"{job.number}.json"))
     document = _Document(

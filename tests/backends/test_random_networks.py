@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from checks import assert_same_cost, assert_same_numbers, assert_same_parameters
+from checks import (
+    assert_same_cost,
+    assert_same_gradients,
+    assert_same_numbers,
+    assert_same_parameters,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from networks import Hand, block_info, network
@@ -122,4 +127,5 @@ def test_random(steps: list[Any], formals: list[str], instances: Any) -> None:
     module = build(made)
     assert_same_parameters(made, module)
     assert_same_numbers(made, module)
+    assert_same_gradients(made, module)
     assert_same_cost(made)

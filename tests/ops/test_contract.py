@@ -74,6 +74,33 @@ def test_example(op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]) 
 
 
 @pytest.mark.parametrize(("op", "args", "shapes"), EXAMPLES)
+def test_what_may_be_written_over(
+    op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]
+) -> None:
+    """A new tensor, which its own backward pass does not read; and what is written over one."""
+    call = op.module(op.Args(**args), *shapes)
+    module = torch_module(call, "cpu") if isinstance(call, ModuleCall) else None
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, *shape, requires_grad=True) for shape in shapes]
+    if op.overwritable and not (isinstance(call, ModuleCall) and call.apply):
+        before = [tensor.detach().clone() for tensor in inputs]
+        found = [
+            torch.autograd.grad(change(apply(call, module, inputs)).sum(), inputs)
+            for change in (torch.relu, torch.relu_)
+        ]
+        assert all(map(torch.equal, *found)) and all(map(torch.equal, inputs, before))
+    if isinstance(call, FunctionCall) and call.in_place:
+        over = FunctionCall(call.in_place, call.args)
+        fresh = [tensor + 1 for tensor in inputs]
+        result = apply(over, None, fresh)
+        assert result.data_ptr() == fresh[0].data_ptr()
+        plain = apply(call, None, [tensor + 1 for tensor in inputs])
+        assert torch.equal(result, plain)
+        grads = [torch.autograd.grad(each.square().sum(), inputs) for each in (result, plain)]
+        assert all(map(torch.equal, *grads))
+
+
+@pytest.mark.parametrize(("op", "args", "shapes"), EXAMPLES)
 def test_defaults_are_those_of_torch(
     op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]
 ) -> None:

@@ -131,10 +131,9 @@ class Forward:
         return f"{{module}}({inputs})", {"module": access(node.path)}
 
     def _expression(self, call: FunctionCall, inputs: Sequence[Key]) -> str:
-        """Written over its input if that is a new tensor which has no name, so that nothing else
-        can need it."""
-        over = call.in_place and self._peek(inputs[0]).new and self._uses[inputs[0]] == 1
-        return call.in_place if call.in_place and over else call.expression
+        """Written over its input if that is a new tensor. What is pending has no other use."""
+        over = call.in_place if self._peek(inputs[0]).new else None
+        return over or call.expression
 
     def _name_of(self, node: TemplateNode) -> str:
         """The name that the spec, or the place in the network, gives a result. What is returned

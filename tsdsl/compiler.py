@@ -40,10 +40,12 @@ def load(
     costs: PathLike | CostTable | Sequence[PathLike | CostTable] = (),
 ) -> Space:
     """The space of a file. ``set`` gives params other values and fixes decisions; ``space`` names
-    one where the file has several; ``costs`` are cost tables, such as the ``latency.json`` of
-    ``tsdsl measure``. Raises `SpecError`, which holds every finding, or `FileError`.
+    one where the file has several, which ``set`` is for; ``costs`` are cost tables, such as the
+    ``latency.json`` of ``tsdsl measure``. Raises `SpecError`, which holds every finding, or
+    `FileError`.
     """
-    found = select(check_file(Path(path), set), os.fspath(path), space)
+    meant = [space] if space is not None else []
+    found = select(check_file(Path(path), set, meant), os.fspath(path), space)
     return found.with_costs(*tables(costs)) if costs else found
 
 

@@ -75,7 +75,12 @@ def test_jobs_are_ordinary_trainings(space: tsdsl.Space, videos: Path, tmp_path:
             assert (alone / name).read_text() == (tmp_path / f"r/runs/{number}" / name).read_text()
     # Nothing is done again.
     again: list[Any] = []
-    more = search(space, videos, tmp_path / "r", n=None, tell=lambda job, event: again.append(job))
+    more = search(
+        *(space, videos, tmp_path / "r"),
+        n=None,
+        train_seed=4,
+        tell=lambda job, event: again.append(job),
+    )
     assert more.as_json() == found.as_json() and again == []
     # The given one comes later, and alone.
     later = search(space, videos, tmp_path / "s", job=1)
@@ -106,6 +111,22 @@ def test_kills(space: tsdsl.Space, videos: Path, tmp_path: Path, kills: int) -> 
         assert found.as_json() == straight.as_json()
         for number in range(2):
             assert equal(tmp_path / f"straight/runs/{number}", folder / f"runs/{number}")
+
+
+def test_done_is_not_what_is_asked_for_now(
+    space: tsdsl.Space, videos: Path, tmp_path: Path
+) -> None:
+    search(space, videos, tmp_path / "r")
+    assert search(space, videos, tmp_path / "r").whole
+    with pytest.raises(tsdsl.SpecError, match="otherwise than job 0: seed is 4, not 0"):
+        search(space, videos, tmp_path / "r", train_seed=4)
+    fewer = tmp_path / "fewer.csv"
+    listed = videos.read_text().splitlines()[:9]
+    fewer.write_text("\n".join(f"{videos.parent}/{line}" for line in listed))
+    with pytest.raises(tsdsl.SpecError, match=r"than job 0: data\.videos is 9, not 14"):
+        search(space, fewer, tmp_path / "r")
+    with pytest.raises(tsdsl.FileError):
+        search(space, tmp_path / "none.csv", tmp_path / "r")
 
 
 def test_interrupted(space: tsdsl.Space, videos: Path, tmp_path: Path) -> None:
@@ -140,7 +161,9 @@ def test_a_job_of_another_process(space: tsdsl.Space, videos: Path, tmp_path: Pa
 def test_trained_otherwise(tiny: Tiny, space: tsdsl.Space, videos: Path, tmp_path: Path) -> None:
     search(space, videos, tmp_path, job=0)
     other = tiny(True, train__epochs=1, train__lr=0.2, train__schedule="constant")
-    with pytest.raises(SpecError, match=r"job 1 would be trained otherwise .*lr is 0\.2, not 0\.1"):
+    with pytest.raises(
+        SpecError, match=r"would be trained otherwise than job 0: recipe\.lr is 0\.2, not 0\.1"
+    ):
         search(other, videos, tmp_path)
     with pytest.raises(SpecError, match="seed is 1, not 0"):
         search(space, videos, tmp_path, train_seed=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from tsdsl.cli.machine import (
     threads_text,
 )
 from tsdsl.cli.options import colour_option, set_option
-from tsdsl.cli.output import aligned, coloured, data, note, show
+from tsdsl.cli.output import aligned, check_outputs, coloured, data, note, show
 from tsdsl.cli.progress import progress
 from tsdsl.cli.tables import several
 from tsdsl.diagnostics.render import visible
@@ -156,8 +155,7 @@ def command(
         raise click.UsageError("--views and --evaluate both say how many views: give one")
     if output == "-":
         print_json, output = True, None
-    if output is not None:
-        _check_place(output)
+    check_outputs([output], [*files, *frozen])
     found = networks(files, frozen, settings, names, views, evaluate)
     # What brings no input takes the clip, and the views, of the first spec.
     found += [other(target, found[0]) for target in against]
@@ -242,9 +240,3 @@ def _defaults(device: str, repeats: int | None, warmup: int | None) -> tuple[int
         repeats = REPEATS[kind] if repeats is None else repeats
         warmup = WARMUP[kind] if warmup is None else warmup
     return repeats, warmup
-
-
-def _check_place(output: str) -> None:
-    """Say now, and not after the last round, that a file cannot be written."""
-    if os.path.isdir(output) or not os.access(os.path.dirname(output) or ".", os.W_OK):
-        write_atomic(output, "")

@@ -255,11 +255,14 @@ def _train(
     **options: Any,
 ) -> int | None:
     """Train what is not done; an exit code where that is the end."""
-    from tsdsl.searching.random import Busy, todo, train_job
+    from tsdsl.searching.random import Busy, check_alike, todo, train_job
     from tsdsl.training.ranks import Ranks
     from tsdsl.training.trainer import TrainingError
 
     with Ranks.of(device) as ranks, stopped(ranks.is_first) as stop:
+        if source is not None and val is not None:
+            asked = {name: options[name] for name in ("train_seed", "root", "val_root", "views")}
+            check_alike(jobs, source, val, **asked)
         numbers = todo(jobs, ranks, job)
         if numbers and source is None:
             raise click.UsageError("--data LIST says what to train on (or --report what is done)")

@@ -24,7 +24,7 @@ from tsdsl.cli.options import (
     spec_argument,
     within_option,
 )
-from tsdsl.cli.output import data, note
+from tsdsl.cli.output import check_outputs, data, note
 from tsdsl.files import folder_failure, write_atomic
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def command(
         raise click.UsageError(f"-n {count} architectures need a .jsonl file or a directory")
     if uniform and distribution is not None:
         raise click.UsageError("--uniform and --distribution exclude each other")
+    if suffix in (".json", ".jsonl"):
+        check_outputs([output], [file, distribution, *costs])
     space = tsdsl.load(file, set=settings, space=name, costs=costs)
     windows = budgets(space, flops, params, within)
     weights: Weighting = "architectures" if uniform else "initial"

@@ -10,7 +10,7 @@ import click
 
 import tsdsl
 from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option
-from tsdsl.cli.output import aligned, data, note
+from tsdsl.cli.output import aligned, check_outputs, data, note
 from tsdsl.cli.running import needs_training
 from tsdsl.cli.spec import network_of_weights, say_filled
 from tsdsl.diagnostics.render import visible
@@ -83,6 +83,7 @@ def command(
     if output and os.path.splitext(output)[1] not in (".safetensors", *TORCH):
         kinds = ", ".join((".safetensors", *TORCH))
         raise click.UsageError(f"'{output}' does not end in one of {kinds}")
+    check_outputs([output], [file, spec, frozen])
     needs_training()
     from tsdsl.weights.file import load, load_into
 

@@ -135,6 +135,7 @@ TRAINING = {
     "E0824": "an evaluation that does not fit",
     "E0825": "an evaluation that cannot go on",
     "E0826": "a file that holds no scores",
+    "E0827": "a process of a run that others wait for",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
     "E0841": "a search that cannot go on",

@@ -94,8 +94,8 @@ class Op(ABC):
     Args: ClassVar[type[OpArgs]]
     #: Whether the result has the shape of the input, whatever that is.
     keeps_shape: ClassVar[bool] = False
-    #: Whether the result of the plain call is a new tensor that its backward pass does not read, so
-    #: that an activation may be written over it.
+    #: Whether the result is a new tensor that its backward pass does not read: an activation may be
+    #: written over it. Never of a module, whose result a user's hooks have seen.
     overwritable: ClassVar[bool] = False
     #: (arguments, input shapes) pairs that the contract tests run.
     examples: ClassVar[tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...]]

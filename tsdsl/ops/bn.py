@@ -27,7 +27,6 @@ class BatchNorm(Op):
     name = "bn"
     Args = BatchNormArgs
     keeps_shape = True
-    overwritable = True
     examples = (
         ({}, ((5, 3, 4, 6),)),
         ({"init": 0}, ((5, 3, 4, 6),)),

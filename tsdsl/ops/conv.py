@@ -47,7 +47,6 @@ class Conv(Op):
 
     name = "conv"
     Args = ConvArgs
-    overwritable = True
     examples = (
         ({"out": 8, "kernel": (3, 3, 3)}, ((6, 5, 9, 8),)),
         ({"out": 8, "kernel": (1, 1, 1), "bias": True}, ((6, 5, 9, 8),)),

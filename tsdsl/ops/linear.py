@@ -21,7 +21,6 @@ class Linear(Op):
 
     name = "linear"
     Args = LinearArgs
-    overwritable = True
     examples = (
         ({"out": 4}, ((7,),)),
         ({"out": 4, "bias": False}, ((7,),)),

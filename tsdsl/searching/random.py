@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tsdsl.data.lists import VideoList, read_list
 from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import PathLike
 from tsdsl.ir.architecture import Architecture
@@ -25,10 +26,13 @@ from tsdsl.searching.ranking import (
     report,
     unlike,
 )
+from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
+from tsdsl.training import identity
 from tsdsl.training.events import Event, Finished, Started
 from tsdsl.training.ranks import Ranks
-from tsdsl.training.run import Data, network
+from tsdsl.training.recipe import Recipe
+from tsdsl.training.run import Data, network, quick
 from tsdsl.training.run import run as training
 from tsdsl.training.trainer import TrainingError
 
@@ -77,6 +81,8 @@ def random_search(
         draw = Draw(n, seed, weights, windows_of(windows))
     named = against.items() if isinstance(against, Mapping) else _loaded(against)
     jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])
+    asked_of = {name: options.get(name) for name in ("root", "val_root", "views")}
+    check_alike(jobs, data, val, train_seed=train_seed, **asked_of)
     with Ranks.of(device) as ranks:
         for number in todo(jobs, ranks, job):
             if not todo(jobs, ranks, number):
@@ -92,6 +98,31 @@ def random_search(
                     if isinstance(event, Finished) and event.interrupted:
                         return report(jobs)
     return report(jobs)
+
+
+def check_alike(
+    jobs: Jobs,
+    data: Data,
+    val: Data,
+    *,
+    train_seed: int,
+    root: PathLike | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
+) -> None:
+    """Raises `SpecError` where jobs were trained otherwise than this says, and what `read_list`
+    does: what is done is not done again, but neither is it passed off as something else."""
+    recipe = Recipe.of(jobs.space)
+    videos = data if isinstance(data, VideoList) else read_list(data, root)
+    known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
+    about = identity.of_training(recipe, train_seed, videos, known, views or quick(recipe))
+    if why := unlike(about, alike(jobs)):
+        raise _unlike("what is asked for", why, jobs.folder)
+
+
+def _unlike(what: str, why: str, folder: str) -> SpecError:
+    hint = "train all jobs of a folder alike, or draw into another one with -o"
+    return SpecError([Diagnostic("E0843", f"{what} would be {why}", file=folder, help=hint)])
 
 
 def todo(jobs: Jobs, ranks: Ranks, only: int | None = None) -> list[int]:
@@ -136,9 +167,7 @@ def train_job(
         for event in events:
             if isinstance(event, Started) and ranks.is_first:
                 if why := unlike(description(folder) or {}, first):
-                    message = f"job {number} would be {why}"
-                    hint = "train all jobs of a folder alike, or draw into another one with -o"
-                    raise SpecError([Diagnostic("E0843", message, file=folder, help=hint)])
+                    raise _unlike(f"job {number}", why, folder)
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(folder, FAILED))
             yield event

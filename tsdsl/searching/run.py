@@ -37,8 +37,8 @@ from tsdsl.searching.step import SearchError
 from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.board import Board
-from tsdsl.training.checkpoint import WEIGHTS
-from tsdsl.training.checks import check_classes, shares
+from tsdsl.training.checkpoint import WEIGHTS, restoring
+from tsdsl.training.checks import check_classes, check_options, shares
 from tsdsl.training.events import BadVideos, Saved, Started, Warned
 from tsdsl.training.folder import FORMAT, RunFolder, opened
 from tsdsl.training.ranks import Ranks
@@ -137,6 +137,14 @@ def run(
 
     Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `SearchError`.
     """
+    check_options(0, seed=seed, workers=workers, bn_batches=bn_batches)
+    check_options(
+        1,
+        micro_batch=micro_batch,
+        save_every=save_every,
+        log_every=log_every,
+        min_frames=min_frames,
+    )
     with ExitStack() as stack:
         here = None
         if folder is not None and ranks.is_first:
@@ -212,7 +220,8 @@ def run(
             warnings += spoiled
         state = ranks.broadcast(state)
         if state is not None:
-            searcher.restore(state)
+            with restoring(state):
+                searcher.restore(state)
         told = None
         if here is not None:
             board = Board(here.at("tensorboard"), searcher.step) if tensorboard else None

@@ -35,10 +35,10 @@ over the clips of one part.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ from tsdsl.searching.cost import CostTerm
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.online import SLACK, OnlineSoftmax
 from tsdsl.training.ranks import Ranks
+
+T = TypeVar("T", bound=Tensor)
 
 
 class SearchError(DiagnosticError, RuntimeError):
@@ -195,6 +197,8 @@ class Parsec:
         if not architectures:
             raise ValueError("a step needs an architecture or more")
         # What was frozen or thawed, replaced or moved since the last step is as it is now.
+        # A weight that has been frozen keeps nothing of an earlier step.
+        self._clear()
         self._parameters = self._learning()
         self._clear()
         buffers = self._buffers()
@@ -213,12 +217,12 @@ class Parsec:
             raise
 
     def _learning(self) -> list[nn.Parameter]:
-        held = (p for module in self._holders for p in module._parameters.values())
-        return [p for p in held if p is not None and p.requires_grad]
+        held = [p for module in self._holders for p in module._parameters.values()]
+        return _distinct(p for p in held if p is not None and p.requires_grad)
 
     def _buffers(self) -> list[Tensor]:
-        held = (b for module in self._holders for b in module._buffers.values())
-        return [b for b in held if b is not None]
+        held = [b for module in self._holders for b in module._buffers.values()]
+        return _distinct(b for b in held if b is not None)
 
     def _clear(self) -> None:
         for parameter in self._parameters:
@@ -344,6 +348,11 @@ class Parsec:
             for grad in same:
                 grad.copy_(flat[start : start + grad.numel()].view_as(grad))
                 start += grad.numel()
+
+
+def _distinct(tensors: Iterable[T]) -> list[T]:
+    """Each once, however many modules share it."""
+    return list({id(tensor): tensor for tensor in tensors}.values())
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

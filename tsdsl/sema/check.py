@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,16 @@ class Checked(Record, eq=True):
         return any(d.severity == "error" for d in self.diagnostics)
 
 
-def check_file(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Checked:
-    """Check a file. Raises `FileError` where it cannot be read, and for nothing else."""
+def check_file(
+    path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    spaces: Collection[str] = (),
+) -> Checked:
+    """Check a file. ``spaces``: those that the overrides are for; all if left out. Raises
+    `FileError` where it cannot be read, and for nothing else."""
     found = Collector()
     loader = Loader(found)
-    return _check(loader.load(path), loader, found, overrides or {})
+    return _check(loader.load(path), loader, found, overrides or {}, spaces)
 
 
 def check_text(
@@ -53,7 +58,11 @@ def check_text(
 
 
 def _check(
-    module: Module, loader: Loader, found: Collector, overrides: Mapping[str, Any]
+    module: Module,
+    loader: Loader,
+    found: Collector,
+    overrides: Mapping[str, Any],
+    meant: Collection[str] = (),
 ) -> Checked:
     checked_files = [m for p, m in loader.modules.items() if p.parent != STD or m is module]
     acyclic = all([check_blocks(loaded, found) for loaded in checked_files])
@@ -65,7 +74,8 @@ def _check(
     usable = acyclic and all(m.clean for m in loader.modules.values())
     spaces: dict[str, CheckedSpace] = {}
     for name in names:
-        checked = _space(module.spaces[name], loader, found, overrides) if usable else None
+        own = overrides if not meant or name in meant else {}
+        checked = _space(module.spaces[name], loader, found, own) if usable else None
         if checked is not None:
             spaces[name] = checked
     if found.has_errors:

@@ -18,16 +18,17 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError
+from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
 from tsdsl.files import os_failure, sync_folder
 from tsdsl.record import Record
+from tsdsl.training.failures import first_line
 from tsdsl.weights.file import load as load_weights
 from tsdsl.weights.file import save as save_weights
 
@@ -49,6 +50,17 @@ class State(Record):
     average: Mapping[str, Tensor] | None
     #: Plain values and tensors in dicts and lists.
     training: dict[str, Any]
+
+
+@contextmanager
+def restoring(state: State) -> Iterator[None]:
+    """Around giving a state to what is to go on from it. Raises `SpecError` if it is another's."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError) as bad:
+        message = f"the checkpoint of step {state.step} is not one of this network, or recipe"
+        hint = f"begin anew in another folder with -o; torch says: {first_line(bad)}"
+        raise SpecError([Diagnostic("E0823", message, help=hint)]) from None
 
 
 class Checkpoints:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 import torch
 from torch import nn
 
@@ -65,3 +67,15 @@ def shares(
         near = min(divisors, key=lambda n: abs(n - micro_batch))
         raise SpecError([Diagnostic("E0821", message, help=f"a divisor: --micro-batch {near}")])
     return micro_batch, own // micro_batch
+
+
+def check_options(least: int, **options: int | None) -> None:
+    """Raises `SpecError` for one that is no whole number, or a smaller one."""
+    for name, value in options.items():
+        try:
+            fits = value is None or index(value) >= least
+        except TypeError:
+            fits = False
+        if not fits:
+            message = f"{name} is {value!r}: it has to be a whole number, {least} or more"
+            raise SpecError([Diagnostic("E0821", message)])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tsdsl.diagnostics import Diagnostic
+from tsdsl.training.ranks import lost_rank
 
 
 def out_of_memory(bad: BaseException) -> bool:
@@ -36,6 +37,8 @@ def first_line(bad: BaseException) -> str:
 
 def step_failed(code: str, step: int, bad: Exception, smaller: str) -> Diagnostic:
     """What ended a step that is no bug of ours. ``smaller``: how to need less memory."""
+    if lost := lost_rank(bad):
+        return lost
     where = f"step {step} failed"
     if out_of_memory(bad):
         return Diagnostic(code, f"{where}: there is not enough memory", help=smaller)

@@ -33,6 +33,13 @@ LONGEST = 1 << 31
 CONDITIONS = "conditions"
 
 
+#: What runs write under names of their own choice.
+REPLACED = (
+    *("checkpoints", LOG, BAD, "model.py", "arch.json", "alpha.jsonl", "distribution.json"),
+    *(f"{name}.safetensors" for name in ("last", "best", "model", "supernet")),
+)
+
+
 class RunFolder:
     """Made by `opened`. Only the first rank has one."""
 
@@ -49,6 +56,7 @@ class RunFolder:
     def describe(self, about: Mapping[str, Any], resume: bool) -> list[Diagnostic]:
         """Write ``run.json``; if there is one, and something to lose, it has to say the same.
         Warnings for conditions that differ. Raises `SpecError`, `FileError`."""
+        self._check_own()
         found = self._description() if self._begun() else None
         warnings: list[Diagnostic] = []
         if found is not None:
@@ -78,6 +86,17 @@ class RunFolder:
         if found != about:
             write_atomic(self.at(RUN), json.dumps(about, indent=1) + "\n")
         return warnings
+
+    def _check_own(self) -> None:
+        """Without a description, what is here is somebody else's, or of a run of which nobody knows
+        what it was."""
+        if os.path.lexists(self.at(RUN)):
+            return
+        taken = [name for name in REPLACED if os.path.lexists(self.at(name))]
+        if taken:
+            message = f"this folder has no {RUN}, but what a run would replace: {', '.join(taken)}"
+            hint = "give another folder with -o"
+            raise FileError([Diagnostic("E0808", message, file=self.path, help=hint)])
 
     def _begun(self) -> bool:
         """Whether there is something to lose: a checkpoint, or the log of a run that has its state

@@ -13,8 +13,10 @@ import tsdsl
 from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.data.lists import VideoList
 from tsdsl.ir.architecture import Architecture
+from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training.ranks import Ranks
+from tsdsl.training.recipe import Recipe
 from tsdsl.weights.file import FORMAT
 
 
@@ -26,6 +28,19 @@ def of_list(videos: VideoList) -> dict[str, Any]:
     for name in videos.classes:
         digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return {"videos": len(videos), "classes": len(videos.classes), "digest": digest.hexdigest()}
+
+
+def of_training(
+    recipe: Recipe, seed: int, videos: VideoList, val: VideoList | None, views: Evaluate | None
+) -> dict[str, Any]:
+    """What a training is, but for its network."""
+    return {
+        "recipe": recipe.as_json(),
+        "seed": seed,
+        "data": of_list(videos),
+        "val": of_list(val) if val is not None else None,
+        "evaluate": views.model_dump(mode="json") if val is not None and views else None,
+    }
 
 
 def of_table(table: CostTable) -> str:

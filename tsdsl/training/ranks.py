@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,13 +13,39 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from tsdsl.diagnostics import Diagnostic, SpecError
+from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.record import Record
 
 T = TypeVar("T")
 
 #: How long a rank waits for the others: a rank that evaluates or writes keeps them waiting.
 PATIENCE = timedelta(minutes=60)
+
+#: What gloo and NCCL say where another process is there no more.
+_GONE = re.compile(r"(closed|reset) by peer|broken pipe|remote process exited|NCCL.*abort", re.I)
+
+
+class LostRank(DiagnosticError, RuntimeError):
+    """Another process of the run has ended, and with it this one."""
+
+
+def lost_rank(bad: BaseException) -> Diagnostic | None:
+    """What it means if another process does not answer any more."""
+    if not isinstance(bad, RuntimeError) or not _GONE.search(str(bad)):
+        return None
+    hint = "it says why; with torchrun, all go on or none"
+    return Diagnostic("E0827", "another process of this run has ended", help=hint)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Around what all ranks do at once. Raises `LostRank` where one is there no more."""
+    try:
+        yield
+    except RuntimeError as bad:
+        if (lost := lost_rank(bad)) is None:
+            raise
+        raise LostRank([lost]) from None
 
 
 class Ranks(Record):
@@ -66,7 +93,8 @@ class Ranks(Record):
         if self.world == 1:
             return [own]
         found: list[Any] = [None] * self.world
-        dist.all_gather_object(found, own)
+        with together():
+            dist.all_gather_object(found, own)
         return found
 
     def broadcast(self, own: T) -> T:
@@ -74,18 +102,27 @@ class Ranks(Record):
         if self.world == 1:
             return own
         found: list[Any] = [own]
-        dist.broadcast_object_list(found, device=self.device)
+        with together():
+            dist.broadcast_object_list(found, device=self.device)
         return found[0]  # type: ignore[no-any-return]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over ranks, in place."""
         if self.world > 1:
-            dist.all_reduce(tensor)
+            with together():
+                dist.all_reduce(tensor)
         return tensor
+
+    def share(self, tensor: Tensor) -> None:
+        """Give all ranks what the first one has, in place."""
+        if self.world > 1:
+            with together():
+                dist.broadcast(tensor, 0)
 
     def barrier(self) -> None:
         if self.world > 1:
-            dist.barrier()
+            with together():
+                dist.barrier()
 
 
 def _device(name: str, local: int, world: int) -> torch.device:

@@ -17,11 +17,12 @@ import tsdsl
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import TrainLoader
+from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.files import PathLike
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training import identity
-from tsdsl.training.checks import check_classes, outputs_of, shares
+from tsdsl.training.checks import check_classes, check_options, outputs_of, shares
 from tsdsl.training.evaluation import views_of
 from tsdsl.training.events import Event, Finished
 from tsdsl.training.folder import FORMAT, opened
@@ -115,6 +116,15 @@ def run(
 
     Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `TrainingError`.
     """
+    check_options(0, seed=seed, workers=workers)
+    check_options(
+        1,
+        micro_batch=micro_batch,
+        save_every=save_every,
+        evaluate_every=evaluate_every,
+        log_every=log_every,
+        min_frames=min_frames,
+    )
     with ExitStack() as stack:
         here = None
         if folder is not None and ranks.is_first:
@@ -122,6 +132,9 @@ def run(
         space = recipe if isinstance(recipe, Space) else None
         recipe = Recipe.of(recipe) if isinstance(recipe, Space) else recipe
         videos = data if isinstance(data, VideoList) else read_list(data, root)
+        if not any(p.requires_grad for p in net.parameters()):
+            message = "the network has no weight that learns: all are frozen"
+            raise SpecError([Diagnostic("E0821", message, help="net.requires_grad_(True)")])
         net = net.to(ranks.device)
         if channels_last:
             net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
@@ -156,7 +169,7 @@ def run(
         if val is not None:
             known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
             check_classes(known, outputs)
-            views = views or Evaluate(name="quick", clips=1, crop=recipe.crop)
+            views = views or quick(recipe)
             evaluator = Evaluator(
                 views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax
             )
@@ -169,11 +182,9 @@ def run(
                 "space": name,
                 "space_hash": space.hash if space else None,
                 "architecture": None if frozen is None else dict(frozen),
-                "recipe": recipe.as_json(),
-                "seed": seed,
-                "data": identity.of_list(videos),
-                "val": identity.of_list(evaluator.views.videos) if evaluator else None,
-                "evaluate": views.model_dump(mode="json") if evaluator and views else None,
+                **identity.of_training(
+                    recipe, seed, videos, evaluator.views.videos if evaluator else None, views
+                ),
                 **(about or {}),
                 "conditions": {
                     **identity.conditions(ranks, videos),
@@ -190,3 +201,8 @@ def run(
         yield from made.events(
             save_every or trainer.steps_per_epoch, evaluate_every, tensorboard, stop
         )
+
+
+def quick(recipe: Recipe) -> Evaluate:
+    """How videos are evaluated between epochs if nothing else is asked for."""
+    return Evaluate(name="quick", clips=1, crop=recipe.crop)

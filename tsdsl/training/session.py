@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from tsdsl.data.dataset import EvalViews
+from tsdsl.data.dataset import EvalViews, no_usable_video
 from tsdsl.data.loader import EvalLoader, TrainLoader
 from tsdsl.data.problems import Problem
-from tsdsl.diagnostics import Diagnostic
+from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import write_atomic
 from tsdsl.training.board import Board
-from tsdsl.training.checkpoint import AVERAGE, WEIGHTS
+from tsdsl.training.checkpoint import AVERAGE, WEIGHTS, restoring
 from tsdsl.training.evaluation import evaluate
 from tsdsl.training.events import BadVideos, Evaluated, Event, Finished, Saved, Started, Warned
 from tsdsl.training.folder import BAD, RunFolder
@@ -68,7 +68,8 @@ class Session:
             self._warnings += spoiled
         state = self.ranks.broadcast(state)
         if state is not None:
-            self.trainer.restore(state)
+            with restoring(state):
+                self.trainer.restore(state)
             best = state.training["best"]
             self.best = None if best is None else (best[0], int(best[1]), int(best[2]))
             if self.folder is not None:
@@ -93,6 +94,8 @@ class Session:
         )
         if self._warnings:
             yield Warned(tuple(self._warnings))
+        if self.evaluator is not None and trainer.step < trainer.total_steps:
+            self.evaluator.check()
         board = None
         if tensorboard and self.folder is not None:
             board = Board(self.folder.at("tensorboard"), trainer.step)
@@ -116,7 +119,14 @@ class Session:
                 if ended is not None and self.evaluator is not None:
                     last = trainer.step == trainer.total_steps
                     if last or (ended + 1) % evaluate_every == 0:
-                        evaluated = self._evaluate(ended, board)
+                        try:
+                            evaluated = self._evaluate(ended, board)
+                        except DiagnosticError:
+                            # The epoch is done, whatever has become of the videos.
+                            if metrics is None:
+                                trainer.flush()
+                            yield from self._save()
+                            raise
                         yield evaluated
                         missing = [m.problem for m in evaluated.scores.missing]
                         yield from self._named(missing, False)
@@ -268,6 +278,16 @@ class Evaluator:
         return evaluate(
             net, self._loader, ranks=ranks, autocast=autocast, probabilities=self.probabilities
         )
+
+    def check(self) -> None:
+        """Before a first epoch: whether there is a video that can be scored. Raises
+        `NoUsableVideo`."""
+        problems: list[Problem] = []
+        for at in range(len(self.views)):
+            if (problem := self.views[at].problem) is None:
+                return
+            problems.append(problem)
+        raise no_usable_video(self.views.videos, problems)
 
     def close(self) -> None:
         """End the processes that decode."""

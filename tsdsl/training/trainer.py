@@ -16,7 +16,6 @@ from time import perf_counter
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -29,7 +28,7 @@ from tsdsl.record import Record
 from tsdsl.training.checkpoint import State
 from tsdsl.training.failures import first_not_finite, step_failed
 from tsdsl.training.optimizer import make_optimizer, moving_average
-from tsdsl.training.ranks import Ranks
+from tsdsl.training.ranks import Ranks, together
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.schedule import learning_rate
 
@@ -128,7 +127,8 @@ class Trainer:
         self._wrapped: nn.Module = net
         if ranks.world > 1:
             devices = [ranks.device] if ranks.device.type == "cuda" else None
-            self._wrapped = DistributedDataParallel(net, device_ids=devices)
+            with together():
+                self._wrapped = DistributedDataParallel(net, device_ids=devices)
         half = _half(ranks.device) if train.mixed_precision else None
         #: What operations compute in, where that is safe; None for the network's own type.
         self.autocast = half
@@ -310,10 +310,9 @@ class Trainer:
 
     def share_statistics(self) -> None:
         """Give all ranks the first one's running statistics, before they evaluate together."""
-        if self.ranks.world > 1:
-            for module in (self.net, self.average):
-                for buffer in module.buffers() if module is not None else ():
-                    dist.broadcast(buffer, 0)
+        for module in (self.net, self.average):
+            for buffer in module.buffers() if module is not None else ():
+                self.ranks.share(buffer)
 
 
 def _half(device: torch.device) -> torch.dtype:

@@ -259,9 +259,7 @@ def _is_layer(node: TemplateNode) -> bool:
 
 def _is_new(node: TemplateNode) -> bool:
     """Its result is a tensor of its own, which its backward pass does not read."""
-    if not isinstance(node, OpNode) or (isinstance(node.call, ModuleCall) and node.call.apply):
-        return False
-    return all(call.op.overwritable for call in node.calls.values())
+    return isinstance(node, OpNode) and all(call.op.overwritable for call in node.calls.values())
 
 
 def _runs(node: TemplateNode) -> bool:

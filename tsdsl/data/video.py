@@ -35,8 +35,9 @@ from tsdsl.data.images import frame_files, read_images
 from tsdsl.data.problems import BadVideo
 from tsdsl.record import Record
 
-#: Seconds of a video that may be missing against the length in its header, and the share.
-_SLACK, _SLACK_SHARE = 0.5, 0.02
+#: Seconds of a video that may be missing against the length in its header, and the share; of a
+#: short one, for which those seconds are most of it, this share.
+_SLACK, _SLACK_SHARE, _SLACK_OF_SHORT = 0.5, 0.02, 0.15
 #: How far the rate that a file states may be from the mean of its frames.
 _RATE_SLACK = 0.01
 #: Containers whose time stamps are partly counted by who reads them, so that after a seek they can
@@ -236,7 +237,8 @@ def _check_length(path: str, stream: VideoStream, length: Fraction) -> None:
     stated = 3600 * hours + 60 * minutes + seconds
     # The last frame is shown for a while, too: at 2 frames per second, half a second.
     frame = float(1 / stream.average_rate) if stream.average_rate else 0.0
-    if stated - float(length) - frame > max(_SLACK, _SLACK_SHARE * stated):
+    slack = max(min(_SLACK, _SLACK_OF_SHORT * stated), _SLACK_SHARE * stated)
+    if stated - float(length) - frame > slack:
         detail = f"{float(length):.1f} of {stated:.1f} seconds"
         raise BadVideo(path, "truncated", detail)
 

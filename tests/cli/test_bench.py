@@ -283,6 +283,7 @@ def test_all_fail(run: Any, folder: Path) -> None:
         (("fixed.tsnet", "--views", "0"), 2, "--views"),
         (("fixed.tsnet", "-o", "no/such/place.json"), 3, "E0807"),
         (("fixed.tsnet", "-o", "."), 3, "E0807"),
+        (("fixed.tsnet", "-o", "./fixed.tsnet"), 2, "which is read"),
     ],
 )
 def test_bad_use(run: Any, folder: Path, arguments: Any, code: int, said: str) -> None:

@@ -79,6 +79,14 @@ def test_one_of_several_spaces_is_named(run, tmp_path: Path) -> None:
     params = [json.loads(run("flops", spec, "--space", n, "--json").stdout)["params"] for n in "AB"]
     assert params == [3 * 8 + 8 * 5 + 5, 3 * 16 + 16 * 5 + 5]
     assert json.loads(run("check", spec, "--dump", "--space", "B").stdout)["name"] == "B"
+    # A setting is for the space that is named: the other one need not have it.
+    spec.write_text(
+        text.replace("conv(8,", "conv(k,").replace("space A {", "space A { param k = 8")
+    )
+    wide = run("flops", spec, "--space", "A", "--set", "k=4", "--json")
+    assert json.loads(wide.stdout)["params"] == 3 * 4 + 4 * 5 + 5
+    none = run("flops", spec, "--space", "B", "--set", "k=4")
+    assert none.exit_code == 1 and "space 'B' has no param or decision" in none.stderr
     wrong = run("sample", spec, "--space", "C")
     assert wrong.exit_code == 1 and "it has: A, B" in wrong.stderr
     assert run("check", spec, "--space", "A").exit_code == 2

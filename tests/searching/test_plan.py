@@ -118,3 +118,26 @@ def test_a_phase_that_is_warm_up_only(tmp_path: Path) -> None:
     (said,) = check(whole, plan_of(whole, 8))
     assert "phase 'two' decides nothing: all of its 8 steps are warm-up" in said.message
     assert len(check(whole, plan_of(whole, 1), known_steps=False)) == 1
+
+
+def test_defaults_that_contradict_a_requirement(tmp_path: Path) -> None:
+    """What no phase has learned yet is at its default: that has to be an architecture."""
+    head = JOINED + "\n  wide ~ {16, 8}\n  require wide < 16 or a.s1[0].kernel != 1x1x1"
+    space = space_of(tmp_path, "learn b", head)
+    with pytest.raises(SpecError, match="phase 'one' has no architecture") as bad:
+        check(space, plan_of(space, 8))
+    (found,) = bad.value.diagnostics
+    assert found.code == "E0842" and "(wide = 16, a.s1[0].kernel = 1x1x1)" in found.message
+    fixed = tsdsl.load(tmp_path / "s.tsnet", set={"wide": 8})
+    assert check(fixed, plan_of(fixed, 8)) == []
+
+
+def test_a_last_budget_of_some_streams(tmp_path: Path) -> None:
+    space = space_of(tmp_path, "learn a, fuse")
+    text = (tmp_path / "s.tsnet").read_text()
+    last = "phase two { streams b, c budget flops in 1..1G weight 0.1"
+    (tmp_path / "s.tsnet").write_text(text.replace("phase two {", last))
+    space = tsdsl.load(tmp_path / "s.tsnet")
+    assert space.sections is not None
+    found = [w for w in check(space, plan_of(space, 8)) if w.code == "W0974"]
+    assert len(found) == 1 and "are of streams b and c alone" in found[0].message

@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations_with_replacement, pairwise
+from itertools import combinations, combinations_with_replacement, pairwise
 from math import factorial, prod
 from pathlib import Path
 from random import Random
@@ -163,6 +163,33 @@ def test_micro_batches_and_normalisation(tmp_path: Path) -> None:
     whole = gradients(supernet)
     assert {int(c) for c in counts} == {0, 4}
     assert any(not torch.allclose(split[name], whole[name]) for name in whole)
+
+
+def test_shared_and_frozen_weights(tmp_path: Path) -> None:
+    """A parameter of two operations has the sum of their gradients, once; what is frozen between
+    steps keeps nothing of an earlier one."""
+    space, supernet, clips = made(tmp_path, norm=True)
+    supernet.eval()
+    norms = [m for m in supernet.modules() if "running_mean" in m._buffers]
+    one, other = next(p for p in combinations(norms, 2) if _width(p[0]) == _width(p[1]))
+    one.weight = other.weight
+    architectures = space.sample(3, seed=0)
+    wanted = all_graphs(supernet, architectures, clips, {a: -1.0 for a in architectures})
+    parsec = Parsec(supernet, Alpha(space), shifted(supernet, {a: -1.0 for a in architectures}))
+    stepped = parsec.step(architectures, clips)
+    found = gradients(supernet)
+    assert found.keys() == wanted.keys()
+    for name, grad in wanted.items():
+        assert torch.allclose(found[name], grad, rtol=1e-10, atol=1e-12), name
+    length = sum(float(g.square().sum()) for g in found.values()) ** 0.5
+    assert stepped.gradient_norm == pytest.approx(length)
+    one.weight.requires_grad_(False)
+    parsec.step(architectures, clips)
+    assert one.weight.grad is None and len(gradients(supernet)) == len(wanted) - 1
+
+
+def _width(module: nn.Module) -> int:
+    return len(module.get_parameter("weight"))
 
 
 def test_untouched_weights_have_no_gradient(tmp_path: Path) -> None:

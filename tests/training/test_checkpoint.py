@@ -128,6 +128,16 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
             folder.describe(other, resume=True)
         (warning,) = folder.describe({**ABOUT, "conditions": {"world": 2}}, resume=True)
         assert warning.code == "W0972" and "world was 1, is 2" in warning.message
+    (tmp_path / "run" / "run.json").rename(tmp_path / "kept")
+    for resume in (False, True):
+        with pytest.raises(FileError, match=r"has no run\.json, but .*: checkpoints") as taken:
+            RunFolder(path).describe(ABOUT, resume=resume)
+        assert taken.value.diagnostics[0].code == "E0808"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.py").write_text("mine")
+    with opened(str(tmp_path / "mine")) as mine, pytest.raises(FileError, match=r"model\.py"):
+        mine.describe(ABOUT, resume=True)
+    assert (tmp_path / "mine" / "model.py").read_text() == "mine"
     for text in ("{", "[]", '{"format": "tsnet-run/9"}'):
         (tmp_path / "run" / "run.json").write_text(text)
         with pytest.raises(SpecError, match="no description of a run"):

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tsdsl.training.failures import step_failed
+from tsdsl.training.ranks import LostRank, together
+
 #: Trains in float64 without batch normalisation; the first rank writes the weights.
 PROGRAM = """
 import os, sys, torch, tsdsl
@@ -74,4 +77,15 @@ def test_the_command_under_torchrun(
     assert "2 processes" in done.stderr and done.stderr.count("epoch 3:") == 1
     again = launched(2, *arguments)
     assert again.returncode != 0 and "there is a run in this folder" in again.stderr
+    # The other one waits for the first, in vain.
+    assert "internal error" not in again.stderr
     assert "Traceback" not in again.stdout
+
+
+def test_what_a_lost_process_means() -> None:
+    gone = "[../gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:38212"
+    with pytest.raises(LostRank, match="another process of this run has ended"), together():
+        raise RuntimeError(gone)
+    with pytest.raises(RuntimeError, match="no such thing"), together():
+        raise RuntimeError("no such thing")
+    assert step_failed("E0822", 3, RuntimeError(gone), "").code == "E0827"

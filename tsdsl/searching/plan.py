@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import ceil
 from typing import Any
 
@@ -10,9 +10,12 @@ from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.analysis.elimination.engine import engine
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
+from tsdsl.ir.constraints import Constraints, equals
 from tsdsl.ir.joined import MAX_COMBINED, Group, blocks, combinations, joined, name_of
 from tsdsl.ir.present import GONE, heard, only, result_is
+from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import beginnings
+from tsdsl.ir.values import Val
 from tsdsl.record import Record
 from tsdsl.sema.sections import Budget, PhaseRates, Search
 from tsdsl.space import Space, Window
@@ -187,8 +190,9 @@ def _streams(names: tuple[str, ...]) -> str:
 
 def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
     """A warning for each phase whose budgets no architecture can meet, whatever the earlier phases
-    choose; what later ones learn stands at its default. Raises `SpecError` for the budget of a cost
-    that has no table."""
+    choose; what later ones learn stands at its default; and for the last one's, if they are not of
+    the whole network. Raises `SpecError` for the budget of a cost that has no table, and where
+    defaults leave a phase no architecture at all."""
     for name in dict.fromkeys(b.cost for phase in plan.phases for b in phase.budgets):
         space.cost(name)
     found: list[Diagnostic] = []
@@ -200,13 +204,45 @@ def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
             for d in space.decisions
         }
         even = Distribution.from_weights(space.graph, rows)
-        if phase.budgets and not inside(space, phase, even)[1]:
+        try:
+            met = inside(space, phase, even)[1]
+        except SpecError as none:
+            raise _no_architecture(space, phase, free) or none from None
+        if phase.budgets and not met:
             wanted = "; ".join(f"{b.cost} in {b.low:,.0f}..{b.high:,.0f}" for b in phase.budgets)
             message = f"phase '{phase.name}': no architecture has {wanted}"
             if phase is not plan.phases[-1]:
                 message += ", with what later phases learn at its default"
             found.append(Diagnostic("W0974", message, file=space.graph.source, severity="warning"))
+    last = plan.phases[-1]
+    if last.budgets and len(last.streams) < len(space.graph.streams):
+        message = f"the budgets of the last phase, '{last.name}', are of {_streams(last.streams)}"
+        message += " alone: the network that is found has more, and may cost more"
+        hint = "a last phase with all streams holds the whole network to its budgets"
+        found.append(
+            Diagnostic("W0974", message, file=space.graph.source, help=hint, severity="warning")
+        )
     return found
+
+
+def _no_architecture(space: Space, phase: PhasePlan, free: Collection[str]) -> SpecError | None:
+    """Where decisions that nothing has learnt yet contradict a requirement by their defaults."""
+    graph = space.graph
+    whole = Constraints(graph.variables, graph.decisions, (), nullable=True)
+    for requirement in graph.requirements:
+        seen = whole.ancestors(v.index for v in requirement.condition.variables)
+        fixed = [d for d in graph.decisions if d.variable.index in seen and d.path not in free]
+        evidence = [
+            (Val((d.variable,), tuple(range(len(d.options)))), equals(d.default)) for d in fixed
+        ]
+        alone = Solver(graph.variables, graph.decisions, [requirement])
+        if fixed and alone.find(evidence) is None:
+            shown = ", ".join(f"{d.path} = {d.options[d.default]}" for d in fixed)
+            message = f"phase '{phase.name}' has no architecture: with what is not learned yet at"
+            message += f" its default ({shown}), '{requirement.text}' does not hold"
+            hint = f"let the phase learn one of them, or fix one, as with --set {fixed[0].path}=..."
+            return _unfit(space, message, hint)
+    return None
 
 
 def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:

@@ -17,7 +17,10 @@ from make_videos import broken
 from tiny import write_spec, write_videos
 
 from tsdsl.data.problems import KINDS
+from tsdsl.diagnostics import Diagnostic
 from tsdsl.training.checkpoint import Checkpoints
+from tsdsl.training.evaluation import EvaluationError
+from tsdsl.training.session import Evaluator
 from tsdsl.weights.file import load
 
 
@@ -187,6 +190,39 @@ def test_a_third_of_the_videos_is_broken(train, folder: Path, tmp_path: Path) ->
     assert done.stderr.count("replaced: ") == 5
     end = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])
     assert end["bad_videos"] == 10 and end["replaced"] >= 10
+
+
+def test_an_epoch_outlives_its_evaluation(train, folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """A list that cannot be scored is refused before the first step; one that cannot be scored
+    later costs no step."""
+    for name, data in (("empty.mp4", b""), ("text.mp4", b"words")):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "bad.csv").write_text("empty.mp4 dark\ntext.mp4 grey\n")
+    done = train("-o", "none", "--val", tmp_path / "bad.csv")
+    assert done.exit_code == 1 and "not one of 2 videos can be used" in done.stderr
+    assert "step" not in (tmp_path / "none/log.jsonl").read_text()
+
+    scored, calls = Evaluator.__call__, []
+
+    def fails(self: Evaluator, *given: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise EvaluationError([Diagnostic("E0825", "the disk is gone")])
+        return scored(self, *given)
+
+    settings = ["--set", "train.epochs=3", "--val", folder / "list.csv", "--save-every", "1000"]
+    whole = train("-o", "straight", *settings)
+    assert whole.exit_code == 0, whole.stderr
+    with monkeypatch.context() as patched:
+        patched.setattr(Evaluator, "__call__", fails)
+        done = train("-o", "run", *settings)
+        assert done.exit_code == 1 and "the disk is gone" in done.stderr
+    steps = Checkpoints(str(tmp_path / "run/checkpoints")).steps()
+    assert steps and steps[-1] == 6
+    again = train("-o", "run", *settings, "--resume")
+    assert again.exit_code == 0, again.stderr
+    one, other = (load(tmp_path / name / "last.safetensors") for name in ("run", "straight"))
+    assert all(torch.equal(t, other.tensors[name]) for name, t in one.tensors.items())
 
 
 def test_what_does_not_fit(train, folder: Path, tmp_path: Path) -> None:

@@ -192,7 +192,10 @@ def test_a_third_of_the_videos_is_broken(train, folder: Path, tmp_path: Path) ->
     assert end["bad_videos"] == 10 and end["replaced"] >= 10
 
 
-def test_an_epoch_outlives_its_evaluation(train, folder: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("at", [2, 3])
+def test_an_epoch_outlives_its_evaluation(
+    train, folder: Path, tmp_path: Path, monkeypatch, at: int
+) -> None:
     """A list that cannot be scored is refused before the first step; one that cannot be scored
     later costs no step."""
     for name, data in (("empty.mp4", b""), ("text.mp4", b"words")):
@@ -206,7 +209,7 @@ def test_an_epoch_outlives_its_evaluation(train, folder: Path, tmp_path: Path, m
 
     def fails(self: Evaluator, *given: object) -> object:
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) == at:
             raise EvaluationError([Diagnostic("E0825", "the disk is gone")])
         return scored(self, *given)
 
@@ -218,11 +221,18 @@ def test_an_epoch_outlives_its_evaluation(train, folder: Path, tmp_path: Path, m
         done = train("-o", "run", *settings)
         assert done.exit_code == 1 and "the disk is gone" in done.stderr
     steps = Checkpoints(str(tmp_path / "run/checkpoints")).steps()
-    assert steps and steps[-1] == 6
+    assert steps and steps[-1] == 3 * at
     again = train("-o", "run", *settings, "--resume")
     assert again.exit_code == 0, again.stderr
-    one, other = (load(tmp_path / name / "last.safetensors") for name in ("run", "straight"))
-    assert all(torch.equal(t, other.tensors[name]) for name, t in one.tensors.items())
+    for which in ("last", "best"):
+        one, other = (load(tmp_path / n / f"{which}.safetensors") for n in ("run", "straight"))
+        assert one.about == other.about
+        assert all(torch.equal(t, other.tensors[name]) for name, t in one.tensors.items())
+    scores = [
+        [x["top1"] for x in map(json.loads, text.splitlines()) if x["event"] == "evaluate"]
+        for text in ((tmp_path / n / "log.jsonl").read_text() for n in ("run", "straight"))
+    ]
+    assert scores[0] == scores[1] and len(scores[0]) == 3
 
 
 def test_what_does_not_fit(train, folder: Path, tmp_path: Path) -> None:

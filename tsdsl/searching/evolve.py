@@ -33,7 +33,7 @@ from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
 from tsdsl.training import identity
 from tsdsl.training.checks import check_classes
-from tsdsl.training.evaluation import AT_ONCE, EvaluationError, views_of
+from tsdsl.training.evaluation import AT_ONCE, EvaluationError, quick, views_of
 from tsdsl.training.events import Warned
 from tsdsl.training.folder import FORMAT, LOG, LONGEST, RunFolder, opened
 from tsdsl.training.ranks import Ranks
@@ -226,7 +226,7 @@ def run(
         outputs = space.network(space.most_probable()).body.result.shape[0]
         warnings = check_classes(videos, outputs)
         check_classes(scored, outputs)
-        views = views or Evaluate(name="quick", clips=1, crop=recipe.crop)
+        views = views or quick(recipe.crop)
         inherited = Inherited(
             space,
             supernet,

@@ -29,10 +29,11 @@ from tsdsl.searching.ranking import (
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
 from tsdsl.training import identity
+from tsdsl.training.evaluation import quick
 from tsdsl.training.events import Event, Finished, Started
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
-from tsdsl.training.run import Data, network, quick
+from tsdsl.training.run import Data, network
 from tsdsl.training.run import run as training
 from tsdsl.training.trainer import TrainingError
 
@@ -115,7 +116,7 @@ def check_alike(
     recipe = Recipe.of(jobs.space)
     videos = data if isinstance(data, VideoList) else read_list(data, root)
     known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
-    about = identity.of_training(recipe, train_seed, videos, known, views or quick(recipe))
+    about = identity.of_training(recipe, train_seed, videos, known, views or quick(recipe.crop))
     if why := unlike(about, alike(jobs)):
         raise _unlike("what is asked for", why, jobs.folder)
 

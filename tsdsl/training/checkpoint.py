@@ -57,6 +57,8 @@ def restoring(state: State) -> Iterator[None]:
     """Around giving a state to what is to go on from it. Raises `SpecError` if it is another's."""
     try:
         yield
+    except DiagnosticError:
+        raise
     except (RuntimeError, ValueError, KeyError) as bad:
         message = f"the checkpoint of step {state.step} is not one of this network, or recipe"
         hint = f"begin anew in another folder with -o; torch says: {first_line(bad)}"

@@ -53,6 +53,11 @@ class EvaluationError(DiagnosticError, RuntimeError):
     """An evaluation that cannot go on."""
 
 
+def quick(crop: int) -> Evaluate:
+    """How a list is evaluated where nothing is asked for: one clip and one crop of each video."""
+    return Evaluate(name="quick", clips=1, crop=crop)
+
+
 def views_of(
     videos: VideoList,
     section: Evaluate,

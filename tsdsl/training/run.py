@@ -23,7 +23,7 @@ from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.checks import check_classes, check_options, outputs_of, shares
-from tsdsl.training.evaluation import views_of
+from tsdsl.training.evaluation import quick, views_of
 from tsdsl.training.events import Event, Finished
 from tsdsl.training.folder import FORMAT, opened
 from tsdsl.training.ranks import Ranks, use_threads
@@ -169,7 +169,7 @@ def run(
         if val is not None:
             known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
             check_classes(known, outputs)
-            views = views or quick(recipe)
+            views = views or quick(recipe.crop)
             evaluator = Evaluator(
                 views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax
             )
@@ -201,8 +201,3 @@ def run(
         yield from made.events(
             save_every or trainer.steps_per_epoch, evaluate_every, tensorboard, stop
         )
-
-
-def quick(recipe: Recipe) -> Evaluate:
-    """How videos are evaluated between epochs if nothing else is asked for."""
-    return Evaluate(name="quick", clips=1, crop=recipe.crop)

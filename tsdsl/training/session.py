@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -45,6 +45,8 @@ class Session:
         self.evaluator = evaluator
         self.best: tuple[float, int, int] | None = None  # top-1, epoch, step
         self.result = Finished(0, 0.0, 0.0)
+        #: Whether the epoch that has ended should have been evaluated, and could not be.
+        self._unscored = False
         self._about: dict[str, str] = {}
         self._warnings: list[Diagnostic] = []
         self._bad: dict[str, Problem] = {}
@@ -72,6 +74,7 @@ class Session:
                 self.trainer.restore(state)
             best = state.training["best"]
             self.best = None if best is None else (best[0], int(best[1]), int(best[2]))
+            self._unscored = bool(state.training.get("unscored"))
             if self.folder is not None:
                 self._publish(self.folder.checkpoints.path(state.step))
         if self.folder is not None:
@@ -94,12 +97,15 @@ class Session:
         )
         if self._warnings:
             yield Warned(tuple(self._warnings))
-        if self.evaluator is not None and trainer.step < trainer.total_steps:
+        if self.evaluator is not None and (self._unscored or trainer.step < trainer.total_steps):
             self.evaluator.check()
         board = None
         if tensorboard and self.folder is not None:
             board = Board(self.folder.at("tensorboard"), trainer.step)
         try:
+            if self._unscored and self.evaluator is not None:
+                yield from self._score(trainer.step // trainer.steps_per_epoch - 1, board)
+                yield from self._save()
             parts: list[Metrics] = []
             for stepped in trainer.run():
                 trainer.stop = trainer.stop or stop()
@@ -119,19 +125,8 @@ class Session:
                 if ended is not None and self.evaluator is not None:
                     last = trainer.step == trainer.total_steps
                     if last or (ended + 1) % evaluate_every == 0:
-                        try:
-                            evaluated = self._evaluate(ended, board)
-                        except DiagnosticError:
-                            # The epoch is done, whatever has become of the videos.
-                            if metrics is None:
-                                trainer.flush()
-                            yield from self._save()
-                            raise
-                        yield evaluated
-                        missing = [m.problem for m in evaluated.scores.missing]
-                        yield from self._named(missing, False)
                         # The best weights are there when they are needed, whatever --save-every.
-                        saves |= evaluated.is_best
+                        saves |= yield from self._score(ended, board)
                 if saves or trainer.stopping:
                     yield from self._save()
                 if trainer.stopping:
@@ -207,6 +202,20 @@ class Session:
             write_atomic(self.folder.at(BAD), lines)
         yield BadVideos(tuple(new), replaced)
 
+    def _score(self, epoch: int, board: Board | None) -> Generator[Event, None, bool]:
+        """Evaluate; whether it is the best so far. An epoch that cannot be scored is done all the
+        same: it is kept, and scored by the run that goes on."""
+        self._unscored = True
+        try:
+            evaluated = self._evaluate(epoch, board)
+        except DiagnosticError:
+            yield from self._save()
+            raise
+        self._unscored = False
+        yield evaluated
+        yield from self._named([m.problem for m in evaluated.scores.missing], False)
+        return evaluated.is_best
+
     def _evaluate(self, epoch: int, board: Board | None) -> Evaluated:
         assert self.evaluator is not None
         start = perf_counter()
@@ -243,6 +252,7 @@ class Session:
         state = self.trainer.state()
         best = None if self.best is None else list(self.best)
         state.training["best"] = best
+        state.training["unscored"] = self._unscored
         about = {
             **self._about,
             "step": str(state.step),

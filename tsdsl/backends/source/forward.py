@@ -123,9 +123,8 @@ class Forward:
     def _template(self, node: OpNode | BlockNode | ChainNode) -> tuple[str, dict[str, str]]:
         if isinstance(node, OpNode):
             if isinstance(node.call, FunctionCall):
-                return self._expression(node.call, node.inputs), self._built.arguments.get(
-                    node.output, {}
-                )
+                values = self._built.arguments.get(node.output, {})
+                return self._expression(node.call, node.inputs), values
             return node.call.apply or "{module}({0})", {"module": access(node.path)}
         inputs = ", ".join(f"{{{i}}}" for i in range(len(node.inputs)))
         return f"{{module}}({inputs})", {"module": access(node.path)}

@@ -46,3 +46,31 @@ def test_an_existing_file_is_kept(run, tmp_path: Path) -> None:
 def test_missing_directory(run) -> None:
     done = run("init", "no/a")
     assert done.exit_code == 3 and "E0807" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nspace Other { }",
+        "two words",
+        "a'b\"c",
+        "a\r\x1b[31m\u202e",
+        "back\\slash\\1",
+        "NAME.tsnet Starter",
+        "{0}%s",
+    ],
+)
+def test_the_name_of_the_file_stays_in_its_comments(run, tmp_path: Path, name: str) -> None:
+    done = run("init", name)
+    assert done.exit_code == 0, done.stderr
+    assert all(line.isprintable() for line in (done.stdout + done.stderr).split("\n"))
+    path = tmp_path / f"{name}.tsnet"
+    assert tsdsl.check(path) == []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    plain = (tmp_path / "plain.tsnet", run("init", "plain"))[0].read_text(encoding="utf-8")
+    assert len(lines) == len(plain.split("\n"))
+    # Comments say the file, one line the space: nothing else is another one.
+    other = [a for a, b in zip(lines, plain.split("\n"), strict=True) if a != b]
+    assert [line for line in other if not line.startswith("//")] == [
+        line for line in other if line.startswith("space ")
+    ]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 
 import click
 
 from tsdsl.cli.options import colour_option
 from tsdsl.cli.output import data, note
 from tsdsl.diagnostics import Diagnostic, FileError
+from tsdsl.diagnostics.render import visible
 from tsdsl.files import read_text, write_atomic
 
 EPILOG = """\b
@@ -41,10 +43,16 @@ def command(name: str, force: bool) -> None:
                 )
             ]
         )
-    text = read_text(TEMPLATE).replace("NAME.tsnet", os.path.basename(path))
-    write_atomic(path, re.sub(rf"\b{PLACEHOLDER}\b", _identifier(path), text))
-    data(path)
-    note(f"next: tsdsl check {path}; tsdsl flops {path}")
+    text = re.sub(rf"\b{PLACEHOLDER}\b", _identifier(path), read_text(TEMPLATE))
+    # The name stands in comments, which a line end would close.
+    write_atomic(path, text.replace("NAME.tsnet", _typed(os.path.basename(path))))
+    data(visible(path))
+    note(f"next: tsdsl check {_typed(path)}; tsdsl flops {_typed(path)}")
+
+
+def _typed(path: str) -> str:
+    """The path for a command line of a shell, on one line."""
+    return visible(shlex.quote(path))
 
 
 def _identifier(path: str) -> str:

@@ -14,7 +14,7 @@ from tsdsl.backends.source.groups import group, instances
 from tsdsl.backends.source.initialise import function, rules
 from tsdsl.backends.source.naming import class_name
 from tsdsl.backends.source.network import network_class
-from tsdsl.backends.source.text import docstring
+from tsdsl.backends.source.quoting import comment, docstring
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import ModuleCall
 
@@ -63,7 +63,7 @@ _HALF = [
 
 
 def _header(network: Network) -> Iterator[str]:
-    origin = re.split(r"[/\\]", network.source_name)[-1]
+    origin = comment(re.split(r"[/\\]", network.source_name)[-1])
     macs = sum(call.macs for _, call in network.ops())
     count = sum(prod(param.shape) for _, call in network.ops() for param in call.params)
     clip = " x ".join(map(str, network.clip.shape))

@@ -6,6 +6,7 @@
 `classes`      a block's class
 `network`      the top-level class, its stages by `chains`
 `initialise`   how parameters start
-`naming`, `text`  Python names; literals, docstrings, broken lines
+`naming`, `text`  Python names; literals and broken lines
+`quoting`      text of a user: strings, comments, docstrings
 `tables`       tables and the calls that hold them, for supernets (`backends/supernet_source`)
 """

@@ -8,7 +8,7 @@ from tsdsl.backends.source.constructor import Constructor, Context
 from tsdsl.backends.source.forward import Forward
 from tsdsl.backends.source.groups import Group
 from tsdsl.backends.source.naming import unique, variable
-from tsdsl.backends.source.text import WIDTH, docstring
+from tsdsl.backends.source.quoting import WIDTH, docstring
 from tsdsl.backends.source.values import Vector
 
 

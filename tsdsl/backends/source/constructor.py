@@ -11,6 +11,7 @@ from tsdsl.backends.source.expression import alias
 from tsdsl.backends.source.groups import Group
 from tsdsl.backends.source.initialise import Rules, own_statements
 from tsdsl.backends.source.naming import attribute
+from tsdsl.backends.source.quoting import WIDTH
 from tsdsl.backends.source.template import (
     BlockNode,
     IfNode,
@@ -19,7 +20,7 @@ from tsdsl.backends.source.template import (
     OpNode,
     Template,
 )
-from tsdsl.backends.source.text import WIDTH, Doc, call, layout, literal
+from tsdsl.backends.source.text import Doc, call, layout, literal
 from tsdsl.backends.source.values import Names, Scope, Vector
 from tsdsl.ir.graph import Path
 from tsdsl.ir.naming import module_path

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 _PLACE = re.compile(r"\{(\w+)\}")
-#: `ast.unparse` prefers single quotes, formatters double ones.
-_QUOTED = re.compile(r"'(\w*)'")
+#: `ast.unparse` prefers single quotes, formatters double ones. What stands in double quotes as it
+#: is may have single ones in it.
+_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*")|'(\w*)'""")
 _SLICES = re.compile(r"\[(:, [^\[\]]*)\]")
 _MARK = "__place_{}__"
 
@@ -44,7 +45,11 @@ def _filled(template: str, values: tuple[tuple[str, str], ...]) -> str:
     marked = _PLACE.sub(lambda match: _MARK.format(match[1]), alias(template))
     trees = {_MARK.format(name): _parse(text) for name, text in values}
     filled = _Fill(trees).visit(_parse(marked))
-    return _SLICES.sub(_spaced, _QUOTED.sub(r'"\1"', ast.unparse(filled)))
+    return _SLICES.sub(_spaced, _QUOTED.sub(_double, ast.unparse(filled)))
+
+
+def _double(string: re.Match[str]) -> str:
+    return string[1] or f'"{string[2]}"'
 
 
 def _spaced(slices: re.Match[str]) -> str:

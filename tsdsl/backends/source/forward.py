@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tsdsl.backends.source.constructor import Built, access
 from tsdsl.backends.source.expression import fill, names, places
 from tsdsl.backends.source.naming import unique, variable
+from tsdsl.backends.source.quoting import WIDTH
 from tsdsl.backends.source.template import (
     BlockNode,
     ChainNode,
@@ -23,7 +24,6 @@ from tsdsl.backends.source.template import (
     TemplateNode,
     Value,
 )
-from tsdsl.backends.source.text import WIDTH
 from tsdsl.ir.op import FunctionCall, ModuleCall, Shape
 
 #: An expression longer than this is given a name.

@@ -30,8 +30,9 @@ _SPELLING = {
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
-    """``x3d_stem`` -> ``X3DStem``, numbered from 2 if taken."""
-    if name[:1].isupper() and module_name(name) == name:
+    """``x3d_stem`` -> ``X3DStem``, numbered from 2 if taken. Begins with a capital and ends with no
+    underscore, so that it is no `variable`."""
+    if name[:1].isupper() and name[-1] != "_" and module_name(name) == name:
         return unique(name, {*taken, *_TAKEN})
     words = [word for word in module_name(name).split("_") if word]
     if words and words[0] == "underscore":
@@ -43,7 +44,8 @@ def class_name(name: str, taken: Collection[str]) -> str:
 
 
 def variable(name: str) -> str:
-    """A name of a spec as a Python name that hides nothing."""
+    """A name of a spec as a Python name that hides nothing. What begins with a capital ends with an
+    underscore, so that it is no `class_name`."""
     plain = re.sub(r"[^\x00-\x7f]", lambda match: f"u{ord(match[0]):x}", name).lstrip("_")
     if not plain or not plain[0].isalpha():
         plain = f"x{plain}"

@@ -9,6 +9,7 @@ from tsdsl.backends.source.constructor import Built, Context, access, construct
 from tsdsl.backends.source.forward import Forward
 from tsdsl.backends.source.initialise import own_statements
 from tsdsl.backends.source.naming import variable
+from tsdsl.backends.source.quoting import docstring
 from tsdsl.backends.source.template import (
     BlockNode,
     ChainNode,
@@ -17,7 +18,7 @@ from tsdsl.backends.source.template import (
     settle,
     template,
 )
-from tsdsl.backends.source.text import Doc, Group, docstring, layout, literal
+from tsdsl.backends.source.text import Doc, Group, layout, literal
 from tsdsl.backends.source.values import Constants
 from tsdsl.ir.graph import Path
 from tsdsl.ir.naming import module_name

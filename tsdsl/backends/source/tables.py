@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tsdsl.backends.source.text import WIDTH, literal
+from tsdsl.backends.source.quoting import WIDTH
+from tsdsl.backends.source.text import literal
 
 
 def tuple_text(items: Sequence[str]) -> str:
@@ -15,16 +16,7 @@ def tuple_text(items: Sequence[str]) -> str:
 def value_text(value: Any) -> str:
     if isinstance(value, tuple | list):
         return tuple_text([value_text(item) for item in value])
-    return string_text(value) if isinstance(value, str) else literal(value)
-
-
-def string_text(text: str) -> str:
-    """A string as source that reads the same."""
-    return f'"{text}"' if text.isprintable() and not set('"\\') & set(text) else ascii(text)
-
-
-def comment_text(comment: str) -> str:
-    return "".join(c for c in comment if c.isprintable())
+    return literal(value)
 
 
 def escaped(text: str) -> str:

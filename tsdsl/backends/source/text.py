@@ -1,14 +1,12 @@
-"""Python text: literals, docstrings, and calls broken over lines as a formatter would."""
+"""Python text: literals, and calls broken over lines as a formatter would."""
 
 from __future__ import annotations
 
-import json
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-WIDTH = 100
+from tsdsl.backends.source.quoting import WIDTH, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def layout(
 def literal(value: Any) -> str:
     """A plain value as source; strings with double quotes."""
     if isinstance(value, str):
-        return json.dumps(value)
+        return quoted(value)
     if isinstance(value, tuple | list):
         items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
         inside = ", ".join(map(literal, items))
@@ -76,58 +74,3 @@ def literal(value: Any) -> str:
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     raise TypeError(f"{type(value).__name__} cannot be written as source")
-
-
-def docstring(text: str, indent: int = 0) -> Iterator[str]:
-    """The lines of a docstring. Whatever the text is, it reads as that text and nothing else."""
-    pad = " " * indent
-    lines = [_safe(line) for line in text.strip().splitlines()] or [""]
-    wrapped: list[str] = []
-    for paragraph in _paragraphs(lines):
-        room = WIDTH - indent
-        first = "" if wrapped else "   "
-        if all(len(first + line) <= room for line in paragraph):
-            wrapped += paragraph
-            continue
-        whole = " ".join(paragraph)
-        lead = " " * (len(whole) - len(whole.lstrip()))
-        filled = textwrap.wrap(
-            whole,
-            room,
-            initial_indent=first,
-            subsequent_indent=lead,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        wrapped += [filled[0].removeprefix(first), *filled[1:]]
-    if len(wrapped) == 1 and len(wrapped[0]) + indent + 6 <= WIDTH:
-        last = wrapped[0][:-1] + '\\"' if wrapped[0].endswith('"') else wrapped[0]
-        yield f'{pad}"""{last}"""'
-        return
-    yield f'{pad}"""{wrapped[0]}'
-    yield from ((pad + line).rstrip() for line in wrapped[1:])
-    yield f'{pad}"""'
-
-
-def _paragraphs(lines: list[str]) -> Iterator[list[str]]:
-    """Runs of lines that may be filled anew; an indented or empty line is one of its own."""
-    run: list[str] = []
-    for line in lines:
-        if line and not line[0].isspace():
-            run.append(line)
-            continue
-        if run:
-            yield run
-        yield [line]
-        run = []
-    if run:
-        yield run
-
-
-def _safe(line: str) -> str:
-    line = line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"').rstrip()
-    return "".join(c if c.isprintable() else _escape(c) for c in line)
-
-
-def _escape(character: str) -> str:
-    return " " if character == "\t" else character.encode("unicode_escape").decode("ascii")

@@ -6,13 +6,10 @@ believed: files come from anyone.
 
 from __future__ import annotations
 
+import json
 import os
-import re
 import stat
-import warnings
-import zipfile
 from collections.abc import Mapping
-from typing import Any
 
 import safetensors
 import torch
@@ -21,17 +18,21 @@ from torch import Tensor
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import PathLike, os_failure, unreadable
 from tsdsl.record import Record, factory
+from tsdsl.weights import torch_files
+from tsdsl.weights.pickles import Call, Foreign, Name, Reference
+from tsdsl.weights.torch_files import MAX_DIMS, countable
 
 #: Keys under which code bases keep the `state_dict` in a file of theirs.
 INSIDE = ("model_state", "state_dict", "model", "model_state_dict")
-#: Bytes of a safetensors header that are believed: the library's own limit.
-_LONGEST_HEADER = 100_000_000
+#: Bytes of a safetensors header that are read: 100,000 tensors. As objects they are 30 times that.
+_LONGEST_HEADER = 10 << 20
 #: Types that weights have; packed and quantised ones are no numbers by themselves.
 _TYPES = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
 }
-_NAMED = re.compile(r"GLOBAL ([\w.]+)")
+#: Modules that no file of weights has a use for.
+_SYSTEM = {"os", "posix", "nt", "sys", "subprocess", "builtins"}
 
 
 class WeightsError(DiagnosticError, ValueError):
@@ -70,18 +71,24 @@ def load(path: PathLike) -> Weights:
     if not head:
         raise no_weights(name, "the file is empty")
     header = int.from_bytes(head[:8], "little")
-    if head[8:] == b"{" and header <= _LONGEST_HEADER:
+    if head[8:] == b"{" and header <= size:
+        if header > _LONGEST_HEADER:
+            limit = f"{header >> 20:,} MiB, and at most {_LONGEST_HEADER >> 20} MiB are read"
+            raise no_weights(name, f"a safetensors file with a header of {limit}")
         if header + 8 > size:
             raise no_weights(name, "a safetensors file that is cut off: its header is incomplete")
-        found = _safetensors(name)
+        found = _safetensors(name, header, size)
     else:
-        found = _torch(name)
+        found = _torch(name, size)
     if not found.tensors:
         raise no_weights(name, "it has no tensor")
     return found
 
 
-def _safetensors(name: str) -> Weights:
+def _safetensors(name: str, header: int, size: int) -> Weights:
+    with open(name, "rb") as file:
+        file.seek(8)
+        _check_header(name, file.read(header), size - 8 - header)
     try:
         with safetensors.safe_open(name, framework="pt") as file:
             about = file.metadata() or {}
@@ -93,82 +100,92 @@ def _safetensors(name: str) -> Weights:
     return Weights(tensors, dict(about), name, "safetensors")
 
 
-def _torch(name: str) -> Weights:
-    _check_archive(name)
+def _check_header(name: str, header: bytes, room: int) -> None:
+    """Before the library believes them: what a header says of sizes. ``room``: bytes of numbers in
+    the file."""
+
+    def damaged(why: str) -> WeightsError:
+        return no_weights(name, f"a damaged safetensors file: {why}")
+
     try:
-        # By its name, torch would take some for what they are not.
-        with (
-            open(name, "rb") as file,
-            warnings.catch_warnings(),
-            torch.serialization.safe_globals(_numpy_scalars()),
-        ):
-            # Of storages of old files; nothing that a user could do.
-            warnings.simplefilter("ignore")
-            found: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as bad:  # whatever unpickling comes upon
-        raise _unread(name, str(bad)) from None
+        said = json.loads(header)
+    except (ValueError, RecursionError):
+        raise damaged("its header is not JSON") from None
+    if not isinstance(said, dict):
+        raise damaged("its header is no object")
+    for key, entry in said.items():
+        if key == "__metadata__":
+            continue
+        shown = key[:80]
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise damaged(f"{shown} has no shape")
+        if len(shape) > MAX_DIMS:
+            raise damaged(f"{shown} has {len(shape):,} dimensions, and at most {MAX_DIMS} are read")
+        count = countable(tuple(shape))
+        if count is None or count > 8 * room:
+            raise damaged(f"{shown} says that it has more numbers than there are")
+
+
+def _torch(name: str, size: int) -> Weights:
+    with open(name, "rb") as file:
+        try:
+            held = torch_files.read(file, size)
+        except Foreign as beside:
+            raise _foreign(name, str(beside)) from None
+        except torch_files.Unread as bad:
+            kinds = "neither a safetensors file nor a whole file of torch.save"
+            raise no_weights(name, f"{kinds} ({bad})" if str(bad) else kinds) from None
+        return _by_name(name, held)
+
+
+def _by_name(name: str, held: torch_files.TorchFile) -> Weights:
+    found = held.value
     about = {}
-    if isinstance(found, Mapping) and isinstance(found.get("epoch"), int):
+    if isinstance(found, Mapping) and type(found.get("epoch")) is int:
         about["epoch"] = str(found["epoch"])
     for key in INSIDE:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
             break
     if not isinstance(found, Mapping):
-        raise no_weights(name, f"it holds a {type(found).__name__}, not tensors by name")
+        raise no_weights(name, f"it holds a {_kind(found)}, not tensors by name")
     tensors = {}
     for key, value in found.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            what = f"'{str(key)[:60]}' is a {type(value).__name__}"
+        if not isinstance(key, str) or not torch_files.is_tensor(value):
+            what = f"'{str(key)[:60]}' is a {_kind(value)}"
             raise no_weights(name, f"it holds something else than tensors by name: {what}")
-        tensors[key] = _checked(name, key, value.detach())
+        if any("\ud800" <= character <= "\udfff" for character in key):
+            raise no_weights(name, f"{key[:80]!a} is no name: it has half of a surrogate pair")
+        try:
+            tensors[key] = _checked(name, key, held.tensor(value))
+        except torch_files.NotPlain as bad:
+            raise no_weights(name, f"{key[:80]} {bad}") from None
+        except torch_files.Unread as bad:
+            raise no_weights(name, str(bad)) from None
     return Weights(tensors, about, name, "torch")
 
 
-def _numpy_scalars() -> list[Any]:
-    """What numbers of numpy are made with (an epoch, a loss: published files have them beside the
-    tensors). None of it runs anything else."""
-    import numpy as np
-
-    scalar: Any = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
-    return [
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-        np.dtype,
-        *kinds,
-    ]
+def _kind(value: object) -> str:
+    if torch_files.is_tensor(value):
+        return "Tensor"
+    if isinstance(value, Call | Name):
+        return value.path[:80]
+    return "storage" if isinstance(value, Reference) else type(value).__name__
 
 
-def _check_archive(name: str) -> None:
-    """``torch.save`` compresses nothing: what is smaller on disk was made to fill the memory."""
-    if not zipfile.is_zipfile(name):
-        return
-    try:
-        with zipfile.ZipFile(name) as archive:
-            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as bad:
-        raise no_weights(name, f"a damaged archive: {_first(bad)}") from None
-    if packed:
-        raise no_weights(name, "an archive with compressed parts, which torch.save does not write")
-
-
-def _unread(name: str, why: str) -> WeightsError:
-    """``why``: what torch says."""
-    if named := _NAMED.search(why):
-        if "is blocked" in why:
-            return no_weights(name, f"reading it would run {named[1]}")
-        return no_weights(
-            name,
-            f"beside tensors it has a {named[1]}, and making one could run any code",
-            "if you trust the file: torch.save the state dict in it alone, after "
-            "torch.load(..., weights_only=False)",
-        )
-    detail = why.strip().split(". ")[0].split("\n")[0][:160]
-    # What Python or the system says of a byte stream is no help.
-    known = " " in detail and not re.match(r"Weights only|\[Errno|pop from", detail)
-    kinds = "neither a safetensors file nor a whole file of torch.save"
-    return no_weights(name, f"{kinds} ({detail})" if known else kinds)
+def _foreign(name: str, path: str) -> WeightsError:
+    """``path``: the class or function that a file names."""
+    module = path.partition(".")[0]
+    shown = path.removeprefix("builtins.")[:80]
+    if module in _SYSTEM:
+        return no_weights(name, f"reading it would run {shown}")
+    return no_weights(
+        name,
+        f"beside tensors it has a {shown}, and making one could run any code",
+        "if you trust the file: torch.save the state dict in it alone, after "
+        "torch.load(..., weights_only=False)",
+    )
 
 
 def _checked(name: str, key: str, tensor: Tensor) -> Tensor:

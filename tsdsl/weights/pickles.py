@@ -1,0 +1,208 @@
+"""What a pickle says, without doing it: plain values, and names of what it would call.
+
+The standard unpickler calls functions and allocates what a length claims; torch's, too, makes a
+``bytearray(10**10)`` before it refuses it. This one walks the opcodes that ``torch.save`` writes
+and keeps calls as data, so its memory grows with the bytes read and nothing else.
+
+Non-goals: classes, instances with state, protocol 0. What is not known ends the reading.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple
+
+#: Bytes of one pickle. Tensors are not in it: a checkpoint with 2,000 of them has 0.3 MiB.
+MAX_BYTES = 32 << 20
+#: Operations of one pickle: about 20 for a tensor.
+MAX_OPERATIONS = 2_000_000
+
+
+class PickleFault(Exception):
+    """A byte stream that is no pickle, or not one of ``torch.save``."""
+
+
+class Foreign(PickleFault):
+    """A pickle that names something else than tensors and plain values: ``module.name``."""
+
+
+class Name(NamedTuple):
+    """A class or function that a pickle names."""
+
+    path: str
+
+
+class Call(NamedTuple):
+    """What a function would give."""
+
+    path: str
+    args: tuple[Any, ...]
+
+
+class Reference(NamedTuple):
+    """What is kept outside of the pickle: a storage."""
+
+    key: Any
+
+
+#: Calls that give a dict, which entries are then set in.
+_DICTS = {"collections.OrderedDict", "collections.Counter"}
+_SCALARS = (str, int, float, bool, bytes, type(None))
+_MARK = object()
+
+
+def unpickle(file: BinaryIO, allowed: Callable[[str], bool]) -> Any:
+    """The value of the pickle at a file's position, which is behind it afterwards: dicts, lists,
+    tuples, numbers and texts, and `Name`, `Call`, `Reference` in place of everything else. Keys
+    that are no plain values are left out with their values.
+
+    Raises `Foreign` for a name that is not ``allowed``, else `PickleFault`.
+    """
+    machine = _Machine(allowed)
+    bounded: Any = _Bounded(file)
+    try:
+        for count, (code, argument, _) in enumerate(pickletools.genops(bounded)):
+            if count > MAX_OPERATIONS:
+                raise PickleFault(f"it has more than {MAX_OPERATIONS:,} operations")
+            machine.step(code.name, argument)
+    except (ValueError, OverflowError) as bad:
+        # `pickletools` raises them for bytes that are no pickle.
+        raise PickleFault(str(bad)[:160]) from None
+    return machine.pop()
+
+
+class _Bounded:
+    """A file that gives at most `MAX_BYTES` from here on. Without ``tell``, which would be called
+    for each operation."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = MAX_BYTES
+
+    def read(self, size: int) -> bytes:
+        return self._taken(self._file.read(min(size, self._left + 1)))
+
+    def readline(self) -> bytes:
+        return self._taken(self._file.readline(self._left + 1))
+
+    def _taken(self, data: bytes) -> bytes:
+        self._left -= len(data)
+        if self._left < 0:
+            raise PickleFault(f"it has more than {MAX_BYTES >> 20} MiB beside its numbers")
+        return data
+
+
+class _Machine:
+    """The stack and the memo of an unpickler."""
+
+    def __init__(self, allowed: Callable[[str], bool]) -> None:
+        self._allowed = allowed
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def pop(self) -> Any:
+        if not self._stack or self._stack[-1] is _MARK:
+            raise PickleFault("it takes more than it has")
+        return self._stack.pop()
+
+    def _top(self, kind: type) -> Any:
+        if not self._stack or type(self._stack[-1]) is not kind:
+            raise PickleFault(f"it changes what is no {kind.__name__}")
+        return self._stack[-1]
+
+    def _since_mark(self) -> list[Any]:
+        for at in range(len(self._stack) - 1, -1, -1):
+            if self._stack[at] is _MARK:
+                found = self._stack[at + 1 :]
+                del self._stack[at:]
+                return found
+        raise PickleFault("it takes more than it has")
+
+    def _name(self, path: str) -> Name:
+        path = path.replace("__builtin__.", "builtins.", 1)
+        if not self._allowed(path):
+            raise Foreign(path)
+        return Name(path)
+
+    def step(self, code: str, argument: Any) -> None:
+        """Carry out one operation."""
+        push = self._stack.append
+        match code:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "MARK":
+                push(_MARK)
+            case "NONE":
+                push(None)
+            case "NEWTRUE" | "NEWFALSE":
+                push(code == "NEWTRUE")
+            case "EMPTY_TUPLE":
+                push(())
+            case "EMPTY_LIST":
+                push([])
+            case "EMPTY_DICT":
+                push({})
+            case "EMPTY_SET":
+                push(Call("builtins.set", ()))
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+                push(argument)
+            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
+                push(argument)
+            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8":
+                push(argument)
+            case "SHORT_BINSTRING" | "BINSTRING":
+                # Texts of Python 2, which `pickletools` reads as Latin-1.
+                push(argument.encode("latin-1").decode("utf-8"))
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = self.pop()
+                push(self._memo[argument])
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = self.pop()
+                push(self._memo[len(self._memo) - 1])
+            case "BINGET" | "LONG_BINGET":
+                if argument not in self._memo:
+                    raise PickleFault("it takes what it never kept")
+                push(self._memo[argument])
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                items = [self.pop() for _ in range(int(code[-1]))]
+                push(tuple(reversed(items)))
+            case "TUPLE":
+                push(tuple(self._since_mark()))
+            case "APPEND":
+                item = self.pop()
+                self._top(list).append(item)
+            case "APPENDS":
+                items = self._since_mark()
+                self._top(list).extend(items)
+            case "SETITEM":
+                value, key = self.pop(), self.pop()
+                self._set([key, value])
+            case "SETITEMS":
+                self._set(self._since_mark())
+            case "GLOBAL":
+                push(self._name(argument.replace(" ", ".", 1)))
+            case "STACK_GLOBAL":
+                name, module = self.pop(), self.pop()
+                push(self._name(f"{module}.{name}"[:400]))
+            case "REDUCE" | "NEWOBJ":
+                args, function = self.pop(), self.pop()
+                if type(function) is not Name or type(args) is not tuple:
+                    raise PickleFault("it calls what is no function")
+                push({} if function.path in _DICTS else Call(function.path, args))
+            case "BUILD":
+                # The state of a parameter or an OrderedDict: attributes, no numbers.
+                self.pop()
+            case "BINPERSID":
+                push(Reference(self.pop()))
+            case _:
+                raise PickleFault(f"torch.save does not write the operation {code}")
+
+    def _set(self, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise PickleFault("it has a key without a value")
+        held = self._top(dict)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # To hash a tuple of tuples of tuples may take for ever.
+            if isinstance(key, _SCALARS):
+                held[key] = value

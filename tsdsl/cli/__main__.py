@@ -22,6 +22,7 @@ import click
 import tsdsl
 from tsdsl.cli.group import VERBS, LazyGroup
 from tsdsl.cli.options import colour, colour_option
+from tsdsl.cli.streams import discard, secure
 
 FINDINGS, USAGE, IO, INTERNAL, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
@@ -48,6 +49,7 @@ class Main(LazyGroup):
         colour.set("auto")
         try:
             code = self._run(list(sys.argv[1:] if args is None else args), extra)
+            code = _flushed(code)
         except BrokenPipeError:
             code = _closed_pipe()
         sys.exit(code)
@@ -96,15 +98,31 @@ def _failed(error: Exception, args: list[str]) -> int:
     return INTERNAL
 
 
+def _flushed(code: int) -> int:
+    """The exit code once standard output has everything that was printed before a failure."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        _discard_output()
+        return code or IO
+    return code
+
+
 def _closed_pipe() -> int:
     _discard_output()
+    # Standard error may be the same pipe.
+    with suppress(BrokenPipeError):
+        sys.stderr.flush()
+        return BROKEN_PIPE
+    discard(2)
     return BROKEN_PIPE
 
 
 def _discard_output() -> None:
-    """Keep the interpreter from failing once more when it flushes standard output at its end."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout.fileno())
 
 
 @click.command(
@@ -135,6 +153,7 @@ def _without_plugins() -> None:
 def main() -> NoReturn:
     """What the console script calls. The process is short: it collects garbage rarely, and does
     not look through every installed package for plug-ins of pydantic."""
+    secure()
     gc.set_threshold(100_000, 50, 50)
     _without_plugins()
     cli.main()

@@ -60,3 +60,9 @@ def test_source_needs_no_torch(starter: Path, arch: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_name_of_a_file_is_printed_without_its_escapes(run, fixed: Path) -> None:
+    done = run("compile", fixed, "-o", "a\x1b[31m\u202e\n.py")
+    assert done.exit_code == 0
+    assert done.stderr == "wrote a\\x1b[31m\\u202e\\x0a.py\n"

@@ -175,3 +175,10 @@ def test_interrupted_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert process.returncode == 130 and "interrupted" in said
     assert os.listdir(tmp_path) == ["archs.jsonl"]
     assert target.read_text() == "earlier\n"
+
+
+def test_the_name_of_a_file_is_printed_without_its_escapes(run, starter: Path) -> None:
+    for count in ("1", "2"):
+        done = run("sample", starter, "--seed", "1", "-n", count, "-o", "a\x1b[31m.jsonl")
+        assert done.exit_code == 0, done.stderr
+        assert "\x1b" not in done.stderr and "a\\x1b[31m.jsonl" in done.stderr

@@ -185,7 +185,7 @@ def command(
         data(f"{aligned(table, range(2, len(table[0])))}\n\n{facts(report, shown)}")
     if output is not None:
         write_atomic(output, text + "\n")
-        note(f"wrote {output}")
+        note(f"wrote {visible(output)}")
     return 1 if failed else 0
 
 

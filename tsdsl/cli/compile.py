@@ -12,6 +12,7 @@ import tsdsl
 from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import data, note
 from tsdsl.cli.spec import open_network
+from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
 
 EPILOG = """\b
@@ -73,4 +74,4 @@ def command(
     from tsdsl.cli.tables import several
 
     what = f": the supernet of {several(len(space.decisions), 'decision')}"
-    note(f"wrote {output}{what if arch is None and space.decisions else ''}")
+    note(f"wrote {visible(output)}{what if arch is None and space.decisions else ''}")

@@ -237,7 +237,7 @@ class _Run:
 
             data(dump(self.table))
         elif self.is_file:
-            note(f"wrote {self._output}")
+            note(f"wrote {visible(self._output)}")
         else:
             self.table.save(self._output)
 

@@ -25,6 +25,7 @@ from tsdsl.cli.options import (
     within_option,
 )
 from tsdsl.cli.output import check_outputs, data, note
+from tsdsl.diagnostics.render import visible
 from tsdsl.files import folder_failure, write_atomic
 
 if TYPE_CHECKING:
@@ -112,13 +113,13 @@ def command(
             sys.stdout.flush()
     elif suffix == ".json":
         write_atomic(output, document(next(drawn)))
-        note(f"wrote {output}")
+        note(f"wrote {visible(output)}")
     elif suffix == ".jsonl":
         write_atomic(output, map(line, drawn))
-        note(f"wrote {drawn.count} {_noun(drawn.count)} to {output}")
+        note(f"wrote {drawn.count} {_noun(drawn.count)} to {visible(output)}")
     else:
         _write_all(output, drawn, count)
-        note(f"wrote {drawn.count} {_noun(drawn.count)} to {output}")
+        note(f"wrote {drawn.count} {_noun(drawn.count)} to {visible(output)}")
     if drawn.count < count:
         note(drawn.why or _all(drawn.count, bool(windows), distribution is not None, count))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +101,25 @@ def test_arrays_that_do_not_belong_together(tmp_path: Path) -> None:
         np.savez(tmp_path / "t.npz", **{**arrays, name: value})
         with pytest.raises(ScoresError):
             read_scores(tmp_path / "t.npz")
+
+
+def test_sizes_are_checked_before_arrays_are_made(tmp_path: Path) -> None:
+    """A file that says 800 MB and has 8 bytes; one that has them, compressed to a thousandth; rows
+    that are nested deep."""
+    claim = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (100_000_000,)}
+    np.lib.format.write_array_header_1_0(claim, header)
+    with zipfile.ZipFile(tmp_path / "claim.npz", "w") as file:
+        file.writestr("format_version.npy", claim.getvalue() + bytes(8))
+    np.savez_compressed(tmp_path / "packed.npz", format_version=np.zeros(10_000_000))
+    for name in ("claim.npz", "packed.npz"):
+        tracemalloc.start()
+        with pytest.raises(ScoresError) as caught:
+            read_scores(tmp_path / name)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert [d.code for d in caught.value.diagnostics] == ["E0826"]
+        assert peak < 8 << 20
+    (tmp_path / "deep.jsonl").write_text("[" * 100_000)
+    with pytest.raises(ScoresError):
+        read_rows(tmp_path / "deep.jsonl")

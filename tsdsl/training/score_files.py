@@ -14,10 +14,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def read_rows(path: PathLike) -> list[Row]:
             row = json.loads(line)
             best = tuple((int(b["label"]), float(b["probability"])) for b in row["best"])
             found.append(Row(str(row["path"]), int(row["label"]), best, row["problem"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise _no_scores(name, f"line {number} is not a video with its scores") from None
     return found
 
@@ -106,15 +107,20 @@ def read_scores(path: PathLike) -> Scores:
     """What a ``.npz`` file holds. Raises `FileError` and `ScoresError`."""
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file, np.load(file, allow_pickle=False) as held:
-            return _scores(held)
+        with open(name, "rb") as file:
+            _check_sizes(file)
+            with np.load(file, allow_pickle=False) as held:
+                return _scores(held)
     except OSError as error:
         if error.errno is None:
             raise _no_scores(name, "it is not a file of numpy") from None
         code = "E0801" if isinstance(error, FileNotFoundError) else "E0803"
         code = "E0802" if isinstance(error, IsADirectoryError) else code
         raise os_failure(code, "these scores cannot be read", error, name) from None
-    except (ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as bad:
+    except (
+        *(ValueError, KeyError, TypeError, EOFError, AttributeError),
+        *(zipfile.BadZipFile, NotImplementedError, RecursionError),
+    ) as bad:
         raise _no_scores(name, str(bad).split("\n")[0][:120] or "it is damaged") from None
 
 
@@ -184,6 +190,22 @@ def _npz(scores: Scores) -> bytes:
         missing=np.array(json.dumps(missing)),
     )
     return made.getvalue()
+
+
+def _check_sizes(file: BinaryIO) -> None:
+    """numpy makes an array of the size that a file says, and reads it then. Raises `ValueError`
+    where the file has not as many numbers."""
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("it has compressed parts, which are not written")
+            with archive.open(entry) as held:
+                if np.lib.format.read_magic(held) != (1, 0):
+                    raise ValueError("it is of another version of numpy's format")
+                shape, _, kind = np.lib.format.read_array_header_1_0(held)
+                if math.prod(shape) * kind.itemsize > entry.file_size:
+                    raise ValueError("it says that it has more numbers than there are")
+    file.seek(0)
 
 
 def _scores(held: Any) -> Scores:

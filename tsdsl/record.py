@@ -43,7 +43,8 @@ class RecordType(type):
         namespace["__match_args__"] = fields
         namespace["_defaults"] = defaults
         if eq:
-            namespace.update(__eq__=_equal, __hash__=_hash)
+            namespace["__eq__"] = _equal
+            namespace.setdefault("__hash__", _hash)
         if fields:
             namespace["__init__"] = _initialiser(fields, defaults)
         return super().__new__(mcs, name, bases, namespace)

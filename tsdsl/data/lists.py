@@ -164,8 +164,13 @@ def _numbers(
     for line, _, label in rows:
         if label not in numbers:
             message = f"line {line}: there is no class '{label}'"
-            wrong.append(_finding(source, message, did_you_mean(label, numbers)))
+            wrong.append(_finding(source, message, _class_hint(label, numbers, wrong)))
     return numbers, names
+
+
+def _class_hint(name: str, classes: Mapping[str, int], wrong: Sequence[Diagnostic]) -> str | None:
+    """The class that was meant; None for findings that are only counted."""
+    return did_you_mean(name, classes) if len(wrong) < _SHOWN else None
 
 
 def _integers(
@@ -206,7 +211,7 @@ def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
     for _, name, _ in rows:
         if name not in numbers:
             message = f"there is no class '{name}'"
-            wrong.append(_finding(source, message, did_you_mean(name, numbers)))
+            wrong.append(_finding(source, message, _class_hint(name, numbers, wrong)))
             continue
         for file in _names(os.path.join(source, name)):
             path = os.path.join(source, name, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Literal
 
 from tsdsl.diagnostics.source import Span
@@ -120,20 +121,37 @@ class Collector:
     def has_errors(self) -> bool:
         return any(d.severity == "error" for d in self._found.values())
 
+    def has_errors_but(self, code: str) -> bool:
+        """Whether there are errors of other codes."""
+        return any(d.severity == "error" and d.code != code for d in self._found.values())
 
-#: Names that a mistyped one is compared with.
-MAX_CANDIDATES = 500
+
+#: Names that a mistyped one is compared with, and their characters: longer ones are no typo.
+MAX_CANDIDATES, MAX_LENGTH = 500, 100
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that a mistyped name most likely meant, or None."""
-    pool = list(dict.fromkeys(candidates))
+    """The candidate that a mistyped name most likely meant, or None.
+
+    The work of one call is bounded by `MAX_CANDIDATES` and `MAX_LENGTH`, and a name that is met
+    again (in a block that is used a thousand times) is looked up. Whoever calls this in a loop
+    bounds the number of findings, by `Collector.is_full` or `Collector.LIMIT`.
+    """
+    if len(name) > MAX_LENGTH:
+        return None
+    pool = tuple(dict.fromkeys(candidates))
     if len(pool) > MAX_CANDIDATES:
-        pool = [c for c in pool if c[:1] == name[:1]][:MAX_CANDIDATES]
-    folded = [c for c in pool if c.lower() == name.lower()]
+        pool = tuple(c for c in pool if c[:1] == name[:1])[:MAX_CANDIDATES]
+    return _nearest(name, pool)
+
+
+@lru_cache(maxsize=256)
+def _nearest(name: str, pool: tuple[str, ...]) -> str | None:
+    usable = [c for c in pool if len(c) <= MAX_LENGTH]
+    folded = [c for c in usable if c.lower() == name.lower()]
     if folded:
         return folded[0]
-    found = get_close_matches(name, pool, n=1, cutoff=0.6)
+    found = get_close_matches(name, usable, n=1, cutoff=0.6)
     return found[0] if found else None
 
 

@@ -130,10 +130,12 @@ class _Resolver:
 
     def _named(self) -> dict[str, tuple[str, Any]]:
         """What was given by today's path: (path as given, option). Reports unknown paths."""
-        today = {d.path for d in self.space.decisions}
+        today = dict.fromkeys(d.path for d in self.space.decisions)
         named: dict[str, tuple[str, Any]] = {}
         unknown = 0
         for path, option in self.given.items():
+            if self.found.is_full:
+                break
             now = path if path in today else moved(path, self.space.moved)
             if now not in today:
                 unknown += 1

@@ -44,6 +44,10 @@ class Fault(Record, eq=True):
 
     diagnostic: Diagnostic
 
+    def __hash__(self) -> int:
+        # Tables hold thousands of references to one fault: its spans are not hashed each time.
+        return hash((self.diagnostic.code, self.diagnostic.message))
+
 
 class Val(Record):
     """``entries`` is row-major over the domains of ``variables``, which are sorted by index."""

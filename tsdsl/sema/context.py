@@ -152,6 +152,9 @@ class Context:
             self.suspects.append(Suspect(result, self.guards))
 
     def too_wide(self, error: TableTooLarge, span: Span) -> Val:
+        if self.found.has_errors_but("E0512"):
+            # Tables of what was given up on are larger than those of the space will be.
+            return POISON
         names = ", ".join(v.name for v in error.variables[:6])
         more = f" and {len(error.variables) - 6} more" if len(error.variables) > 6 else ""
         return self.error(

@@ -113,6 +113,8 @@ def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[An
     result = list(base)
     index = {_key(s): at for at, s in enumerate(result) if _key(s) is not None}
     for change in changes:
+        if found.is_full:
+            break
         key = _key(change)
         at = index.get(key) if key is not None else None
         if isinstance(change, ast.Fuse | ast.Attend):
@@ -189,6 +191,8 @@ def _check_amended(stage: ast.Stage, change: ast.Stage, found: Collector) -> Non
     used = {s.text for s in _inside(stage.body) if isinstance(s, ast.Name | ast.Ident)}
     own = {s.text for s in _inside(change.body) if isinstance(s, ast.Name)}
     for binding in change.body:
+        if found.is_full:
+            return
         if isinstance(binding, ast.Binding) and binding.name.text not in used | own:
             hint = did_you_mean(binding.name.text, known, f"it has {', '.join(known)}")
             found.add(

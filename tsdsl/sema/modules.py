@@ -90,7 +90,7 @@ class Loader:
         seen.setdefault(name.text, name.span)
 
     def _import(self, import_: ast.Import, source: Source, path: Path) -> Module | None:
-        target = self._locate(import_, path)
+        target = self._locate(import_, path) if not self.found.is_full else None
         if target is None:
             return None
         if target in self._open:

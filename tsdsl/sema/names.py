@@ -111,6 +111,8 @@ class _Names:
     def expression(self, node: ast.Expr) -> None:
         called: set[int] = set()
         for part in walk(node):
+            if self.found.is_full:
+                return
             if isinstance(part, ast.Name):
                 self.name(part, id(part) in called)
             elif isinstance(part, ast.Member):

@@ -27,6 +27,8 @@ MAX_TRIES = 64
 #: Cells of the tables of all questions together (two seconds), after which the check is
 #: incomplete, which is told.
 MAX_CELLS = 20_000_000
+#: The same for a space in which something is wrong already, where this says nothing of it.
+MAX_CELLS_BROKEN = 2_000_000
 #: Rows that are looked at for the fewest decisions that bring something about.
 MAX_ROWS = 100_000
 
@@ -35,8 +37,9 @@ class Reach:
     def __init__(self, space: Elaborated) -> None:
         self.space = space
         self.context: Context = space.context
+        limit = MAX_CELLS_BROKEN if self.context.found.has_errors else MAX_CELLS
         self.solver = Solver(
-            self.context.variables, self.context.decisions, self.context.requirements, MAX_CELLS
+            self.context.variables, self.context.decisions, self.context.requirements, limit
         )
         self.by_variable = {d.variable.index: d for d in self.context.decisions}
 
@@ -47,6 +50,9 @@ class Reach:
             if not self.context.found.has_errors and self.context.requirements:
                 self._constraints()
         except TooCoupled as error:
+            if self.context.found.has_errors:
+                # Tables of what was given up on are larger than those of the space will be.
+                return
             paths = {d.path for d in self.context.decisions}
             names = ", ".join([n for n in error.names if n in paths][:6] or ["many decisions"])
             self.context.found.add(

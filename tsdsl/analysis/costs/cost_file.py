@@ -173,7 +173,7 @@ class _Reader:
         try:
             args = op.Args(**{name: _argument(value) for name, value in entry.args.items()})
         except Invalid as error:
-            for bad in error.errors(include_url=False):
+            for bad in error.errors(include_url=False)[:MAX_FINDINGS]:
                 self._argument_wrong(at, op, bad)
             return None
         shapes = [tuple(shape) for shape in entry.inputs]

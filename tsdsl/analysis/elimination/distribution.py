@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 from pydantic import ValidationError as Invalid
 
-from tsdsl.diagnostics import Diagnostic, SpecError, did_you_mean
+from tsdsl.diagnostics import Collector, Diagnostic, SpecError, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
 from tsdsl.ir.joined import Group, combinations, joined, name_of, parts
 from tsdsl.ir.resolve import moved, option_index
@@ -377,6 +377,8 @@ def _match(space: SpaceGraph, document: DistributionDocument, name: str) -> Dist
     #: For each option in the file, which of the space's it is.
     orders: dict[str, list[int]] = {}
     for given, entry in document.decisions.items():
+        if len(found) >= Collector.LIMIT:
+            break
         path = given if given in paths else moved(given, space.moved)
         if path not in paths:
             hint = did_you_mean(given, paths)

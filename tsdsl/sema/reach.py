@@ -13,13 +13,14 @@ from math import comb
 from typing import Any
 
 from tsdsl.diagnostics import Diagnostic, Label
-from tsdsl.ir.graph import Guard, walk
+from tsdsl.ir.graph import Guard
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import Decision
 from tsdsl.ir.values import Fault, Val, Variable, assignments
 from tsdsl.record import replace
 from tsdsl.sema.context import SILENT, Context, Suspect
+from tsdsl.sema.effects import without_effect
 from tsdsl.sema.elaborate import Elaborated
 
 #: Combinations of one place that are tried before it is taken for unreachable.
@@ -158,32 +159,13 @@ class Reach:
     # -------------------------------------------------------------- effects
 
     def _effects(self) -> None:
-        """A decision that nothing depends on changes nothing."""
-        relevant: set[int] = set()
-
-        def touch(val: Val) -> None:
-            for variable in val.variables:
-                touch_variable(variable)
-
-        def touch_variable(variable: Variable) -> None:
-            if variable.index not in relevant:
-                relevant.add(variable.index)
-                if variable.definition is not None:
-                    touch(variable.definition)
-
-        for placed in walk(self.space.root):
-            for val in placed.node.args.values():
-                touch(val)
-            for guard in placed.guards:
-                touch(guard.selector)
-        for decision in self.context.decisions:
-            if decision.variable.index not in relevant and len(decision.options) > 1:
-                self.context.warn(
-                    "W0902",
-                    f"'{decision.path}' changes nothing: no operation depends on it",
-                    decision.span,
-                    "use it, or remove it",
-                )
+        for decision in without_effect(self.space.root, self.context.decisions):
+            self.context.warn(
+                "W0902",
+                f"'{decision.path}' changes nothing: the network is the same with each option",
+                decision.span,
+                "use it, or remove it",
+            )
 
 
 def _holds(guard: Guard) -> tuple[Val, Any]:

@@ -78,7 +78,7 @@ def written(rng: Random) -> str:
     body: list[str] = []
     for k in range(rng.randint(3, 6)):
         a, b = rng.choice(tensors), rng.choice(tensors)
-        n = rng.choice(names)
+        n, size = rng.choice(names), rng.choice("13")
         inner = f"(if {rng.choice(names)} == {rng.randint(0, 1)} then {a} else {b})"
         body.append(
             f"let t{k} = "
@@ -88,7 +88,7 @@ def written(rng: Random) -> str:
                     f"if {n} == {rng.randint(0, 2)} then {inner} else {b}",
                     f"{a} -> relu",
                     f"{a} + {b}",
-                    f"{a} -> (if {n} == 0 then conv(4, 1x1x1) else conv(4, {rng.choice('13')}x1x1))",
+                    f"{a} -> (if {n} == 0 then conv(4, 1x1x1) else conv(4, {size}x1x1))",
                     f"{a} -> conv(4, 1x1x1, bias={n} == 0 and {n} == {rng.randint(0, 1)})",
                     f"if {n} == 1 then {a} -> relu else {a} -> sigmoid",
                 ]
@@ -100,7 +100,7 @@ def written(rng: Random) -> str:
     return (
         HEAD.replace("space", 'import "std/video" as v\nspace')
         + "".join(f"  {n} ~ {{0, 1}}\n" for n in names)
-        + f"  stream main(clip) {{ stem conv(4, 1x1x1) stage s1 {{ use b({', '.join(names)}) }} }}\n"
+        + f"  stream main(clip) {{ stage s1 {{ use b({', '.join(names)}) }} }}\n"
         + f"  attend main after s1 ~ {options}\n"
         + "  head main -> global_avg_pool -> linear(2)\n}\n"
         + f"block b(x, {', '.join(f'{n}: int' for n in names)}) {{\n  "

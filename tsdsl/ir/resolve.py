@@ -7,7 +7,7 @@ range, requirements that are not met.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from tsdsl.diagnostics import (
     ArchitectureError,
@@ -24,6 +24,8 @@ from tsdsl.ir.constraints import entry_at, is_active
 from tsdsl.ir.space import Decision, Requirement, SpaceGraph
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import Record
+
+T = TypeVar("T")
 
 #: For how many unknown decisions a nearest name is looked for.
 _SUGGESTIONS = 20
@@ -267,6 +269,19 @@ def moved(path: str, moves: Mapping[str, str]) -> str:
         else:
             break
     return path
+
+
+def by_todays_paths(space: SpaceGraph, given: Mapping[str, T]) -> dict[str, T]:
+    """What is given by decision paths, with those that have moved under their path of today.
+    Unknown ones stay. Raises `ValueError` where one decision is given under two paths."""
+    today = {d.path for d in space.decisions}
+    found: dict[str, T] = {}
+    for path, value in given.items():
+        now = path if path in today else moved(path, space.moved)
+        if now in found:
+            raise ValueError(f"'{now}' is given twice: '{path}' is an earlier path of it")
+        found[now] = value
+    return found
 
 
 def describe(space: SpaceGraph, val: Val, assignment: Sequence[int], limit: int = 8) -> str:

@@ -37,7 +37,7 @@ from tsdsl.files import PathLike
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.joined import Group
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.ir.resolve import option_index
+from tsdsl.ir.resolve import by_todays_paths, option_index
 from tsdsl.space import Space, Window, Within
 
 Architectures = Sequence[Mapping[str, Any]]
@@ -255,7 +255,7 @@ class Alpha(nn.Module):
         group of which a part would stand."""
         decisions = {d.path: k for k, d in enumerate(self._space.decisions)}
         at: dict[int, int] = {}
-        for path, option in options.items():
+        for path, option in by_todays_paths(self._space.graph, options).items():
             if path not in decisions:
                 hint = did_you_mean(path, decisions) or ""
                 message = f"space {self._space.name} has no decision '{path}' {hint}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,8 @@ def _space(
         space = elaborator.run(tree.name, statements)
         if space is None:
             return None
-        sections = read_sections(tree.name, statements, elaborator, space)
-        _check_moved(space, context)
+        sections = read_sections(tree, statements, elaborator, space)
+        _check_moved(space, context, [] if elaborator.used else tree.body)
         if context.decisions or context.suspects:
             from tsdsl.sema.reach import Reach
 
@@ -108,7 +108,9 @@ def _space(
     return CheckedSpace(_graph(tree, space), sections)
 
 
-def _check_moved(space: Elaborated, context: Context) -> None:
+def _check_moved(space: Elaborated, context: Context, complete: Sequence[ast.Statement]) -> None:
+    """Report moves that cannot be followed. ``complete`` are those that must lead to a decision:
+    an extending space, or ``--set``, may have fixed that of another one."""
     paths = {d.path for d in context.decisions}
     for old, (new, statement) in space.moved.items():
         if old in paths:
@@ -130,7 +132,7 @@ def _check_moved(space: Elaborated, context: Context) -> None:
                 statement.span,
                 "remove one of them",
             )
-        elif new not in paths:
+        elif new not in paths and any(statement is own for own in complete):
             context.error(
                 "E0518",
                 f"'{new}' is no decision of this space",

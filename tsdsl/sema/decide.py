@@ -33,8 +33,18 @@ class Decider(Evaluator):
         super().__init__(context)
         self.overrides = dict(overrides)
         self.used: set[str] = set()
+        #: Today's path of what is given under an earlier one (``moved``) -> that one.
+        self.earlier: dict[str, str] = {}
         self.declared: dict[str, Span] = {}
         self.docs: dict[str, str] = {}
+
+    def given(self, path: str) -> str | None:
+        """The ``--set`` that is about a path: the path itself, or an earlier one of it, which
+        nothing has today."""
+        if path in self.overrides:
+            return path
+        earlier = self.earlier.get(path)
+        return None if earlier in self.used else earlier
 
     def decide(self, path: str, name: ast.Ident, domain: ast.Domain, scope: Scope, env: Env) -> Val:
         if path in self.declared:
@@ -198,8 +208,9 @@ class Decider(Evaluator):
     ) -> Val:
         default = self._default(domain, options, env)
         weights = self._weights(domain, len(options), env)
-        if path in self.overrides:
-            chosen = self._override(path, options, name.span)
+        given = self.given(path)
+        if given is not None:
+            chosen = self._override(given, options, name.span)
             return POISON if chosen is None else constant(options[chosen][0])
         domain_values = tuple(value for value, _, _ in options)
         variable = self.context.variable(path, domain_values)
@@ -247,8 +258,9 @@ class Decider(Evaluator):
         triples = [(s, x, o.span) for s, x, o in zip(shells, labels, domain.options, strict=True)]
         if not self._uniform(triples):
             return POISON
-        fixed = self._override(path, triples, name.span) if path in self.overrides else None
-        if path in self.overrides and fixed is None:
+        given = self.given(path)
+        fixed = self._override(given, triples, name.span) if given is not None else None
+        if given is not None and fixed is None:
             return POISON
         selector = constant(fixed)
         result = constant(shells[fixed or 0])

@@ -73,8 +73,9 @@ class Declarer(Decider):
                 self.decide(path, name, value, scope, env)
             return
         val = self.plain(value, env)
-        if path in self.overrides:
-            val = self.override_value(path, name.span)
+        given = self.given(path)
+        if given is not None:
+            val = self.override_value(given, name.span)
         scope.names[name.text] = val
 
     def _named(self, arguments: Sequence[ast.Argument], env: Env) -> dict[str, tuple[Val, Span]]:
@@ -109,8 +110,9 @@ class Declarer(Decider):
                         "leave it out: the operation is applied to the tensor of the stream",
                     )
         operation = self.plain(node, env, "an operation")
-        if path is not None and path in self.overrides:
-            operation = self.override_value(path, node.span)
+        key = self.given(path) if path is not None else None
+        if key is not None:
+            operation = self.override_value(key, node.span)
         return operation
 
     def require(self, statement: ast.Require, env: Env) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tsdsl.diagnostics import Collector, Label, did_you_mean, nearest
 from tsdsl.ir.graph import Edge, Region
 from tsdsl.ir.op import MAX_EXTENT
+from tsdsl.ir.resolve import moved
 from tsdsl.ir.values import Fault, Val, constant
 from tsdsl.record import Record, factory
 from tsdsl.sema import signatures
@@ -57,6 +58,7 @@ class Elaborator(Streams):
                 return None
 
     def _run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> Elaborated | None:
+        self._follow_moves(statements)
         params = self._params(statements)
         interval = self._input(name, statements)
         for statement in statements:
@@ -224,6 +226,15 @@ class Elaborator(Streams):
             )
         return edge
 
+    def _follow_moves(self, statements: Sequence[ast.Statement]) -> None:
+        """What ``--set`` gives under earlier paths. Paths are not known yet: one that is still
+        there keeps its own."""
+        moves = {s.old.text: s.new.text for s in reversed(statements) if isinstance(s, ast.Moved)}
+        for key in self.overrides if moves else ():
+            today = moved(key, moves)
+            if today != key:
+                self.earlier.setdefault(today, key)
+
     def _moved(self, statements: Sequence[ast.Statement]) -> dict[str, tuple[str, ast.Moved]]:
         moved: dict[str, tuple[str, ast.Moved]] = {}
         for statement in statements:
@@ -245,6 +256,15 @@ class Elaborator(Streams):
         known = [*self.space.names, *self.declared]
         for key in self.overrides:
             if key not in self.used and not is_setting(key):
+                today = next((new for new, old in self.earlier.items() if old == key), None)
+                if today in self.used:
+                    self.context.error(
+                        "E0508",
+                        f"--set {key}: '{today}', which it is called today, is given too",
+                        name.span,
+                        "leave one of them out",
+                    )
+                    continue
                 close = nearest(key, known)
                 params = ", ".join(n for n, v in self.space.names.items() if isinstance(v, Val))
                 self.context.error(

@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
+from tsdsl.ir.resolve import moved
 from tsdsl.ir.space import beginnings
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import MutableRecord
@@ -31,13 +32,15 @@ class Sections(MutableRecord):
 
 
 def read_sections(
-    name: ast.Ident,
+    tree: ast.Space,
     statements: Sequence[ast.Statement],
     elaborator: Elaborator,
     space: Elaborated,
 ) -> Sections:
-    """Validate the sections of the space of that name. Findings go to the elaborator's context."""
-    reader = _Reader(elaborator, space)
+    """Validate the sections among the statements of a space, its base's included. Findings go to
+    the elaborator's context."""
+    name = tree.name
+    reader = _Reader(elaborator, space, tree)
     result = Sections()
     evaluations: list[sections.Evaluate] = []
     written = [s for s in statements if isinstance(s, ast.Section)]
@@ -57,7 +60,9 @@ def read_sections(
 
 
 class _Reader:
-    def __init__(self, elaborator: Elaborator, space: Elaborated) -> None:
+    def __init__(self, elaborator: Elaborator, space: Elaborated, tree: ast.Space) -> None:
+        self.tree = tree
+        self.moves = {old: new for old, (new, _) in space.moved.items()}
         self.elaborator = elaborator
         self.context = elaborator.context
         self.space = space
@@ -168,7 +173,7 @@ class _Reader:
                 case ast.Learn(targets):
                     places[(*at, "learn")] = setting.span
                     fine = all([self._known_target(target) for target in targets]) and fine
-                    values["learn"] = [target.text for target in targets]
+                    values["learn"] = [self._today(target.text) for target in targets]
         return values, fine
 
     def _twice(self, name: ast.Ident, first: Span) -> None:
@@ -266,13 +271,24 @@ class _Reader:
             )
         return known_one
 
+    def _today(self, path: str) -> str:
+        """A path, or the one that it has moved to."""
+        return path if path in self.prefixes else moved(path, self.moves)
+
     def _known_target(self, target: ast.DecisionPath) -> bool:
-        if target.text in self.prefixes:
+        today = self._today(target.text)
+        if today in self.prefixes:
             return True
         paths = [d.path for d in self.context.decisions]
         starts = dict.fromkeys(p.split(".")[0] for p in paths)
-        if any(target.text in beginnings(key) for key in self.elaborator.overrides):
+        given = self.elaborator.overrides
+        if any(today in beginnings(moved(key, self.moves)) for key in given):
             # They are fixed.
+            return True
+        own, span = self.tree.span, target.span
+        inside = span.source is own.source and own.start <= span.start <= own.end
+        if self.tree.base is not None and not inside:
+            # The base has them (it is checked as it is written), and this space fixes them.
             return True
         close = nearest(target.text, [*paths, *starts])
         hint = f"did you mean '{close}'?" if close else "decisions begin with: " + ", ".join(starts)

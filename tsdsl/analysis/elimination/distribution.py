@@ -32,7 +32,7 @@ from pydantic import ValidationError as Invalid
 from tsdsl.diagnostics import Collector, Diagnostic, SpecError, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
 from tsdsl.ir.joined import Group, combinations, joined, name_of, parts
-from tsdsl.ir.resolve import moved, option_index
+from tsdsl.ir.resolve import by_todays_paths, moved, option_index
 from tsdsl.ir.space import Decision, SpaceGraph
 
 FORMAT = "tsnet-dist/1"
@@ -177,6 +177,7 @@ class Distribution:
     @classmethod
     def from_logits(cls, space: SpaceGraph, logits: Mapping[str, Any]) -> Distribution:
         """Logits by decision path; decisions that are left out stay at the spec's weights."""
+        logits = by_todays_paths(space, logits)
         rows = [
             np.asarray(logits[d.path], np.float64) if d.path in logits else _log(_initial(d))
             for d in space.decisions
@@ -189,6 +190,7 @@ class Distribution:
         cls, space: SpaceGraph, weights: Mapping[str, Sequence[float]]
     ) -> Distribution:
         """Weights of 0 or more by decision path; others as in the spec."""
+        weights = by_todays_paths(space, weights)
         rows: dict[str, Floats] = {}
         for d in space.decisions:
             row = np.asarray(weights.get(d.path, _initial(d)), np.float64)
@@ -385,6 +387,9 @@ def _match(space: SpaceGraph, document: DistributionDocument, name: str) -> Dist
             found.append(
                 f"space {space.name} has no decision '{given}'" + (f"; {hint}" if hint else "")
             )
+            continue
+        if path in rows:
+            found.append(f"'{path}' is there twice: '{given}' is an earlier path of it")
             continue
         decision = paths[path]
         at = [k for o in entry.options if (k := option_index(decision, o)) is not None]

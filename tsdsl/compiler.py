@@ -39,13 +39,14 @@ def load(
     space: str | None = None,
     costs: PathLike | CostTable | Sequence[PathLike | CostTable] = (),
 ) -> Space:
-    """The space of a file. ``set`` gives params other values and fixes decisions; ``space`` names
-    one where the file has several, which ``set`` is for; ``costs`` are cost tables, such as the
-    ``latency.json`` of ``tsdsl measure``. Raises `SpecError`, which holds every finding, or
+    """The space of a file: the one that no other one there extends. ``set`` gives params other
+    values and fixes decisions; ``space`` names one where the file has several, or one that is
+    extended, and ``set`` is for it; ``costs`` are cost tables, such as the ``latency.json`` of
+    ``tsdsl measure``. Raises `SpecError`, which holds every finding, or
     `FileError`.
     """
     meant = [space] if space is not None else []
-    found = select(check_file(Path(path), set, meant), os.fspath(path), space)
+    found = select(check_file(Path(path), set, meant, bases=False), os.fspath(path), space)
     return found.with_costs(*tables(costs)) if costs else found
 
 
@@ -78,14 +79,14 @@ def select(checked: Checked, file: str, name: str | None = None) -> Space:
         raise SpecError(
             [_finding("this file has no space, only blocks", file, "load one that does")]
         )
-    known = ", ".join(checked.names)
     if name is None:
         if len(checked.names) > 1:
-            message = f"this file has {len(checked.names)} spaces: {known}"
+            message = f"this file has {len(checked.names)} spaces: {', '.join(checked.names)}"
             raise SpecError([_finding(message, file, f"name one: --space {checked.names[0]}")])
         name = checked.names[0]
     if name not in checked.spaces:
-        hint = did_you_mean(name, checked.names, f"it has: {known}")
+        known = (*checked.names, *checked.bases)
+        hint = did_you_mean(name, known, f"it has: {', '.join(known)}")
         raise SpecError([_finding(f"there is no space '{name}'", file, hint)])
     found = checked.spaces[name]
     return Space(found.graph, found.sections)

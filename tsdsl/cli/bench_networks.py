@@ -59,14 +59,19 @@ def _spaces(
     from tsdsl.compiler import select
     from tsdsl.sema.check import check_file
 
-    known = {file: check_file(Path(file), settings) for file in files}
+    known = {file: check_file(Path(file), settings, bases=False) for file in files}
+    for file, checked in known.items():
+        if not set(names).isdisjoint(checked.bases):
+            known[file] = check_file(Path(file), settings, names, bases=False)
     found: list[tuple[str, tsdsl.Space]] = []
     if len(known) > 1 and not any(checked.has_errors for checked in known.values()):
         for name in names:
-            if not any(name in checked.names for checked in known.values()):
+            if not any(name in (*c.names, *c.bases) for c in known.values()):
                 raise click.UsageError(f"no file has a space '{visible(name)}'")
     for file in files:
-        own: list[str | None] = [n for n in dict.fromkeys(names) if n in known[file].names]
+        own: list[str | None] = [
+            n for n in dict.fromkeys(names) if n in (*known[file].names, *known[file].bases)
+        ]
         # Of a single file, `select` says what spaces it has.
         own = own or [names[0] if names and len(known) == 1 else None]
         found += [(file, select(known[file], file, name)) for name in own]

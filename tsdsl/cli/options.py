@@ -49,7 +49,10 @@ frozen_option = click.option(
 )
 
 space_option = click.option(
-    "--space", "name", metavar="NAME", help="Which space, of a file that has several."
+    "--space",
+    "name",
+    metavar="NAME",
+    help="Which space, of a file that has several; also one that others extend.",
 )
 
 costs_option = click.option(

@@ -11,7 +11,7 @@ from tsdsl.ir.space import SpaceGraph
 from tsdsl.record import Record
 from tsdsl.sema.context import Context, Enough
 from tsdsl.sema.elaborate import Elaborated, Elaborator
-from tsdsl.sema.merge import merged
+from tsdsl.sema.merge import base_of, merged
 from tsdsl.sema.modules import STD, Loader, Module
 from tsdsl.sema.names import check_blocks
 from tsdsl.sema.settings import Sections, read_sections
@@ -29,6 +29,8 @@ class Checked(Record, eq=True):
     spaces: Mapping[str, CheckedSpace]
     #: Spaces that no other space of the file extends, whether or not something is wrong in them.
     names: tuple[str, ...]
+    #: Spaces of the file that another one of it extends.
+    bases: tuple[str, ...]
     diagnostics: tuple[Diagnostic, ...]
 
     @property
@@ -40,12 +42,15 @@ def check_file(
     path: str | Path,
     overrides: Mapping[str, Any] | None = None,
     spaces: Collection[str] = (),
+    bases: bool = True,
 ) -> Checked:
-    """Check a file. ``spaces``: those that the overrides are for; all if left out. Raises
-    `FileError` where it cannot be read, and for nothing else."""
+    """Check a file. ``spaces``: those that the overrides are for; all that no other one extends, if
+    left out. With ``bases``, spaces that others extend are checked as they are written, too, in
+    whichever file they are; without, only those among ``spaces``. Raises `FileError` where the file
+    cannot be read, and for nothing else."""
     found = Collector()
     loader = Loader(found)
-    return _check(loader.load(path), loader, found, overrides or {}, spaces)
+    return _check(loader.load(path), loader, found, overrides or {}, spaces, bases)
 
 
 def check_text(
@@ -63,24 +68,43 @@ def _check(
     found: Collector,
     overrides: Mapping[str, Any],
     meant: Collection[str] = (),
+    complete: bool = True,
 ) -> Checked:
     checked_files = [m for p, m in loader.modules.items() if p.parent != STD or m is module]
     acyclic = all([check_blocks(loaded, found) for loaded in checked_files])
-    bases = {s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)}
-    names = tuple(name for name in module.spaces if name not in bases)
+    extended = {s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)}
+    names = tuple(name for name in module.spaces if name not in extended)
+    bases = tuple(name for name in module.spaces if name in extended)
     # After a syntax error the trees have holes, and a block that calls itself has no end: what is
     # told of the spaces must not be guesswork.
     acyclic = not any([_circles(m, found) for m in loader.modules.values()]) and acyclic
     usable = acyclic and all(m.clean for m in loader.modules.values())
     spaces: dict[str, CheckedSpace] = {}
-    for name in names:
-        own = overrides if not meant or name in meant else {}
-        checked = _space(module.spaces[name], loader, found, own) if usable else None
+    wanted = (*names, *(name for name in bases if complete or name in meant))
+    for name in wanted if usable else ():
+        own = overrides if name in meant or (not meant and name in names) else {}
+        checked = _space(module.spaces[name], loader, found, own)
         if checked is not None:
             spaces[name] = checked
+    for base in _foreign_bases(module, loader, found) if usable and complete else ():
+        _space(base, loader, found, {})
     if found.has_errors:
         spaces = {}
-    return Checked(spaces, names, tuple(found))
+    return Checked(spaces, names, bases, tuple(found))
+
+
+def _foreign_bases(module: Module, loader: Loader, found: Collector) -> list[ast.Space]:
+    """The spaces of other files that those of a file extend, directly or through another one."""
+    bases: list[ast.Space] = []
+    for space in module.spaces.values():
+        tree: ast.Space | None = space
+        while tree is not None and tree.base is not None:
+            tree = base_of(tree, loader, found)
+            if tree is not None and tree.span.source is not module.tree.source:
+                if tree in bases:
+                    break
+                bases.append(tree)
+    return bases
 
 
 def _space(

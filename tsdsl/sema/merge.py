@@ -23,12 +23,13 @@ def merged(space: ast.Space, loader: Loader, found: Collector) -> list[ast.State
     own = _once(space.body, found)
     if space.base is None:
         return own
-    base = _base(space, loader, found)
+    base = base_of(space, loader, found)
     inherited = merged(base, loader, found) if base is not None else None
     return None if inherited is None else _apply(inherited, own, found)
 
 
-def _base(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
+def base_of(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
+    """The space that another one extends; None where it is not to be had, which is reported."""
     base = space.base
     assert base is not None
     module = loader.by_source(base.span.source)

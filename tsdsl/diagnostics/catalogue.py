@@ -33,6 +33,7 @@ NAMES = {
     "E0211": "a file that cannot be imported",
     "E0212": "imports in a circle",
     "E0213": "an import from outside of the root",
+    "E0214": "a new name where one of the base is meant",
 }
 
 TYPES = {
@@ -151,6 +152,7 @@ WARNINGS = {
     "W0904": "a decision with one option",
     "W0905": "a decision that no phase learns",
     "W0906": "a space that is too coupled to check completely",
+    "W0908": "an addition that nothing uses",
     "W0970": "an architecture of another space",
 }
 

@@ -9,9 +9,10 @@ from typing import Any
 from tsdsl.diagnostics import Collector, Diagnostic, did_you_mean
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.record import Record
+from tsdsl.sema.additions import check_additions
 from tsdsl.sema.context import Context, Enough
 from tsdsl.sema.elaborate import Elaborated, Elaborator
-from tsdsl.sema.merge import base_of, merged
+from tsdsl.sema.merge import Added, base_of, merged
 from tsdsl.sema.modules import STD, Loader, Module
 from tsdsl.sema.names import check_blocks
 from tsdsl.sema.settings import Sections, read_sections
@@ -110,7 +111,8 @@ def _foreign_bases(module: Module, loader: Loader, found: Collector) -> list[ast
 def _space(
     tree: ast.Space, loader: Loader, found: Collector, overrides: Mapping[str, Any]
 ) -> CheckedSpace | None:
-    statements = merged(tree, loader, found)
+    added: list[Added] = []
+    statements = merged(tree, loader, found, added)
     if statements is None:
         return None
     context = Context(found, loader)
@@ -120,6 +122,7 @@ def _space(
         if space is None:
             return None
         sections = read_sections(tree, statements, elaborator, space)
+        check_additions(added, elaborator.read, context)
         _check_moved(space, context, [] if elaborator.used else tree.body)
         if context.decisions or context.suspects:
             from tsdsl.sema.reach import Reach

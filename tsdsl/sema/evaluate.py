@@ -30,6 +30,8 @@ class Evaluator(Applier):
         super().__init__(context)
         #: Guards of the parts of the space that were named since this was last emptied.
         self.touched: list[Guard] = []
+        #: Names that were read: the path of the part that has it (None in a block), and the name.
+        self.read: set[tuple[str | None, str]] = set()
 
     def evaluate(self, node: ast.Expr, env: Env) -> Value:
         self.context.spend(EXPRESSION, node.span)
@@ -83,6 +85,7 @@ class Evaluator(Applier):
     def name(self, node: ast.Name, env: Env) -> Value:
         value: Value | None = env.scope.lookup(node.text)
         if value is not None:
+            self.read.add((env.scope.owner(node.text), node.text))
             self.touched.extend(env.scope.conditions_of(node.text))
             return value
         if node.text in IDENTITIES:
@@ -167,6 +170,7 @@ class Evaluator(Applier):
         names: list[str] = []
         while part is not None and part.path == scope.path:
             if name in part.names:
+                self.read.add((part.path, name))
                 self.touched.extend(part.conditions.get(name, ()))
                 found: Value = part.names[name]
                 return found

@@ -17,15 +17,34 @@ from tsdsl.sema.modules import Loader
 from tsdsl.syntax import ast
 
 
-def merged(space: ast.Space, loader: Loader, found: Collector) -> list[ast.Statement] | None:
+class Added(Record):
+    """A statement of an extending space that changes nothing of the base: it is new."""
+
+    statement: ast.Param | ast.Let | ast.Binding | ast.Stream | ast.Stage | ast.Section
+    #: The path of the part in which it stands: empty for the space.
+    place: str
+    #: Names of the same kind that the base has there.
+    beside: tuple[str, ...]
+    #: All statements of the extending space, and of its base.
+    own: tuple[Any, ...]
+    base: tuple[Any, ...]
+
+
+def merged(
+    space: ast.Space, loader: Loader, found: Collector, added: list[Added]
+) -> list[ast.Statement] | None:
     """All statements that make up a space, base first; None where a base is not to be had, which is
-    reported. That no space extends itself is checked before."""
+    reported. That no space extends itself is checked before. ``added`` gets what extending spaces
+    add."""
     own = _once(space.body, found)
     if space.base is None:
         return own
     base = base_of(space, loader, found)
-    inherited = merged(base, loader, found) if base is not None else None
-    return None if inherited is None else _apply(inherited, own, found)
+    inherited = merged(base, loader, found, added) if base is not None else None
+    if inherited is None:
+        return None
+    merge = _Merge(tuple(own), tuple(inherited), found, added)
+    return merge.apply(inherited, own, "")
 
 
 def base_of(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
@@ -110,56 +129,87 @@ def _head(statement: Any) -> Span:
     return Span(whole.source, whole.start, whole.start + len(word))
 
 
-def _apply(base: list[Any], changes: Sequence[Any], found: Collector) -> list[Any]:
-    result = list(base)
-    index = {_key(s): at for at, s in enumerate(result) if _key(s) is not None}
-    for change in changes:
-        if found.is_full:
-            break
-        key = _key(change)
-        at = index.get(key) if key is not None else None
-        if isinstance(change, ast.Fuse | ast.Attend):
-            _release(result, len(base), change)
-            result.append(change)
-        elif isinstance(change, ast.Stream) and change.arguments is None:
-            if at is None:
-                names = [k[1] for k in index if isinstance(k, tuple) and k[0] == "stream"]
+class _Merge(Record):
+    """The statements of one extending space, laid over those of its base."""
+
+    own: tuple[Any, ...]
+    base: tuple[Any, ...]
+    found: Collector
+    added: list[Added]
+
+    def note(self, statement: Any, place: str, beside: Iterator[Any]) -> None:
+        """Remember a new statement."""
+        names = tuple(key[1] for key in beside if isinstance(key, tuple))
+        self.added.append(Added(statement, place, names, self.own, self.base))
+
+    def apply(self, base: list[Any], changes: Sequence[Any], place: str) -> list[Any]:
+        """The statements of the space, or of the stream at ``place``, with changes."""
+        found = self.found
+        result = list(base)
+        index = {_key(s): at for at, s in enumerate(result) if _key(s) is not None}
+        for change in changes:
+            if found.is_full:
+                break
+            key = _key(change)
+            at = index.get(key) if key is not None else None
+            if isinstance(change, ast.Fuse | ast.Attend):
+                _release(result, len(base), change)
+                result.append(change)
+            elif isinstance(change, ast.Stream) and change.arguments is None:
+                if at is None:
+                    names = [k[1] for k in index if isinstance(k, tuple) and k[0] == "stream"]
+                    found.add(
+                        Diagnostic(
+                            "E0208",
+                            f"there is no stream '{change.name.text}' to amend",
+                            change.name.span,
+                            help=did_you_mean(
+                                change.name.text,
+                                names,
+                                f"a new stream names its input: stream {change.name.text}(clip) {{",
+                            ),
+                        )
+                    )
+                else:
+                    stream = result[at]
+                    body = self.apply(list(stream.body), change.body, stream.name.text)
+                    result[at] = replace(stream, body=tuple(body))
+            elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
+                _check_amended(result[at], change, found)
+                result[at] = self.amend(result[at], change, place)
+            elif isinstance(change, ast.Stage) and at is None and _only_amends(change):
+                stages = [s.name.text for s in result if isinstance(s, ast.Stage)]
                 found.add(
                     Diagnostic(
                         "E0208",
-                        f"there is no stream '{change.name.text}' to amend",
+                        f"there is no stage '{change.name.text}' to amend",
                         change.name.span,
-                        help=did_you_mean(
-                            change.name.text,
-                            names,
-                            f"a new stream names its input: stream {change.name.text}(clip) {{",
-                        ),
+                        help=did_you_mean(change.name.text, stages, "a new stage has blocks (use)"),
                     )
                 )
+            elif at is not None:
+                result[at] = _replace(result[at], change)
             else:
-                stream = result[at]
-                body = _apply(list(stream.body), change.body, found)
-                result[at] = replace(stream, body=tuple(body))
-        elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
-            _check_amended(result[at], change, found)
-            result[at] = _amend_stage(result[at], change)
-        elif isinstance(change, ast.Stage) and at is None and _only_amends(change):
-            stages = [s.name.text for s in result if isinstance(s, ast.Stage)]
-            found.add(
-                Diagnostic(
-                    "E0208",
-                    f"there is no stage '{change.name.text}' to amend",
-                    change.name.span,
-                    help=did_you_mean(change.name.text, stages, "a new stage has blocks (use)"),
-                )
-            )
-        elif at is not None:
-            result[at] = _replace(result[at], change)
-        else:
-            if key is not None:
-                index[key] = len(result)
-            result.append(change)
-    return result
+                if isinstance(key, tuple) and _kind(key) not in ("search", "train"):
+                    self.note(change, place, (k for k in index if _kind(k) == _kind(key)))
+                if key is not None:
+                    index[key] = len(result)
+                result.append(change)
+        return result
+
+    def amend(self, stage: ast.Stage, change: ast.Stage, place: str) -> ast.Stage:
+        body: list[Any] = list(stage.body)
+        known = [key for s in _inside(stage.body) if (key := _key(s)) is not None]
+        if any(isinstance(s, ast.Use | ast.Repeat) for s in change.body):
+            body = [s for s in body if not isinstance(s, ast.Use | ast.Repeat)]
+            for new in change.body:
+                if isinstance(new, ast.Let | ast.Binding) and _key(new) not in known:
+                    self.note(new, f"{place}.{stage.name.text}", iter(known))
+        return replace(stage, body=tuple(_amend_items(body, change.body)))
+
+
+def _kind(key: Any) -> Any:
+    return key[0] if isinstance(key, tuple) else key
 
 
 def _replace(old: Any, new: Any) -> Any:
@@ -175,13 +225,6 @@ def _only_amends(stage: ast.Stage) -> bool:
     return stage.arguments is None and not any(
         isinstance(s, ast.Use | ast.Repeat) for s in stage.body
     )
-
-
-def _amend_stage(stage: ast.Stage, change: ast.Stage) -> ast.Stage:
-    body: list[Any] = list(stage.body)
-    if any(isinstance(s, ast.Use | ast.Repeat) for s in change.body):
-        body = [s for s in body if not isinstance(s, ast.Use | ast.Repeat)]
-    return replace(stage, body=tuple(_amend_items(body, change.body)))
 
 
 def _check_amended(stage: ast.Stage, change: ast.Stage, found: Collector) -> None:

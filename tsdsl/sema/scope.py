@@ -75,6 +75,13 @@ class Scope(MutableRecord):
             scope = scope.parent
         return None
 
+    def owner(self, name: str) -> str | None:
+        """The path of the part of the space that has a name; None for a block."""
+        scope: Scope | None = self
+        while scope is not None and name not in scope.names:
+            scope = scope.parent
+        return None if scope is None or scope.kind == "block" else scope.path
+
     def conditions_of(self, name: str) -> tuple[Guard, ...]:
         scope: Scope | None = self
         while scope is not None and name not in scope.names:

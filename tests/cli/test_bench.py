@@ -105,7 +105,7 @@ def test_the_table(run: Any, folder: Path, own: str) -> None:
     done = run("bench", "fixed.tsnet", *QUICK, "--against", f"{own}:net", "--views", "3")
     assert done.exit_code == 0, done.stderr
     head, first, second, _, *below = done.stdout.splitlines()
-    for column in ("network", "params, M", "GFLOPs", "3 views", "latency, ms", "IQR", "clips/s"):
+    for column in ("network", "params, M", "kFLOPs", "3 views", "latency, ms", "IQR", "clips/s"):
         assert column in head
     assert "peak, MiB" in head and "ratio" in head
     assert first.split()[:2] == ["Fixed", "3x4x8x8"] and first.split()[-2:] == ["1.000", "0.000"]

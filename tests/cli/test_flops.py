@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 import os
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_a_space(run, starter: Path, tmp_path: Path) -> None:
         assert report[end]["params"] == space.params(arch)
     done = run("flops", starter, "--views", "3")
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.splitlines()[2].split() == ["minimum", "maximum"]
+    assert done.stdout.splitlines()[2].split() == ["over", "the", "space", "minimum", "maximum"]
     assert "3 views" in done.stdout
     assert "sparse.s1.width" in done.stdout and "multiply-adds" in done.stdout
 
@@ -137,3 +138,67 @@ def test_table_on_a_terminal(spawn, fixed: Path) -> None:
         assert done.returncode == 0
         assert "1.963" in shown and "3,794,322" in shown and "multiply-adds" in shown
         assert ("\x1b[36m" in shown or "\x1b[1;36m" in shown) is escapes
+
+
+#: Where the network with the fewest multiply-adds has the most parameters.
+CROSSED = """tsnet 1
+space Crossed {
+  input clip(channels=4, frames=4, height=8, width=8)
+  stream main(clip) {
+    stage s1 {
+      width ~ {4, 8}
+      use conv(width, 1x1x1)
+      use body ~ {conv(8, 3x3x3), conv(64, 3x3x3, stride=4x8x8)}
+    }
+  }
+  head main -> global_avg_pool -> linear(5)
+}
+"""
+
+
+def test_the_ends_of_every_cost(run, tmp_path: Path) -> None:
+    """By enumeration: the ends of params are not those of the ends of FLOPs."""
+    path = tmp_path / "crossed.tsnet"
+    path.write_text(CROSSED)
+    space = tsdsl.load(path)
+    picked = product(*(d.options for d in space.decisions))
+    archs = [dict(zip((d.path for d in space.decisions), p, strict=True)) for p in picked]
+    macs, params = space.flops(archs).tolist(), space.params(archs).tolist()
+    report = json.loads(run("flops", path, "--json").stdout)
+    assert report["bounds"] == {
+        "macs": {"min": min(macs), "max": max(macs)},
+        "params": {"min": min(params), "max": max(params)},
+    }
+    least, most = (report[end] for end in ("min", "max"))
+    assert (least["macs"], most["macs"]) == (min(macs), max(macs))
+    assert (least["network"], most["network"]) == ("fewest FLOPs", "most FLOPs")
+    # Of the networks, which are others than those with the fewest and the most parameters.
+    assert least["params"] == params[macs.index(min(macs))] > min(params)
+    assert most["params"] == params[macs.index(max(macs))] < max(params)
+    lines = run("flops", path).stdout.splitlines()
+    scale, unit = (1e6, "MFLOPs") if max(macs) >= 1e5 else (1e3, "kFLOPs")
+    both = [f"{value / scale:,.3f}" for value in (min(macs), max(macs))]
+    assert [line.split() for line in lines[2:5]] == [
+        ["over", "the", "space", "minimum", "maximum"],
+        [unit, *both],
+        ["params", f"{min(params):,}", f"{max(params):,}"],
+    ]
+    assert [line.split() for line in lines[6:9]] == [
+        ["the", "network", "with", "fewest", "FLOPs", "most", "FLOPs"],
+        [unit, *both],
+        ["params", f"{least['params']:,}", f"{most['params']:,}"],
+    ]
+
+
+def test_small_networks_have_small_units(run, tmp_path: Path) -> None:
+    path = tmp_path / "crossed.tsnet"
+    path.write_text(CROSSED)
+    given = ("--set", "main.s1.width=4", "--set", "main.s1[1].body=conv(64, 3x3x3, stride=4x8x8)")
+    macs = json.loads(run("flops", path, *given, "--json").stdout)["macs"]
+    # By hand: 256 places of 4 -> 4, one of 27 x 4 -> 64, and 64 -> 5 classes.
+    assert macs == 256 * 16 + 27 * 4 * 64 + 64 * 5
+    shown = run("flops", path, *given, "--views", "3").stdout
+    assert "kFLOPs" in shown and f"{macs / 1e3:,.3f}" in shown and "0.000" not in shown
+    assert f"3 views: {3 * macs / 1e3:,.3f} kFLOPs" in shown
+    done = run("flops", path, *given, "--max", "1k")
+    assert f"the network has {macs / 1e3:,.3f} kFLOPs (multiply-adds)" in done.stderr

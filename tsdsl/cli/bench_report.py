@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tsdsl
-from tsdsl.cli.tables import CONVENTION, NOTE, giga, several
+from tsdsl.cli.tables import CONVENTION, note, scaled, several, unit
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ def rows(report: Report, shown: Mapping[str, Shown]) -> list[list[str]]:
     views = {one.views for one in shown.values() if one.views}
     several_views = len(views) > 1
     ratios = sum(row.latency is not None for row in report.rows) > 1
-    head = ["network", "clip", "params, M", "GFLOPs", _views(views), "latency, ms", "IQR"]
+    name, scale = unit(_largest(report))
+    head = ["network", "clip", "params, M", name, _views(views), "latency, ms", "IQR"]
     head += ["clips/s", "peak, MiB", "weights, MiB", "ratio", "IQR"]
     kept = [k for k in range(len(head)) if (views or k != 4) and (ratios or k < 10)]
-    table = [head, *(_cells(row, shown[row.name], several_views) for row in report.rows)]
+    table = [head, *(_cells(row, shown[row.name], several_views, scale) for row in report.rows)]
     return [[cells[k] for k in kept] for cells in table]
 
 
@@ -42,7 +43,12 @@ def _views(counts: set[int]) -> str:
     return several(next(iter(counts)), "view") if len(counts) == 1 else "views"
 
 
-def _cells(row: Row, shown: Shown, several_views: bool) -> list[str]:
+def _largest(report: Report) -> int:
+    """The most multiply-adds of a network, which the unit of all follows."""
+    return max((row.macs for row in report.rows if row.macs is not None), default=10**9)
+
+
+def _cells(row: Row, shown: Shown, several_views: bool, scale: int) -> list[str]:
     clip = " + ".join("x".join(map(str, shape[1:])) for shape in row.inputs)
     total = row.macs * shown.views if row.macs is not None and shown.views else None
     latency = (row.latency.median, row.latency.iqr) if row.latency else (None, None)
@@ -51,8 +57,10 @@ def _cells(row: Row, shown: Shown, several_views: bool) -> list[str]:
         row.name,
         clip or "-",
         _number(row.params, 1e6),
-        "-" if row.macs is None else giga(row.macs),
-        "-" if total is None else giga(total) + (f" ({shown.views})" if several_views else ""),
+        "-" if row.macs is None else scaled(row.macs, scale),
+        "-"
+        if total is None
+        else scaled(total, scale) + (f" ({shown.views})" if several_views else ""),
         "failed" if row.failure is not None else _number(latency[0], 1e6),
         _number(latency[1], 1e6),
         _number(row.clips_per_second, 1, 2),
@@ -97,7 +105,7 @@ def facts(report: Report, shown: Mapping[str, Shown]) -> str:
                 " interquartile range"
             )
         lines.append("peak: what torch allocates in a call, beside weights and input")
-    lines.append(NOTE)
+    lines.append(note(unit(_largest(report))[0]))
     if any("against" in one.about for one in shown.values()):
         lines.append("those of other modules: half of what torch's FlopCounterMode counts")
     return "\n".join(lines)

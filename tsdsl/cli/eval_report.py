@@ -9,7 +9,7 @@ import click
 
 import tsdsl
 from tsdsl.cli.output import aligned, note
-from tsdsl.cli.tables import CONVENTION, amount, giga, several
+from tsdsl.cli.tables import CONVENTION, amount, flops, several
 from tsdsl.cli.train import SHOWN, evaluate_section
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.diagnostics.render import visible
@@ -203,4 +203,4 @@ def rate(views: float) -> str:
 
 
 def _flops(count: int) -> str:
-    return f"{giga(count)} GFLOPs" if count >= 50_000_000 else f"{amount(count)} FLOPs"
+    return flops(count) if count >= 50_000_000 else f"{amount(count)} FLOPs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from tsdsl.cli.options import (
 from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.plots import plot_option, plotting, write
 from tsdsl.cli.spec import architecture
+
+if TYPE_CHECKING:
+    from tsdsl.analysis.elimination.bounds import Bounds
 
 EPILOG = """\b
 Examples:
@@ -73,7 +76,8 @@ def command(
     """Count multiply-adds and parameters.
 
     FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one view (clip
-    and crop). Of a space without --frozen, the exact minimum and maximum over its architectures.
+    and crop). Of a space without --frozen, the exact minimum and maximum of each cost over its
+    architectures, then the networks with the fewest and the most FLOPs.
 
     With --min or --max, exit code 1 if the count (of a space: every architecture) lies outside.
     """
@@ -110,16 +114,24 @@ def _space(
     high: int | None,
 ) -> int:
     bounds = space.bounds("macs")
+    known = {"macs": bounds} | {name: _bounds(space, name) for name in ("params", *space.costs)}
     if as_json:
         report: dict[str, Any] = _head(space, views) | {"macs": None, "params": None, "items": []}
+        report["bounds"] = {
+            name: None if ends is None else {"min": ends.min.value, "max": ends.max.value}
+            for name, ends in known.items()
+        }
         for name, end in (("min", bounds.min), ("max", bounds.max)):
             report[name] = {
+                "network": "fewest FLOPs" if name == "min" else "most FLOPs",
                 "macs": end.value,
                 "params": int(space.params(end.architecture)),
                 "decisions": dict(end.architecture),
             }
         for name, table in space.costs.items():
-            ends = space.bounds(name)
+            ends = known[name]
+            if ends is None:
+                continue
             report.setdefault("costs", {})[name] = {
                 "unit": table.unit,
                 "min": {"value": ends.min.value, "decisions": dict(ends.min.architecture)},
@@ -127,8 +139,18 @@ def _space(
             }
         data(json.dumps(report, indent=2))
     else:
-        data(tables.bounds(space, bounds, views))
+        data(tables.bounds(space, known, views))
     return _window(file, bounds.min.value, bounds.max.value, low, high)
+
+
+def _bounds(space: tsdsl.Space, cost: str) -> Bounds | None:
+    """The ends of a cost; None where its decisions are too coupled to know them."""
+    try:
+        return space.bounds(cost)
+    except tsdsl.DiagnosticError as error:
+        if any(found.code != "E0592" for found in error.diagnostics):
+            raise
+        return None
 
 
 def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
@@ -177,7 +199,7 @@ def _window(file: str, least: int, most: int, low: int | None, high: int | None)
         return 0
     subject = "the network" if least == most else f"the {end} of the space"
     message = (
-        f"{subject} has {tables.giga(told)} GFLOPs (multiply-adds): "
+        f"{subject} has {tables.flops(told)} (multiply-adds): "
         f"{tables.amount(gap)} {side} {tables.amount(wanted)}"
     )
     show([tsdsl.Diagnostic("E0591", message, file=file)])

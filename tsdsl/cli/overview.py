@@ -14,7 +14,7 @@ from tsdsl.analysis.summary import SHARES, CostSummary, Summary
 from tsdsl.analysis.windows.window import Between, CountBetween
 from tsdsl.cli.chart import chart
 from tsdsl.cli.output import aligned
-from tsdsl.cli.tables import NOTE, origin, several, size
+from tsdsl.cli.tables import note, origin, several, size, unit
 from tsdsl.diagnostics.render import visible
 from tsdsl.syntax.printer import time
 from tsdsl.units import AMOUNTS
@@ -26,8 +26,6 @@ SHORT, BESIDE = 15, 40
 UNKNOWN = "?"
 #: Values from this on are written with an exponent.
 FAR = 1e9
-#: Units of multiply-adds.
-FLOPS = (("GFLOPs", 1e9), ("MFLOPs", 1e6), ("kFLOPs", 1e3))
 
 
 class Unit(NamedTuple):
@@ -49,9 +47,7 @@ def unit_of(cost: CostSummary) -> Unit:
     """By the largest value."""
     largest = cost.bounds.max.value if cost.bounds else 0
     if cost.name == "macs":
-        name, scale = next(
-            ((name, scale) for name, scale in FLOPS if largest >= scale / 10), FLOPS[-1]
-        )
+        name, scale = unit(largest)
         return Unit(name, scale, 3)
     if isinstance(cost.cost, CostTable):
         if cost.unit == "ns":
@@ -83,7 +79,10 @@ def overview(
         for cost in found.costs.values()
         if cost.phases and (cost.name == "macs" or any(p.budgets for p in cost.phases))
     ]
-    said = [NOTE, "elements are the values of all results of operations, for one clip"]
+    said = [
+        note(unit_of(found.costs["macs"]).name),
+        "elements are the values of all results of operations, for one clip",
+    ]
     said += [origin(table) for table in space.costs.values()]
     return "\n\n".join(part for part in (*parts, "\n".join(said)) if part)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tsdsl
@@ -20,19 +20,36 @@ CONVENTION = (
     "FLOPs are multiply-adds (MACs) of convolutions, linear layers and matrix products for one "
     "view; bias, normalisation, activations, pooling and element-wise work count nothing"
 )
-NOTE = "GFLOPs (multiply-adds) of convolutions, linear layers and matrix products, for one view"
+#: Units of multiply-adds, the largest first.
+UNITS = (("GFLOPs", 10**9), ("MFLOPs", 10**6), ("kFLOPs", 10**3))
+#: What a space cannot be asked, because its decisions are too coupled.
+UNKNOWN = "?"
+
+
+def unit(largest: float) -> tuple[str, int]:
+    """The name and the size of the unit in which multiply-adds are shown: the largest number is at
+    least a tenth of it."""
+    return next((u for u in UNITS if largest >= u[1] / 10), UNITS[-1])
+
+
+def note(name: str) -> str:
+    """What FLOPs are, below a table in a unit."""
+    return (
+        f"{name} (multiply-adds) of convolutions, linear layers and matrix products, for one view"
+    )
 
 
 def cells(found: Sequence[Group], by: By, measured: Sequence[CostTable] = ()) -> list[list[str]]:
     """Header, rows and total as text, with a column for each cost table."""
     macs, params = sum(row.macs for row in found), sum(row.params for row in found)
+    name, scale = unit(macs)
     return [
-        [by, "ops", "GFLOPs", "share", "params", *(table.name for table in measured)],
+        [by, "ops", name, "share", "params", *(table.name for table in measured)],
         *(
             [
                 row.name,
                 str(row.ops),
-                giga(row.macs),
+                scaled(row.macs, scale),
                 f"{100 * row.macs / macs if macs else 0:.1f}%",
                 f"{row.params:,}",
                 *(quantity(t, value) for t, value in zip(measured, row.costs, strict=True)),
@@ -42,7 +59,7 @@ def cells(found: Sequence[Group], by: By, measured: Sequence[CostTable] = ()) ->
         [
             "total",
             str(sum(row.ops for row in found)),
-            giga(macs),
+            scaled(macs, scale),
             "",
             f"{params:,}",
             *(quantity(t, sum(row.costs[k] for row in found)) for k, t in enumerate(measured)),
@@ -82,40 +99,60 @@ def title(network: Network) -> str:
 
 
 def footer(macs: int, views: int | None) -> str:
-    several = f"\n{views} views: {giga(macs * views)} GFLOPs (multiply-adds)" if views else ""
-    return NOTE + several
+    several = f"\n{views} views: {flops(macs * views)} (multiply-adds)" if views else ""
+    return note(unit(macs)[0]) + several
 
 
-def bounds(space: tsdsl.Space, found: Bounds, views: int | None) -> str:
-    """The cheapest and the dearest architecture of a space, side by side."""
+def bounds(space: tsdsl.Space, ends: Mapping[str, Bounds | None], views: int | None) -> str:
+    """The ends of every cost over a space, then the networks with the fewest and the most FLOPs,
+    side by side. ``ends`` by the name of the cost, "macs" first; None where one is not known."""
+    found = ends["macs"]
+    assert found is not None
+    name, scale = unit(found.max.value)
     both = (found.min, found.max)
     archs = [end.architecture for end in both]
-    cost = [
-        ["", "minimum", "maximum"],
-        ["GFLOPs", *(giga(end.value) for end in both)],
-        *([[f"{views} views", *(giga(end.value * views) for end in both)]] if views else []),
+
+    def macs(values: Iterable[int]) -> list[str]:
+        return [scaled(value, scale) for value in values]
+
+    def row(cost: str) -> list[str]:
+        known = ends[cost]
+        values = None if known is None else [end.value for end in known]
+        if cost == "macs":
+            return [name, *macs(values or [])]
+        if values is None:
+            return [cost, UNKNOWN, UNKNOWN]
+        table = space.costs.get(cost)
+        shown = (
+            [f"{v:,}" for v in values] if table is None else [quantity(table, v) for v in values]
+        )
+        return [cost, *shown]
+
+    over = [["over the space", "minimum", "maximum"], *map(row, ends)]
+    own = [
+        ["the network with", "fewest FLOPs", "most FLOPs"],
+        [name, *macs(end.value for end in both)],
+        *([[f"{views} views", *macs(end.value * views for end in both)]] if views else []),
         ["params", *(f"{int(space.params(arch)):,}" for arch in archs)],
         *(
-            [name, *(quantity(table, int(space.value(name, arch))) for arch in archs)]
-            for name, table in space.costs.items()
+            [cost, *(quantity(table, int(space.value(cost, arch))) for arch in archs)]
+            for cost, table in space.costs.items()
         ),
-        ["", "", ""],
     ]
     names = [decision.path for decision in space.graph.decisions]
-    chosen = [[name, *(option(arch, name) for arch in archs)] for name in names]
+    chosen = [[path, *(option(arch, path) for arch in archs)] for path in names]
+    # One layout, so that the columns of all parts stand below each other.
+    lines = aligned([*over, *own, *chosen], (1, 2)).split("\n")
+    first, second = len(over), len(over) + len(own)
+    parts = ("\n".join(part) for part in (lines[:first], lines[first:second], lines[second:]))
+    unknown = f"; {UNKNOWN}: too coupled to be known" if None in ends.values() else ""
     return (
         f"{space.graph.name}: {several(len(names), 'decision')}, clip {size(space.input_shape)}\n\n"
-        f"{aligned([*cost, *chosen], (1, 2))}\n\n{NOTE}\n"
-        "exact over the whole space; - is a decision that does not apply"
-        + "".join(f"\n{measured(space, table)}" for table in space.costs.values())
+        + "\n\n".join(parts)
+        + f"\n\n{note(name)}\n"
+        f"exact over all architectures{unknown}; - is a decision that does not apply"
+        + "".join(f"\n{origin(table)}" for table in space.costs.values())
     )
-
-
-def measured(space: tsdsl.Space, table: CostTable) -> str:
-    """The ends of a measured cost, whose architectures are not those of the FLOPs' ends."""
-    ends = space.bounds(table.name)
-    low, high = (quantity(table, end.value) for end in (ends.min, ends.max))
-    return f"{origin(table)}; {low} to {high} over the whole space"
 
 
 def option(arch: tsdsl.Architecture, path: str) -> str:
@@ -135,7 +172,7 @@ def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
     facts = [
         ["input", "N x " + size(network.clip.shape)],
         ["output", "N x " + size(network.body.result.shape)],
-        ["cost", f"{giga(macs)} GFLOPs (multiply-adds) per view"],
+        ["cost", f"{flops(macs)} (multiply-adds) per view"],
         ["params", f"{params:,} in {tensors} tensors"],
         ["operations", str(len(found))],
     ]
@@ -151,8 +188,15 @@ def size(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def giga(count: int) -> str:
-    return f"{count / 1e9:.3f}"
+def scaled(count: float, scale: int) -> str:
+    """Multiply-adds in a unit of `UNITS`."""
+    return f"{count / scale:,.3f}"
+
+
+def flops(count: int) -> str:
+    """Multiply-adds with their unit: 1.963 GFLOPs, 2.400 MFLOPs."""
+    name, scale = unit(count)
+    return f"{scaled(count, scale)} {name}"
 
 
 def amount(count: int) -> str:

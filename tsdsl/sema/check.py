@@ -12,6 +12,7 @@ from tsdsl.record import Record
 from tsdsl.sema.additions import check_additions
 from tsdsl.sema.context import Context, Enough
 from tsdsl.sema.elaborate import Elaborated, Elaborator
+from tsdsl.sema.kinds import check_kinds
 from tsdsl.sema.merge import Added, base_of, merged
 from tsdsl.sema.modules import STD, Loader, Module
 from tsdsl.sema.names import check_blocks
@@ -89,6 +90,10 @@ def _check(
             spaces[name] = checked
     for base in _foreign_bases(module, loader, found) if usable and complete else ():
         _space(base, loader, found, {})
+    # After the elaboration, which says more of what both find.
+    for loaded in checked_files:
+        if usable:
+            check_kinds(loaded, found)
     if found.has_errors:
         spaces = {}
     return Checked(spaces, names, bases, tuple(found))

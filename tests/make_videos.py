@@ -8,6 +8,7 @@ import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from zlib import compress, crc32
 
 import av
 import numpy as np
@@ -80,6 +81,29 @@ def image(path: Path, i: int = 0) -> Path:
     return path
 
 
+def huge_png(path: Path, side: int = 16_000) -> Path:
+    """A black square of one bit a pixel: 31 kB for 16,000 x 16,000."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+
+    header = struct.pack(">2I5B", side, side, 1, 0, 0, 0, 0)
+    rows = compress(bytes((1 + side // 8) * side), 9)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", rows), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+def with_matrix(path: Path, source: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """A copy of an MP4 file whose track header has a display matrix with these a, b, c, d."""
+    data = bytearray(source.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (n << 16 for n in matrix)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
 def rotated(path: Path, source: Path) -> Path:
     """A copy of an MP4 file whose track header asks for a quarter turn clockwise."""
     data = bytearray(source.read_bytes())
@@ -120,6 +144,9 @@ def broken(folder: Path) -> dict[str, Path]:
     for at in range(payload + 1500, len(data) - 8, 40):
         damaged[at : at + 8] = rng.bytes(8)
     found["corrupt"].write_bytes(damaged)
+    found["too-large"] = huge_png(folder / "too-large.mp4")
+    found["several-series"] = frame_folder(folder / "several-series", 2)
+    image(found["several-series"] / "flow_x_1.png")
     found["too-short"] = video(folder / "too-short.mp4", frames=1)
     good.unlink()
     return found

@@ -22,10 +22,10 @@ TRANSFORM = TrainTransform(24, 26, 34, autoaugment=True)
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoList:
-    """14 whole videos and one of each kind of broken ones."""
+    """16 whole videos and one of each kind of broken ones."""
     folder = tmp_path_factory.mktemp("mixed")
     lines = []
-    for i in range(12):
+    for i in range(14):
         video(folder / f"v{i}.mp4", frames=20 + i)
         lines.append(f"v{i}.mp4 {i % 3}")
     frame_folder(folder / "images")
@@ -85,19 +85,19 @@ def test_closed(mixed: VideoList) -> None:
 def test_broken_videos_are_replaced_and_named(mixed: VideoList) -> None:
     loader = TrainLoader(clips(mixed), 4)
     batches = list(loader.epoch(0))
-    assert len(batches) == len(loader) == 6
+    assert len(batches) == len(loader) == 7
     assert all(b.clips_NCTHW.shape == (4, 3, 4, 24, 24) for b in batches)
     asked = [i for b in batches for i in b.indices]
     used = [i for b in batches for i in b.used]
     labels = [int(label) for b in batches for label in b.labels_N]
-    assert sorted(asked) == list(range(24))
+    assert sorted(asked) == list(range(28))
     bad = {i for i, v in enumerate(mixed.videos) if Path(v.path).stem in KINDS}
-    assert len(bad) == 10 and bad.isdisjoint(used)
+    assert len(bad) == 12 and bad.isdisjoint(used)
     assert all(a == u for a, u in zip(asked, used, strict=True) if a not in bad)
     assert labels == [mixed.videos[i].label for i in used]
     assert set(loader.report.bad) == {mixed.videos[i].path for i in bad}
     assert loader.report.kinds() == dict.fromkeys(KINDS, 1)
-    assert (loader.report.samples, loader.report.replaced) == (24, 10)
+    assert (loader.report.samples, loader.report.replaced) == (28, 12)
     assert all(f"{kind} (" in str(loader.report) for kind in KINDS)
 
 
@@ -167,7 +167,7 @@ def views(
 def test_evaluation_replaces_nothing(mixed: VideoList) -> None:
     one = views(mixed, 1)
     bad = {i for i, v in enumerate(mixed.videos) if Path(v.path).stem in KINDS}
-    assert list(one) == list(range(24))
+    assert list(one) == list(range(28))
     assert {i for i, found in one.items() if not found} == bad
     assert {len(found) for i, found in one.items() if i not in bad} == {6}
     assert views(mixed, 5) == one
@@ -180,4 +180,4 @@ def test_evaluation_reports_what_is_missing(mixed: VideoList) -> None:
     loader = EvalLoader(EvalViews(mixed, SAMPLING, EvalTransform(24)), 4)
     list(loader)
     assert loader.report.kinds() == dict.fromkeys(KINDS, 1)
-    assert (loader.report.samples, loader.report.replaced) == (24, 0)
+    assert (loader.report.samples, loader.report.replaced) == (28, 0)

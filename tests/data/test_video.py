@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from make_videos import broken, frame_folder, picture, rotated, video
+from av.stream import Disposition
+from make_videos import broken, frame_folder, image, picture, rotated, video, with_matrix
 
 from tsdsl.data import video as decoding
 from tsdsl.data.problems import KINDS, BadVideo
@@ -212,3 +215,196 @@ def test_damaged_files_never_crash(tmp_path: Path) -> None:
             except BadVideo as bad:
                 kinds.add(bad.problem.kind)
     assert {"usable", "corrupt", "truncated"} <= kinds
+
+
+#: a, b, c, d of a display matrix -> what of image_HWC is shown, by hand: the pixel in column p and
+#: row q goes to column a p + c q and row b p + d q. The `ffmpeg` command shows the same.
+ORIENTATIONS = {
+    (1, 0, 0, 1): lambda x: x,
+    (-1, 0, 0, 1): lambda x: x[:, ::-1],
+    (1, 0, 0, -1): lambda x: x[::-1],
+    (-1, 0, 0, -1): lambda x: x[::-1, ::-1],
+    (0, 1, 1, 0): lambda x: x.transpose(1, 0, 2),
+    (0, 1, -1, 0): lambda x: x.transpose(1, 0, 2)[:, ::-1],
+    (0, -1, 1, 0): lambda x: x.transpose(1, 0, 2)[::-1],
+    (0, -1, -1, 0): lambda x: x.transpose(1, 0, 2)[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("matrix", ORIENTATIONS)
+def test_display_matrices(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
+    plain = video(tmp_path / "plain.mp4")
+    turned = str(with_matrix(tmp_path / "turned.mp4", plain, matrix))
+    index = index_video(turned)
+    expected = ORIENTATIONS[matrix](everything(plain)[:, 20].transpose(1, 2, 0))
+    for seek in (True, False):
+        clip = read_clip(turned, index, [20], seek=seek)
+        np.testing.assert_array_equal(clip[:, 0].transpose(1, 2, 0), expected)
+    assert decode_all(turned, index) == expected.shape[1::-1]
+
+
+#: The orientation in EXIF data (tag 274) -> what is shown (JEITA CP-3451, 4.6.4).
+EXIF = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: x.transpose(1, 0, 2)[:, ::-1],
+    7: lambda x: x.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda x: x.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("orientation", EXIF)
+def test_orientation_of_photographs(tmp_path: Path, orientation: int, ending: str) -> None:
+    from PIL import Image
+
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "turned").mkdir()
+    exif = Image.Exif()
+    exif[274] = orientation
+    drawn = Image.fromarray(picture(3, 64, 48))
+    drawn.save(tmp_path / "plain" / f"1.{ending}")
+    drawn.save(tmp_path / "turned" / f"1.{ending}", exif=exif)
+    plain, turned = (
+        read_clip(str(tmp_path / name), index_video(str(tmp_path / name)), [0])[:, 0]
+        for name in ("plain", "turned")
+    )
+    expected = EXIF[orientation](plain.transpose(1, 2, 0))
+    np.testing.assert_array_equal(turned.transpose(1, 2, 0), expected)
+
+
+def series(folder: Path, names: dict[str, int]) -> Path:
+    """A folder of images: pattern -> how many."""
+    folder.mkdir()
+    for at, (pattern, count) in enumerate(names.items()):
+        for i in range(count):
+            image(folder / pattern.replace("%d", f"{i + 1:05d}"), 20 * at + i)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"img_%d.jpg": 3, "flow_x_%d.jpg": 3, "flow_y_%d.jpg": 2},
+        {"cam1_%d.png": 3, "cam2_%d.png": 3},
+        {"%d_rgb.png": 3, "%d_depth.png": 3},
+        {"frame%d.png": 4, "frame%d.jpg": 4},
+        {"frame%d.png": 4, "cover.png": 1},
+    ],
+)
+def test_several_series_in_a_folder(tmp_path: Path, names: dict[str, int]) -> None:
+    folder = series(tmp_path / "v", names)
+    with pytest.raises(BadVideo) as bad:
+        index_video(str(folder))
+    _, kind, detail = bad.value.problem
+    assert kind == "several-series"
+    for pattern, count in names.items():
+        assert f"{pattern} ({count})" in detail
+        if "%d" in pattern:
+            assert index_video(str(folder / pattern)).count == count
+    assert index_video(str(folder / "*")).count == sum(names.values())
+    with pytest.raises(BadVideo, match="no-frames"):
+        index_video(str(folder / "other_%d.jpg"))
+    first = next(iter(names))
+    alone = series(tmp_path / "alone", {first: names[first]})
+    np.testing.assert_array_equal(
+        read_clip(str(folder / first), index_video(str(folder / first)), [1]),
+        read_clip(str(alone), index_video(str(alone)), [1]),
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda i: f"{i}.png",
+        lambda i: f"f_{i:04d}_480p.png",
+        lambda i: f"f_{i:04d}_{i / 3:.2f}s.png",
+        lambda i: f"2024_11_28_{i:03d}.png",
+        lambda i: f"f{i}.{'png' if i % 2 else 'PNG'}",
+        lambda i: "abcd"[i] + ".png",
+    ],
+)
+def test_one_series_in_a_folder(tmp_path: Path, name: Callable[[int], str]) -> None:
+    for i in range(4):
+        image(tmp_path / name(i), i)
+    clip = read_clip(str(tmp_path), index_video(str(tmp_path)), range(4))
+    for i in range(4):
+        np.testing.assert_array_equal(clip[:, i].transpose(1, 2, 0), picture(i, 64, 48))
+
+
+def sparse_avi(path: Path, kept: Sequence[int], rate: int = 30, codec: str = "mjpeg") -> Path:
+    """An AVI file with frames at these ticks only; the muxer stores empty chunks between."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, options={"bf": "2"} if codec != "mjpeg" else {})
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for i in kept:
+            frame = av.VideoFrame.from_ndarray(picture(i, 64, 48), format="rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, rate)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+def test_avi_with_reordered_frames(tmp_path: Path) -> None:
+    """Its clock ticks more often than there are frames, and the header counts the ticks."""
+    path = sparse_avi(tmp_path / "a.avi", range(0, 80, 2), 60, "libx264")
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].frames > 70
+    index = index_video(str(path))
+    assert index.count == 40 and index.fps == pytest.approx(30, rel=0.03)
+    np.testing.assert_array_equal(
+        read_clip(str(path), index, [0, 17, 39]), everything(path)[:, [0, 17, 39]]
+    )
+    data = path.read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadVideo, match="truncated"):
+        index_video(str(tmp_path / "cut.avi"))
+
+
+def test_avi_with_dropped_frames(tmp_path: Path) -> None:
+    kept = [i for i in range(90) if i % 10 != 7]
+    whole = sparse_avi(tmp_path / "a.avi", kept)
+    with av.open(str(whole)) as container:
+        assert container.streams.video[0].frames == 90
+    index = index_video(str(whole))
+    assert index.count == 81
+    np.testing.assert_array_equal(
+        read_clip(str(whole), index, [80, 7]), everything(whole)[:, [80, 7]]
+    )
+    cut = tmp_path / "cut.avi"
+    data = whole.read_bytes()
+    for size in (len(data) - 40, len(data) * 53 // 100, len(data) // 5):
+        cut.write_bytes(data[:size])
+        with pytest.raises(BadVideo, match="truncated"):
+            index_video(str(cut))
+
+
+def test_the_stream_marked_as_default_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as out:
+        streams = []
+        for _ in range(2):
+            stream = out.add_stream("ffv1", rate=30)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+            streams.append(stream)
+        streams[0].disposition = Disposition(0)
+        streams[1].disposition = Disposition.default
+        for i in range(4):
+            for at, stream in enumerate(streams):
+                frame = av.VideoFrame.from_ndarray(picture(10 * at + i, 64, 48), format="rgb24")
+                out.mux(stream.encode(frame))
+        for stream in streams:
+            out.mux(stream.encode())
+    index = index_video(str(path))
+    assert index.stream == (1, 2)
+    clip = read_clip(str(path), index, [2])
+    np.testing.assert_array_equal(clip[:, 0].transpose(1, 2, 0), picture(12, 64, 48))
+
+
+def test_bare_streams_at_their_own_rate(tmp_path: Path) -> None:
+    """The container has none: FFmpeg's demuxer makes 25 of it."""
+    assert index_video(str(video(tmp_path / "a.h264"))).fps == pytest.approx(30)

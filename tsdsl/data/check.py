@@ -19,6 +19,8 @@ class Facts(Record):
     fps: float | None
     width: int
     height: int
+    #: Which video stream is taken, of those that the file has: (0, 1) of nearly all.
+    stream: tuple[int, int] = (0, 1)
 
     @property
     def seconds(self) -> float | None:
@@ -34,7 +36,7 @@ def check_video(path: str, min_frames: int) -> Facts | Problem:
         width, height = decode_all(path, index)
     except BadVideo as bad:
         return bad.problem
-    return Facts(index.count, index.fps, width, height)
+    return Facts(index.count, index.fps, width, height, index.stream)
 
 
 def check_list(videos: VideoList, min_frames: int, workers: int = 0) -> Iterator[Facts | Problem]:

@@ -1,4 +1,10 @@
-"""A folder of frames as a video: images in the order of the numbers in their names."""
+"""A folder of frames as a video: images in the order of the numbers in their names.
+
+A folder holds one *series*: names that differ in one number. Tools for optical flow write three of
+them into a folder (``img_00001.jpg``, ``flow_x_00001.jpg``, ``flow_y_00001.jpg``), and mixing them
+would give a clip that nobody filmed. Which one is meant, a pattern says in place of the folder:
+``folder/img_%d.jpg``, where ``%d`` stands for digits and ``*`` for anything.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +16,109 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from tsdsl.data.opening import decoder_options, opened
+from tsdsl.data.orientation import exif_orientation, shown
 from tsdsl.data.problems import BadVideo
 
 #: Endings of the files of a folder that are its frames.
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
+_WILD = re.compile(r"%0?[0-9]*d|\*")
+#: Series that a message lists.
+_LISTED = 6
+
+
+def is_frame_folder(path: str) -> bool:
+    """Whether it is a folder, or a pattern for the files of one."""
+    return os.path.isdir(path) or _pattern(path) is not None
+
+
+def _pattern(path: str) -> re.Pattern[str] | None:
+    """What names of a folder's files have to match; None if the path is that of a file."""
+    folder, name = os.path.split(path)
+    if not _WILD.search(name) or os.path.lexists(path) or not os.path.isdir(folder or "."):
+        return None
+    text = ""
+    for literal, wild in zip(_WILD.split(name), [*_WILD.findall(name), ""], strict=True):
+        text += re.escape(literal) + {"": "", "*": ".*"}.get(wild, "[0-9]+")
+    return re.compile(text)
 
 
 def frame_files(folder: str) -> list[str]:
-    """The images of a folder: frame2 before frame10. Hidden files are none of them.
+    """The images of a folder, or of a pattern: frame2 before frame10. Hidden files are none of
+    them.
 
-    Raises `BadVideo`: the folder is missing, unreadable, or has no image.
+    Raises `BadVideo`: the folder is missing, unreadable, has no image, or several series.
     """
+    pattern = None
+    path = folder
+    if not os.path.isdir(folder):
+        pattern = _pattern(folder)
+        path = os.path.dirname(folder) or "." if pattern else folder
     try:
-        names = os.listdir(folder)
+        names = os.listdir(path)
     except FileNotFoundError:
         raise BadVideo(folder, "missing") from None
     except OSError as error:
         raise BadVideo(folder, "unreadable", error.strerror or "") from None
-    found = [n for n in names if os.path.splitext(n)[1].lower() in IMAGES and not n.startswith(".")]
+    found = [n for n in names if is_image(n) and (pattern is None or pattern.fullmatch(n))]
     if not found:
-        raise BadVideo(folder, "no-frames", "no image in this folder")
-    return [os.path.join(folder, name) for name in sorted(found, key=_natural)]
+        what = "no image in this folder" if pattern is None else "no image has such a name"
+        raise BadVideo(folder, "no-frames", what)
+    if pattern is None and len(several := series_of(found)) > 1:
+        raise BadVideo(folder, "several-series", _listed(folder, several))
+    return [os.path.join(path, name) for name in sorted(found, key=_natural)]
+
+
+def is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGES and not name.startswith(".")
+
+
+def series_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Pattern -> names: what is before the first number tells series apart, and so does the rest
+    where names of one beginning have the same numbers.
+
+    Names without any number are one series together, in the order of the alphabet.
+    """
+    if not any(re.search("[0-9]", name) for name in names):
+        return {"*": list(names)}
+    by_prefix: dict[str, list[str]] = {}
+    for name in names:
+        by_prefix.setdefault(re.split("[0-9]", name, maxsplit=1)[0], []).append(name)
+    found: dict[str, list[str]] = {}
+    for prefix, group in by_prefix.items():
+        parts = {name: _parts(name) for name in group}
+        alike = len({texts for texts, _ in parts.values()}) == 1
+        if alike:
+            columns = list(zip(*(numbers for _, numbers in parts.values()), strict=True))
+            # The frame's number is the column with the most values, the last one of several.
+            frame = max(range(len(columns)), key=lambda c: (len(set(columns[c])), c), default=0)
+        else:
+            frame = 0
+        numbers = [numbers[frame] for _, numbers in parts.values() if numbers]
+        unique = len(set(map(int, numbers))) == len(numbers) == len(group)
+        for name, (texts, own) in parts.items():
+            if unique and not alike:
+                key = f"{prefix}*"
+            else:
+                shown = (*("%d" if i == frame or (unique and len(set(columns[i])) > 1) else number
+                           for i, number in enumerate(own)), "")  # fmt: skip
+                key = "".join(part for pair in zip(texts, shown, strict=True) for part in pair)
+            found.setdefault(key, []).append(name)
+    return found
+
+
+def _parts(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Texts and the numbers between them; one text more than numbers."""
+    return tuple(re.split("[0-9]+", name)), tuple(re.findall("[0-9]+", name))
+
+
+def _listed(folder: str, several: dict[str, list[str]]) -> str:
+    counts = sorted(several.items(), key=lambda item: (-len(item[1]), item[0]))
+    more = [f"{len(counts) - _LISTED} more"] if len(counts) > _LISTED else []
+    text = ", ".join([f"{pattern} ({len(names)})" for pattern, names in counts[:_LISTED]] + more)
+    name = os.path.basename(os.path.normpath(folder))
+    first = os.path.join(name, counts[0][0])
+    return f"{text}; a list says which one is meant: {first}, or {os.path.join(name, '*')} for all"
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -52,27 +140,28 @@ def read_images(folder: str, files: Sequence[str], indices: Sequence[int]) -> ND
 
 
 def _read(folder: str, path: str) -> NDArray[np.uint8]:
+    """image_HWC as it is to be shown. Raises `BadVideo`."""
     name = os.path.basename(path)
     try:
-        if os.path.getsize(path) == 0:
-            raise BadVideo(folder, "empty", name)
-        with av.open(f"file:{path}") as container:
-            container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+        with opened(path) as container:
+            container.streams.video[0].codec_context.options = decoder_options()
             for frame in container.decode(video=0):
-                if frame.is_corrupt or not _ends(path):
+                with open(path, "rb") as file:
+                    data = file.read()
+                if frame.is_corrupt or not _ends(data):
                     break
-                return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    except FileNotFoundError:
-        raise BadVideo(folder, "missing", name) from None
-    except PermissionError:
-        raise BadVideo(folder, "unreadable", name) from None
+                image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                return shown(image, exif_orientation(data))
+    except BadVideo as bad:
+        _, kind, detail = bad.problem
+        if kind == "not-a-video":
+            raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
+        raise BadVideo(folder, kind, f"{name}: {detail}" if detail else name) from None
     except (av.FFmpegError, OSError, IndexError, ValueError):
         raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
     raise BadVideo(folder, "corrupt", f"{name} has no whole image in it")
 
 
-def _ends(path: str) -> bool:
+def _ends(data: bytes) -> bool:
     """Whether a JPEG file has its end: without the last bytes, decoders make some up."""
-    with open(path, "rb") as file:
-        data = file.read()
     return not data.startswith(b"\xff\xd8") or b"\xff\xd9" in data

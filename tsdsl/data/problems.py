@@ -1,4 +1,4 @@
-"""Why a video cannot be used: ten kinds, each with a sentence."""
+"""Why a video cannot be used: twelve kinds, each with a sentence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ KINDS = {
     "no-frames": "a video without a frame, or a folder without an image",
     "truncated": "the file ends before the video does",
     "corrupt": "the decoder reports an error",
+    "too-large": "a frame has more pixels than the limit",
+    "several-series": "a folder with more than one series of images",
     "too-short": "fewer frames than asked for",
 }
 

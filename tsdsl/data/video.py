@@ -8,14 +8,14 @@ without time stamps, references across key frames), it decodes from the beginnin
 
 - Frames are RGB of 8 bits, whatever the file has: grey is repeated, transparency left out, deeper
   pixels are reduced by FFmpeg's swscale. Pixels that are not square stay as they are stored.
-- The rotation that a file asks for is applied, in quarter turns.
+- The display matrix of a file is applied: quarter turns and mirror images.
 - An error that the decoder reports makes a video corrupt: nothing is concealed.
 """
 
 from __future__ import annotations
 
 import os
-import stat
+import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from tsdsl.data.images import frame_files, read_images
+from tsdsl.data.images import frame_files, is_frame_folder, read_images
+from tsdsl.data.opening import decoder_options, opened
+from tsdsl.data.orientation import orientation_of, shown
 from tsdsl.data.problems import BadVideo
 from tsdsl.record import Record
 
@@ -43,6 +45,8 @@ _RATE_SLACK = 0.01
 #: Containers whose time stamps are partly counted by who reads them, so that after a seek they can
 #: name the wrong frame: programme streams and bare streams of MPEG.
 _COUNTED = frozenset({"mpeg", "mpegvideo", "m4v", "h264", "hevc"})
+#: Bare streams, whose rate only the codec knows.
+_BARE = frozenset({"h264", "hevc", "vvc"})
 #: Frames that a seek must save: about what a decoder of reordered frames holds back after one.
 _WORTH_SEEKING = 8
 
@@ -60,6 +64,8 @@ class Index(Record):
     keys: tuple[tuple[int, int], ...] = ()
     #: Files of the frames, of a folder of images.
     files: tuple[str, ...] = ()
+    #: Number of the stream among the video streams of the file, and how many there are.
+    stream: tuple[int, int] = (0, 1)
 
 
 class _Missed(Exception):
@@ -71,7 +77,7 @@ def index_video(path: str) -> Index:
 
     Raises `BadVideo`.
     """
-    if _is_folder(path):
+    if is_frame_folder(path):
         files = frame_files(path)
         return Index(len(files), None, files=tuple(files))
     with _opened(path) as (container, stream):
@@ -114,7 +120,7 @@ def decode_all(path: str, index: Index) -> tuple[int, int]:
     with _opened(path) as (container, stream):
         for frame in _decoded(path, container, stream):
             count += 1
-            turned = round(frame.rotation / 90) % 2
+            turned = orientation_of(frame).transposed
             sizes.add((frame.height, frame.width) if turned else (frame.width, frame.height))
     if count != index.count:
         raise BadVideo(path, "corrupt", f"{count} of {index.count} frames can be decoded")
@@ -123,65 +129,37 @@ def decode_all(path: str, index: Index) -> tuple[int, int]:
     return sizes.pop()
 
 
-def _is_folder(path: str) -> bool:
-    """Whether it is a folder and not a file. Raises `BadVideo` if it is neither, or empty."""
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise BadVideo(path, "missing") from None
-    except (OSError, ValueError) as error:
-        raise BadVideo(path, "unreadable", getattr(error, "strerror", None) or "") from None
-    if stat.S_ISDIR(found.st_mode):
-        return True
-    if not stat.S_ISREG(found.st_mode):
-        raise BadVideo(path, "unreadable", "not a regular file")
-    if found.st_size == 0:
-        raise BadVideo(path, "empty")
-    return False
-
-
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """The first video stream of a file, decoded in one thread: workers are processes."""
-    try:
-        # Other protocols are for playlists, which would fetch what they name.
-        # The prefix is for names with a colon, which would name a protocol.
-        container = av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
-    except FileNotFoundError:
-        raise BadVideo(path, "missing") from None
-    except PermissionError:
-        raise BadVideo(path, "unreadable", "permission denied") from None
-    except (av.FFmpegError, OSError, ValueError):
-        raise BadVideo(path, *_unopened(path)) from None
-    with container:
+    """A file and the video stream that is taken, decoded in one thread: workers are processes."""
+    with opened(path) as container:
         name = container.format.name
         if name.endswith("_pipe") or name == "image2":
             raise BadVideo(path, "still-image", name.removesuffix("_pipe"))
-        streams = [
-            s for s in container.streams.video if not s.disposition & Disposition.attached_pic
-        ]
+        streams = _video_streams(container)
         if name == "tty" or not (streams or container.streams.audio):
             raise BadVideo(path, "not-a-video", name)
         if not streams:
             raise BadVideo(path, "no-video-stream", name)
-        stream = streams[0]
+        stream = max(streams, key=_preference)
         if stream.codec_context is None:
             raise BadVideo(path, "corrupt", "a codec that FFmpeg does not have")
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"err_detect": "explode"}
+        stream.codec_context.options = decoder_options()
         yield container, stream
 
 
-def _unopened(path: str) -> tuple[str, str]:
-    """Why a file that is there was not opened."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(12)
-    except OSError as error:
-        return "unreadable", error.strerror or ""
-    if head[4:8] == b"ftyp":
-        return "truncated", "an MP4 file without its index, which usually stands at the end"
-    return "not-a-video", ""
+def _video_streams(container: InputContainer) -> list[VideoStream]:
+    """Those of a container that are no cover picture."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
+def _preference(stream: VideoStream) -> int:
+    """What the `ffmpeg` command takes the largest of: pixels, and the mark of the default stream
+    (`map_auto_video` in fftools/ffmpeg_mux_init.c). The first of equal ones is taken."""
+    context = stream.codec_context
+    pixels = context.width * context.height if context is not None else 0
+    return pixels + 5_000_000 * bool(stream.disposition & Disposition.default)
 
 
 def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
@@ -206,12 +184,15 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
     except (av.FFmpegError, OSError) as error:
         raise BadVideo(path, "truncated" if packets else "corrupt", _said(error)) from None
     stated = stream.frames
-    if damaged or packets < stated:
+    if damaged or (packets < stated and not _whole_avi(path, container)):
         raise BadVideo(path, "truncated", f"{packets} of {stated} frames" if stated else "")
     if not times:
         raise BadVideo(path, "no-frames")
     stamps = sorted(t for t in times if t is not None)
     rate = stream.average_rate
+    if container.format.name in _BARE and stream.codec_context.framerate:
+        # The container has no rate of its own; what it gives is a default.
+        rate = stream.codec_context.framerate
     if len(set(stamps)) < len(times):
         stamps, keys = [], []
     elif stream.time_base is not None:
@@ -224,7 +205,37 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
     in_order = all(a is None or b is None or a <= b for a, b in pairwise(times))
     if container.format.name in _COUNTED or (in_order and stream.codec_context.has_b_frames):
         stamps, keys = [], []
-    return Index(len(times), float(rate) if rate else None, tuple(stamps), tuple(sorted(keys)))
+    streams = _video_streams(container)
+    return Index(
+        len(times),
+        float(rate) if rate else None,
+        tuple(stamps),
+        tuple(sorted(keys)),
+        stream=([s.index for s in streams].index(stream.index), len(streams)),
+    )
+
+
+def _whole_avi(path: str, container: InputContainer) -> bool:
+    """Whether it is an AVI file with all of its chunks.
+
+    Its header counts ticks of its clock, also those at which no frame is stored: dropped frames,
+    and with reordered frames the gaps of a finer clock. So the count shows nothing; the sizes of
+    the RIFF chunks do, as they are written when a recording ends.
+    """
+    if container.format.name != "avi":
+        return False
+    with open(path, "rb") as file:
+        total = os.fstat(file.fileno()).st_size
+        at = 0
+        while at + 12 <= total:
+            file.seek(at)
+            tag, size = struct.unpack("<4sI", file.read(8))
+            if tag != b"RIFF":
+                break
+            if size < 4 or at + 8 + size > total:
+                return False
+            at += 8 + size + size % 2
+    return at > 0
 
 
 def _check_length(path: str, stream: VideoStream, length: Fraction) -> None:
@@ -320,14 +331,14 @@ class _Pixels:
 
     def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
         """image_HWC. Raises `BadVideo`."""
-        turns = round(frame.rotation / 90) % 4
+        orientation = orientation_of(frame)
         try:
             rgb = self._reformatter.reformat(frame, format="rgb24")
             image = np.asarray(rgb.to_ndarray(), np.uint8)
         except (av.FFmpegError, OSError, ValueError):
             detail = f"pixels of format {frame.format.name} cannot be converted"
             raise BadVideo(self._path, "corrupt", detail) from None
-        return np.rot90(image, turns) if turns else image
+        return shown(image, orientation)
 
 
 def _said(error: Exception) -> str:

@@ -127,6 +127,7 @@ FILES = {
     "E0808": "a file that exists already",
     "E0811": "a list of videos that does not fit",
     "E0812": "videos that cannot be used",
+    "E0813": "a limit that is no number",
 }
 
 TRAINING = {
@@ -164,6 +165,9 @@ RUN_WARNINGS = {
     "W0974": "a budget that a phase cannot reach",
     "W0975": "a joint distribution that is none",
     "W0976": "a phase that does not learn what it should",
+    "W0982": "a list that may be read in another way than it is meant",
+    "W0983": "one of several video streams",
+    "W0984": "videos that are listed more than once",
 }
 
 #: Code -> short title.

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from make_videos import broken, frame_folder, video
+from make_videos import broken, frame_folder, picture, video
 
 from tsdsl.data.problems import KINDS
 
@@ -38,13 +38,13 @@ def test_every_kind_is_named(run, folder: Path, workers: int) -> None:
     done = run("data", "check", folder / "bad.csv", "--json", "--workers", workers)
     assert done.exit_code == 1
     report = json.loads(done.stdout)
-    assert report["format_version"] == 1 and report["videos"] == 13
-    assert report["kinds"] == dict.fromkeys(KINDS, 1) and len(KINDS) == 10
+    assert report["format_version"] == 1 and report["videos"] == 15
+    assert report["kinds"] == dict.fromkeys(KINDS, 1) and len(KINDS) == 12
     for entry in report["bad"]:
-        assert entry["path"].startswith(entry["kind"]) and 4 <= entry["line"] <= 13
+        assert entry["path"].startswith(entry["kind"]) and 4 <= entry["line"] <= 15
     assert report["classes"] == [
         {"name": "0", "videos": 1, "bad": 0},
-        {"name": "1", "videos": 12, "bad": 10},
+        {"name": "1", "videos": 14, "bad": 12},
     ]
     assert report["longest"] == {"path": "long.mp4", "frames": 45, "seconds": 1.5}
 
@@ -54,8 +54,8 @@ def test_text(run, folder: Path) -> None:
     assert done.exit_code == 1
     for kind in KINDS:
         assert f"({kind})" in done.stderr
-    assert "line 4: " in done.stderr and "13 videos checked: 10 bad" in done.stderr
-    assert done.stdout.splitlines()[2].split() == ["1", "12", "10"]
+    assert "line 4: " in done.stderr and "15 videos checked: 12 bad" in done.stderr
+    assert done.stdout.splitlines()[2].split() == ["1", "14", "12"]
 
 
 def test_root_and_minimum(run, folder: Path, tmp_path: Path) -> None:
@@ -91,3 +91,36 @@ def test_torch_is_not_imported(spawn, folder: Path) -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, folder / "good.csv"], check=True)
+
+
+def test_lists_that_may_be_meant_otherwise(run, folder: Path) -> None:
+    (folder / "odd.csv").write_text("video_name,tag\nlong.mp4,1\nshort.webm,2\n")
+    (folder / "val.csv").write_text("./long.mp4,1\nframes,1\n")
+    done = run("data", "check", folder / "odd.csv", "--val", folder / "val.csv")
+    assert done.exit_code == 0, done.stderr
+    for text in (
+        "W0982]: line 1: 'video_name' and 'tag' are taken as the names of columns",
+        "W0982]: no video has the label 0; the labels are 1..2",
+        "W0984]: 1 of 2 videos are in",
+    ):
+        assert text in done.stderr, done.stderr
+
+
+def test_which_of_two_streams(run, tmp_path: Path) -> None:
+    import av
+
+    with av.open(str(tmp_path / "two.mkv"), "w") as out:
+        streams = [out.add_stream("mpeg4", rate=30) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            stream.disposition = av.stream.Disposition(stream.index)
+        for i in range(3):
+            for stream in streams:
+                frame = av.VideoFrame.from_ndarray(picture(i, 64, 48), format="rgb24")
+                out.mux(stream.encode(frame))
+        for stream in streams:
+            out.mux(stream.encode())
+    (tmp_path / "list.csv").write_text("two.mkv 0\n")
+    done = run("data", "check", tmp_path / "list.csv")
+    assert done.exit_code == 0
+    assert "W0983]: two.mkv: video stream 2 of 2 is taken" in done.stderr

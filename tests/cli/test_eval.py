@@ -350,3 +350,15 @@ def test_sections_that_cannot_be(
     options = ["eval", spec, "--data", videos, "--weights", trained, "--workers", 0]
     done = run(*options, "--set", f"evaluate.three.{setting}")
     assert done.exit_code == 1 and "E0824" in done.stderr and told in done.stderr
+
+
+def test_a_header_that_is_not_known(
+    run: Run, spec: Path, videos: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "list.csv").write_text("clip_id action\n" + videos.read_text())
+    options = ["eval", spec, "--root", videos.parent, "--weights", trained, "--workers", 0]
+    plain = run(*options, "--data", videos, "--json")
+    headed = run(*options, "--data", "list.csv", "--json")
+    assert plain.exit_code == headed.exit_code == 0, headed.stderr
+    assert "'clip_id' and 'action' are taken as the names of columns" in headed.stderr
+    assert json.loads(plain.stdout)["top1"] == json.loads(headed.stdout)["top1"]

@@ -186,10 +186,10 @@ def test_a_third_of_the_videos_is_broken(train, folder: Path, tmp_path: Path) ->
         kind: str(path) for kind, path in bad.items()
     }
     assert set(bad) == set(KINDS)
-    assert "videos that cannot be used  10" in done.stdout
+    assert "videos that cannot be used  12" in done.stdout
     assert done.stderr.count("replaced: ") == 5
     end = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])
-    assert end["bad_videos"] == 10 and end["replaced"] >= 10
+    assert end["bad_videos"] == 12 and end["replaced"] >= 12
 
 
 @pytest.mark.parametrize("at", [2, 3])
@@ -266,3 +266,26 @@ def test_what_does_not_fit(train, folder: Path, tmp_path: Path) -> None:
         assert train("-o", "sealed/run").exit_code == 3
     (tmp_path / "file").touch()
     assert train("-o", "file").exit_code == 3
+
+
+def test_lists_that_may_be_meant_otherwise(train, folder: Path, tmp_path: Path) -> None:
+    lines = (folder / "list.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text(
+        "clip_id action\n" + "\n".join(f"{folder}/{line}" for line in lines)
+    )
+    (tmp_path / "val.csv").write_text("\n".join(f"{folder}/{line}" for line in lines[:4]))
+    done = train(
+        "-o", "run", "--val", str(tmp_path / "val.csv"), "--set", "train.epochs=1",
+        data=str(tmp_path / "train.csv"),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "'clip_id' and 'action' are taken as the names of columns" in done.stderr
+    assert "W0984]: 4 of 4 videos are in" in done.stderr
+
+
+def test_a_folder_of_train_and_val(train, tmp_path: Path) -> None:
+    for name in ("train/dark", "train/bright", "val/dark"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        (tmp_path / "set" / name / "a.mp4").touch()
+    done = train("-o", "run", data=str(tmp_path / "set"))
+    assert done.exit_code == 1 and "'train' holds folders of videos" in done.stderr

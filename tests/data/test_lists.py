@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tsdsl.data.lists import ListError, VideoList, read_list
+from tsdsl.data.lists import ListError, VideoList, in_both, read_list
 from tsdsl.diagnostics import FileError
 
 
@@ -105,3 +105,106 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
         read_list(tmp_path / "videos", classes=["swim"])
     with pytest.raises(ListError, match="no folder in it"):
         read_list(tmp_path / "videos" / "swim")
+
+
+def codes(found: VideoList) -> list[str]:
+    return [d.code for d in found.warnings]
+
+
+@pytest.mark.parametrize("header", ["video_name,tag", "clip_id,action", "name,y"])
+def test_a_header_of_other_words(tmp_path: Path, header: str) -> None:
+    for rows in ("a.mp4,swim\nb.mp4,dive\n", "a.mp4,1\nb.mp4,0\n"):
+        plain = listed(tmp_path, rows)
+        found = listed(tmp_path, f"{header}\n{rows}")
+        assert found.classes == plain.classes
+        assert [(v.name, v.label) for v in found.videos] == [
+            (v.name, v.label) for v in plain.videos
+        ]
+        assert codes(found) == ["W0982"] and codes(plain) == []
+        assert header.split(",")[1] in found.warnings[0].message
+
+
+def test_what_is_no_header(tmp_path: Path) -> None:
+    (tmp_path / "frames_of_a").mkdir()
+    for text in (
+        "frames_of_a,swim\nb.mp4,dive\n",
+        "x,swim\nb.mp4,swim\n",
+        "x,swim\ny,dive\n",
+        "x,0\nb.mp4,1\n",
+        "x,swim\n",
+    ):
+        found = listed(tmp_path, text)
+        assert len(found) == len(text.splitlines()) and not found.warnings
+    assert len(listed(tmp_path, "x,swim\nb.mp4,dive\n", classes=["swim", "dive"])) == 2
+
+
+def test_labels_as_decimals(tmp_path: Path) -> None:
+    """As a table of decimals writes whole numbers: 2.0 is class 2, not the fifth of the names."""
+    text = "".join(f"v{n}.mp4,{n}.0\n" for n in range(12))
+    found = listed(tmp_path, text)
+    assert [v.label for v in found.videos] == list(range(12))
+    assert found.classes == tuple(map(str, range(12))) and not found.warnings
+    assert listed(tmp_path, "a.mp4,1.0\n", classes=["x", "y"]).videos[0].label == 1
+    assert said(tmp_path, "a.mp4,0\nb.mp4,0.5\n") == ["line 2: the label 0.5 is not a whole number"]
+    assert said(tmp_path, "a.mp4,1e0\n") == ["line 1: the label 1e0 is not a whole number"]
+
+
+def test_labels_that_count_from_1(tmp_path: Path) -> None:
+    found = listed(tmp_path, "a.mp4 1\nb.mp4 2\nc.mp4 3\nd.mp4 4\n")
+    assert codes(found) == ["W0982"] and "no video has the label 0" in found.warnings[0].message
+    assert codes(listed(tmp_path, "a.mp4 1\nb.mp4 2\n", classes=["0", "1", "2"])) == ["W0982"]
+    assert codes(listed(tmp_path, "a.mp4 1\n", classes=["0", "1", "2"])) == []
+    gap = listed(tmp_path, "a.mp4 0\nb.mp4 3\n")
+    assert [d.message for d in gap.warnings] == ["2 of 4 classes have no video: '1', '2'"]
+
+
+def test_a_video_with_two_labels(tmp_path: Path) -> None:
+    assert codes(listed(tmp_path, "a.mp4 0\nb.mp4 1\na.mp4 1\n")) == ["W0984"]
+    assert codes(listed(tmp_path, "a.mp4 0\nb.mp4 1\na.mp4 0\n")) == []
+
+
+def test_videos_of_two_lists(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "link").symlink_to(tmp_path)
+    train = listed(tmp_path, "a.mp4 0\nb.mp4 1\n")
+    for text, number in (("link/a.mp4 0\nc.mp4 1\n", 1), ("./b.mp4 0\na.mp4 1", 2), ("c.mp4 0", 0)):
+        found = in_both(train, listed(tmp_path, text))
+        assert [d.code for d in found] == ["W0984"] * bool(number)
+        assert not number or found[0].message.startswith(f"{number} of ")
+
+
+def folder_of(tmp_path: Path, *names: str) -> Path:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_endings_of_cameras(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "swim/a.MTS", "swim/b.m2ts", "dive/c.mp4")
+    assert read_list(root).counts() == [1, 2]
+
+
+def test_files_and_classes_that_are_left_out(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "swim/a.xyz", "swim/b.xyz", "swim/notes.txt", "dive/c.mp4")
+    messages = [d.message for d in read_list(root).warnings]
+    assert messages == [
+        "1 of 2 classes have no video: 'swim'",
+        "files that are not taken as videos, by their endings: .xyz (2)",
+    ]
+
+
+def test_a_folder_of_train_and_val(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "train/swim/a.mp4", "train/dive/b.mp4", "val/swim/c.mp4")
+    with pytest.raises(ListError, match="'train' holds folders of videos") as bad:
+        read_list(root)
+    (one,) = bad.value.diagnostics
+    assert one.help == f"name one of them: {root / 'train'} or {root / 'val'}"
+    assert read_list(root / "train").classes == ("dive", "swim")
+
+
+def test_a_folder_of_splits_with_frames(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "train/swim/a/1.png", "val/swim/b/1.png")
+    with pytest.raises(ListError, match="'train' holds folders of videos"):
+        read_list(root)
+    assert read_list(root / "train").videos[0].name == "swim/a"

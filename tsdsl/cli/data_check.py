@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tsdsl.data.check import Facts
     from tsdsl.data.lists import Video, VideoList
     from tsdsl.data.problems import Problem
+    from tsdsl.diagnostics import Diagnostic
 
 EPILOG = """\b
 Examples:
@@ -30,6 +31,12 @@ Examples:
 @click.argument("source", type=click.Path(), metavar="LIST")
 @click.option(
     "--root", type=click.Path(), metavar="DIR", help="What paths of the list are relative to."
+)
+@click.option(
+    "--val",
+    type=click.Path(),
+    metavar="LIST",
+    help="Warn of videos that this list has as well. They are not decoded.",
 )
 @click.option(
     "--min-frames",
@@ -48,7 +55,14 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @colour_option
-def command(source: str, root: str | None, min_frames: int, workers: int, as_json: bool) -> int:
+def command(
+    source: str,
+    root: str | None,
+    val: str | None,
+    min_frames: int,
+    workers: int,
+    as_json: bool,
+) -> int:
     """Report every video of a list that cannot be used.
 
     Every frame of every video is decoded. LIST is a CSV with a path and a label in each line, or a
@@ -61,15 +75,20 @@ def command(source: str, root: str | None, min_frames: int, workers: int, as_jso
     except ImportError:
         raise click.UsageError("videos need PyAV: pip install 'tsdsl[video]'") from None
     from tsdsl.data.check import check_list
-    from tsdsl.data.lists import read_list
+    from tsdsl.data.lists import in_both, read_list
 
     videos = read_list(source, root)
+    show(videos.warnings)
+    if val is not None:
+        scored = read_list(val, root, videos.classes)
+        show([*scored.warnings, *in_both(videos, scored)])
     found = []
     with progress("videos", len(videos)) as step:
         for result in check_list(videos, min_frames, workers):
             found.append(result)
             step()
     rows = list(zip(videos.videos, found, strict=True))
+    show(_several_streams(videos, rows))
     if as_json:
         data(json.dumps(_json(videos, rows), indent=2))
     else:
@@ -90,6 +109,23 @@ def _good(rows: Rows) -> list[tuple[Video, Facts]]:
     from tsdsl.data.check import Facts
 
     return [(video, found) for video, found in rows if isinstance(found, Facts)]
+
+
+def _several_streams(videos: VideoList, rows: Rows) -> list[Diagnostic]:
+    """A warning for each video with several video streams: which of them is taken."""
+    from tsdsl.diagnostics import Diagnostic
+    from tsdsl.diagnostics.render import visible
+
+    found = []
+    for video, facts in _good(rows):
+        at, count = facts.stream
+        if count > 1:
+            message = f"{visible(video.name)}: video stream {at + 1} of {count} is taken"
+            hint = "the one that is marked as default, or has the most pixels"
+            found.append(
+                Diagnostic("W0983", message, file=videos.source, help=hint, severity="warning")
+            )
+    return found
 
 
 def _extremes(rows: Rows) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 A line is ``path label``, with blanks, commas or tabs between; which of them, each line says by
 itself. A path with blanks stands in double quotes (a doubled quote is one), or is followed by a
 comma or tab. Lines that are empty or start with ``#`` are none, and the first line may be a header
-(``path,label``). A path is relative to the folder of the list, or to ``root``.
+(``path,label``); other words are taken as one with a warning. A path is relative to the folder of
+the list, or to ``root``.
 
-Labels are integers from 0 on, or names of classes; a list has one of both. Names get numbers in the
-order of the alphabet, so that lists of the same classes agree.
+Labels are integers from 0 on (also written ``2.0``), or names of classes; a list has one of both.
+Names get numbers in the order of the alphabet, so that lists of the same classes agree.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tsdsl.data.images import IMAGES
+from tsdsl.data.limits import max_pixels
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, did_you_mean
 from tsdsl.files import PathLike, read_text
 from tsdsl.record import Record
@@ -25,12 +27,35 @@ from tsdsl.record import Record
 MAX_LIST = 1 << 29
 #: Endings of the files of a folder that are videos.
 VIDEOS = frozenset(
-    {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".wmv",
-     ".flv", ".3gp", ".gif"}
+    {".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".divx", ".mpg", ".mpeg", ".mpe",
+     ".m1v", ".m2v", ".mpv", ".vob", ".ts", ".mts", ".m2ts", ".m2t", ".ogv", ".ogm", ".wmv", ".asf",
+     ".flv", ".f4v", ".3gp", ".3g2", ".gif", ".mxf", ".dv", ".rm", ".rmvb", ".y4m", ".mjpg",
+     ".mjpeg", ".h264", ".264", ".h265", ".hevc", ".265"}
 )  # fmt: skip
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 _LARGEST_LABEL = 10**6
-_HEADERS = {("path", "label"), ("video", "label"), ("filename", "label"), ("path", "class")}
+#: A label that is a whole number, also as tables of decimals write it: ``2.0``.
+_WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+#: Words of a first line that names its columns.
+_PATH_WORDS = {"path", "video", "filename", "file", "video_path", "file_path", "filepath"}
+_LABEL_WORDS = {"label", "class", "category", "target"}
+#: Endings beside the videos of a class that nobody would take for one.
+_OTHER = {
+    "",
+    ".txt",
+    ".csv",
+    ".json",
+    ".md",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".srt",
+    ".db",
+    ".ini",
+} | IMAGES
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval"}
+#: Names that a message lists.
+_NAMED = 5
 #: Findings of a list that are shown, at most.
 _SHOWN = 100
 
@@ -56,6 +81,8 @@ class VideoList(Record):
     videos: tuple[Video, ...]
     classes: tuple[str, ...]
     source: str
+    #: What may be read in another way than it is meant.
+    warnings: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -76,6 +103,7 @@ def read_list(
     ``classes`` gives names their numbers: those of the list that a network was trained with.
     Raises `FileError`, and `ListError` with a finding for every line that is wrong.
     """
+    max_pixels()
     name = os.fspath(path)
     if os.path.isdir(name):
         if root is not None:
@@ -99,9 +127,15 @@ def _csv(source: str, root: str, classes: Sequence[str] | None) -> VideoList:
         except ValueError as bad:
             wrong.append(_finding(source, f"line {number}: {bad}", _FORM))
             continue
-        if not rows and (path.lower(), label.lower()) in _HEADERS:
+        if not rows and path.lower() in _PATH_WORDS and label.lower() in _LABEL_WORDS:
             continue
         rows.append((number, path, label))
+    warnings: list[Diagnostic] = []
+    if _is_header(root, rows, classes):
+        number, path, label = rows.pop(0)
+        message = f"line {number}: '{path}' and '{label}' are taken as the names of columns"
+        hint = "no such file, and the label occurs once; put '#' before the line to say so"
+        warnings.append(_warning(source, message, hint))
     numbers, found = _numbers(source, rows, classes, wrong)
     if wrong:
         more = len(wrong) - _SHOWN
@@ -109,14 +143,89 @@ def _csv(source: str, root: str, classes: Sequence[str] | None) -> VideoList:
         raise ListError(wrong[:_SHOWN] + rest)
     if not rows:
         raise ListError([_finding(source, "this list has no video", _FORM)])
-    return VideoList(
-        tuple(
-            Video(os.path.join(root, path), numbers[label], path, line)
-            for line, path, label in rows
-        ),
-        found,
-        source,
+    videos = tuple(
+        Video(os.path.join(root, path), numbers[label], path, line) for line, path, label in rows
     )
+    by_number = any(label not in found and _WHOLE.fullmatch(label) for _, _, label in rows)
+    by_number |= found == tuple(map(str, range(len(found))))
+    warnings += _unused(source, videos, found, classes is None, by_number)
+    return VideoList(videos, found, source, (*warnings, *_contradictions(source, videos)))
+
+
+def _is_header(
+    root: str, rows: Sequence[tuple[int, str, str]], classes: Sequence[str] | None
+) -> bool:
+    """Whether the first row names columns: a word without an ending that is no file, and a label
+    that occurs nowhere else, where the paths of the other rows have endings."""
+    if len(rows) < 2:
+        return False
+    _, path, label = rows[0]
+    return (
+        not os.path.splitext(path)[1]
+        and "/" not in path
+        and label not in (classes or ())
+        and not _DECIMAL.fullmatch(label)
+        and all(label != other for _, _, other in rows[1:])
+        and all(os.path.splitext(other)[1] or "/" in other for _, other, _ in rows[1:])
+        and not os.path.lexists(os.path.join(root, path))
+    )
+
+
+def _unused(
+    source: str,
+    videos: Sequence[Video],
+    classes: Sequence[str],
+    learned: bool,
+    by_number: bool,
+) -> list[Diagnostic]:
+    """Warnings about classes without a video. ``learned``: the classes are this list's own.
+
+    A list of other classes may leave some out, but hardly the first one of all numbers.
+    """
+    used = {video.label for video in videos}
+    none = [number for number in range(len(classes)) if number not in used]
+    if by_number and none and none[0] == 0 and (learned or len(none) == 1):
+        message = f"no video has the label 0; the labels are {min(used)}..{max(used)}"
+        return [_warning(source, message, "labels count from 0: subtract 1 if these count from 1")]
+    if not none or not learned:
+        return []
+    names = ", ".join(f"'{classes[number]}'" for number in none[:_NAMED])
+    more = f" and {len(none) - _NAMED} more" if len(none) > _NAMED else ""
+    message = f"{len(none)} of {len(classes)} classes have no video: {names}{more}"
+    return [_warning(source, message, None)]
+
+
+def _contradictions(source: str, videos: Sequence[Video]) -> list[Diagnostic]:
+    """A warning about videos that a list has with several labels. One that it repeats with the
+    same label is seen more often, which may be meant."""
+    first: dict[str, Video] = {}
+    other = [v for v in videos if first.setdefault(v.path, v).label != v.label]
+    if not other:
+        return []
+    lines = f"lines {first[other[0].path].line} and {other[0].line}"
+    what = "video has" if len(other) == 1 else "videos have"
+    message = f"{len(other)} {what} another label before: '{other[0].name}', {lines}"
+    return [Diagnostic("W0984", message, file=source, severity="warning")]
+
+
+def in_both(train: VideoList, val: VideoList) -> list[Diagnostic]:
+    """A warning about videos that are trained with and evaluated on. Links are followed."""
+    places: dict[str, str] = {}
+
+    def real(video: Video) -> str:
+        folder, name = os.path.split(video.path)
+        if folder not in places:
+            places[folder] = os.path.realpath(folder)
+        path = os.path.join(places[folder], name)
+        return os.path.realpath(path) if os.path.islink(path) else path
+
+    known = {real(video) for video in train.videos}
+    both = [video for video in val.videos if real(video) in known]
+    if not both:
+        return []
+    message = f"{len(both)} of {len(val)} videos are in {train.source} as well: '{both[0].name}'"
+    hint = "scores of videos that a network was trained with say little of others"
+    return [Diagnostic("W0984", message, file=val.source, help=hint, severity="warning")]
 
 
 _FORM = "a line is a path and a label, as in 'swim/a.mp4 3'; quote a path that has blanks"
@@ -153,7 +262,7 @@ def _numbers(
     wrong: list[Diagnostic],
 ) -> tuple[Mapping[str, int], tuple[str, ...]]:
     """Label as it is written -> its number, and the names of the classes. Adds to ``wrong``."""
-    integers = {label for _, _, label in rows if _INTEGER.fullmatch(label)}
+    integers = {label for _, _, label in rows if _DECIMAL.fullmatch(label)}
     known = {name: number for number, name in enumerate(classes or ())}
     if len(known) < len(classes or ()):
         raise ListError([_finding(source, "a class is given twice", None)])
@@ -182,16 +291,20 @@ def _integers(
     limit = len(classes) if classes is not None else _LARGEST_LABEL
     numbers: dict[str, int] = {}
     for line, _, label in rows:
-        if not _INTEGER.fullmatch(label):
+        whole = _WHOLE.fullmatch(label)
+        if whole is None and _DECIMAL.fullmatch(label):
+            message = f"line {line}: the label {label[:12]} is not a whole number"
+            wrong.append(_finding(source, message, "labels are 0, 1, 2, ..., or names"))
+        elif whole is None:
             message = (
                 f"line {line}: the label '{label}' is a name, those of other lines are numbers"
             )
             wrong.append(_finding(source, message, "use one of both"))
-        elif len(label) > 12 or not 0 <= int(label) < limit:
+        elif len(whole[1]) > 12 or not 0 <= int(whole[1]) < limit:
             message = f"line {line}: the label {label[:12]} is not in 0..{limit - 1}"
             wrong.append(_finding(source, message, "labels count from 0"))
         else:
-            numbers[label] = int(label)
+            numbers[label] = int(whole[1])
     count = max(numbers.values(), default=-1) + 1
     return numbers, tuple(classes) if classes is not None else tuple(map(str, range(count)))
 
@@ -207,7 +320,9 @@ def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
     rows = [(0, name, name) for name in names]
     known = tuple(classes) if classes is not None else tuple(names)
     numbers = {name: number for number, name in enumerate(known)}
+    _not_nested(source, names)
     videos = []
+    skipped: dict[str, int] = {}
     for _, name, _ in rows:
         if name not in numbers:
             message = f"there is no class '{name}'"
@@ -218,6 +333,8 @@ def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
             ending = os.path.splitext(file)[1].lower()
             if ending in VIDEOS or os.path.isdir(path):
                 videos.append(Video(path, numbers[name], os.path.join(name, file)))
+            elif ending not in _OTHER:
+                skipped[ending] = skipped.get(ending, 0) + 1
     if not videos and not wrong:
         detail = "its folders hold images; a video is a folder of them inside of a class's folder"
         images = any(
@@ -229,7 +346,39 @@ def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
         wrong.append(_finding(source, message, detail if images else None))
     if wrong:
         raise ListError(wrong)
-    return VideoList(tuple(videos), known, source)
+    warnings = _unused(source, videos, known, classes is None, False)
+    if skipped:
+        endings = ", ".join(f"{ending} ({count})" for ending, count in sorted(skipped.items()))
+        message = f"files that are not taken as videos, by their endings: {endings}"
+        hint = (
+            "what a file is, its content says: give it the ending of a video, or list it in a CSV"
+        )
+        warnings.append(_warning(source, message, hint))
+    return VideoList(tuple(videos), known, source, tuple(warnings))
+
+
+def _not_nested(source: str, names: Sequence[str]) -> None:
+    """Raises `ListError` if folders that should hold images hold videos: there is one level too
+    many, as in a folder of ``train`` and ``val``. The first folder of each class is looked at."""
+    for name in names:
+        inside = os.path.join(source, name)
+        first = next((n for n in _names(inside) if os.path.isdir(os.path.join(inside, n))), None)
+        if first is None:
+            continue
+        deeper = _names(os.path.join(inside, first))
+        endings = [os.path.splitext(n)[1].lower() for n in deeper]
+        if any(ending in IMAGES for ending in endings):
+            continue
+        if any(
+            ending in VIDEOS or os.path.isdir(os.path.join(inside, first, n))
+            for ending, n in zip(endings, deeper, strict=True)
+        ):
+            message = f"'{name}' holds folders of videos, not the videos of a class"
+            splits = [n for n in names if n.lower() in _SPLITS]
+            hint = "each class has one folder, with its videos in it"
+            if splits:
+                hint = "name one of them: " + " or ".join(os.path.join(source, n) for n in splits)
+            raise ListError([_finding(source, message, hint)])
 
 
 def _names(folder: str) -> list[str]:
@@ -242,3 +391,7 @@ def _names(folder: str) -> list[str]:
 
 def _finding(source: str, message: str, help_line: str | None) -> Diagnostic:
     return Diagnostic("E0811", message, file=source, help=help_line)
+
+
+def _warning(source: str, message: str, help_line: str | None) -> Diagnostic:
+    return Diagnostic("W0982", message, file=source, help=help_line, severity="warning")

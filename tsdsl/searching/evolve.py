@@ -19,7 +19,7 @@ import torch
 import tsdsl
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
-from tsdsl.data.lists import VideoList, read_list
+from tsdsl.data.lists import VideoList, in_both, read_list
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.files import PathLike, read_text
 from tsdsl.ir.arch_file import dump
@@ -226,6 +226,7 @@ def run(
         outputs = space.network(space.most_probable()).body.result.shape[0]
         warnings = check_classes(videos, outputs)
         check_classes(scored, outputs)
+        warnings += [*scored.warnings, *in_both(videos, scored)]
         views = views or quick(recipe.crop)
         inherited = Inherited(
             space,

@@ -36,17 +36,20 @@ def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: to
 
 
 def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
-    """A warning, if a network has more outputs than a list has classes. Raises `ListError`, if it
-    has fewer."""
+    """The warnings of a list, and one if a network has more outputs than the list has classes.
+    Raises `ListError`, if it has fewer."""
     count = len(videos.classes)
     if count > outputs:
         message = f"this list has {count} classes, the network tells {outputs} apart"
         hint = f"give the network as many: --set classes={count}, if the spec has such a param"
+        if count == outputs + 1 and not videos.counts()[0]:
+            hint = "no video has the label 0, and labels count from 0: subtract 1 from each"
         raise ListError([Diagnostic("E0811", message, file=videos.source, help=hint)])
     if count == outputs:
-        return []
+        return list(videos.warnings)
     message = f"this list has {count} classes, the network tells {outputs} apart"
-    return [Diagnostic("W0973", message, file=videos.source, severity="warning")]
+    fewer = Diagnostic("W0973", message, file=videos.source, severity="warning")
+    return [*videos.warnings, fewer]
 
 
 def shares(

@@ -15,7 +15,7 @@ from torch import nn
 
 import tsdsl
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
-from tsdsl.data.lists import VideoList, read_list
+from tsdsl.data.lists import VideoList, in_both, read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.files import PathLike
@@ -169,6 +169,7 @@ def run(
         if val is not None:
             known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
             check_classes(known, outputs)
+            warnings += [*known.warnings, *in_both(videos, known)]
             views = views or quick(recipe.crop)
             evaluator = Evaluator(
                 views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax

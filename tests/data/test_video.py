@@ -217,6 +217,13 @@ def test_damaged_files_never_crash(tmp_path: Path) -> None:
     assert {"usable", "corrupt", "truncated"} <= kinds
 
 
+def lopsided(i: int, width: int, height: int) -> np.ndarray:
+    """A picture that differs from each of its seven other orientations."""
+    drawn = picture(i, width, height)
+    drawn[: height // 3, : width // 2, 1] ^= 255
+    return drawn
+
+
 #: a, b, c, d of a display matrix -> what of image_HWC is shown, by hand: the pixel in column p and
 #: row q goes to column a p + c q and row b p + d q. The `ffmpeg` command shows the same.
 ORIENTATIONS = {
@@ -233,7 +240,7 @@ ORIENTATIONS = {
 
 @pytest.mark.parametrize("matrix", ORIENTATIONS)
 def test_display_matrices(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
-    plain = video(tmp_path / "plain.mp4")
+    plain = video(tmp_path / "plain.mp4", draw=lopsided)
     turned = str(with_matrix(tmp_path / "turned.mp4", plain, matrix))
     index = index_video(turned)
     expected = ORIENTATIONS[matrix](everything(plain)[:, 20].transpose(1, 2, 0))
@@ -265,7 +272,7 @@ def test_orientation_of_photographs(tmp_path: Path, orientation: int, ending: st
     (tmp_path / "turned").mkdir()
     exif = Image.Exif()
     exif[274] = orientation
-    drawn = Image.fromarray(picture(3, 64, 48))
+    drawn = Image.fromarray(lopsided(3, 64, 48))
     drawn.save(tmp_path / "plain" / f"1.{ending}")
     drawn.save(tmp_path / "turned" / f"1.{ending}", exif=exif)
     plain, turned = (

@@ -173,6 +173,31 @@ def test_stopped_and_resumed(folder: Path, tmp_path: Path, number: int) -> None:
     assert f"stopped after step {saved};" in stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM] * 2])
+def test_a_signal_to_the_whole_group(folder: Path, tmp_path: Path, numbers: list[int]) -> None:
+    """As `timeout`, Slurm and containers send it: the processes that decode get it, too."""
+    command = [sys.executable, "-m", "tsdsl.cli", "train", str(folder / "tiny.tsnet")]
+    command += ["--data", str(folder / "list.csv"), "--device", "cpu", "--workers", "2"]
+    command += ["--set", "train.epochs=2000", "--threads", "1", "--log-every", "1", "-o", "run"]
+    started = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    log = tmp_path / "run/log.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > 3):
+        assert started.poll() is None
+        time.sleep(0.05)
+    for number in numbers:
+        os.killpg(started.pid, number)
+    stderr = started.communicate(timeout=180)[1]
+    assert started.returncode == 130, stderr
+    saved = load(tmp_path / "run/last.safetensors").about["step"]
+    assert f"stopped after step {saved};" in stderr and "Traceback" not in stderr
+    # None of its processes is left.
+    with pytest.raises(ProcessLookupError):
+        os.killpg(started.pid, 0)
+
+
 def test_a_third_of_the_videos_is_broken(train, folder: Path, tmp_path: Path) -> None:
     bad = broken(tmp_path)
     good = (folder / "list.csv").read_text().splitlines()

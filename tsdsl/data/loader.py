@@ -8,9 +8,13 @@ together not on the number of ranks.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any
 
 import torch
@@ -106,6 +110,16 @@ class _Loader:
         reading, self._loader._iterator = self._loader._iterator, None
         if reading is not None:
             reading._shutdown_workers()  # type: ignore[attr-defined]
+            # One that is still busy with a batch ignores the SIGTERM that torch sends it.
+            for worker in getattr(reading, "_workers", ()):
+                if worker.is_alive():
+                    worker.kill()
+
+    def _batches(self) -> Iterator[Any]:
+        """What the processes give; they are started where there are none."""
+        with _without_signals():
+            batches = iter(self._loader)
+        yield from batches
 
 
 class TrainLoader(_Loader):
@@ -139,7 +153,7 @@ class TrainLoader(_Loader):
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without its first ``skip`` steps. Raises `NoUsableVideo`."""
         self._steps.epoch, self._steps.skip = epoch, skip
-        for batch in self._loader:
+        for batch in self._batches():
             if isinstance(batch, _Failure):
                 raise NoUsableVideo(batch.diagnostics)
             self.report.samples += len(batch.indices)
@@ -175,7 +189,7 @@ class EvalLoader(_Loader):
         return len(self._groups)
 
     def __iter__(self) -> Iterator[ViewBatch]:
-        for batch in self._loader:
+        for batch in self._batches():
             assert isinstance(batch, ViewBatch)
             self.report.samples += len(batch.indices)
             self.report.add(batch.problems)
@@ -240,14 +254,43 @@ def _loader(
         pin_memory=torch.cuda.is_available() if pin is None else pin,
         # Workers seed nothing, and drawing their seeds must not move the global generator.
         generator=torch.Generator(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
     )
 
 
-def _one_thread(worker: int) -> None:
+#: What a terminal, `timeout`, Slurm and containers send to all processes of a group. The main
+#: process answers for its workers, which go on decoding until it ends them.
+_FOR_ALL = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    """Keep these signals back. Processes that are started meanwhile inherit that, so that none
+    reaches a worker before `_begin_worker` has run."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C goes to all processes of a terminal: the main one says what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _FOR_ALL:
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, even in the middle of a
+    batch."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _batch(samples: list[Sample | _Failure]) -> Batch | _Failure:

@@ -41,6 +41,31 @@ def read_text(path: PathLike, *, limit: int = MAX_TEXT, what: str = "file") -> s
         ) from None
 
 
+def read_lines(path: PathLike, *, limit: int, what: str) -> tuple[list[str], int]:
+    """The lines of a log, and how many of them were no text and are left out: a power cut leaves
+    zero bytes, or half of a character, at the end of what was written last.
+
+    Raises `FileError`: missing, no regular file, unreadable, over ``limit`` bytes.
+    """
+    name = os.fspath(path)
+    mode = _mode(name)
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        # Reading a pipe would wait for a writer, perhaps for ever.
+        raise _failure("E0803", f"this {what} cannot be read: it is not a regular file", name)
+    found, bad = [], 0
+    for line in _read(name, limit, what).removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError:
+            bad += 1
+            continue
+        if "\0" in text:
+            bad += 1
+        elif text:
+            found.append(text.removesuffix("\r"))
+    return found, bad
+
+
 def _read(name: str, limit: int, what: str) -> bytes:
     try:
         with open(name, "rb") as file:

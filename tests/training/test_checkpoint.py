@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,91 @@ def test_published_weights_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = folder.checkpoints.save(state(2), {"step": "2"})
     folder.publish("last.safetensors", os.path.join(path, "weights.safetensors"))
     assert load(folder.at("last.safetensors")).about == {"step": "2"}
+
+
+class Payload:
+    """Runs code where a pickle is read without care."""
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("executed",)
+
+
+def damage(path: str, draw: random.Random) -> None:
+    """One damage of a checkpoint's folder; digests may be made right again after it."""
+    name = draw.choice(["contents.json", "training.pt", "weights.safetensors"])
+    file = Path(path) / name
+    kinds = ["cut", "gone", "empty", "bytes", "folder"]
+    how = draw.choice([*kinds, *(["json"] * 6 if name == "contents.json" else ["object"] * 6)])
+    if how == "gone":
+        file.unlink()
+    elif how == "folder":
+        file.unlink()
+        file.mkdir()
+    elif how == "cut":
+        file.write_bytes(file.read_bytes()[: draw.randrange(file.stat().st_size)])
+    elif how == "empty":
+        file.write_bytes(b"")
+    elif how == "bytes":
+        file.write_bytes(draw.randbytes(draw.randrange(1, 300)))
+    elif how == "json":
+        lists = ["[]", "null", "7", '"a"', "{}", "[" * 100_000, '{"blake2b": []}', "1e999"]
+        more = ['{"blake2b": null}', '{"blake2b": {"../x": "y"}}', '{"blake2b": {}}']
+        file.write_text(draw.choice([*lists, *more]))
+    else:
+        torch.save(draw.choice([[1], 1, None, "a", Payload(), {"a": Payload()}]), file)
+    contents = Path(path) / "contents.json"
+    if name != "contents.json" and file.is_file() and draw.random() < 0.7:
+        made = json.loads(contents.read_text())
+        data = file.read_bytes()
+        made["blake2b"][name] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        contents.write_text(json.dumps(made))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_is_damaged_is_passed_over(
+    checkpoints: Checkpoints, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for step in (1, 2):
+        checkpoints.save(state(step), {})
+    draw = random.Random(seed)
+    damage(checkpoints.path(2), draw)
+    found, spoiled = checkpoints.newest()
+    assert found is not None and found.step == 1
+    assert [d.code for d in spoiled] == ["W0971"]
+    damage(checkpoints.path(1), draw)
+    with pytest.raises(FileError) as error:
+        checkpoints.newest()
+    assert [d.code for d in error.value.diagnostics] == ["W0971", "W0971", "E0823"]
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\0" * 4096, b'{"event": "st\xc3', b"\xff\xfe\n", b"[" * 100_000]
+)
+def test_a_log_whose_end_a_power_cut_has_spoiled(tmp_path: Path, tail: bytes) -> None:
+    folder = RunFolder(str(tmp_path))
+    folder.open_log(0)
+    folder.log("step", 1, loss=0.5)
+    folder.close()
+    with open(folder.at("log.jsonl"), "ab") as file:
+        file.write(tail)
+    folder.open_log(3)
+    folder.log("step", 2, loss=0.25)
+    folder.close()
+    lines = [json.loads(line) for line in Path(folder.at("log.jsonl")).read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.5), (2, 0.25)]
+    assert [d.code for d in folder.warnings] == ([] if tail.startswith(b"[") else ["W0985"])
+
+
+def test_a_log_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.jsonl")
+    with pytest.raises(FileError, match="not a regular file"):
+        RunFolder(str(tmp_path)).open_log(0)
+
+
+def test_a_description_that_is_nested_too_deep(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"a": ' * 100_000)
+    (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
+    with pytest.raises(SpecError, match="nested too deep"):
+        RunFolder(str(tmp_path)).describe(ABOUT, resume=True)

@@ -168,6 +168,7 @@ RUN_WARNINGS = {
     "W0982": "a list that may be read in another way than it is meant",
     "W0983": "one of several video streams",
     "W0984": "videos that are listed more than once",
+    "W0985": "a log whose end is not text",
 }
 
 #: Code -> short title.

@@ -21,7 +21,7 @@ from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
 from tsdsl.data.lists import VideoList, in_both, read_list
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
-from tsdsl.files import PathLike, read_text
+from tsdsl.files import PathLike, read_lines
 from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import Record
@@ -275,6 +275,7 @@ def run(
         logged = ranks.broadcast(logged)
         if here is not None:
             here.open_log(len(logged))
+            warnings += here.warnings
         yield Begun(
             len(logged),
             settings.population * settings.generations,
@@ -455,15 +456,15 @@ def _logged(folder: RunFolder) -> dict[int, dict[str, Any]]:
     """The candidates that a log has, by number, up to the first one that it lacks."""
     found: dict[int, dict[str, Any]] = {}
     try:
-        text = read_text(folder.at(LOG), limit=LONGEST, what="log")
+        lines, _ = read_lines(folder.at(LOG), limit=LONGEST, what="log")
     except DiagnosticError:
         return found
-    for line in text.splitlines():
+    for line in lines:
         try:
             event = json.loads(line)
             whole = {"top1", "loss", "missing", "decisions"} <= event.keys()
             if event["event"] == "candidate" and event["step"] == len(found) + 1 and whole:
                 found[event["step"]] = event
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue
     return found

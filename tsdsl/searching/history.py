@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsdsl.diagnostics import Diagnostic, SpecError
-from tsdsl.files import PathLike, read_text
+from tsdsl.files import PathLike, read_lines
 from tsdsl.record import Record
 from tsdsl.training.folder import ALPHA, LOG, LONGEST
 
@@ -112,10 +112,10 @@ def _option(option: Any) -> str:
 def _lines(path: str) -> list[dict[str, Any]]:
     """Those that are whole."""
     found = []
-    for line in read_text(path, limit=LONGEST, what="record of a search").splitlines():
+    for line in read_lines(path, limit=LONGEST, what="record of a search")[0]:
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             found.append(value)

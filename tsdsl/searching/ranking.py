@@ -13,7 +13,7 @@ from math import sqrt
 from typing import Any, Literal
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
-from tsdsl.files import read_text, write_atomic
+from tsdsl.files import read_lines, read_text, write_atomic
 from tsdsl.record import Record, replace
 from tsdsl.searching.jobs import Job, Jobs
 from tsdsl.training.folder import LOG, LONGEST, RUN
@@ -266,11 +266,11 @@ def description(folder: str) -> Mapping[str, Any] | None:
 def _log(folder: str) -> list[dict[str, Any]]:
     """Whole lines of a log; the last one may be cut off."""
     try:
-        text = read_text(os.path.join(folder, LOG), limit=LONGEST, what="log")
+        lines, _ = read_lines(os.path.join(folder, LOG), limit=LONGEST, what="log")
     except DiagnosticError:
         return []
     found: list[dict[str, Any]] = []
-    for line in text.splitlines():
+    for line in lines:
         try:
             event = json.loads(line)
         except ValueError:

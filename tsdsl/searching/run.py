@@ -227,6 +227,7 @@ def run(
             board = Board(here.at("tensorboard"), searcher.step) if tensorboard else None
             told = Reporter(searcher, here, log_every, board)
             stack.callback(told.close)
+            warnings += here.warnings
         weights = identity.of_weights(space.name, space, None, videos)
         session = _Session(searcher, here, told, ranks, weights, bn_batches)
         if here is not None and state is not None:
@@ -342,6 +343,7 @@ class _Session:
         start = perf_counter()
         self.searcher.check()
         state = self.searcher.state()
+        self.folder.sync()
         path = self.folder.checkpoints.save(state, {**self.about, "step": str(state.step)})
         self.publish(path)
         yield Saved(state.step, path, perf_counter() - start)

@@ -20,13 +20,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
-from tsdsl.files import os_failure, sync_folder
+from tsdsl.files import os_failure, read_text, sync_folder
 from tsdsl.record import Record
 from tsdsl.training.failures import first_line
 from tsdsl.weights.file import load as load_weights
@@ -39,6 +40,7 @@ WEIGHTS, AVERAGE, TRAINING, CONTENTS = (
     "training.pt",
     "contents.json",
 )
+_FILES = frozenset((WEIGHTS, AVERAGE, TRAINING))
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -59,7 +61,7 @@ def restoring(state: State) -> Iterator[None]:
         yield
     except DiagnosticError:
         raise
-    except (RuntimeError, ValueError, KeyError) as bad:
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as bad:
         message = f"the checkpoint of step {state.step} is not one of this network, or recipe"
         hint = f"begin anew in another folder with -o; torch says: {first_line(bad)}"
         raise SpecError([Diagnostic("E0823", message, help=hint)]) from None
@@ -116,7 +118,11 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 return _read(self.path(step), step), spoiled
-            except (OSError, ValueError, KeyError, RuntimeError, DiagnosticError) as error:
+            except (
+                *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+                *(RuntimeError, RecursionError, MemoryError, UnpicklingError, DiagnosticError),
+            ) as error:
+                # Whatever a damaged file makes torch's reader say.
                 why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 message = f"this checkpoint cannot be read: {why}"
                 spoiled.append(
@@ -165,12 +171,20 @@ def _write(folder: str, state: State, about: Mapping[str, str]) -> None:
 
 
 def _read(folder: str, step: int) -> State:
-    with open(os.path.join(folder, CONTENTS), encoding="utf-8") as file:
-        digests = json.load(file)["blake2b"]
+    """Raises whatever a file that is damaged makes its reader raise: see `Checkpoints.newest`."""
+    path = os.path.join(folder, CONTENTS)
+    found = json.loads(read_text(path, what="table of contents"))
+    digests = found.get("blake2b") if isinstance(found, dict) else None
+    if not isinstance(digests, dict) or not {WEIGHTS, TRAINING} <= digests.keys() <= _FILES:
+        raise ValueError(f"{CONTENTS} is not what was written")
     for name, digest in digests.items():
-        if _digest(os.path.join(folder, name)) != digest:
+        file = os.path.join(folder, name)
+        # Neither a pipe, on which reading would wait.
+        if not os.path.isfile(file) or _digest(file) != digest:
             raise ValueError(f"{name} is not what was written")
     training = torch.load(os.path.join(folder, TRAINING), map_location="cpu", weights_only=True)
+    if not isinstance(training, dict):
+        raise ValueError(f"{TRAINING} has no state of a training")
     average = None
     if AVERAGE in digests:
         average = load_weights(os.path.join(folder, AVERAGE)).tensors

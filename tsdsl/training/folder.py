@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 import tsdsl
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
-from tsdsl.files import folder_failure, os_failure, read_text, write_atomic
+from tsdsl.files import folder_failure, os_failure, read_lines, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
 
 RUN, LOG, ALPHA, BAD = "run.json", "log.jsonl", "alpha.jsonl", "bad_videos.jsonl"
@@ -47,6 +47,8 @@ class RunFolder:
         self.path = path
         self.checkpoints = Checkpoints(self.at("checkpoints"))
         self._lines: dict[str, TextIO] = {}
+        #: A warning for each log of which lines were no text.
+        self.warnings: list[Diagnostic] = []
 
     def at(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -116,8 +118,9 @@ class RunFolder:
             found = json.loads(read_text(self.at(RUN), limit=LONGEST, what="run"))
             if not isinstance(found, dict) or found.get("format") != FORMAT:
                 raise ValueError(f"its format is not {FORMAT}")
-        except ValueError as bad:
-            message = f"this is no description of a run: {bad}"
+        except (ValueError, RecursionError) as bad:
+            why = "it is nested too deep" if isinstance(bad, RecursionError) else bad
+            message = f"this is no description of a run: {why}"
             raise SpecError([Diagnostic("E0823", message, file=self.at(RUN))]) from None
         return found
 
@@ -141,8 +144,12 @@ class RunFolder:
         path = self.at(name)
         kept, found = [] if head is None else [json.dumps(head) + "\n"], []
         if os.path.exists(path):
-            for line in read_text(path, limit=LONGEST, what="log").splitlines():
-                with suppress(ValueError, KeyError, TypeError, AttributeError):
+            lines, bad = read_lines(path, limit=LONGEST, what="log")
+            if bad:
+                message = f"{bad} of its lines are not text, as after a power cut: they are cut off"
+                self.warnings.append(Diagnostic("W0985", message, file=path, severity="warning"))
+            for line in lines:
+                with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     value = json.loads(line)
                     ended = value.get("event") == "end" and not value.get("interrupted")
                     if value["step"] <= step and not ended:
@@ -165,6 +172,15 @@ class RunFolder:
             self._lines[name].flush()
         except OSError as error:
             raise os_failure("E0807", "cannot write", error, self.at(name)) from None
+
+    def sync(self) -> None:
+        """Have the logs on the disk: called before each checkpoint, whose steps they tell of."""
+        for name, file in self._lines.items():
+            try:
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise os_failure("E0807", "cannot write", error, self.at(name)) from None
 
     def close(self) -> None:
         for file in self._lines.values():

@@ -72,13 +72,14 @@ class Session:
         if state is not None:
             with restoring(state):
                 self.trainer.restore(state)
-            best = state.training["best"]
-            self.best = None if best is None else (best[0], int(best[1]), int(best[2]))
+                best = state.training["best"]
+                self.best = None if best is None else (best[0], int(best[1]), int(best[2]))
             self._unscored = bool(state.training.get("unscored"))
             if self.folder is not None:
                 self._publish(self.folder.checkpoints.path(state.step))
         if self.folder is not None:
             self.folder.open_log(self.trainer.step)
+            self._warnings += self.folder.warnings
             self._bad = _read_bad(self.folder.at(BAD))
 
     def events(
@@ -258,6 +259,7 @@ class Session:
             "step": str(state.step),
             "epoch": f"{self.trainer.epoch:.6g}",
         }
+        self.folder.sync()
         path = self.folder.checkpoints.save(state, about)
         self._publish(path)
         yield Saved(state.step, path, perf_counter() - start)
@@ -313,7 +315,7 @@ def _read_bad(path: str) -> dict[str, Problem]:
             for line in file:
                 problem = Problem(**json.loads(line))
                 found[problem.path] = problem
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return found
     return found
 

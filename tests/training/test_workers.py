@@ -10,6 +10,7 @@ import pytest
 from tiny import write_space
 
 import tsdsl
+from tsdsl.training.events import Warned
 from tsdsl.training.trainer import TrainingError
 
 Tiny = Callable[..., tsdsl.Space]
@@ -59,3 +60,18 @@ def test_evaluating(spec: Callable[..., Path], videos: Path, tmp_path: Path) -> 
     done = CliRunner().invoke(cli, [*map(str, given), "--workers", "2", "--device", "cpu"])
     assert done.exit_code == 0, done.stderr
     assert set(active_children()) == others
+
+
+def test_a_training_that_is_all_warm_up(tiny: Tiny, videos: Path) -> None:
+    """3 epochs of 3 steps: the last rate is 0.1 x (0.1 + 0.9 x 8/9)."""
+
+    def told(**settings: float) -> list[str]:
+        space, said = tiny(**settings), []
+        tsdsl.train(tsdsl.compile(space), videos, space, device="cpu", tell=said.append)
+        found = [d for event in said if isinstance(event, Warned) for d in event.diagnostics]
+        return [f"{d.message}; {d.help}" for d in found if d.code == "W0986"]
+
+    (message,) = told(train__schedule__warmup_epochs=3)
+    assert "the learning rate ends at 0.09, lr is 0.1" in message
+    assert "--set train.schedule.warmup_epochs=0.3" in message
+    assert told(train__schedule__warmup_epochs=0.3) == []

@@ -169,6 +169,7 @@ RUN_WARNINGS = {
     "W0983": "one of several video streams",
     "W0984": "videos that are listed more than once",
     "W0985": "a log whose end is not text",
+    "W0986": "a run that ends within its warm-up",
 }
 
 #: Code -> short title.

@@ -10,6 +10,8 @@ from torch import nn
 from tsdsl.data.lists import ListError, VideoList
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.training.failures import first_line
+from tsdsl.training.recipe import Recipe
+from tsdsl.training.schedule import learning_rate
 
 
 def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: torch.device) -> int:
@@ -82,3 +84,19 @@ def check_options(least: int, **options: int | None) -> None:
         if not fits:
             message = f"{name} is {value!r}: it has to be a whole number, {least} or more"
             raise SpecError([Diagnostic("E0821", message)])
+
+
+def check_warmup(recipe: Recipe, total: int, steps_per_epoch: int) -> list[Diagnostic]:
+    """A warning for a training of ``total`` steps that never leaves its warm-up: it learns at a
+    lower rate than the recipe's, and may come to little."""
+    train = recipe.train
+    warm, epochs = train.schedule.warmup_epochs, train.epochs
+    if not warm or warm < epochs:
+        return []
+    last = learning_rate(train.lr, train.schedule, epochs, (total - 1) / steps_per_epoch)
+    message = (
+        f"all of the {epochs:g} epochs are warm-up (warmup_epochs = {warm:g}): the learning rate"
+        f" ends at {last:.3g}, lr is {train.lr:g}"
+    )
+    hint = f"more epochs, or --set train.schedule.warmup_epochs={epochs / 10:.3g}"
+    return [Diagnostic("W0986", message, help=hint, severity="warning")]

@@ -22,7 +22,7 @@ from tsdsl.files import PathLike
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training import identity
-from tsdsl.training.checks import check_classes, check_options, outputs_of, shares
+from tsdsl.training.checks import check_classes, check_options, check_warmup, outputs_of, shares
 from tsdsl.training.evaluation import quick, views_of
 from tsdsl.training.events import Event, Finished
 from tsdsl.training.folder import FORMAT, opened
@@ -165,6 +165,7 @@ def run(
             channels_last=channels_last,
             probabilities=softmax,
         )
+        warnings += check_warmup(recipe, trainer.total_steps, trainer.steps_per_epoch)
         evaluator = None
         if val is not None:
             known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)

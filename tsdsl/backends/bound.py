@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.elastic import Elastic, run, template
+from tsdsl.backends.elastic import Elastic, Pieces, put_back, run, take, template
+from tsdsl.backends.layouts import Places
 from tsdsl.backends.placed import Leaf, PlacedGradients
 
 
@@ -20,13 +22,20 @@ class Bound:
     """``bound(*inputs)``, the operation's result.
 
     Usually the part is cut out anew by slices that autograd knows of. Inside of `placing`, a layer
-    of its own has it: made once, out of views. Hooks of a user on the tensors themselves are
-    autograd's, so that slices remain where there are any."""
+    of its own has it: made once, out of views. A part in several pieces is put together anew each
+    time, out of a view for each. Hooks of a user on the tensors themselves are autograd's, so that
+    slices remain where there are any."""
 
-    def __init__(self, asked: Configuration, elastic: Elastic, gradients: PlacedGradients) -> None:
+    def __init__(
+        self,
+        asked: Configuration,
+        elastic: Elastic,
+        gradients: PlacedGradients,
+        places: Places | None = None,
+    ) -> None:
         self._template = template(asked)
         self._elastic = elastic
-        self._parts = elastic.parts(asked)
+        self._parts = elastic.parts(asked, places)
         self._gradients = gradients
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -56,25 +65,60 @@ class Bound:
         """What to call, the layer, what of it learns, and what counts its batches."""
         module, layer = _twin(self._template), _twin(cast(nn.Module, self._template.layer))
         module._modules["layer"] = layer
-        leaves = []
+        leaves: list[Leaf] = []
+        gathered: list[tuple[dict[str, Any], str, Callable[[], Tensor]]] = []
         for name, learned, at in self._parts:
             whole = (self._elastic._parameters if learned else self._elastic._buffers)[name]
             assert whole is not None
+            if isinstance(at, Pieces):
+                held = layer._parameters if learned else layer._buffers
+                if learned and whole.requires_grad:
+                    own = [Leaf(whole, piece) for piece in at.slices]
+                    leaves += own
+                    pieces = [leaf.part for leaf in own]
+                else:
+                    pieces = [whole.detach()[piece] for piece in at.slices]
+                gathered.append((held, name, partial(at.gather, pieces)))
+                continue
             if learned and whole.requires_grad:
                 leaves.append(leaf := Leaf(whole, at))
                 part = leaf.part
             else:
-                part = whole.detach() if at is None else whole.detach()[at]
+                part = take(whole.detach(), at)
             (layer._parameters if learned else layer._buffers)[name] = cast(Any, part)
         counter = None
         if isinstance(layer, _BatchNorm) and layer.momentum is not None:
             # Only an average over all batches needs the number while it runs.
             layer.num_batches_tracked = None
             counter = self._elastic._buffers.get("num_batches_tracked")
+        if gathered:
+            return self._gathering(module, layer, gathered), layer, leaves, counter
         # Hooks are nobody's here: a layer's own forward saves the way around them.
         if not cast(Any, type(module)).calls_its_layer:
             return module.forward, layer, leaves, counter
         return _direct(layer), layer, leaves, counter
+
+    def _gathering(
+        self,
+        module: nn.Module,
+        layer: Any,
+        gathered: list[tuple[dict[str, Any], str, Callable[[], Tensor]]],
+    ) -> Callable[..., Tensor]:
+        """A forward that first puts the layer's tensors together."""
+
+        def forward(*inputs: Tensor) -> Tensor:
+            try:
+                for held, name, gather in gathered:
+                    held[name] = gather()
+                result: Tensor = module.forward(*inputs)
+                if layer.training:
+                    put_back(self._elastic, layer, self._parts)
+            finally:
+                for held, name, _ in gathered:
+                    held[name] = None
+            return result
+
+        return forward
 
 
 def _direct(layer: Any) -> Callable[..., Tensor]:

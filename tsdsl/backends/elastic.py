@@ -3,26 +3,34 @@
 An operation of a space has one tensor for each parameter, as large as its largest configuration.
 A smaller one takes the first output and input channels and the centre of the kernel: channels are
 ranked, as in slimmable networks (Yu et al., arXiv 1812.08928), kernels nest, as in once-for-all
-(Cai et al., arXiv 1908.09791), but without its transformation matrices.
+(Cai et al., arXiv 1908.09791), but without its transformation matrices. Where the channels of an
+axis have a layout (`tsdsl.ir.layout`: behind ``concat``), its positions are taken instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.backends.layouts import Ends, Places
 from tsdsl.backends.single import single
+from tsdsl.ir.layout import Layout, Runs, positions
 from tsdsl.ir.op import Axis, Init, Shape
 from tsdsl.ops import BY_NAME
 from tsdsl.record import Record
 
 #: Axes of which a smaller configuration takes the centre; of all others, the beginning.
 _CENTRED = frozenset({"KT", "KH", "KW"})
+#: What lies in more pieces than so many is gathered by an index.
+_PIECES = 16
+_NO_ENDS = Ends()
 
 
 class Held(Record):
@@ -59,23 +67,109 @@ def template(asked: Configuration) -> nn.Module:
         return single(asked).requires_grad_(False)
 
 
-def window(axes: Sequence[Axis], whole: Shape, part: Shape) -> tuple[slice, ...] | None:
-    """Where a tensor of a smaller configuration lies in the whole; None where it is the whole."""
-    if whole == part:
+class Pieces(NamedTuple):
+    """A part of a tensor that is no slice of it."""
+
+    #: Slices for each piece, and how many pieces there are along each axis: row-major.
+    slices: tuple[tuple[slice, ...], ...]
+    counts: tuple[int, ...]
+    #: What is taken from the pieces together: axis and positions.
+    picks: tuple[tuple[int, tuple[int, ...]], ...]
+
+    def gather(self, parts: Sequence[Tensor]) -> Tensor:
+        """The part, from the tensor's pieces in order."""
+        found = list(parts)
+        for axis in reversed(range(len(self.counts))):
+            count = self.counts[axis]
+            if count > 1:
+                groups = [found[k : k + count] for k in range(0, len(found), count)]
+                found = [torch.cat(group, axis) for group in groups]
+        whole = found[0]
+        for axis, taken in self.picks:
+            whole = whole.index_select(axis, _index(taken, whole.device))
+        return whole
+
+    def take(self, whole: Tensor) -> Tensor:
+        return self.gather([whole[at] for at in self.slices])
+
+    def put(self, whole: Tensor, part: Tensor) -> None:
+        """Write what `take` gave back to its place, of a tensor with one axis."""
+        if self.picks:
+            whole.index_copy_(0, _index(self.picks[0][1], whole.device), part)
+            return
+        start = 0
+        for (at,) in self.slices:
+            size = at.stop - at.start
+            whole[at].copy_(part[start : start + size])
+            start += size
+
+
+#: Which part of a whole: None for all of it.
+At = tuple[slice, ...] | Pieces | None
+
+
+@lru_cache(maxsize=4096)
+def _index(taken: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(taken, dtype=torch.int64, device=device)
+
+
+def take(whole: Tensor, at: At) -> Tensor:
+    """A part of a tensor; a view, where it lies in one piece."""
+    if at is None:
+        return whole
+    return at.take(whole) if isinstance(at, Pieces) else whole[at]
+
+
+def window(axes: Sequence[Axis], whole: Shape, part: Shape, places: Places | None = None) -> At:
+    """Where a tensor of a smaller configuration lies in the whole; None where it is the whole.
+    ``places``: layouts of the channels that its operation reads and writes."""
+    if places is None and whole == part:
         return None
-    found = []
+    along: list[Runs] = []
     for axis, size, wanted in zip(axes, whole, part, strict=True):
-        start = (size - wanted) // 2 if axis in _CENTRED else 0
-        found.append(slice(start, start + wanted))
-    return tuple(found)
+        layout = None if places is None else _layout(axis, places)
+        if layout is not None and layout.size == wanted:
+            along.append(layout.runs)
+        else:
+            start = (size - wanted) // 2 if axis in _CENTRED else 0
+            along.append(((start, wanted),))
+    if all(len(runs) == 1 for runs in along):
+        if all(runs == ((0, size),) for runs, size in zip(along, whole, strict=True)):
+            return None
+        return tuple(slice(start, start + length) for ((start, length),) in along)
+    return _pieces(along, whole)
+
+
+def _pieces(along: list[Runs], whole: Shape) -> Pieces:
+    picks = []
+    while prod(map(len, along)) > _PIECES:
+        axis = max(range(len(along)), key=lambda k: len(along[k]))
+        picks.append((axis, tuple(positions(Layout(along[axis], 0), 0))))
+        along[axis] = ((0, whole[axis]),)
+    slices = tuple(
+        tuple(slice(start, start + length) for start, length in piece) for piece in product(*along)
+    )
+    return Pieces(slices, tuple(map(len, along)), tuple(picks))
+
+
+def _layout(axis: Axis, places: Places) -> Layout | None:
+    if axis == "OUT":
+        return places[1]
+    return places[0] if axis in ("IN", "CHANNELS") else None
 
 
 class Elastic(nn.Module):
-    """The tensors of one operation of a space, under the names that they have in its module."""
+    """The tensors of one operation of a space, under the names that they have in its module.
+    ``ends``: how many positions layouts need."""
 
-    def __init__(self, configurations: Iterable[Configuration]) -> None:
+    def __init__(self, configurations: Iterable[Configuration], ends: Ends = _NO_ENDS) -> None:
         super().__init__()
-        every = [held(asked) for asked in configurations]
+        configurations = tuple(configurations)
+        every = [_extended(held(asked), asked, ends) for asked in configurations]
+        #: The classes of the layers whose tensors these are.
+        self.layers = frozenset(
+            type(cast(Any, template(own)).layer) for own in configurations if held(own)
+        )
         self.whole: dict[str, Held] = {}
         for tensor in (tensor for tensors in every for tensor in tensors):
             known = self.whole.get(tensor.name)
@@ -112,23 +206,35 @@ class Elastic(nn.Module):
                 case None:
                     found.fill_(1 if name == "running_var" else 0)
 
-    def parts(self, asked: Configuration) -> Parts:
+    def parts(self, asked: Configuration, places: Places | None = None) -> Parts:
         """Where the tensors of one configuration lie."""
         return tuple(
-            (t.name, t.init is not None, window(t.axes, self.whole[t.name].shape, t.shape))
+            (t.name, t.init is not None, window(t.axes, self.whole[t.name].shape, t.shape, places))
             for t in held(asked)
         )
 
-    def part(self, asked: Configuration) -> dict[str, Tensor]:
-        """Views of the tensors that one configuration has, by name."""
-        return {
-            name: getattr(self, name) if at is None else getattr(self, name)[at]
-            for name, _, at in self.parts(asked)
-        }
+    def part(self, asked: Configuration, places: Places | None = None) -> dict[str, Tensor]:
+        """The tensors that one configuration has, by name: views where they lie in one piece."""
+        return {name: take(getattr(self, name), at) for name, _, at in self.parts(asked, places)}
+
+
+def _extended(tensors: tuple[Held, ...], asked: Configuration, ends: Ends) -> tuple[Held, ...]:
+    """Tensors with room for all positions of their axes."""
+    if ends == _NO_ENDS:
+        return tensors
+    read = asked.shapes[0][0]
+
+    def size(axis: Axis, own: int) -> int:
+        if axis == "OUT":
+            return max(own, ends.written)
+        # With groups, a weight reads those of its group only.
+        return max(own, ends.read) if axis in ("IN", "CHANNELS") and own == read else own
+
+    return tuple(Held(t.name, t.axes, t.init, tuple(map(size, t.axes, t.shape))) for t in tensors)
 
 
 #: Name of a tensor, whether it is a parameter, and which part of the whole it is.
-Parts = tuple[tuple[str, bool, tuple[slice, ...] | None], ...]
+Parts = tuple[tuple[str, bool, At], ...]
 
 
 def run(module: nn.Module, elastic: Elastic, parts: Parts, *inputs: Tensor) -> Tensor:
@@ -138,11 +244,21 @@ def run(module: nn.Module, elastic: Elastic, parts: Parts, *inputs: Tensor) -> T
     try:
         for name, learned, at in parts:
             whole = cast(Tensor, (elastic._parameters if learned else elastic._buffers)[name])
-            (parameters if learned else buffers)[name] = whole if at is None else whole[at]
+            (parameters if learned else buffers)[name] = take(whole, at)
         if layer.training is not elastic.training:
             layer.training = elastic.training
         result: Tensor = module(*inputs)
+        if layer.training:
+            put_back(elastic, layer, parts)
     finally:
         for name, learned, _ in parts:
             (parameters if learned else buffers)[name] = None
     return result
+
+
+@torch.no_grad()
+def put_back(elastic: Elastic, layer: Any, parts: Parts) -> None:
+    """Write statistics that a layer has changed in a copy to their place."""
+    for name, learned, at in parts:
+        if not learned and isinstance(at, Pieces):
+            at.put(cast(Tensor, elastic._buffers[name]), layer._buffers[name])

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.backends.bound import Bound
 from tsdsl.backends.build import build
 from tsdsl.backends.elastic import Elastic
+from tsdsl.backends.layouts import Layouts, Places
 from tsdsl.backends.placed import PlacedGradients
 from tsdsl.backends.single import single
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
@@ -45,16 +45,17 @@ class Supernet(nn.Module):
     def __init__(self, graph: SpaceGraph) -> None:
         super().__init__()
         self._graph = graph
+        self._layouts = Layouts(graph)
         self._elastic: dict[Path, Elastic] = {}
-        for path, asked in by_operation(graph):
-            if (made := Elastic(asked)).whole:
+        for path, asked in self._layouts.configurations.items():
+            if (made := Elastic(asked, self._layouts.ends(path))).whole:
                 self._elastic[path] = made
                 _place(self, module_path(path), made)
         self._plan()
 
     def _plan(self) -> None:
         self._gradients = PlacedGradients(self._tensors)
-        context = _Context(self._elastic, lambda: self.training, self._gradients)
+        context = _Context(self._elastic, self._layouts, lambda: self.training, self._gradients)
         self._root = _Root(self._graph, context)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
 
@@ -123,7 +124,8 @@ def frozen(supernet: Supernet, network: Network, architecture: Mapping[str, Any]
 
 
 def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The `state_dict` of an architecture's frozen network, as views of the supernet's tensors.
+    """The `state_dict` of an architecture's frozen network: views of the supernet's tensors, and
+    copies of what lies there in several pieces (`tsdsl.ir.layout`).
 
     Not a method: names of the class are names that no stream of a spec can have."""
     chosen = supernet._assignment(architecture)
@@ -131,7 +133,9 @@ def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, 
         state_key(path, name): tensor
         for path, plan in supernet._root.operations(chosen)
         if plan.elastic is not None
-        for name, tensor in plan.elastic.part(plan.configuration(chosen)).items()
+        for name, tensor in plan.elastic.part(
+            plan.configuration(chosen), plan.places(chosen)
+        ).items()
     }
 
 
@@ -164,6 +168,7 @@ def _place(root: nn.Module, path: Path, made: Elastic) -> None:
 
 class _Context(NamedTuple):
     elastic: Mapping[Path, Elastic]
+    layouts: Layouts
     #: Whether the supernet is in training mode.
     training: Callable[[], bool]
     gradients: PlacedGradients
@@ -254,7 +259,10 @@ class _OpPlan:
         self._gradients = context.gradients
         self.path = path
         self._node = node
+        self._places = context.layouts.of(node)
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
+        if self._places is not None:
+            vals.append(self._places)
         self._key = _picker([v.index for v in union(vals)])
         self._first = node.inputs[0]
         self._only = len(node.inputs) == 1
@@ -265,11 +273,17 @@ class _OpPlan:
         args = node.op.Args(**{name: val.at(chosen) for name, val in node.args.items()})
         return Configuration.of(node.op, args, [edge.shape.at(chosen) for edge in node.inputs])
 
+    def places(self, chosen: Sequence[int]) -> Places | None:
+        """Layouts of the channels that it reads and writes; None where both are plain."""
+        found: Places | None = None if self._places is None else self._places.at(chosen)
+        return found
+
     def run(self, known: Known, chosen: Sequence[int]) -> None:
         key = self._key(chosen)
         ready = self._ready.get(key)
         if ready is None:
-            ready = self._ready[key] = self._made(self.configuration(chosen))
+            made = self._made(self.configuration(chosen), self.places(chosen))
+            ready = self._ready[key] = made
         if self._only:
             there = known[self._first]
             known[self._node.output] = None if there is None else ready(there)
@@ -303,7 +317,7 @@ class _OpPlan:
             )
         )
 
-    def _made(self, asked: Configuration) -> Callable[..., Tensor]:
+    def _made(self, asked: Configuration, places: Places | None) -> Callable[..., Tensor]:
         elastic = self.elastic
         if elastic is None:
             module = single(asked)
@@ -317,7 +331,7 @@ class _OpPlan:
                 return result
 
             return plain
-        return Bound(asked, elastic, self._gradients)
+        return Bound(asked, elastic, self._gradients, places)
 
 
 class _CallPlan:

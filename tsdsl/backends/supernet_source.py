@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.backends.elastic import Elastic
+from tsdsl.backends.layouts import Layouts, Places
 from tsdsl.backends.source.expression import alias, fill
 from tsdsl.backends.source.naming import class_name
 from tsdsl.backends.source.quoting import comment, docstring, quoted
@@ -40,7 +40,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn"""
 
 #: Names of the emitted module that are written like classes.
-_OWN = frozenset({"Op", "Space", "On", "Held", "Callable", "Mapping", "Sequence", "Any"})
+_OWN = frozenset(
+    {"Op", "Space", "On", "Held", "Runs", "Part", "Callable", "Mapping", "Sequence", "Any"}
+)
 #: What no default is equal to.
 _NONE = object()
 
@@ -72,6 +74,7 @@ def emit_supernet(space: SpaceGraph) -> str:
 class _Writer:
     def __init__(self, space: SpaceGraph) -> None:
         self.space = space
+        self._layouts = Layouts(space)
         #: Functions of the module by their text, which has ``{}`` for the name.
         self._functions: dict[str, str] = {}
         self._ops: list[str] = []
@@ -86,9 +89,10 @@ class _Writer:
     # ------------------------------------------------------------ the whole
 
     def write(self) -> None:
+        layouts = self._layouts
         with torch.device("meta"):
-            for path, asked in by_operation(self.space):
-                if (made := Elastic(asked)).whole:
+            for path, asked in layouts.configurations.items():
+                if (made := Elastic(asked, layouts.ends(path))).whole:
                     self._held[path] = made
         self._parameters = sum(p.numel() for e in self._held.values() for p in e.parameters())
         self._names[self.space.clip] = "clip_NCTHW"
@@ -127,6 +131,7 @@ class _Writer:
             f"Parameters: {self._parameters:,}",
             f"Clip: {clip}",
             f"Space: {self.space.hash}",
+            *([f"Layout: {digest}"] if (digest := self._layouts.digest) else []),
             "",
             f"    net = {name}()",
             '    net.load_state_dict(safetensors.torch.load_file("supernet.safetensors"))',
@@ -228,12 +233,14 @@ class _Writer:
             picked = _looked_up(chosen, str)
             self._line(indent, f"{name} = {picked}({', '.join(inputs)})")
             return
-        key = self._made(path, forms, found, len(inputs))
+        key = self._made(path, forms, found, len(inputs), self._layouts.of(node))
         self._line(indent, f"{name} = op[{quoted(key)}]({', '.join(['at', *inputs])})")
 
-    def _made(self, path: Path, forms: Val, found: list[_Form], inputs: int) -> str:
+    def _made(
+        self, path: Path, forms: Val, found: list[_Form], inputs: int, places: Val | None
+    ) -> str:
         """Writes the line that makes an operation, and the functions that it needs. Gives its
-        name."""
+        name. ``places``: of the channels that it reads and writes, where they are not plain."""
         usual = frozenset.intersection(*(form.usual for form in found))
         plain = {form: form.without(usual) for form in found}
         forms = Val(forms.variables, tuple(plain.get(form) for form in forms.entries))
@@ -280,6 +287,8 @@ class _Writer:
             arguments.append(f"tensors={tuple_text(held)}")
         if apply is not None:
             arguments.append(f"call={apply}")
+        if places is not None:
+            arguments.append(f"places={tuple_text(_table(places, _runs))}")
         if number > 1:
             key = f"{name} ({number})"
             self._ops += long_call(f"        self._ops[{quoted(key)}] = Op(", *arguments)
@@ -425,6 +434,11 @@ def _table(val: Val, write: Callable[[Any], str] | None = None) -> list[str]:
     plain = _without_faults(val)
     written = write or value_text
     return [on, tuple_text(["None" if e is None else written(e) for e in plain.entries])]
+
+
+def _runs(places: Places) -> str:
+    """The runs of the channels that an operation reads, and of those that it writes."""
+    return value_text(tuple(None if layout is None else layout.runs for layout in places))
 
 
 def _guards(guards: Sequence[Guard]) -> str:

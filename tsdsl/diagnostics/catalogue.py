@@ -140,6 +140,7 @@ TRAINING = {
     "E0827": "a process of a run that others wait for",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
+    "E0834": "weights of a supernet with other segments",
     "E0841": "a search that cannot go on",
     "E0842": "a space that cannot be searched",
     "E0843": "jobs that do not fit",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tsdsl.ir.layout import Axes, Reach
 from tsdsl.record import Record, factory
 
 #: Sizes of a tensor without its batch axis. A feature map is (channels, time, height, width), a
@@ -97,6 +98,11 @@ class Op(ABC):
     #: Whether the result is a new tensor that its backward pass does not read: an activation may be
     #: written over it. Never of a module, whose result a user's hooks have seen.
     overwritable: ClassVar[bool] = False
+    #: Whether the result's channels can have a layout though those of the inputs have none.
+    lays_out: ClassVar[bool] = False
+    #: Whether the result leaves out channels of its input: the positions of those that are left in
+    #: no architecture are closed up.
+    leaves_out: ClassVar[bool] = False
     #: (arguments, input shapes) pairs that the contract tests run.
     examples: ClassVar[tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...]]
 
@@ -115,6 +121,22 @@ class Op(ABC):
         """Multiply-accumulates for one clip, by the convention of the project: convolutions,
         linear layers and matrix products; nothing else."""
         return 0
+
+    @classmethod
+    def aligned(cls, args: Any, *shapes: Shape) -> tuple[int, ...]:
+        """The inputs whose channels the result has, each in its place: channel 3 of the result
+        comes from channel 3 of each of them. None where channels are mixed, as weights do."""
+        return (0,) if cls.keeps_shape else ()
+
+    @classmethod
+    def layout(
+        cls, args: Any, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        """Where the result's channels lie in a supernet (`tsdsl.ir.layout`), from where those of
+        the inputs do. Of aligned inputs that differ, the first that is not plain counts."""
+        found = [layouts[k] for k in cls.aligned(args, *shapes)]
+        rows, columns = (next((own[k] for own in found if own[k]), None) for k in (0, 1))
+        return rows, columns
 
     @staticmethod
     @abstractmethod

@@ -33,6 +33,10 @@ class Add(Op):
             return right
         raise ShapeError(f"shapes {show(left)} and {show(right)} cannot be added")
 
+    @classmethod
+    def aligned(cls, args: NoArgs, *shapes: Shape) -> tuple[int, ...]:
+        return 0, 1
+
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
         return FunctionCall("{0} + {1}")

@@ -26,6 +26,10 @@ class AvgPool(Op):
             )
         return result
 
+    @classmethod
+    def aligned(cls, args: PoolArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
     @staticmethod
     def module(args: PoolArgs, *shapes: Shape) -> ModuleCall:
         return pool_call("torch.nn.AvgPool3d", args)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tsdsl.ir.layout import Axes, Reach, layout_of, positions, ranked
 from tsdsl.ir.op import Channels, FunctionCall, Op, OpArgs, Shape, ShapeError
 
 
@@ -27,6 +28,23 @@ class ChannelShuffle(Op):
         if shapes[0][0] % args.groups:
             raise ShapeError(f"{shapes[0][0]} channels do not divide into {args.groups} groups")
         return shapes[0]
+
+    @classmethod
+    def layout(
+        cls,
+        args: ChannelShuffleArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        reach: Reach,
+    ) -> Axes:
+        rows, columns = layouts[0]
+        if not reach.laid_out:
+            # Channels of one tensor: as anywhere, a narrower architecture takes the first ones.
+            return None, columns
+        found = positions(rows, shapes[0][0])
+        size = len(found) // args.groups
+        shuffled = [found[k * size + j] for j in range(size) for k in range(args.groups)]
+        return ranked(layout_of(shuffled, reach.extents[0])), columns
 
     @staticmethod
     def module(args: ChannelShuffleArgs, *shapes: Shape) -> FunctionCall:

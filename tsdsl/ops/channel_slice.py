@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tsdsl.ir.layout import Axes, Reach, layout_of, positions
 from tsdsl.ir.op import Channels, FunctionCall, Offset, Op, OpArgs, Shape, ShapeError
 
 
@@ -17,6 +18,7 @@ class ChannelSlice(Op):
 
     name = "channel_slice"
     Args = ChannelSliceArgs
+    leaves_out = True
     examples = (
         ({"start": 2, "stop": 5}, ((7, 3, 4, 5),)),
         ({"start": 0, "stop": 7}, ((7,),)),
@@ -31,6 +33,21 @@ class ChannelSlice(Op):
                 f"channel_slice: {args.start} to {args.stop} is no range of {channels} channels"
             )
         return (args.stop - args.start, *rest)
+
+    @classmethod
+    def layout(
+        cls,
+        args: ChannelSliceArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        reach: Reach,
+    ) -> Axes:
+        rows, columns = layouts[0]
+        if not reach.laid_out:
+            # The first of these channels is the first in every architecture.
+            return None, columns
+        kept = positions(rows, shapes[0][0])[args.start : args.stop]
+        return layout_of(kept, reach.extents[0]), columns
 
     @staticmethod
     def module(args: ChannelSliceArgs, *shapes: Shape) -> FunctionCall:

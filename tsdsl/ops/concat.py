@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tsdsl.ir.layout import Axes, Reach, side_by_side
 from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
 from tsdsl.ops.common import NoArgs, bounded, show
 
@@ -12,6 +13,7 @@ class Concat(Op):
     name = "concat"
     inputs = None
     Args = NoArgs
+    lays_out = True
     examples = (
         ({}, ((5, 3, 4, 6), (2, 3, 4, 6))),
         ({}, ((7,), (4,), (1,))),
@@ -29,6 +31,14 @@ class Concat(Op):
                     " in more than the channels"
                 )
         return (bounded("concat", sum(shape[0] for shape in shapes), "channels"), *first[1:])
+
+    @classmethod
+    def layout(
+        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        rows = [own[0] for own in layouts]
+        joined = side_by_side(rows, [shape[0] for shape in shapes], reach.extents)
+        return joined, next((own[1] for own in layouts if own[1]), None)
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from math import prod
+from fractions import Fraction
+from math import ceil, prod
 from typing import Any
 
 from pydantic import Field
 
+from tsdsl.ir.layout import PLAIN, Axes, Reach, layout_of, positions, ranked
 from tsdsl.ir.op import (
     Channels,
     Dims,
@@ -84,6 +86,31 @@ class Conv(Op):
     def macs(args: ConvArgs, *shapes: Shape) -> int:
         per_position = args.out * (shapes[0][0] // args.groups) * prod(args.kernel)
         return per_position * prod(Conv.infer(args, *shapes)[1:])
+
+    @classmethod
+    def aligned(cls, args: ConvArgs, *shapes: Shape) -> tuple[int, ...]:
+        # Depthwise.
+        return (0,) if args.groups == args.out == shapes[0][0] else ()
+
+    @classmethod
+    def layout(
+        cls, args: ConvArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        """With groups, the outputs of a group lie where its inputs do. That cannot be said of a
+        group whose inputs are torn apart: outputs are ranked then, as if the input were plain, and
+        groups of different inputs of a ``concat`` share weights."""
+        rows, channels = layouts[0][0], shapes[0][0]
+        if args.groups == 1 or not reach.laid_out:
+            return PLAIN
+        found = positions(rows, channels)
+        inputs, outputs = channels // args.groups, args.out // args.groups
+        first = found[::inputs]
+        if found != [p + j for p in first for j in range(inputs)]:
+            return PLAIN
+        # Room for the configuration with the most outputs for each input.
+        most = max(Fraction(own.out, taken[0][0]) for own, taken in reach.configurations)
+        placed = (ceil(p * most) + j for p in first for j in range(outputs))
+        return ranked(layout_of(placed, ceil(reach.extents[0] * most))), None
 
     @staticmethod
     def module(args: ConvArgs, *shapes: Shape) -> ModuleCall:

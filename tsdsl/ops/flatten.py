@@ -18,6 +18,10 @@ class Flatten(Op):
         channels, t, h, w = need_map("flatten", shapes[0])
         return channels, t * h * w
 
+    @classmethod
+    def aligned(cls, args: NoArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
         return FunctionCall("{0}.flatten(2)")

@@ -33,6 +33,10 @@ class GlobalAvgPool(Op):
             raise ShapeError(f"global_avg_pool: {show(shapes[0])} has no positions to average")
         return (channels, *(1 for _ in rest)) if args.keep else (channels,)
 
+    @classmethod
+    def aligned(cls, args: GlobalAvgPoolArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
     @staticmethod
     def module(args: GlobalAvgPoolArgs, *shapes: Shape) -> FunctionCall:
         axes = ", ".join(str(axis + 1) for axis in range(1, len(shapes[0])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tsdsl.ir.layout import Axes, Reach
 from tsdsl.ir.op import Channels, ModuleCall, Op, OpArgs, Param, Shape
 from tsdsl.ops.common import initialisation, positions
 
@@ -41,6 +42,12 @@ class Linear(Op):
     @staticmethod
     def macs(args: LinearArgs, *shapes: Shape) -> int:
         return args.out * shapes[0][0] * positions(shapes[0])
+
+    @classmethod
+    def layout(
+        cls, args: LinearArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        return None, layouts[0][1]
 
     @staticmethod
     def module(args: LinearArgs, *shapes: Shape) -> ModuleCall:

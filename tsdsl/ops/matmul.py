@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tsdsl.ir.layout import Axes, Reach
 from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
 from tsdsl.ops.common import NoArgs, need_matrix, show
 
@@ -27,6 +28,13 @@ class Matmul(Op):
     @staticmethod
     def macs(args: NoArgs, *shapes: Shape) -> int:
         return shapes[0][0] * shapes[0][1] * shapes[1][1]
+
+    @classmethod
+    def layout(
+        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        (rows, _), (_, columns) = layouts
+        return rows, columns
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -17,6 +17,10 @@ class MaxPool(Op):
     def infer(args: PoolArgs, *shapes: Shape) -> Shape:
         return pooled("max_pool", args, shapes[0])
 
+    @classmethod
+    def aligned(cls, args: PoolArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
     @staticmethod
     def module(args: PoolArgs, *shapes: Shape) -> ModuleCall:
         return pool_call("torch.nn.MaxPool3d", args)

@@ -29,6 +29,12 @@ class Mul(Op):
             raise ShapeError(f"shapes {show(left)} and {show(right)} cannot be multiplied")
         return tuple(map(max, left, right))
 
+    @classmethod
+    def aligned(cls, args: NoArgs, *shapes: Shape) -> tuple[int, ...]:
+        # One channel that stands for all has no place among them.
+        channels = max(shape[0] for shape in shapes)
+        return tuple(k for k, shape in enumerate(shapes) if shape[0] == channels)
+
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:
         return FunctionCall("{0} * {1}")

@@ -34,6 +34,10 @@ class Softmax(Op):
             raise ShapeError(f"softmax over positions: {show(shapes[0])} has none")
         return shapes[0]
 
+    @classmethod
+    def aligned(cls, args: SoftmaxArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
     @staticmethod
     def module(args: SoftmaxArgs, *shapes: Shape) -> FunctionCall:
         if args.axis == "channels":

@@ -35,6 +35,10 @@ class TimeSample(Op):
             raise ShapeError(f"time_sample: start {args.start} must be below every = {args.every}")
         return channels, frames // args.every, height, width
 
+    @classmethod
+    def aligned(cls, args: TimeSampleArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
     @staticmethod
     def module(args: TimeSampleArgs, *shapes: Shape) -> FunctionCall:
         if args.start:

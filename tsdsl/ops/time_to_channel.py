@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from tsdsl.ir.layout import Axes, Reach, side_by_side
 from tsdsl.ir.op import Extent, FunctionCall, Op, OpArgs, Shape, ShapeError
 from tsdsl.ops.common import bounded, need_map
 
@@ -17,6 +18,7 @@ class TimeToChannel(Op):
 
     name = "time_to_channel"
     Args = TimeToChannelArgs
+    lays_out = True
     examples = (({"n": 4}, ((3, 8, 5, 4),)), ({"n": 1}, ((3, 8, 5, 4),)))
 
     @staticmethod
@@ -26,6 +28,18 @@ class TimeToChannel(Op):
             raise ShapeError(f"{frames} frames do not divide into groups of {args.n}")
         packed = bounded("time_to_channel", channels * args.n, "channels")
         return packed, frames // args.n, height, width
+
+    @classmethod
+    def layout(
+        cls,
+        args: TimeToChannelArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        reach: Reach,
+    ) -> Axes:
+        # A segment for each frame.
+        n, (rows, _) = args.n, layouts[0]
+        return side_by_side([rows] * n, [shapes[0][0]] * n, reach.extents * n), None
 
     @staticmethod
     def module(args: TimeToChannelArgs, *shapes: Shape) -> FunctionCall:

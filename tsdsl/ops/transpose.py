@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tsdsl.ir.layout import Axes, Reach
 from tsdsl.ir.op import FunctionCall, Op, Shape
 from tsdsl.ops.common import NoArgs, need_matrix
 
@@ -16,6 +17,13 @@ class Transpose(Op):
     @staticmethod
     def infer(args: NoArgs, *shapes: Shape) -> Shape:
         rows, columns = need_matrix("transpose", shapes[0])
+        return columns, rows
+
+    @classmethod
+    def layout(
+        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        rows, columns = layouts[0]
         return columns, rows
 
     @staticmethod

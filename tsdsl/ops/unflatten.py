@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tsdsl.ir.layout import Axes, Reach
 from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
 from tsdsl.ops.common import NoArgs, need_map, need_matrix, show
 
@@ -23,6 +24,16 @@ class Unflatten(Op):
                 f"unflatten: {found} positions are not the {t * h * w} of {show(shapes[1])}"
             )
         return channels, t, h, w
+
+    @classmethod
+    def aligned(cls, args: NoArgs, *shapes: Shape) -> tuple[int, ...]:
+        return (0,)
+
+    @classmethod
+    def layout(
+        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+    ) -> Axes:
+        return layouts[0][0], None
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

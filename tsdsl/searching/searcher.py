@@ -37,6 +37,7 @@ from tsdsl.training.failures import first_not_finite, step_failed
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.schedule import learning_rate
+from tsdsl.weights.file import about_layout, check_layout
 
 #: With adaptive samples, so many at least: one sample tells nothing of alpha.
 LEAST_SAMPLES = 2
@@ -297,6 +298,7 @@ class Searcher:
                 "chosen": dict(self.chosen),
                 "joint": [list(group) for group in self.alpha.groups],
             },
+            about_layout(self.supernet),
         )
 
     def check(self) -> None:
@@ -310,6 +312,9 @@ class Searcher:
             raise SearchError([Diagnostic("E0841", message, help=hint)])
 
     def restore(self, state: State) -> None:
+        """Go on from a state. Raises `WeightsError` for weights with other segments."""
+        hint = "begin anew in another folder with -o"
+        check_layout(self.supernet, state.about, f"the checkpoint of step {state.step}", hint)
         self.supernet.load_state_dict(dict(state.weights))
         self.step = state.step
         self.chosen = dict(state.training["chosen"])

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
 from tsdsl.files import os_failure, read_text, sync_folder
-from tsdsl.record import Record
+from tsdsl.record import Record, factory
 from tsdsl.training.failures import first_line
 from tsdsl.weights.file import load as load_weights
 from tsdsl.weights.file import save as save_weights
@@ -52,6 +52,8 @@ class State(Record):
     average: Mapping[str, Tensor] | None
     #: Plain values and tensors in dicts and lists.
     training: dict[str, Any]
+    #: What else the file of the weights says of them.
+    about: Mapping[str, str] = factory(default_factory=dict[str, str])
 
 
 @contextmanager
@@ -147,6 +149,7 @@ class Checkpoints:
 
 
 def _write(folder: str, state: State, about: Mapping[str, str]) -> None:
+    about = {**about, **state.about}
     save_weights(os.path.join(folder, WEIGHTS), state.weights, about)
     names = [WEIGHTS, TRAINING]
     if state.average is not None:
@@ -188,8 +191,8 @@ def _read(folder: str, step: int) -> State:
     average = None
     if AVERAGE in digests:
         average = load_weights(os.path.join(folder, AVERAGE)).tensors
-    weights = load_weights(os.path.join(folder, WEIGHTS)).tensors
-    return State(step, weights, average, training)
+    weights = load_weights(os.path.join(folder, WEIGHTS))
+    return State(step, weights.tensors, average, training, weights.about)
 
 
 def _digest(path: str) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from tsdsl.backends.elastic import Elastic
 from tsdsl.sema.sections import Optimizer, Sgd
 
 #: Their scales and shifts do not decay, as in the recipe's library (``bn_weight_decay`` of
@@ -17,11 +18,12 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def make_optimizer(net: nn.Module, asked: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """Weight decay holds for everything but normalisation layers."""
+    """Weight decay holds for everything but normalisation layers: in a supernet, for the tensors
+    that all of its frozen networks have in other layers."""
     norms = {
         id(p)
         for module in net.modules()
-        if isinstance(module, NORMS)
+        if _normalises(module)
         for p in module.parameters(recurse=False)
     }
     parameters = [p for p in net.parameters() if p.requires_grad]
@@ -39,6 +41,12 @@ def make_optimizer(net: nn.Module, asked: Optimizer, lr: float) -> torch.optim.O
         )
     betas = (asked.beta1, asked.beta2)
     return torch.optim.Adam(groups, lr=lr, betas=betas, weight_decay=decay)
+
+
+def _normalises(module: nn.Module) -> bool:
+    if isinstance(module, Elastic):
+        return any(issubclass(layer, NORMS) for layer in module.layers)
+    return isinstance(module, NORMS)
 
 
 def moving_average(net: nn.Module, decay: float) -> AveragedModel:

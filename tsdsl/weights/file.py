@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from tsdsl.diagnostics import Diagnostic
 from tsdsl.files import PathLike, write_atomic
 from tsdsl.weights.fit import fitted
 from tsdsl.weights.reading import Weights, WeightsError, load
@@ -19,6 +20,8 @@ __all__ = [
     "Loaded",
     "Weights",
     "WeightsError",
+    "about_layout",
+    "check_layout",
     "classes_of",
     "load",
     "load_into",
@@ -86,6 +89,7 @@ def load_into(
     Raises `FileError`, `WeightsError` with everything that differs.
     """
     found = weights if isinstance(weights, Weights) else load(weights)
+    check_layout(net, found.about, found.source)
     fit = fitted(net, found, except_for)
     net.load_state_dict(fit.tensors, strict=not fit.left_out)
     return Loaded(
@@ -106,7 +110,43 @@ load_weights = load_into
 def save_weights(net: nn.Module, path: PathLike, **about: str) -> None:
     """Write a network's `state_dict` as `save` does; ``about``: what else the file should say, as
     ``epoch="3"``. Raises `FileError`."""
-    save(path, net.state_dict(), {"format": FORMAT, **about})
+    save(path, net.state_dict(), {"format": FORMAT, **about_layout(net), **about})
+
+
+def about_layout(net: nn.Module) -> dict[str, str]:
+    """What a file says of where channels lie in a supernet's weights (`tsdsl.ir.layout`). Nothing
+    where they are the first ones everywhere: files of earlier versions are as they were."""
+    from tsdsl.backends.supernet import Supernet
+
+    digest = net._layouts.digest if isinstance(net, Supernet) else ""
+    return {"layout": digest} if digest else {}
+
+
+def check_layout(
+    net: nn.Module, about: Mapping[str, str], source: str, hint: str | None = None
+) -> None:
+    """Refuse weights of a supernet whose channels lie elsewhere than in this one: shapes can be the
+    same. Raises `WeightsError`."""
+    from tsdsl.backends.supernet import Supernet
+
+    if not isinstance(net, Supernet) or "architecture" in about:
+        # Of weights of one architecture, names and shapes say enough.
+        return
+    own, given = net._layouts.digest, about.get("layout", "")
+    if own == given:
+        return
+    if not given:
+        message = (
+            "these weights do not say that each input of a 'concat' has a segment of its own, as in"
+            " this supernet: files from before that shared weights between the inputs"
+        )
+    else:
+        message = (
+            "in these weights, the inputs of a 'concat' have other segments than in this supernet:"
+            " they are of a space with other widths"
+        )
+    hint = hint or "'tsdsl search' trains a supernet anew"
+    raise WeightsError([Diagnostic("E0834", message, file=source, help=hint)])
 
 
 def classes_of(about: Mapping[str, str]) -> list[str] | None:

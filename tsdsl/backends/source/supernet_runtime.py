@@ -17,6 +17,10 @@ from torch import Tensor, nn
 On = tuple[tuple[int, int], ...]
 #: Name, axes, sizes and start of a tensor; None for the start of a buffer.
 Held = tuple[str, str, tuple[int, ...], str | None]
+#: Where channels lie: the start and length of each run of them.
+Runs = tuple[tuple[int, int], ...]
+#: Which part of a tensor: slices, and what is then taken along axes by index. None for all of it.
+Part = tuple[tuple[slice, ...], tuple[tuple[int, tuple[int, ...]], ...]] | None
 
 
 def _entry(at: Sequence[int], on: On, table: Sequence[Any]) -> Any:
@@ -34,7 +38,9 @@ class Op(nn.Module):
     takes its part: the first channels, the centre of a kernel.
 
     ``make(*row)`` is the layer that an architecture has, with the row of its options. ``like``:
-    another one, whose tensors it has.
+    another one, whose tensors it has. ``places``, a table of what holds for an architecture: the
+    runs of the channels that the layer reads, and of those that it writes, where they are not the
+    first ones. (Behind a concatenation, each input has a segment of its own.)
     """
 
     def __init__(
@@ -45,9 +51,11 @@ class Op(nn.Module):
         tensors: Sequence[Held] = (),
         call: Callable[..., Tensor] | None = None,
         like: Op | None = None,
+        places: tuple[On, Sequence[Any]] = ((), (None,)),
     ) -> None:
         super().__init__()
         self._make, self._rows, self._on, self._call = make, rows, on, call
+        self._places = places
         self._layers: dict[Any, Any] = {}
         # In a tuple, it is no part of this one.
         self._like = () if like is None else (like,)
@@ -78,10 +86,10 @@ class Op(nn.Module):
 
     def forward(self, at: Sequence[int], *inputs: Tensor) -> Tensor:
         """``at``: the option of each variable."""
-        row = _entry(at, self._on, self._rows)
-        known = self._layers.get(row)
+        key = _entry(at, self._on, self._rows), _entry(at, *self._places)
+        known = self._layers.get(key)
         if known is None:
-            known = self._layers[row] = self._layer(row)
+            known = self._layers[key] = self._layer(*key)
         layer, parts = known
         holder = self._like[0] if self._like else self
         layer.training = holder.training
@@ -89,34 +97,56 @@ class Op(nn.Module):
             for name, learned, part in parts:
                 whole = getattr(holder, name)
                 held = layer._parameters if learned else layer._buffers
-                held[name] = whole if part is None else whole[part]
+                held[name] = _take(whole, part)
             found: Tensor = layer(*inputs) if self._call is None else self._call(layer, *inputs)
+            if layer.training:
+                for name, learned, part in parts:
+                    if not learned and part is not None and part[1]:
+                        # Statistics that were changed in a copy.
+                        with torch.no_grad():
+                            getattr(holder, name)[list(part[1][0][1])] = layer._buffers[name]
             return found
         finally:
             for name, learned, _ in parts:
                 (layer._parameters if learned else layer._buffers)[name] = None
 
-    def _layer(self, row: Sequence[Any]) -> tuple[Any, list[Any]]:
+    def _layer(self, row: Sequence[Any], places: Any) -> tuple[Any, list[Any]]:
         """The layer, without tensors, and which part of which tensor it has."""
         with torch.device("meta"):
             layer = self._make(*row).requires_grad_(False)
         parts = [
-            (name, start is not None, _part(axes, shape, getattr(layer, name).shape))
+            (name, start is not None, _part(axes, shape, getattr(layer, name).shape, places))
             for name, axes, shape, start in self._tensors
             if getattr(layer, name, None) is not None
         ]
         return layer, parts
 
 
-def _part(axes: str, whole: Sequence[int], wanted: Sequence[int]) -> tuple[slice, ...] | None:
-    """Where a smaller tensor lies in the whole; None where it is the whole."""
-    if tuple(whole) == tuple(wanted):
+def _part(axes: str, whole: Sequence[int], wanted: Sequence[int], places: Any) -> Part:
+    """Where a smaller tensor lies in the whole."""
+    read, written = places or (None, None)
+    slices, picks = [], []
+    for number, (axis, size, length) in enumerate(zip(axes.split(), whole, wanted, strict=True)):
+        runs = written if axis == "OUT" else read if axis in ("IN", "CHANNELS") else None
+        if runs is None or sum(run[1] for run in runs) != length:
+            runs = (((size - length) // 2 if axis in ("KT", "KH", "KW") else 0, length),)
+        if len(runs) == 1:
+            slices.append(slice(runs[0][0], sum(runs[0])))
+        else:
+            slices.append(slice(0, size))
+            picks.append((number, tuple(p for start, n in runs for p in range(start, start + n))))
+    if not picks and all(s == slice(0, n) for s, n in zip(slices, whole, strict=True)):
         return None
-    found = []
-    for axis, size, length in zip(axes.split(), whole, wanted, strict=True):
-        start = (size - length) // 2 if axis in ("KT", "KH", "KW") else 0
-        found.append(slice(start, start + length))
-    return tuple(found)
+    return tuple(slices), tuple(picks)
+
+
+def _take(whole: Tensor, part: Part) -> Tensor:
+    if part is None:
+        return whole
+    found = whole[part[0]]
+    for axis, index in part[1]:
+        found = found.index_select(axis, torch.tensor(index, device=whole.device))
+    return found
 
 
 class Space(nn.Module):

@@ -146,7 +146,10 @@ def test_on_the_command_line(old: Path) -> None:
         return done.stderr
 
     spec, videos = str(old / "space.tsnet"), str(old / "list.csv")
-    said = refused("search", spec, "--data", videos, "-o", str(old / "run"), "--resume")
+    begun = ("search", spec, "--data", videos, "-o", str(old / "begun"))
+    assert CliRunner().invoke(cli, [*begun, "--device", "cpu"], prog_name="tsdsl").exit_code == 0
+    age_run(old / "begun")
+    said = refused(*begun, "--resume")
     assert "E0834" in said and "begin anew in another folder" in said
     weights = str(old / "run/supernet.safetensors")
     lists = ("--data", videos, "--val", videos)

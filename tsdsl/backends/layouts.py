@@ -95,6 +95,11 @@ class Layouts:
     def ends(self, path: Path) -> Ends:
         return self._ends.get(path, Ends())
 
+    def extents(self, path: Path, inputs: int) -> list[int]:
+        """How many positions each input of a ``concat`` has a segment of."""
+        held = self._extents.get(path, [])
+        return [*held, *[0] * (inputs - len(held))][:inputs]
+
     @property
     def digest(self) -> str:
         """Equal for spaces in which channels have equal positions; empty where there is no layout

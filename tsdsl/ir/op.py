@@ -100,6 +100,8 @@ class Op(ABC):
     overwritable: ClassVar[bool] = False
     #: Whether the result's channels can have a layout though those of the inputs have none.
     lays_out: ClassVar[bool] = False
+    #: Whether a channel of zeros gives the same channel of zeros, whatever the other ones are.
+    keeps_zero: ClassVar[bool] = False
     #: Whether the result leaves out channels of its input: the positions of those that are left in
     #: no architecture are closed up.
     leaves_out: ClassVar[bool] = False

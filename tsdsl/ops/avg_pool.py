@@ -12,6 +12,7 @@ class AvgPool(Op):
 
     name = "avg_pool"
     Args = PoolArgs
+    keeps_zero = True
     examples = EXAMPLES
 
     @staticmethod

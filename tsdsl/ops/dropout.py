@@ -16,6 +16,7 @@ class Dropout(Op):
 
     name = "dropout"
     Args = DropoutArgs
+    keeps_zero = True
     keeps_shape = True
     examples = (({"p": 0.5}, ((9,),)), ({"p": 0}, ((5, 3, 4, 6),)))
 

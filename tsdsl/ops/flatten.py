@@ -11,6 +11,7 @@ class Flatten(Op):
 
     name = "flatten"
     Args = NoArgs
+    keeps_zero = True
     examples = (({}, ((3, 2, 5, 4),)),)
 
     @staticmethod

@@ -10,6 +10,7 @@ class Gelu(Elementwise):
     """x * Phi(x), with the exact normal distribution function."""
 
     name = "gelu"
+    keeps_zero = True
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -19,6 +19,7 @@ class GlobalAvgPool(Op):
 
     name = "global_avg_pool"
     Args = GlobalAvgPoolArgs
+    keeps_zero = True
     examples = (
         ({}, ((5, 3, 4, 6),)),
         ({"keep": True}, ((5, 3, 4, 6),)),

@@ -10,6 +10,7 @@ class HardSwish(Elementwise):
     """x * clamp(x + 3, 0, 6) / 6."""
 
     name = "hardswish"
+    keeps_zero = True
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -10,6 +10,7 @@ class Identity(Elementwise):
     """The tensor as it is: ``none`` and ``skip``."""
 
     name = "identity"
+    keeps_zero = True
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -11,6 +11,7 @@ class MaxPool(Op):
 
     name = "max_pool"
     Args = PoolArgs
+    keeps_zero = True
     examples = EXAMPLES
 
     @staticmethod

@@ -10,6 +10,7 @@ class Relu(Elementwise):
     """max(x, 0)."""
 
     name = "relu"
+    keeps_zero = True
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -10,6 +10,7 @@ class Swish(Elementwise):
     """x * sigmoid(x), which torch calls SiLU."""
 
     name = "swish"
+    keeps_zero = True
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -10,6 +10,7 @@ class Tanh(Elementwise):
     """Hyperbolic tangent."""
 
     name = "tanh"
+    keeps_zero = True
 
     @staticmethod
     def module(args: NoArgs, *shapes: Shape) -> FunctionCall:

@@ -18,6 +18,7 @@ class TimeSample(Op):
 
     name = "time_sample"
     Args = TimeSampleArgs
+    keeps_zero = True
     examples = (
         ({"every": 4}, ((3, 8, 5, 4),)),
         ({"every": 2, "start": 1}, ((3, 8, 5, 4),)),

@@ -8,6 +8,7 @@
 | `online` | its gradients without its graphs: a softmax whose terms come one by one |
 | `plan` | the phases of the spec in steps; what stands in each; the exact choice within a budget |
 | `searcher` | the loop: phase after phase, an event for each step |
+| `unused` | the weights that a phase's optimiser leaves alone |
 | `run` | everything that a search needs, put together; its folder |
 | `report`, `alpha_image` | its log, the distribution over time, TensorBoard |
 | `history` | these read again, for figures |

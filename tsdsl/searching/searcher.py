@@ -30,6 +30,7 @@ from tsdsl.searching.cost import CostTerm, Kind
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
 from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
+from tsdsl.searching.unused import Unused
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space
 from tsdsl.training.checkpoint import State
@@ -170,8 +171,12 @@ class Searcher:
         """``groups``: what is joint, if it is not what follows from the step."""
         search = self.plan.search
         self.alpha.join(self._groups(phase) if groups is None else groups)
-        self.alpha.stand(standing(self.space, phase, self.chosen))
+        stand = standing(self.space, phase, self.chosen)
+        self.alpha.stand(stand)
         self._weights = make_optimizer(self.supernet, search.weights, phase.lr.weights)
+        self._unused = None
+        if search.weights.weight_decay > 0:
+            self._unused = Unused(self.supernet, phase.streams, stand)
         self._arch = make_optimizer(self.alpha, search.arch, phase.lr.arch)
         self.term = CostTerm(self.space, phase.budgets, streams=phase.streams, kind=self._kind)
         self._parsec = Parsec(
@@ -258,6 +263,8 @@ class Searcher:
             key=(self.seed, step),
         )
         self._weights.step()
+        if self._unused is not None:
+            self._unused.restore()
         if learn:
             self._arch.step()
         self.step += 1

@@ -18,8 +18,8 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def make_optimizer(net: nn.Module, asked: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """Weight decay holds for everything but normalisation layers: in a supernet, for the tensors
-    that all of its frozen networks have in other layers."""
+    """Weight decay holds for everything but normalisation layers, in a network and in a supernet,
+    whose tensors of a layer are in an `Elastic`."""
     norms = {
         id(p)
         for module in net.modules()

@@ -89,8 +89,11 @@ def load_into(
     Raises `FileError`, `WeightsError` with everything that differs.
     """
     found = weights if isinstance(weights, Weights) else load(weights)
-    check_layout(net, found.about, found.source)
+    if found.tensors.keys() == net.state_dict().keys():
+        # Before shapes are compared: segments may be why they differ.
+        check_layout(net, found.about, found.source)
     fit = fitted(net, found, except_for)
+    check_layout(net, found.about, found.source)
     net.load_state_dict(fit.tensors, strict=not fit.left_out)
     return Loaded(
         tensors=fit.tensors,

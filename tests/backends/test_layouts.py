@@ -331,23 +331,12 @@ def test_ghost_modules(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- plain spaces
 
 
-FIXED = {
-    # Nothing that lies before a later input changes its width: positions are as they were.
-    "fixed": "sparse_width = 8 dense_width ~ {2, 4}",
-    "alone": "sparse_width = 8 dense_width = 4",
-}
-
-
-@pytest.mark.parametrize("kind", FIXED)
-def test_what_does_not_shift_stays_as_it_was(kind: str, tmp_path: Path) -> None:
-    space = two(tmp_path, "norm")
+def test_what_does_not_shift_stays_as_it_was(tmp_path: Path) -> None:
+    """Nothing that lies before a later input changes its width: positions are the first ones."""
+    two(tmp_path, "norm")
     path = tmp_path / "norm0.tsnet"
-    text = path.read_text()
-    text = text.replace("sparse_width ~ {4, 8}\n  dense_width ~ {2, 4}", FIXED[kind])
-    path.write_text(text.replace("{use relu}", "{use relu}"))
+    path.write_text(path.read_text().replace("sparse_width ~ {4, 8}", "sparse_width = 8"))
     space = tsdsl.load(path)
-    if not space.decisions:
-        return
     supernet = tsdsl.compile(space)
     assert supernet._layouts.digest == ""
     for arch in every_architecture(space):

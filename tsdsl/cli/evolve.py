@@ -42,6 +42,7 @@ from tsdsl.cli.running import (
 )
 from tsdsl.cli.tables import amount, several
 from tsdsl.cli.train import evaluate_section
+from tsdsl.searching.defaults import EVOLVE_BN_BATCHES, EVOLVE_MEMORY
 
 if TYPE_CHECKING:
     from tsdsl.searching.evolve import Begun, Event, Evolved, GenerationEnded
@@ -136,7 +137,7 @@ Examples:
 @click.option(
     "--bn-batches",
     type=click.IntRange(0),
-    default=10,
+    default=EVOLVE_BN_BATCHES,
     show_default=True,
     metavar="N",
     help="Training batches that each candidate's running statistics come from; 0 for the"
@@ -146,7 +147,7 @@ Examples:
 @click.option(
     "--memory",
     type=Amount(),
-    default="4G",
+    default=EVOLVE_MEMORY,
     show_default=True,
     metavar="BYTES",
     help="For decoded clips; what does not fit is decoded once a generation.",

@@ -38,6 +38,7 @@ from tsdsl.cli.running import (
 )
 from tsdsl.cli.tables import amount, several
 from tsdsl.diagnostics import DiagnosticError, FileError
+from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 
 if TYPE_CHECKING:
     from tsdsl.searching.run import Event, Finished
@@ -81,7 +82,7 @@ Examples:
 @click.option(
     "--bn-batches",
     type=click.IntRange(0),
-    default=50,
+    default=SEARCH_BN_BATCHES,
     show_default=True,
     metavar="N",
     help="Give the result running statistics of its own, from N batches; 0 for the supernet's.",

@@ -9,6 +9,7 @@
 | `plan` | the phases of the spec in steps; what stands in each; the exact choice within a budget |
 | `searcher` | the loop: phase after phase, an event for each step |
 | `unused` | the weights that a phase's optimiser leaves alone |
+| `defaults` | defaults that the command line shares |
 | `run` | everything that a search needs, put together; its folder |
 | `report`, `alpha_image` | its log, the distribution over time, TensorBoard |
 | `history` | these read again, for figures |

@@ -25,8 +25,9 @@ from tsdsl.files import PathLike, read_lines
 from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import Record
+from tsdsl.searching.defaults import EVOLVE_BN_BATCHES, EVOLVE_MEMORY
 from tsdsl.searching.evolution import Candidate, Evolution, Settings
-from tsdsl.searching.inherited import MEMORY, Inherited, KeptClips
+from tsdsl.searching.inherited import Inherited, KeptClips
 from tsdsl.searching.jobs import Weights, windows_of
 from tsdsl.searching.run import Data
 from tsdsl.sema.sections import Evaluate
@@ -184,8 +185,8 @@ def run(
     resume: bool = False,
     workers: int = 0,
     at_once: int = AT_ONCE,
-    bn_batches: int = 10,
-    memory: int = MEMORY,
+    bn_batches: int = EVOLVE_BN_BATCHES,
+    memory: int = EVOLVE_MEMORY,
     mixed_precision: bool = False,
     min_frames: int = MIN_FRAMES,
     about: Mapping[str, Any] | None = None,

@@ -25,6 +25,7 @@ from tsdsl.data.problems import Problem
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import Record
+from tsdsl.searching.defaults import EVOLVE_MEMORY
 from tsdsl.searching.run import reestimate
 from tsdsl.space import Space
 from tsdsl.training.evaluation import AT_ONCE, EvaluationError, evaluate
@@ -32,9 +33,6 @@ from tsdsl.training.failures import out_of_memory
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Missing, Scores
 from tsdsl.training.trial import gives_probabilities
-
-#: Bytes of clips that are kept decoded, if nothing else is said.
-MEMORY = 4 << 30
 
 
 class KeptViews(EvalLoader):
@@ -119,7 +117,7 @@ class Inherited:
         seed: int = 0,
         workers: int = 0,
         at_once: int = AT_ONCE,
-        memory: int = MEMORY,
+        memory: int = EVOLVE_MEMORY,
         mixed_precision: bool = False,
     ) -> None:
         self.space = space

@@ -30,6 +30,7 @@ from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
 from tsdsl.searching.cost import Kind
+from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.report import Reporter
 from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
@@ -107,7 +108,7 @@ def run(
     workers: int = 0,
     cost_term: Kind = "sampled",
     mixed_precision: bool = False,
-    bn_batches: int = 0,
+    bn_batches: int = SEARCH_BN_BATCHES,
     micro_batch: int | None = None,
     save_every: int | None = None,
     log_every: int = 10,

@@ -136,7 +136,8 @@ def command(
     and checkpoints; 'tsdsl plot RUN' draws how it goes. Stopped by Ctrl-C, or killed, the same
     command with --resume goes on.
 
-    Exit code 1 if no architecture lies in the last phase's budget.
+    Exit code 1 if a phase missed a budget: each is checked for the architecture that the phase
+    ended with, of the streams that exist in it.
     """
     needs_training()
     space = tsdsl.load(file, set=settings, space=name, costs=costs)
@@ -181,6 +182,7 @@ def command(
     if finished.interrupted:
         note(f"stopped after step {finished.step}; the same command with --resume goes on")
         return INTERRUPTED
+    show(finished.missed)
     if as_json:
         data(json.dumps(_json(finished, folder), indent=2))
     else:
@@ -268,12 +270,15 @@ def _phase(event: PhaseEnded, recent: list[Searched]) -> str:
 
 
 def _json(finished: Finished, folder: str) -> dict[str, Any]:
+    from tsdsl.searching.run import outcomes_as_json
+
     return {
         "format_version": 1,
         "run": folder,
         "steps": finished.step,
         "seconds": round(finished.seconds, 3),
         "met": finished.met,
+        "phases": outcomes_as_json(finished),
         "macs": finished.flops,
         "params": finished.params,
         "decisions": dict(finished.architecture),
@@ -285,15 +290,21 @@ def _json(finished: Finished, folder: str) -> dict[str, Any]:
 
 
 def _text(finished: Finished, folder: str) -> str:
-    met = "met" if finished.met else "met by no architecture"
     rows = [
         ["steps", str(finished.step)],
         ["FLOPs (multiply-adds)", amount(finished.flops)],
         ["parameters", f"{finished.params:,}"],
-        ["budgets of the last phase", met if finished.budgets else "none"],
+        *(
+            [f"budgets of phase {name}", _met(met) if values else "none"]
+            for name, (met, values) in finished.phases.items()
+        ),
         ["peak memory", f"{finished.peak_memory / 2**20:,.0f} MiB"],
         ["videos that cannot be used", str(len(finished.bad_videos))],
         ["architecture", os.path.join(folder, "arch.json")],
         ["its weights", os.path.join(folder, "model.safetensors")],
     ]
     return aligned(rows)
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "met by no architecture"

@@ -145,6 +145,8 @@ TRAINING = {
     "E0842": "a space that cannot be searched",
     "E0843": "jobs that do not fit",
     "E0844": "an evolution that does not fit",
+    "E0847": "budgets that no search meets one after the other",
+    "E0848": "a missed budget",
 }
 
 WARNINGS = {
@@ -171,6 +173,8 @@ RUN_WARNINGS = {
     "W0984": "videos that are listed more than once",
     "W0985": "a log whose end is not text",
     "W0986": "a run that ends within its warm-up",
+    "W0977": "a choice that later budgets make less probable",
+    "W0978": "a search that may strand",
 }
 
 #: Code -> short title.

@@ -161,6 +161,7 @@ class Reporter:
             event.step,
             phase=event.phase,
             met=event.met,
+            values={cost: value for cost, (value, _, _) in event.values.items()},
             decisions=dict(event.architecture),
         )
         if self._board is not None:

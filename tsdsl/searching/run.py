@@ -31,6 +31,7 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
 from tsdsl.searching.cost import Kind
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
+from tsdsl.searching.foresight import check_reach
 from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.report import Reporter
 from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
@@ -56,8 +57,10 @@ class Finished(MutableRecord):
 
     step: int
     seconds: float
-    #: The most probable architecture, within the budgets of the last phase if ``met``.
+    #: The most probable architecture of the last phase, within its budgets if it met them.
     architecture: Architecture
+    #: Whether every phase that has ended met its budgets, each with its own architecture: what
+    #: exists of the result in that phase, later decisions at their defaults.
     met: bool
     flops: int
     params: int
@@ -68,6 +71,13 @@ class Finished(MutableRecord):
     samples: int = 0
     replaced: int = 0
     bad_videos: list[Problem] = factory(default_factory=list[Problem])
+    #: Each phase that has ended, in order: whether it met its budgets, and for each cost what its
+    #: architecture has, the least and the most that is allowed.
+    phases: dict[str, tuple[bool, dict[str, tuple[int, float, float]]]] = factory(
+        default_factory=dict
+    )
+    #: A finding for each budget that was missed.
+    missed: list[Diagnostic] = factory(default_factory=list[Diagnostic])
 
 
 Event = Started | Warned | BadVideos | Searched | Joined | PhaseEnded | Saved | Finished
@@ -178,6 +188,8 @@ def run(
             *check_classes(videos, outputs),
             *check(space, plan),
         ]
+        if not any(w.code == "W0974" for w in warnings):
+            check_reach(space, plan)
         if supernet is None:
             torch.manual_seed(seed)
             made = tsdsl.compile(space)
@@ -286,6 +298,8 @@ class _Session:
                 else:
                     self.told.phase(event)
             yield event
+            if isinstance(event, PhaseEnded) and event.warning is not None:
+                yield Warned((event.warning,))
             if isinstance(event, Joined):
                 continue
             for problem in [p for loader in loaders for p in loader.report.bad.values()]:
@@ -306,7 +320,7 @@ class _Session:
             searcher.step,
             perf_counter() - start,
             architecture,
-            met,
+            met and all(own for own, _ in searcher.outcomes.values()),
             space.flops(architecture),
             space.params(architecture),
             interrupted=searcher.step < total,
@@ -315,6 +329,8 @@ class _Session:
             samples=sum(self.ranks.gather(sum(each.report.samples for each in loaders))),
             replaced=sum(self.ranks.gather(sum(each.report.replaced for each in loaders))),
             bad_videos=list(bad.values()),
+            phases=dict(searcher.outcomes),
+            missed=searcher.missed(),
         )
         if self.folder is not None and not result.interrupted:
             self._write(self.folder, result, loaders[0])
@@ -371,11 +387,27 @@ class _Session:
             flops=result.flops,
             params=result.params,
             met=result.met,
+            phases=outcomes_as_json(result),
             decisions=dict(architecture),
             peak_memory=result.peak_memory,
             seconds=round(result.seconds, 3),
             told=round(self.told.seconds, 3) if self.told else None,
         )
+
+
+def outcomes_as_json(result: Finished) -> list[dict[str, Any]]:
+    """``Finished.phases`` as plain values."""
+    return [
+        {
+            "name": name,
+            "met": met,
+            "budgets": [
+                {"cost": cost, "value": value, "low": low, "high": high}
+                for cost, (value, low, high) in values.items()
+            ],
+        }
+        for name, (met, values) in result.phases.items()
+    ]
 
 
 def reestimate(

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import ceil
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from tsdsl.ir.joined import Group, combinations
 from tsdsl.record import Record
 from tsdsl.searching.cost import CostTerm, Kind
 from tsdsl.searching.distribution import Alpha, Categoricals
+from tsdsl.searching.foresight import choose, missed_budgets
 from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
 from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
 from tsdsl.searching.unused import Unused
@@ -88,6 +90,10 @@ class PhaseEnded(Record):
     flops: int
     #: How many budgets the phase has.
     budgets: int
+    #: Each of them: cost -> what the architecture has, the least and the most that is allowed.
+    values: dict[str, tuple[int, float, float]]
+    #: What the choice says of later budgets.
+    warning: Diagnostic | None = None
 
 
 class Searcher:
@@ -116,6 +122,8 @@ class Searcher:
         self.alpha = Alpha(space)
         #: Steps that are done.
         self.step = 0
+        #: Phase that has ended -> whether its budgets were met, and ``values`` of `PhaseEnded`.
+        self.outcomes: dict[str, tuple[bool, dict[str, tuple[int, float, float]]]] = {}
         #: What earlier phases have decided.
         self.chosen: dict[str, Option] = {}
         self.steps_per_epoch = min(map(len, loaders))
@@ -231,13 +239,44 @@ class Searcher:
 
     def _end(self, phase: PhasePlan) -> PhaseEnded:
         """Let what was learned stand, and begin the next phase."""
-        architecture, met = inside(self.space, phase, self.now().distribution)
+        at = self.plan.phases.index(phase)
+        now = self.now().distribution
+        made = choose(self.space, self.plan, at, self.chosen, now)
+        architecture, met = made.architecture, made.met
+        values = self._values(phase, architecture)
+        self.outcomes[phase.name] = met, values
         learned = set(phase.learned)
         self.chosen |= {p: option for p, option in architecture.items() if p in learned}
         if self.step < self.plan.total:
             self._begin(self.phase)
         flops = present(self.space, phase).flops(architecture)
-        return PhaseEnded(self.step, phase.name, architecture, met, flops, len(phase.budgets))
+        return PhaseEnded(
+            self.step,
+            phase.name,
+            architecture,
+            met,
+            flops,
+            len(phase.budgets),
+            values,
+            made.warning(phase, self.space.graph.source),
+        )
+
+    def _values(
+        self, phase: PhasePlan, architecture: Architecture
+    ) -> dict[str, tuple[int, float, float]]:
+        there = present(self.space, phase)
+        return {
+            b.cost: (int(there.value(b.cost, architecture)), b.low, b.high) for b in phase.budgets
+        }
+
+    def missed(self) -> list[Diagnostic]:
+        """A finding for each budget that a phase which has ended has missed."""
+        file = self.space.graph.source
+        return [
+            found
+            for name, (_, values) in self.outcomes.items()
+            for found in missed_budgets(name, values, file)
+        ]
 
     def _step(self, batches: list[Iterator[Batch]]) -> Searched:
         start = perf_counter()
@@ -303,6 +342,10 @@ class Searcher:
                 "weights": self._weights.state_dict(),
                 "arch": self._arch.state_dict(),
                 "chosen": dict(self.chosen),
+                "outcomes": [
+                    [name, met, [[c, *v] for c, v in values.items()]]
+                    for name, (met, values) in self.outcomes.items()
+                ],
                 "joint": [list(group) for group in self.alpha.groups],
             },
             about_layout(self.supernet),
@@ -325,12 +368,35 @@ class Searcher:
         self.supernet.load_state_dict(dict(state.weights))
         self.step = state.step
         self.chosen = dict(state.training["chosen"])
+        self.outcomes = {
+            name: (met, {c: (value, low, high) for c, value, low, high in values})
+            for name, met, values in state.training.get("outcomes", self._recomputed())
+        }
         # In the form that was saved: at the step of the conversion, that is the one before it.
         groups = [tuple(group) for group in state.training.get("joint", ())]
         self._begin(self.phase, groups)
         self.alpha.load_state_dict(state.training["alpha"])
         self._weights.load_state_dict(state.training["weights"])
         self._arch.load_state_dict(state.training["arch"])
+
+    def _recomputed(self) -> list[Any]:
+        """The outcomes of a checkpoint that does not have them, from what was chosen."""
+        made: list[Any] = []
+        free: set[str] = set()
+        for phase in self.plan.phases:
+            if phase.first + phase.steps > self.step:
+                break
+            free |= set(phase.learned)
+            stands = {d.path: d.options[d.default] for d in self.space.decisions}
+            stands |= {p: o for p, o in self.chosen.items() if p in free}
+            weights = {
+                d.path: [float(o == stands[d.path]) for o in d.options]
+                for d in self.space.decisions
+            }
+            values = self._values(phase, self.space.most_probable(weights))
+            met = all(low <= value <= high for value, low, high in values.values())
+            made.append([phase.name, met, [[c, *v] for c, v in values.items()]])
+        return made
 
     def found(self) -> tuple[Architecture, bool]:
         """The result so far: the most probable architecture, within the budgets of the present

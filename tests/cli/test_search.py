@@ -120,3 +120,64 @@ def test_a_budget_that_nothing_meets(run, folder: Path, tmp_path: Path) -> None:
     last = [line for line in lines if line["event"] == "distribution"][-1]
     assert last["mass"] == [0, 0] and last["inside"] is None and last["most_probable"]
     assert (tmp_path / "far/model.safetensors").exists()
+
+
+def test_a_budget_that_an_earlier_phase_misses(run, folder: Path, tmp_path: Path) -> None:
+    """The last phase has no budget; the exit code is 1, from every door and after a resume."""
+    text = (folder / "space.tsnet").read_text()
+    text = text.replace("budget flops in 120k..1M weight 0.2", "")
+    text = text.replace("epochs = 2  lr", "epochs = 2  budget flops in 1G..2G weight 0.2  lr")
+    (tmp_path / "early.tsnet").write_text(text)
+    listed = folder / "list.csv"
+    arguments = [
+        "early.tsnet",
+        "--data",
+        listed,
+        "--device",
+        "cpu",
+        "--workers",
+        "0",
+        "-o",
+        "early",
+    ]
+    for more in ([], ["--resume"]):
+        done = run("search", *arguments, "--json", *more)
+        assert done.exit_code == 1 and "Traceback" not in done.stderr, done.stderr
+        report = json.loads(done.stdout)
+        first, second = report["phases"]
+        assert report["met"] is False and first["met"] is False and second["met"] is True
+        (budget,) = first["budgets"]
+        assert (budget["cost"], budget["low"], budget["high"]) == ("flops", 1e9, 2e9)
+        assert second["budgets"] == []
+        assert "E0848" in done.stderr and f"flops is {budget['value']:,}" in done.stderr
+        assert "phase 'first' missed its budget" in done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "early/log.jsonl").read_text().splitlines()]
+    end = [line for line in lines if line["event"] == "end"][-1]
+    assert end["met"] is False and end["phases"] == report["phases"]
+    phase = next(line for line in lines if line["event"] == "phase")
+    assert phase["met"] is False and phase["values"] == {"flops": budget["value"]}
+    space = tsdsl.load(tmp_path / "early.tsnet")
+    found = tsdsl.search(space, listed, device="cpu")
+    assert not found.met and [d.code for d in found.missed] == ["E0848"]
+    # Of what exists in the phase: the sparse stream and the head, later decisions at defaults.
+    plan = run("search", "early.tsnet", "--plan")
+    assert plan.exit_code == 0 and "phase 'first': no architecture" in plan.stderr
+
+
+def test_a_plan_of_budgets_that_exclude_each_other(run, folder: Path, tmp_path: Path) -> None:
+    """Each can be met by itself: it is refused before anything is trained."""
+    space = tsdsl.load(folder / "space.tsnet")
+    from tsdsl.searching.plan import plan_of, present
+
+    first = present(space, plan_of(space, 3).phases[0])
+    low, most = first.bounds("macs").min.value, space.bounds("macs").max.value
+    text = (folder / "space.tsnet").read_text()
+    text = text.replace("120k..1M", f"{most}..{most}")
+    text = text.replace("epochs = 2  lr", f"epochs = 2  budget flops in {low}..{low} weight 1  lr")
+    (tmp_path / "apart.tsnet").write_text(text)
+    for more in (["--plan"], ["--device", "cpu", "-o", "apart"]):
+        done = run("search", "apart.tsnet", "--data", folder / "list.csv", *more)
+        assert done.exit_code == 1 and "E0847" in done.stderr, (done.stdout, done.stderr)
+    assert not (tmp_path / "apart/checkpoints").exists() or not list(
+        (tmp_path / "apart/checkpoints").iterdir()
+    )

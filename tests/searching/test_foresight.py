@@ -14,7 +14,7 @@ import tsdsl
 from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.searching.foresight import check_reach, choose, forecast, missed, reachable
-from tsdsl.searching.plan import PhasePlan, Plan, plan_of, present
+from tsdsl.searching.plan import PhasePlan, Plan, plan_of
 
 SPEC = """tsnet 1
 block layer(x, width: int, kernel: dims) { return x -> conv(width, kernel) -> relu }
@@ -54,9 +54,7 @@ class Brute:
 
     def __init__(self, space: tsdsl.Space, plan: Plan, logits: dict[str, Any]) -> None:
         self.space, self.plan = space, plan
-        self.log = {
-            path: [x - log(sum(np.exp(row))) for x in row] for path, row in logits.items()
-        }
+        self.log = {path: [x - log(sum(np.exp(row))) for x in row] for path, row in logits.items()}
         self.defaults = {d.path: d.options[d.default] for d in space.decisions}
         self._known: dict[Any, Any] = {}
 
@@ -184,10 +182,17 @@ def test_the_chance_of_stranding(tmp_path: Path, seed: int) -> None:
     told = forecast(space, plan)
     assert told.exact and told.error == 0
     assert told.stranded == pytest.approx(brute.stranded(), abs=1e-9)
-    # The first phase's mean, given its own budget.
-    ways = [{**brute.defaults, **each} for _, each in brute.ways(0, {})]
-    flops = [present(space, plan.phases[0]).flops(space.architecture(w)) for w in ways]
-    assert told.phases[0].macs == pytest.approx(sum(flops) / len(flops))
+    # The means of all phases, given their budgets and the earlier ones.
+    outcomes: list[tuple[float, dict[str, Any]]] = [(1.0, {})]
+    for at, own in enumerate(told.phases):
+        reached = []
+        for share, chosen in outcomes:
+            ways = brute.ways(at, chosen)
+            reached += [(share / len(ways), each) for _, each in ways]
+        flops = [space.flops(space.architecture({**brute.defaults, **each})) for _, each in reached]
+        shares = np.array([share for share, _ in reached])
+        assert own.macs == pytest.approx(float(np.dot(shares, flops) / shares.sum()))
+        outcomes = reached
 
 
 def test_budgets_that_exclude_each_other(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import tsdsl
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.overview import window_text
 from tsdsl.cli.tables import amount
+from tsdsl.ir.ordering import TooCoupled
 
 if TYPE_CHECKING:
     from tsdsl.searching.expense import Expenses
+    from tsdsl.searching.foresight import Forecast
     from tsdsl.searching.plan import PhasePlan, Plan
     from tsdsl.sema.sections import Budget
 
@@ -28,11 +31,20 @@ def plan(
     """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
     search would raise of the space and the list."""
     from tsdsl.searching.expense import expenses
+    from tsdsl.searching.foresight import check_reach, expected_inside, forecast
     from tsdsl.searching.plan import check, describe, plan_of
 
     steps = None if source is None else _steps(space, source, root)
     made = plan_of(space, steps or 1)
-    taken = expenses(space, made, micro_batch)
+    warnings = check(space, made, known_steps=steps is not None)
+    ahead = None
+    if any(phase.budgets for phase in made.phases) and not any(w.code == "W0974" for w in warnings):
+        check_reach(space, made)
+        with suppress(TooCoupled):
+            ahead = forecast(space, made)
+    expected = {} if ahead is None else expected_inside(made, ahead)
+    taken = expenses(space, made, micro_batch, expected)
+    means = {name: own["macs"] for name, own in expected.items()}
     if as_json:
         document = {
             "format_version": 1,
@@ -45,13 +57,15 @@ def plan(
             "weights_bytes": taken.weights,
             "phases": [
                 _merged(told, taken, k, steps is not None)
-                for k, told in enumerate(describe(space, made))
+                for k, told in enumerate(describe(space, made, means))
             ],
+            "stranding": ahead
+            and {"share": ahead.stranded, "error": ahead.error, "exact": ahead.exact},
         }
         data(json.dumps(document, indent=2))
         return
-    show(check(space, made, known_steps=steps is not None))
-    told = describe(space, made)
+    show([*warnings, *([] if ahead is None else ahead.warnings(space.graph.source))])
+    told = describe(space, made, means)
     data(aligned(_phases(made, told, steps is not None), (2, 3, 4, 7)))
     data("")
     data(aligned(_expenses(made, taken, steps is not None), (1, 2, 3, 4, 5, 6)))
@@ -69,11 +83,22 @@ def plan(
         )
         data(f"joint within blocks from epoch {made.search.joint_from}{first} on: {each}")
     note(
-        "FLOPs: expected multiply-adds of what exists in a phase, for one clip, at the initial"
-        " distribution; compute: of all its steps, a backward pass as two forward ones.\n"
+        "FLOPs: expected multiply-adds of what exists in a phase, for one clip, given the initial"
+        f" distribution and the budgets so far{_how(ahead)};"
+        " compute: of all its steps, a backward pass as two forward ones.\n"
         "activations: an upper estimate for one process in float32, of the mean architecture and of"
         " the largest; one architecture is held at a time, however many a step has"
     )
+
+
+def _how(ahead: Forecast | None) -> str:
+    if ahead is None:
+        return ""
+    if ahead.exact:
+        return " (exact)"
+    errors = [own.error / own.macs for own in ahead.phases if own.macs]
+    worst = f", standard error {max(errors):.2%} at most" if errors else ""
+    return f" (an estimate from {ahead.outcomes} draws{worst})"
 
 
 def _steps(space: tsdsl.Space, source: str, root: str | None) -> int:

@@ -168,13 +168,13 @@ RUN_WARNINGS = {
     "W0974": "a budget that a phase cannot reach",
     "W0975": "a joint distribution that is none",
     "W0976": "a phase that does not learn what it should",
+    "W0977": "a choice that later budgets make less probable",
+    "W0978": "a search that may strand",
     "W0982": "a list that may be read in another way than it is meant",
     "W0983": "one of several video streams",
     "W0984": "videos that are listed more than once",
     "W0985": "a log whose end is not text",
     "W0986": "a run that ends within its warm-up",
-    "W0977": "a choice that later budgets make less probable",
-    "W0978": "a search that may strand",
 }
 
 #: Code -> short title.

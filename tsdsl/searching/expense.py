@@ -8,7 +8,7 @@ their peak (CPU, float32). A backward pass counts as two forward ones.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from math import ceil
 from typing import Any
 
@@ -41,7 +41,8 @@ class Expense(Record):
     samples: int | None
     #: Videos that are decoded.
     videos: int
-    #: Multiply-adds of all steps, if the distribution stayed as it begins.
+    #: Multiply-adds of all steps, with architectures of the mean cost inside the budgets, or where
+    #: there are none, of the initial distribution.
     macs: float | None
     #: Bytes of the results of an architecture's operations, on the clips of a pass: of the mean
     #: one, and of the largest, whatever earlier phases choose.
@@ -58,8 +59,15 @@ class Expenses(Record):
     phases: tuple[Expense, ...]
 
 
-def expenses(space: Space, plan: Plan, micro_batch: int | None = None) -> Expenses:
-    """For one process. ``micro_batch``: as in `run`. Raises what making the supernet raises."""
+def expenses(
+    space: Space,
+    plan: Plan,
+    micro_batch: int | None = None,
+    expected: Mapping[str, Mapping[str, float | None]] | None = None,
+) -> Expenses:
+    """For one process. ``micro_batch``: as in `run`. ``expected``: mean macs and elements, by
+    phase, where they are known inside the budgets (see `foresight`). Raises what making the
+    supernet raises."""
     halves = 2 if plan.search.data == "split" else 1
     clips, passes = shares(plan.search.batch // halves, 1, micro_batch, "search.batch")
     with torch.device("meta"):
@@ -76,7 +84,12 @@ def expenses(space: Space, plan: Plan, micro_batch: int | None = None) -> Expens
     for phase in plan.phases:
         free |= set(phase.learned)
         largest = _largest(space, phase, free)
-        phases.append(_phase(space, plan, phase, sizes, costs, largest, clips, passes))
+        means: dict[str, float | None] = {
+            cost: known[phase.name].mean if phase.name in known else None
+            for cost, known in costs.items()
+        }
+        means |= (expected or {}).get(phase.name, {})
+        phases.append(_phase(space, plan, phase, sizes, means, largest, clips, passes))
     total = sum(sizes.values())
     return Expenses(total, total * _FLOAT + buffers, tuple(phases))
 
@@ -86,7 +99,7 @@ def _phase(
     plan: Plan,
     phase: PhasePlan,
     sizes: dict[Path, int],
-    costs: dict[str, dict[str, Any]],
+    means: dict[str, float | None],
     largest: int | None,
     clips: int,
     passes: int,
@@ -95,15 +108,15 @@ def _phase(
     learned = sum(size for path, size in sizes.items() if there(path))
     kept = 2 if isinstance(search.weights, Adam) else int(search.weights.momentum > 0)
     samples = _samples(space, plan, phase)
-    macs, elements = (costs[cost].get(phase.name) for cost in ("macs", "elements"))
+    macs, elements = means["macs"], means["elements"]
     compute = None
-    if macs is not None and macs.mean is not None and samples is not None:
+    if macs is not None and samples is not None:
         # Of two halves, one goes forward only.
         count = BOTH if search.data == "shared" else (BOTH + 1) / 2
-        compute = count * search.batch * phase.steps * samples * macs.mean
+        compute = count * search.batch * phase.steps * samples * macs
     activations = None
-    if elements is not None and elements.mean is not None and largest is not None:
-        activations = (elements.mean * _FLOAT * clips, float(largest * _FLOAT * clips))
+    if elements is not None and largest is not None:
+        activations = (elements * _FLOAT * clips, float(largest * _FLOAT * clips))
     return Expense(
         samples,
         phase.steps * search.batch,

@@ -98,6 +98,29 @@ class Forecast(Record):
         share = (self.stranded * self.outcomes + 1) / (self.outcomes + 2)
         return 0.0 if self.exact else sqrt(share * (1 - share) / self.outcomes)
 
+    def warnings(self, file: str) -> list[Diagnostic]:
+        """A finding where choices without foresight strand."""
+        if not self.stranded:
+            return []
+        how = "exact" if self.exact else f"+- {self.error:.1%}, from {self.outcomes} draws"
+        message = (
+            f"{self.stranded:.1%} of the outcomes of earlier phases ({how}) leave a later phase"
+        )
+        message += " no architecture inside its budgets"
+        hint = "each phase therefore takes the most probable one that leaves some"
+        return [Diagnostic("W0978", message, file=file, help=hint, severity="warning")]
+
+
+def expected_inside(plan: Plan, ahead: Forecast) -> dict[str, dict[str, float | None]]:
+    """Mean macs and elements of the phases that have a budget, or come after one."""
+    found: dict[str, dict[str, float | None]] = {}
+    bound = False
+    for phase, own in zip(plan.phases, ahead.phases, strict=True):
+        bound = bound or bool(phase.budgets)
+        if bound:
+            found[phase.name] = {"macs": own.macs, "elements": own.elements}
+    return found
+
 
 def windows_of(phase: PhasePlan) -> dict[str, Window]:
     return {budget.cost: (budget.low, budget.high) for budget in phase.budgets}

@@ -303,9 +303,13 @@ def _unfit(space: Space, message: str, hint: str) -> SpecError:
     return SpecError([Diagnostic("E0842", message, file=space.graph.source, help=hint)])
 
 
-def describe(space: Space, plan: Plan) -> list[dict[str, Any]]:
-    """The phases with their expected cost under the initial distribution, as plain values."""
-    expected = {p.name: p for p in space.phases("macs")}
+def describe(
+    space: Space, plan: Plan, expected: Mapping[str, float | None] | None = None
+) -> list[dict[str, Any]]:
+    """The phases with their expected multiply-adds, as plain values. ``expected``: those of some
+    phases; of the others, the mean under the initial distribution, earlier and later decisions at
+    their defaults."""
+    known = {p.name: p.mean for p in space.phases("macs")} | dict(expected or {})
     return [
         {
             "name": phase.name,
@@ -316,7 +320,7 @@ def describe(space: Space, plan: Plan) -> list[dict[str, Any]]:
             "warmup_steps": phase.warmup,
             "lr": {"weights": phase.lr.weights, "arch": phase.lr.arch},
             "budgets": [budget.model_dump(mode="json") for budget in phase.budgets],
-            "macs": expected[phase.name].mean,
+            "macs": known[phase.name],
             "joint_groups": len(joint),
             "joint_logits": sum(combinations(space.graph, group) for group in joint),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from itertools import count, product
 from math import prod
 from random import Random
@@ -18,6 +19,8 @@ import numpy as np
 
 from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.diagnostics import Diagnostic, Source, Span
+from tsdsl.ir.architecture import Architecture
+from tsdsl.ir.freeze import freeze
 from tsdsl.ir.graph import (
     BlockInfo,
     CallNode,
@@ -29,6 +32,7 @@ from tsdsl.ir.graph import (
     Switch,
     walk,
 )
+from tsdsl.ir.network import BlockCall, Body, Network, OpCall
 from tsdsl.ir.op import Op, ShapeError
 from tsdsl.ir.space import Decision, DecisionKind, Requirement, SpaceGraph
 from tsdsl.ir.values import Fault, Val, Variable, constant, lift, of_variable, select
@@ -299,6 +303,42 @@ def decisions_of(space: SpaceGraph, at: Sequence[int]) -> dict[str, Any]:
         for d in space.decisions
         if all(g.selector.at(at) == g.case for g in d.guards)
     }
+
+
+def structure(network: Network) -> tuple[Any, ...]:
+    """What a frozen network is: each operation as an expression of the clip, with the name of what
+    it learns; all of them, and which is the result. Equal for one network."""
+    known: dict[int, Any] = {id(network.clip): "clip"}
+    every: list[str] = []
+    short: dict[str, str] = {}
+
+    def follow(body: Body, path: tuple[str, ...]) -> Any:
+        for call in body.calls:
+            if isinstance(call, OpCall):
+                inputs = [known[id(t)] for t in call.inputs]
+                if call.op.name == "identity":
+                    known[id(call.output)] = inputs[0]
+                    continue
+                name = path + call.path if call.params else ()
+                text = repr((call.op.name, name, call.module, call.params, inputs))
+                every.append(text)
+                # Expressions of deep networks would double with each shortcut.
+                known[id(call.output)] = short.setdefault(text, sha256(text.encode()).hexdigest())
+            elif isinstance(call, BlockCall):
+                for formal, given in zip(call.formals, call.inputs, strict=True):
+                    known[id(formal)] = known[id(given)]
+                known[id(call.output)] = follow(call.body, path + call.path)
+            else:
+                known[id(call.output)] = follow(call.body, path)
+        return known[id(body.result)]
+
+    result = follow(network.body, ())
+    return (*sorted(every), result)
+
+
+def structures(space: SpaceGraph, found: Sequence[Architecture]) -> list[tuple[Any, ...]]:
+    """The structure of each architecture, frozen."""
+    return [structure(freeze(space, architecture)) for architecture in found]
 
 
 def brute_cost(space: SpaceGraph, at: Sequence[int]) -> tuple[int, int]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tsdsl.sema.document import SpecDocument
     from tsdsl.sema.settings import Sections
 
+#: Stands for a number of networks that nobody has asked for yet.
+_UNCOUNTED = -1
 Architectures = Sequence[Mapping[str, Any]]
 #: The least and the greatest of a cost, both inside; None for all.
 Window = tuple[float, float] | None
@@ -54,6 +56,7 @@ class Space:
         self.costs: Mapping[str, CostTable] = dict(costs or {})
         self._frozen: tuple[Architecture, Network] | None = None
         self._size: int | None = None
+        self._networks: int | None = _UNCOUNTED
         self._asked = 0
         #: Costs whose tables are too large.
         self._wide: set[Cost] = set()
@@ -84,8 +87,8 @@ class Space:
 
     @property
     def size(self) -> int:
-        """The exact number of architectures that satisfy all requirements; decisions that are not
-        active do not count."""
+        """The exact number of architectures that satisfy all requirements: of assignments of the
+        decisions that are active. Several may be one network; see `networks`."""
         if not self.decisions:
             return 1
         if self._size is None:
@@ -93,6 +96,18 @@ class Space:
 
             self._size = count(self.graph)
         return self._size
+
+    @property
+    def networks(self) -> int | None:
+        """The exact number of distinct networks, at most `size`; None if it is not known, as in a
+        space of more than 65,536 architectures."""
+        if not self.decisions:
+            return 1
+        if self._networks == _UNCOUNTED:
+            from tsdsl.analysis.windows.network_count import count_networks
+
+            self._networks = count_networks(self.graph)
+        return self._networks
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -265,7 +280,7 @@ class Space:
         are enough for them."""
         from tsdsl.analysis.windows.window import count
 
-        return count(self.graph, self._windows(flops, params, within), precision)
+        return count(self.graph, self.windows(flops, params, within), precision)
 
     def mass(
         self,
@@ -280,7 +295,7 @@ class Space:
         is exact). ``"architectures"``: the share of all architectures."""
         from tsdsl.analysis.windows.window import mass
 
-        return mass(self.graph, self._windows(flops, params, within), distribution, precision)
+        return mass(self.graph, self.windows(flops, params, within), distribution, precision)
 
     def histogram(self, cost: str, bins: int = 40, distribution: Weighting = None) -> Histogram:
         """The share of each of some equal bins from the least to the greatest cost, with proven
@@ -329,17 +344,19 @@ class Space:
         params: Window = None,
         within: Within = None,
     ) -> Architecture | list[Architecture]:
-        """An architecture, or a list of ``n`` distinct ones (all, if there are fewer), drawn with
-        the weights that the spec gives its options, on the condition that all requirements hold
-        and that each cost lies in its window (ends included): exactly what drawing freely and
-        turning away what does not fit gives. ``weights`` may be a distribution;
-        ``"architectures"`` makes all architectures equally probable."""
+        """An architecture, or a list of ``n`` that are distinct networks (all, if there are fewer),
+        drawn with the weights that the spec gives its options, on the condition that all
+        requirements hold and that each cost lies in its window (ends included): exactly what
+        drawing freely and turning away what does not fit gives. Architectures that are one network
+        (a decision that the chosen options ignore, an option that is written in two ways) are drawn
+        once: the first stands for all, with the sum of their probabilities. ``weights`` may be a
+        distribution; ``"architectures"`` makes all architectures equally probable."""
         if seed is None:
             from secrets import randbits
 
             seed = randbits(64)
         wanted = 1 if n is None else n
-        windows = self._windows(flops, params, within)
+        windows = self.windows(flops, params, within)
         from tsdsl.analysis.sampling.conditioned import sample
 
         drawn = sample(self.graph, seed, wanted, weights, windows)
@@ -362,7 +379,7 @@ class Space:
             seed = randbits(64)
         from tsdsl.analysis.sampling.conditioned import stream
 
-        return stream(self.graph, seed, weights, self._windows(flops, params, within))
+        return stream(self.graph, seed, weights, self.windows(flops, params, within))
 
     @overload
     def most_probable(
@@ -394,11 +411,13 @@ class Space:
         within: Within = None,
     ) -> Architecture | list[Architecture]:
         """The most probable architecture of all that lie in the windows, or the ``k`` most
-        probable, best first. ``provenance["proven"]`` says whether that is proven."""
-        from tsdsl.analysis.sampling.probable import most_probable
+        probable that are distinct networks (all, if there are fewer), best first: each is the most
+        probable architecture of its network. ``provenance["proven"]`` says whether that is
+        proven."""
+        from tsdsl.analysis.sampling.probable_networks import most_probable_networks
 
-        windows = self._windows(flops, params, within)
-        found = most_probable(self.graph, 1 if k is None else k, windows, distribution)
+        windows = self.windows(flops, params, within)
+        found = most_probable_networks(self.graph, 1 if k is None else k, windows, distribution)
         return found[0] if k is None else found
 
     def cost(self, name: str) -> Cost:
@@ -432,9 +451,11 @@ class Space:
         held = {**self.costs, **{table.name: table for table in tables}}
         return Space(self.graph, self.sections, held)
 
-    def _windows(
-        self, flops: Window, params: Window, within: Within
+    def windows(
+        self, flops: Window = None, params: Window = None, within: Within = None
     ) -> dict[Cost, tuple[int, int]]:
+        """Windows as the analysis takes them: whole numbers by cost. Raises `SpecError` for an
+        unknown cost, `ValueError` for one that has two windows."""
         from tsdsl.analysis.windows.window import windows_of
 
         found: dict[Cost, tuple[float, float]] = {}

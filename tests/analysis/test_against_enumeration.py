@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from random_spaces import brute_cost, decisions_of, enumerated
+from random_spaces import brute_cost, decisions_of, enumerated, structures
 
 from tsdsl.analysis.costs.assignments import assignments
 from tsdsl.analysis.elimination.bounds import bounds
@@ -108,11 +108,16 @@ def test_samples_are_distinct_and_reproducible(seed: int) -> None:
         return
     drawn = sample(space, 5, 10)
     assert drawn == sample(space, 5, 10)
-    assert len(set(drawn)) == len(drawn) == min(10, len(found))
+    every = [architecture_at(space, at) for at in found]
+    networks = set(structures(space, every))
+    assert len(set(structures(space, drawn))) == len(drawn) == min(10, len(networks))
     assert sample(space, 5, 5) == drawn[:5]
     everything = sample(space, 5, len(found) + 1)
-    assert set(everything) == {architecture_at(space, at) for at in found}
-    assert len(everything) == len(found)
+    assert set(everything) <= set(every)
+    assert set(structures(space, everything)) == networks and len(everything) == len(networks)
+    # Where only decisions are told apart, each architecture comes once.
+    everything = sample(space, 5, len(found) + 1, distinct="architectures")
+    assert set(everything) == set(every) and len(everything) == len(every)
 
 
 def test_weights_of_a_caller() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_spaces import Maker, brute_cost, chain, decisions_of, enumerated
+from random_spaces import Maker, brute_cost, chain, decisions_of, enumerated, structures
 
 import tsdsl
 from tsdsl.analysis.costs.lookup import Lookup
@@ -142,7 +142,12 @@ def test_samples_are_completed_where_draws_are_rare(
     windows = some_windows(values, 2, rng)
     fits = held(values, windows)
     right = {architecture_at(graph, at) for at, ok in zip(found, fits, strict=True) if ok}
-    assert set(sample(graph, seed, len(found) + 1, "initial", windows)) == right
+    distinct = sample(graph, seed, len(found) + 1, "initial", windows, distinct="architectures")
+    assert set(distinct) == right and len(distinct) == len(right)
+    distinct = sample(graph, seed, len(found) + 1, "initial", windows)
+    networks = set(structures(graph, list(right)))
+    assert set(structures(graph, distinct)) == networks and set(distinct) <= right
+    assert len(distinct) == len(networks)
     n = 1500
     drawn = Counter(sample(graph, seed, n, "architectures", windows, distinct=False))
     assert chi_square(drawn, dict.fromkeys(right, n / len(right)))

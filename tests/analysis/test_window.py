@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from random_spaces import brute_cost, chain, decisions_of, enumerated
+from random_spaces import brute_cost, chain, decisions_of, enumerated, structures
 
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.analysis.elimination.distribution import Distribution
@@ -183,8 +183,11 @@ def test_samples_are_distinct_and_reproducible(seed: int) -> None:
     }
     drawn = space.sample(7, seed=1, flops=budget)
     assert drawn == space.sample(7, seed=1, flops=budget)
-    assert len(set(drawn)) == len(drawn) == min(7, len(inside))
-    assert set(space.sample(len(inside) + 5, seed=1, flops=budget)) == inside
+    networks = set(structures(graph, list(inside)))
+    assert len(set(structures(graph, drawn))) == len(drawn) == min(7, len(networks))
+    every = space.sample(len(inside) + 5, seed=1, flops=budget)
+    assert set(every) <= inside and len(every) == len(networks)
+    assert set(structures(graph, every)) == networks
     assert space.sample(seed=1, flops=budget) == drawn[0]
     with pytest.raises(SpecError):
         space.sample(seed=1, flops=(0, int(both.min()) - 1))

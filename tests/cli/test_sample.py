@@ -87,7 +87,7 @@ def test_fewer_than_asked(run, starter: Path, tmp_path: Path) -> None:
     for more in ([], ["-o", "few.jsonl"], ["-o", "few"]):
         done = run("sample", starter, "-n", "50", "--flops", f"..{least}", *more)
         assert done.exit_code == 0
-        assert "1 architecture in these windows, fewer than -n 50" in done.stderr
+        assert "1 distinct network in these windows, fewer than -n 50" in done.stderr
     assert len((tmp_path / "few.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert os.listdir(tmp_path / "few") == ["arch-000.json"]
 

@@ -18,12 +18,16 @@ from killing import Killer
 import tsdsl
 from tsdsl.data.lists import read_list
 from tsdsl.diagnostics import DiagnosticError, FileError, SpecError
-from tsdsl.searching.evolution import Settings
+from tsdsl.searching.evolution import Evolution, Settings
 from tsdsl.searching.evolve import Begun, Evolved, GenerationEnded, Scored
 from tsdsl.sema.sections import Evaluate
 from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
 from tsdsl.training.recipe import Recipe
 from tsdsl.weights.file import WeightsError, load, save
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from tiny_spaces import ignored
 
 Tiny = Callable[..., tsdsl.Space]
 WINDOW = (105e3, 170e3)
@@ -246,6 +250,42 @@ def test_a_log_that_was_cut_or_spoiled(
         evolve(space, trained, videos, folder=tmp_path / "cut", resume=True)
 
 
+def test_candidates_are_distinct_networks_and_an_older_run_goes_on(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earlier versions told candidates apart by their decisions."""
+    space = ignored(tmp_path)
+    supernet = tsdsl.compile(space)
+    given: dict[str, Any] = {
+        "settings": Settings(2, 3, 2, mutation=0.5),
+        "bn_batches": 0,
+        "device": "cpu",
+        "resume": True,
+    }
+    found = tsdsl.evolve(space, supernet, videos, videos, folder=tmp_path / "new", **given)
+    assert found.exhausted and found.candidates == 3
+    again = tsdsl.evolve(space, supernet, videos, videos, folder=tmp_path / "new", **given)
+    assert again.candidates == 3
+
+    def older(*positional: Any, **named: Any) -> Evolution:
+        return Evolution(*positional, **{**named, "distinct": "architectures"})
+
+    folder = tmp_path / "old"
+    with monkeypatch.context() as patched:
+        patched.setattr("tsdsl.searching.evolve.Evolution", older)
+        whole = tsdsl.evolve(space, supernet, videos, videos, folder=folder, **given)
+    assert whole.candidates == 4
+    about = json.loads((folder / "run.json").read_text())
+    assert about.pop("distinct") == "networks"
+    (folder / "run.json").write_text(json.dumps(about))
+    before = log_of(folder)
+    lines = (folder / "log.jsonl").read_text().splitlines(keepends=True)
+    (folder / "log.jsonl").write_text("".join(lines[:2]))
+    found = tsdsl.evolve(space, supernet, videos, videos, folder=folder, **given)
+    assert found.candidates == 4 and log_of(folder) == before
+    assert json.loads((folder / "run.json").read_text()) == about
+
+
 def test_all_of_a_window(tiny: Tiny, videos: Path, trained: Path) -> None:
     space = tiny(True)
     count = space.count(flops=WINDOW)
@@ -356,7 +396,7 @@ def test_what_does_not_fit(
 
 PROGRAM = """
 import sys, torch, tsdsl
-from tsdsl.searching.evolution import Settings
+from tsdsl.searching.evolution import Evolution, Settings
 spec, weights, videos, out = sys.argv[1:]
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)

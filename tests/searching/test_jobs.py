@@ -19,7 +19,7 @@ from tsdsl.searching.jobs import Draw, load, prepare
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from text_spaces import every_architecture
-from tiny_spaces import tiny
+from tiny_spaces import ignored, tiny
 
 PROGRAM = """
 import sys, tsdsl
@@ -101,6 +101,33 @@ def test_given_ones(space: tsdsl.Space, tmp_path: Path) -> None:
     assert [(j.number, j.given) for j in later.jobs][4:] == [(4, "new"), (5, "third")]
     assert later.drawn == 4 and load(space, str(tmp_path)) is not None
     assert [j.given for j in prepare(space, tmp_path).jobs] == [j.given for j in later.jobs]
+
+
+def test_no_two_jobs_are_one_network(tmp_path: Path) -> None:
+    space = ignored(tmp_path)
+    jobs = prepare(space, tmp_path / "drawn", Draw(4))
+    kinds = [
+        (a["main.body"], a["kernel"] if "layer" in str(a["main.body"]) else None)
+        for a in (job.architecture for job in jobs.jobs)
+    ]
+    assert len(kinds) == len(set(kinds)) == jobs.drawn == 3 and jobs.draw.n == 4
+    # One that is given and is a network that was drawn gets that job.
+    (at,) = (k for k, kind in enumerate(kinds) if kind[1] is None)
+    drawn = jobs.jobs[at].architecture
+    twin = space.architecture(
+        {**drawn, "kernel": "1x1x1" if drawn["kernel"] == "1x3x3" else "1x3x3"}
+    )
+    given = prepare(space, tmp_path / "drawn", None, [("twin", twin)])
+    assert [job.given for job in given.jobs] == ["twin" if k == at else None for k in range(3)]
+    # In a folder of an earlier version both are there, and stay what they are.
+    document = json.loads((tmp_path / "drawn/jobs/jobs.json").read_text())
+    document["jobs"][at]["given"] = None
+    old = {**document["jobs"][at], "job": 3, "drawn": False, "given": "twin"}
+    old["decisions"] = dict(twin)
+    document["jobs"].append(old)
+    (tmp_path / "drawn/jobs/jobs.json").write_text(json.dumps(document))
+    again = prepare(space, tmp_path / "drawn", None, [("twin", twin)])
+    assert [job.given for job in again.jobs] == [None, None, None, "twin"]
 
 
 def test_other_jobs(space: tsdsl.Space, tmp_path: Path) -> None:

@@ -30,6 +30,30 @@ space Tiny {
 REQUIRE = 'require width <= 6 or main.s1.depth == 1 else "too much"'
 
 
+#: Four architectures and three networks: the second block ignores the kernel.
+IGNORED = """tsnet 1
+block layer(x, width: int, kernel: dims) { return x -> conv(width, kernel) -> relu }
+block other(x, width: int) { return x -> conv(width, 1x1x1) -> swish }
+space Ignored {
+  input clip(channels=3, frames=4, height=32, width=32, interval=4)
+  kernel ~ {1x1x1, 1x3x3}
+  stream main(clip) {
+    stem layer(4, 1x3x3)
+    body ~ {layer(4, kernel=kernel), other(4)}
+    stage s1 { use body }
+  }
+  head main -> global_avg_pool -> linear(4)
+  train { epochs = 1  batch = 4  lr = 0.1 }
+}
+"""
+
+
+def ignored(folder: Path) -> tsdsl.Space:
+    """4 architectures, 3 networks."""
+    (folder / "ignored.tsnet").write_text(IGNORED)
+    return tsdsl.load(folder / "ignored.tsnet")
+
+
 def tiny(folder: Path, *, require: bool = False, norm: bool = False) -> tsdsl.Space:
     """18 or, with the requirement, 14 architectures; the second kernel is active in some."""
     text = TINY.replace("REQUIRE", REQUIRE if require else "")

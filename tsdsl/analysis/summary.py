@@ -64,8 +64,9 @@ class Summary:
 
     space: Space
     distribution: Distribution
-    #: The exact number of architectures.
+    #: The exact number of architectures, and of distinct networks among them where it is known.
     size: int | None
+    networks: int | None
     #: By name: multiply-adds, parameters, elements, cost tables.
     costs: dict[str, CostSummary]
     #: Windows by cost, ends inside, and where they are from: empty if they were asked for.
@@ -123,7 +124,9 @@ def summarise(
         held = costs[name]
         if held.bounds is not None and held.bounds.min.value < held.bounds.max.value:
             _spread(space, held, given, bins, ask)
-    return Summary(space, given, size, costs, named, windows_from, count, mass, ask.notes)
+    return Summary(
+        space, given, size, space.networks, costs, named, windows_from, count, mass, ask.notes
+    )
 
 
 class _Asker:

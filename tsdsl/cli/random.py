@@ -152,7 +152,7 @@ def command(
 ) -> int:
     """Train architectures drawn at random, to compare a search with.
 
-    N distinct architectures are drawn with the weights that the spec gives its options (--uniform:
+    N distinct networks are drawn with the weights that the spec gives its options (--uniform:
     all alike), given that each cost is in its window, exactly; equal seeds draw alike on every
     machine. Without a window, the budgets of the last phase of the spec's search are meant. Each
     is a job, trained by the spec's train section and evaluated on --val after its last step, and

@@ -85,8 +85,9 @@ def command(
 ) -> None:
     """Draw architectures from a space, within budgets if some are given.
 
-    They are distinct, and drawn with the weights that the spec gives its options (--uniform: all
-    alike), given that each cost is in its window, exactly. One goes to standard output as
+    They are drawn with the weights that the spec gives its options (--uniform: all alike), given
+    that each cost is in its window, exactly. No two are one network: where decisions differ in
+    nothing that is built, the first that is drawn stands for all. One goes to standard output as
     arch.json, several as JSON lines, as they are drawn. The first of many are those that the same
     seed gives for fewer.
     """
@@ -148,7 +149,8 @@ class _Drawn(Iterator[tsdsl.Architecture]):
 def _all(found: int, windows: bool, weighted: bool, asked: int) -> str:
     where = " in these windows" if windows else ""
     weight = " of a weight above 0" if weighted else ""
-    return f"the space has {found:,} {_noun(found)}{weight}{where}, fewer than -n {asked}"
+    networks = "distinct network" if found == 1 else "distinct networks"
+    return f"the space has {found:,} {networks}{weight}{where}, fewer than -n {asked}"
 
 
 def _noun(count: int) -> str:

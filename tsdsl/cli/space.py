@@ -86,7 +86,10 @@ def command(
     """Say how large a space is, and what of it fits a budget.
 
     How many architectures there are, what they cost at least, at most and on average, how many lie
-    in a window, and where the cost lies. Everything is exact or has proven bounds; the output says
+    in a window, and where the cost lies. Counts are of architectures; where some are one network,
+    and there are at most 65,536, the number of distinct networks is given, too.
+
+    Everything is exact or has proven bounds; the output says
     which. FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one view
     (clip and crop).
 
@@ -170,6 +173,7 @@ def _json(found: Summary, distribution: str | None) -> dict[str, Any]:
         "distribution": distribution or "initial",
         "decisions": len(space.decisions),
         "size": found.size,
+        "networks": found.networks,
         **{name: _cost(found.costs[name]) for name in ("macs", "params", "elements")},
         **({"costs": tables} if tables else {}),
     }

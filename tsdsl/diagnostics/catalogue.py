@@ -81,7 +81,7 @@ SPACE = {
     "E0591": "the cost is outside the window that was asked for",
     "E0592": "decisions too coupled for an exact answer",
     "E0593": "no architecture to bound",
-    "E0594": "too few distinct architectures",
+    "E0594": "too few distinct networks",
 }
 
 SECTIONS = {

@@ -3,7 +3,8 @@
 As in single-path one-shot search (Guo et al., arXiv 1904.00420, section 3.4 and its settings): the
 best of all that were measured are parents; a share of each generation are crossovers of two of
 them, the others are mutations of one, in which every choice changes with some probability. What is
-outside of the windows, or was measured before, is drawn again before it costs anything. The first
+outside of the windows, or is a network that was measured before, is drawn again before it costs
+anything. The first
 generation, and what children cannot fill, are exact samples of the windows.
 
 A generation is a function of the seed, its number, and what was measured before: replaying what was
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsdsl.analysis.costs.assignments import active, assignments, completed
-from tsdsl.analysis.sampling.conditioned import architectures
+from tsdsl.analysis.networks import Distinct, labels
+from tsdsl.analysis.sampling.conditioned import architectures, stream
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
@@ -75,7 +77,7 @@ class Candidate(Record):
 
 class Evolution:
     """``fitness`` is any tuple of numbers, larger ones are better; of equal ones, that which came
-    first is."""
+    first is. ``distinct``: what no two candidates have in common."""
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class Evolution:
         seed: int = 0,
         weights: Weights = "initial",
         within: Within = None,
+        distinct: Distinct = "networks",
     ) -> None:
         settings.check()
         self.space = space
@@ -93,11 +96,14 @@ class Evolution:
         self.windows = {str(space.cost(name)): w for name, w in (within or {}).items() if w}
         #: Generations that were planned.
         self.generation = 0
-        #: Whether no architecture is left that was not measured.
+        self.distinct = distinct
+        #: Whether nothing is left that was not measured.
         self.exhausted = False
         self._fitness: list[tuple[Candidate, tuple[float, ...]]] = []
-        self._known: set[Architecture] = set()
-        self._samples = space.stream(seed=seed, weights=weights, within=self.windows)
+        #: Keys of all candidates.
+        self._known: set[bytes] = set()
+        within_costs = space.windows(within=self.windows)
+        self._samples = stream(space.graph, seed, weights, within_costs, distinct=distinct)
         #: Candidates that were planned.
         self.asked = 0
         rows = space.distribution().probabilities
@@ -131,24 +137,34 @@ class Evolution:
             if sample is None:
                 self.exhausted = True
                 break
-            made.append(self._candidate(len(made), "sample", (), sample))
+            made.append(self._candidate(len(made), "sample", (), *sample))
         self.generation += bool(made)
         self.asked += len(made)
         return made
 
     def _candidate(
-        self, before: int, origin: Origin, parents: tuple[int, ...], architecture: Architecture
+        self,
+        before: int,
+        origin: Origin,
+        parents: tuple[int, ...],
+        architecture: Architecture,
+        key: bytes,
     ) -> Candidate:
-        self._known.add(architecture)
+        self._known.add(key)
         number = self.asked + before + 1
         return Candidate(number, self.generation + 1, origin, parents, architecture)
 
-    def _sample(self) -> Architecture | None:
-        """The next one of the windows that is new; None if there is none."""
+    def _keys(self, at: Ints) -> list[bytes]:
+        """What tells candidates apart, of assignments [architecture, variable]."""
+        return labels(self.space.graph, at, self.distinct)
+
+    def _sample(self) -> tuple[Architecture, bytes] | None:
+        """The next one of the windows that is new, with its key; None if there is none."""
         try:
             for architecture in self._samples:
-                if architecture not in self._known:
-                    return architecture
+                (key,) = self._keys(assignments(self.space.graph, [architecture]))
+                if key not in self._known:
+                    return architecture, key
         except SpecError:
             # None at all, or none that could be found after those that are known.
             if not self._known:
@@ -170,14 +186,16 @@ class Evolution:
             left -= 1
             breed = self._crossed if origin == "crossover" else self._mutated
             first_B, second_B, options_BD = breed(random, options_PD, active_PD)
-            for row, architecture in self._valid(options_BD):
+            for row, architecture, label in self._valid(options_BD):
                 if len(made) == count:
                     break
-                if architecture in self._known:
+                if label in self._known:
                     continue
                 pair = dict.fromkeys((int(first_B[row]), int(second_B[row])))
                 numbers = tuple(parents[p].number for p in pair)
-                made.append(self._candidate(before + len(made), origin, numbers, architecture))
+                made.append(
+                    self._candidate(before + len(made), origin, numbers, architecture, label)
+                )
                 left = CHUNKS
         return made
 
@@ -219,8 +237,9 @@ class Evolution:
         ]
         return np.stack(columns, 1).astype(np.int64)
 
-    def _valid(self, options_BD: Ints) -> Iterator[tuple[int, Architecture]]:
-        """Rows that meet all requirements and lie in the windows, with their architectures."""
+    def _valid(self, options_BD: Ints) -> Iterator[tuple[int, Architecture, bytes]]:
+        """Rows that meet all requirements and lie in the windows, with their architectures and
+        keys."""
         graph = self.space.graph
         at, odd = completed(graph, options_BD)
         rows = np.flatnonzero(~odd)
@@ -233,7 +252,9 @@ class Evolution:
             cost = self._costs(name, at[rows])
             inside &= (cost >= window[0]) & (cost <= window[1])
         rows = rows[inside]
-        yield from zip(rows.tolist(), architectures(graph, at[rows]), strict=True)
+        if len(rows):
+            made = architectures(graph, at[rows])
+            yield from zip(rows.tolist(), made, self._keys(at[rows]), strict=True)
 
     def _costs(self, name: str, at: Ints) -> NDArray[Any]:
         """Of assignments [architecture, variable]."""

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 import tsdsl
+from tsdsl.analysis.networks import Distinct
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
 from tsdsl.data.lists import VideoList, in_both, read_list
@@ -43,6 +44,9 @@ from tsdsl.training.scores import Scores
 from tsdsl.weights.file import Weights as HeldWeights
 from tsdsl.weights.file import WeightsError, classes_of, load, load_into, save
 
+#: In a run's description: what no two candidates have in common. Earlier versions had no such
+#: key, and told candidates apart by their decisions.
+DISTINCT = "distinct"
 #: "accuracy": top-1, of equal ones the lower loss is better. "loss": the lower one.
 Fitness = Literal["accuracy", "loss"]
 
@@ -220,7 +224,14 @@ def run(
             supernet, held = trained(space, supernet)
             known = classes_of(held.about)
         supernet = supernet.to(ranks.device).eval()
-        evolution = Evolution(space, settings, seed=seed, weights=weights, within=windows)
+        # A run of an earlier version, which told candidates apart by their decisions, goes on so.
+        distinct: Distinct = "networks"
+        if here is not None and resume and DISTINCT not in (here.begun_as() or {DISTINCT: None}):
+            distinct = "architectures"
+        distinct = ranks.broadcast(distinct)
+        evolution = Evolution(
+            space, settings, seed=seed, weights=weights, within=windows, distinct=distinct
+        )
         recipe = Recipe.of(space)
         videos = data if isinstance(data, VideoList) else read_list(data, root, known)
         scored = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
@@ -257,6 +268,7 @@ def run(
                 "weights": weights,
                 "windows": {name: list(map(str, ends)) for name, *ends in windows_of(windows)},
                 "fitness": fitness,
+                **({DISTINCT: distinct} if distinct == "networks" else {}),
                 "seed": seed,
                 "supernet": _digest(supernet),
                 "recipe": recipe.as_json(),

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import tsdsl
+from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.networks import networks
 from tsdsl.diagnostics import ArchitectureError, Diagnostic, FileError, Source, SpecError
 from tsdsl.files import PathLike, folder_failure, read_text, write_atomic
 from tsdsl.ir.arch_file import MAX_BYTES, OptionValue
@@ -34,8 +36,8 @@ Weights = Literal["initial", "architectures"]
 
 
 class Draw(Record, eq=True):
-    """How architectures are drawn: ``n`` distinct ones, by the spec's weights or all alike, whose
-    costs are in windows (name of the cost, least, greatest; in the order of their names)."""
+    """How architectures are drawn: ``n`` distinct networks, by the spec's weights or all alike,
+    whose costs are in windows (name of the cost, least, greatest; in the order of their names)."""
 
     n: int
     seed: int = 0
@@ -145,7 +147,7 @@ def prepare(
         made = Jobs(space, path, draw, _drawn(space, draw))
     else:
         made = found
-    joined = Jobs(space, path, made.draw, _with(made.jobs, against))
+    joined = Jobs(space, path, made.draw, _with(space, made.jobs, against))
     if found is None or [(j.number, j.given) for j in joined.jobs] != [
         (j.number, j.given) for j in found.jobs
     ]:
@@ -169,11 +171,23 @@ def _drawn(space: Space, draw: Draw) -> tuple[Job, ...]:
     return tuple(Job(at, architecture, True) for at, architecture in enumerate(found))
 
 
-def _with(jobs: Sequence[Job], against: Sequence[tuple[str, Architecture]]) -> tuple[Job, ...]:
-    """Jobs, and those that were given; one that is there already gets its name."""
+def _with(
+    space: Space, jobs: Sequence[Job], against: Sequence[tuple[str, Architecture]]
+) -> tuple[Job, ...]:
+    """Jobs, and those that were given; one whose network is there already gets its name."""
     made = list(jobs)
-    for name, architecture in against:
-        at = next((j.number for j in made if j.architecture == architecture), len(made))
+    if not against:
+        return tuple(made)
+    every = [*(job.architecture for job in made), *(architecture for _, architecture in against)]
+    keys = networks(space.graph).keys(assignments(space.graph, every)).tolist()
+    of_jobs = keys[: len(made)]
+    for (name, architecture), key in zip(against, keys[len(made) :], strict=True):
+        # The very same first: earlier versions made jobs of architectures that are one network.
+        same = (j.number for j in made if j.architecture == architecture)
+        alike = (number for number, other in enumerate(of_jobs) if other == key)
+        at = next(chain(same, alike), len(made))
+        if at == len(made):
+            of_jobs.append(key)
         if at == len(made):
             made.append(Job(at, architecture, False, name))
         elif made[at].given is None:

@@ -1,6 +1,6 @@
 """The baseline of a search: architectures at random, each trained from scratch.
 
-As in section 5 of Auto-TSNet (Gong et al., ICCV 2021): distinct architectures of the space whose
+As in section 5 of Auto-TSNet (Gong et al., ICCV 2021): distinct networks of the space whose
 cost lies in a window, trained by the spec's recipe and evaluated like the one that was searched.
 """
 

@@ -59,7 +59,7 @@ class RunFolder:
         """Write ``run.json``; if there is one, and something to lose, it has to say the same.
         Warnings for conditions that differ. Raises `SpecError`, `FileError`."""
         self._check_own()
-        found = self._description() if self._begun() else None
+        found = self.begun_as()
         warnings: list[Diagnostic] = []
         if found is not None:
             if not resume:
@@ -88,6 +88,11 @@ class RunFolder:
         if found != about:
             write_atomic(self.at(RUN), json.dumps(about, indent=1) + "\n")
         return warnings
+
+    def begun_as(self) -> dict[str, Any] | None:
+        """The description of the run that is in the folder, if it has anything to lose. Raises
+        `SpecError`, `FileError`."""
+        return self._description() if self._begun() else None
 
     def _check_own(self) -> None:
         """Without a description, what is here is somebody else's, or of a run of which nobody knows

@@ -31,15 +31,14 @@ CHUNK = 4096
 DIGIT = 24
 
 
-class Lookup:
-    """Of one cost of one space. Raises `TooCoupled`."""
+class Sums:
+    """Sums of tables over the variables of a space: of integers of one type."""
 
-    def __init__(self, space: SpaceGraph, cost: Cost) -> None:
+    def __init__(self, space: SpaceGraph, factors: Sequence[Factor]) -> None:
         self._space = space
-        factors = _joined(cost_factors(space, cost), [len(v) for v in space.variables])
-        self._factors = factors
+        factors = _joined(factors, [len(v) for v in space.variables])
         self._tables = [np.ascontiguousarray(f.table).reshape(-1) for f in factors]
-        self._dtype: Any = object if any(t.dtype == object for t in self._tables) else np.int64
+        self._dtype: Any = np.result_type(*self._tables) if factors else np.int64
         self._steps: list[dict[int, int]] = []
         for f in factors:
             step = 1
@@ -58,10 +57,9 @@ class Lookup:
             rows[d.at] = len(rows)
         self._derived = [d.numbered(rows) for d in self._derived]
         self._terms = [[(rows[v], step) for v, step in steps.items()] for steps in self._steps]
-        self._single: _Single | None = None
 
     def many(self, options: Array) -> Array:
-        """The cost of each row of option indices [architecture, decision], one column for each
+        """The sum for each row of option indices [architecture, decision], one column for each
         decision of the space in order; what a decision that is not active has does not count.
         They are taken to be architectures: nothing is validated."""
         given = np.asarray(options)
@@ -78,15 +76,9 @@ class Lookup:
         return total
 
     def assigned(self, at: Array) -> Array:
-        """The cost of each row of an array of assignments [architecture, variable], of which only
+        """The sum for each row of an array of assignments [architecture, variable], of which only
         the decisions count."""
         return self.many(at[:, self._decided])
-
-    def one(self, architecture: Architecture) -> int | None:
-        """The cost of an architecture; None if it has anything unusual."""
-        if self._single is None:
-            self._single = _Single(self._space, self._steps, self._tables)
-        return self._single.cost(architecture)
 
     def _columns(self, options: Array) -> list[Array]:
         """Option indices: an array for each decision, then for each derived variable."""
@@ -94,6 +86,20 @@ class Lookup:
         for d in self._derived:
             columns.append(d.cells.take(_places(columns, d.terms, len(options)), mode="clip"))
         return columns
+
+
+class Lookup(Sums):
+    """One cost of one space. Raises `TooCoupled`."""
+
+    def __init__(self, space: SpaceGraph, cost: Cost) -> None:
+        super().__init__(space, cost_factors(space, cost))
+        self._single: _Single | None = None
+
+    def one(self, architecture: Architecture) -> int | None:
+        """The cost of an architecture; None if it has anything unusual."""
+        if self._single is None:
+            self._single = _Single(self._space, self._steps, self._tables)
+        return self._single.cost(architecture)
 
 
 class _Derived(NamedTuple):

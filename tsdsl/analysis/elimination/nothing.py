@@ -22,8 +22,19 @@ def too_few(space: SpaceGraph, found: int) -> SpecError:
     return _rare(
         space,
         f"the weights of space {space.name} hardly ever give more than the {found:,}"
-        " distinct architectures that were drawn",
+        " distinct networks that were drawn",
         "draw uniformly, or fewer",
+    )
+
+
+def mostly_alike(space: SpaceGraph, ranked: int, found: int) -> SpecError:
+    """So many architectures are one network that few networks are among the most probable ones."""
+    return _rare(
+        space,
+        f"the {ranked:,} most probable architectures of space {space.name} are"
+        f" {found:,} distinct networks",
+        f"ask for {found:,} or fewer; a decision that has no effect under the probable options"
+        " multiplies architectures, not networks",
     )
 
 

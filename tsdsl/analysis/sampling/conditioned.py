@@ -6,6 +6,11 @@ what does not fit gives, however rare that is. Weights are floats, so that proba
 to about nine digits; which architectures fit is exact.
 
 Draws come in blocks of a fixed order: how many are asked for does not change which come first.
+
+Distinct ones are distinct networks: of architectures that are one network (see
+`tsdsl.analysis.networks`), the one that is drawn first stands for all, and the network has the sum
+of their probabilities. Where each architecture is a network of its own, that is drawing without
+replacement.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.distribution import distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine
 from tsdsl.analysis.elimination.nothing import no_architecture, rarely_inside, rarely_met, too_few
+from tsdsl.analysis.networks import Distinct, labels
 from tsdsl.analysis.sampling.completed import Completed
 from tsdsl.analysis.sampling.independent import Independent
 from tsdsl.analysis.sampling.inside import BINS, Inside
@@ -55,12 +61,12 @@ def sample(
     weighting: Weighting = "initial",
     windows: Windows | None = None,
     *,
-    distinct: bool = True,
+    distinct: bool | Distinct = True,
 ) -> list[Architecture]:
     """``n`` architectures whose costs are all inside; equal seeds draw alike on every platform.
 
-    Distinct ones are drawn without replacement; all of them, if there are fewer. Raises `SpecError`
-    if there is none, `TooCoupled`.
+    ``distinct``: drawn without replacement; all of them, if there are fewer. True for distinct
+    networks. Raises `SpecError` if there is none, `TooCoupled`.
     """
     if n < 0:
         raise ValueError(f"no architecture or more, not {n}")
@@ -73,7 +79,7 @@ def stream(
     weighting: Weighting = "initial",
     windows: Windows | None = None,
     *,
-    distinct: bool = True,
+    distinct: bool | Distinct = True,
 ) -> Iterator[Architecture]:
     """`sample` one by one, until there are no more."""
     within = _in_order(windows or {})
@@ -90,7 +96,7 @@ def sample_within(
     windows: Windows,
     weighting: Weighting = "initial",
     *,
-    distinct: bool = True,
+    distinct: bool | Distinct = True,
 ) -> list[Architecture]:
     """`sample`, with windows."""
     return sample(space, seed, n, weighting, windows, distinct=distinct)
@@ -102,7 +108,7 @@ def options_within(
     n: int,
     windows: Windows,
     weighting: Weighting = "initial",
-    distinct: bool = True,
+    distinct: bool | Distinct = True,
 ) -> Array:
     """`sample` as assignments [architecture, variable]."""
     found: list[Array] = []
@@ -118,7 +124,7 @@ def blocks(
     seed: int,
     windows: Windows,
     weighting: Weighting = "initial",
-    distinct: bool = True,
+    distinct: bool | Distinct = True,
 ) -> Iterator[Array]:
     """`stream` as assignments [architecture, variable], some at a time; under a joint distribution,
     variables are those of its graph."""
@@ -146,7 +152,8 @@ def blocks(
     if not len(listed):
         raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
     if distinct:
-        yield listed[_race(weight, random)]
+        seen = _Seen(space, distinct)
+        yield from seen.new(listed[_race(weight, random)])
         return
     sums = np.cumsum(np.exp(weight - weight.max()))
     while True:
@@ -166,31 +173,33 @@ def _drawn(
     rows: Sequence[Array],
     windows: Windows,
     random: np.random.Generator,
-    distinct: bool,
+    distinct: bool | Distinct,
 ) -> Iterator[Array]:
-    seen = _Seen([d.variable.index for d in space.decisions])
+    seen = _Seen(space, distinct)
     missed = repeated = 0
     hopeless = False
     for at, tried in _inside(known, rows, windows, random, BINS):
         known_inside = len(at)
         if left_out:
             at = at[met(space, at)]
-        new = seen.new(at) if distinct else at
-        repeated += len(at) - len(new)
-        missed = 0 if len(new) else missed + tried
-        if len(new):
-            yield new
+        before = len(seen)
+        if distinct:
+            yield from seen.new(at)
+        elif len(at):
+            yield at
+        new = len(seen) - before if distinct else len(at)
+        repeated += len(at) - new
+        missed = 0 if new else missed + tried
         if distinct and not left_out and repeated > len(seen) // 2 and not hopeless:
             # Most have been drawn: the others, if they are few, in the order they would come in.
             repeated = 0
             listed = Lister(known, tuple(windows)).list(windows, MAX_REST)
             if listed is not None:
                 weight = log_weights(known, rows, listed)
-                rest = seen.new(listed[weight > -np.inf][_race(weight[weight > -np.inf], random)])
-                if len(rest):
-                    yield rest
+                order = _race(weight[weight > -np.inf], random)
+                yield from seen.new(listed[weight > -np.inf][order])
                 return
-            hopeless = len(seen) > MAX_REST
+            hopeless = True
         if missed > MAX_MISSES:
             if repeated > missed // 1000:
                 raise too_few(space, len(seen))
@@ -201,31 +210,36 @@ def _drawn(
 
 
 class _Seen:
-    """Which assignments were drawn, by 128 bits of each."""
+    """Which networks, or which architectures, were drawn, by 128 bits of each."""
 
-    def __init__(self, decided: Sequence[int]) -> None:
-        self._decided = list(decided)
-        mixer = np.random.Generator(np.random.PCG64(1))
-        self._factors: Array = mixer.integers(
-            1 << 62, size=(len(self._decided), 2), dtype=np.uint64
-        )
-        self._factors = 2 * self._factors + 1
+    def __init__(self, space: SpaceGraph, distinct: bool | Distinct) -> None:
+        self._space = space
+        self._distinct: Distinct = distinct if isinstance(distinct, str) else "networks"
         self._keys: set[bytes] = set()
+        #: Drawn before anything was compared with it.
+        self._first: Array | None = None
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) or int(self._first is not None)
 
-    def new(self, at: Array) -> Array:
-        """Those that were not there, each once."""
+    def new(self, at: Array) -> Iterator[Array]:
+        """Those that were not there, each once. The very first comes by itself: who wants no more
+        needs no keys."""
+        if self._first is None and len(at):
+            self._first, at = at[:1], at[1:]
+            yield self._first
         if not len(at):
-            return at
-        mixed = at[:, self._decided].astype(np.uint64) @ self._factors
+            return
+        if not self._keys:
+            assert self._first is not None
+            self._keys.update(labels(self._space, self._first, self._distinct))
         kept: list[int] = []
-        for k, key in enumerate(map(bytes, mixed.view(np.uint8))):
+        for k, key in enumerate(labels(self._space, at, self._distinct)):
             if key not in self._keys:
                 self._keys.add(key)
                 kept.append(k)
-        return at[kept]
+        if kept:
+            yield at[kept]
 
 
 def draws(

@@ -132,7 +132,7 @@ def test_fewer_than_asked_for(random) -> None:
     listed = json.loads(done.stdout)
     assert listed["windows"] == {"macs": [102_000, 105_000]}
     assert done.exit_code == 0 and 0 < listed["drawn"] == len(listed["jobs"]) < 50
-    assert f"no more than {listed['drawn']} architectures in these windows" in done.stderr
+    assert f"no more than {listed['drawn']} distinct networks in these windows" in done.stderr
 
 
 def test_what_random_refuses(run, random, lists: list[Any], folder: Path, tmp_path: Path) -> None:

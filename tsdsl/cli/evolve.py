@@ -255,7 +255,7 @@ def command(
         note(f"stopped after candidate {found.candidates}; the same command with --resume goes on")
         return INTERRUPTED
     if found.exhausted:
-        count = several(found.candidates, "architecture")
+        count = several(found.candidates, "distinct network")
         note(f"{count} were scored: no more than these were found in the windows")
     data(json.dumps(_json(found, folder), indent=2) if as_json else _text(found, folder))
     return 0

@@ -241,7 +241,7 @@ def _jobs(
     jobs = prepare(space, folder, draw, given)
     if jobs.drawn < draw.n and os.environ.get("RANK", "0") == "0":
         where = " in these windows" if draw.windows else ""
-        all_ = several(jobs.drawn, "architecture")
+        all_ = several(jobs.drawn, "distinct network")
         note(f"no more than {all_}{where}: fewer than -n {draw.n}, all are taken")
     return jobs
 

@@ -13,7 +13,7 @@
 | `run` | everything that a search needs, put together; its folder |
 | `report`, `alpha_image` | its log, the distribution over time, TensorBoard |
 | `history` | these read again, for figures |
-| `foresight` | choices that later budgets allow; what strands, and what phases cost, inside budgets |
+| `foresight` | choices that later budgets allow; what strands; phase costs in budgets |
 | `expense` | what a search will take, before it runs |
 | `jobs`, `random`, `ranking` | architectures at random, their trainings, the report |
 | `evolution` | which architectures to measure next |

@@ -291,7 +291,7 @@ def _drawn(
 ) -> list[Architecture]:
     """Independent draws inside the budgets of a phase; none if none is inside."""
     there = present(space, phase)
-    windows = there._windows(None, None, windows_of(phase))
+    windows = there.windows(None, None, windows_of(phase))
     try:
         return sample(there.graph, seed, n, now, windows, distinct=False)
     except SpecError:

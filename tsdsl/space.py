@@ -212,7 +212,8 @@ class Space:
         An architecture has the product of the probabilities of its *active* decisions' options, on
         the condition that all requirements hold (renormalised)."""
         given = self.distribution(distribution)
-        return self._engine_of(given).expectation(self.cost(cost)).mean(given.flat_probabilities)
+        means = self._engine_of(given).expectation(self.cost(cost))
+        return means.mean(given.flat_probabilities, given.flat_logs)
 
     def variance(self, cost: str, distribution: Given = None) -> float:
         """The exact variance of a cost; see `expectation`."""
@@ -228,7 +229,7 @@ class Space:
         each group that a joint distribution has."""
         given = self.distribution(distribution)
         means = self._engine_of(given).expectation(self.cost(cost))
-        _, flat = means.gradient(given.flat_probabilities)
+        _, flat = means.gradient(given.flat_probabilities, given.flat_logs)
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
     def breakdown(

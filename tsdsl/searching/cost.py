@@ -113,7 +113,8 @@ class CostTerm:
         """The exact E[F], for each budget."""
         given = now.distribution
         return [
-            counted.expectation(given).mean(given.flat_probabilities) for counted in self._costs
+            counted.expectation(given).mean(given.flat_probabilities, given.flat_logs)
+            for counted in self._costs
         ]
 
     def exact_gradient(self, now: Categoricals) -> Floats:
@@ -123,11 +124,12 @@ class CostTerm:
             if not budget.weight:
                 continue
             means = counted.expectation(now.distribution)
-            mean, gradient = means.gradient(now.distribution.flat_probabilities)
+            given = now.distribution
+            mean, gradient = means.gradient(given.flat_probabilities, given.flat_logs)
             if budget.low <= mean <= budget.high:
                 continue
             edge, sign = (budget.high, 1) if mean > budget.high else (budget.low, -1)
-            sigma = sqrt(means.moments(now.distribution).variance)
+            sigma = sqrt(means.moments(given).variance)
             cost = max(abs(mean / edge - 1), sigma / (edge * sqrt(2 * pi)))
             found += budget.weight * sign / (edge * cost) * gradient
         return found

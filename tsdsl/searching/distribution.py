@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from math import log
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,22 +93,17 @@ class Categoricals:
         """How many logits there are."""
         return len(self.distribution.flat)
 
-    @cached_property
+    @property
     def log_p(self) -> Floats:
         """log p(d, j), flat; -inf for an option that is never taken."""
-        flat = self.distribution.flat
-        if not len(flat):
-            return flat
-        shifted = flat - np.maximum.reduceat(flat, self._starts)[self._decision]
-        sums = np.add.reduceat(np.exp(shifted), self._starts)
-        return np.asarray(shifted - np.log(sums)[self._decision])
+        return self.distribution.flat_logs
 
     @cached_property
     def _taken(self) -> tuple[float, Floats]:
         """log Z and q, flat."""
         means = engine(self.distribution.graph).means
-        feasible, taken = means.taken(self.distribution.flat_probabilities)
-        return log(feasible), taken
+        given = self.distribution
+        return means.taken(given.flat_probabilities, given.flat_logs)
 
     @property
     def log_feasible(self) -> float:

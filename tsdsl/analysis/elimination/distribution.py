@@ -40,7 +40,12 @@ FORMAT = "tsnet-dist/1"
 MAX_BYTES = 64 << 20
 
 Floats = NDArray[np.float64]
-Logit = Annotated[StrictFloat | StrictInt, Field(allow_inf_nan=False)] | None
+#: The largest logit: sums over all decisions of a space stay finite.
+MAX_LOGIT = 1e300
+Logit = (
+    Annotated[StrictFloat | StrictInt, Field(allow_inf_nan=False, ge=-MAX_LOGIT, le=MAX_LOGIT)]
+    | None
+)
 
 
 class DecisionDocument(BaseModel):
@@ -121,7 +126,8 @@ class Distribution:
         if self.flat.shape != (int(self.layout.starts[-1]),):
             raise ValueError(f"{self.layout.starts[-1]} logits are needed, not {self.flat.shape}")
         for path, row in zip(self.layout.paths, self.layout.split(self.flat), strict=True):
-            if np.isnan(row).any() or row.max() in (np.inf, -np.inf):
+            far = np.abs(row[np.isfinite(row)]).max(initial=0.0) > MAX_LOGIT
+            if far or np.isnan(row).any() or row.max() in (np.inf, -np.inf):
                 raise ValueError(f"the logits of '{path}' are no distribution: {row.tolist()}")
 
     @property
@@ -290,6 +296,12 @@ class Distribution:
         """Of all decisions and groups of `layout`, one after the other."""
         return softmax(self.flat, self.layout)
 
+    @cached_property
+    def flat_logs(self) -> Floats:
+        """The logarithms of `flat_probabilities`: finite for every option that can be taken, also
+        where its probability is less than any float."""
+        return log_softmax(self.flat, self.layout)
+
     @property
     def flat_marginals(self) -> Floats:
         """`probabilities` of all decisions of the space, one after the other."""
@@ -346,6 +358,19 @@ def softmax(flat: Floats, layout: Layout) -> Floats:
     with np.errstate(over="ignore"):
         shifted = np.exp(flat - np.repeat(np.maximum.reduceat(flat, starts), sizes))
     return np.asarray(shifted / np.repeat(np.add.reduceat(shifted, starts), sizes))
+
+
+def log_softmax(flat: Floats, layout: Layout) -> Floats:
+    """Logarithms of the probabilities of the options of each decision; -inf for an option that is
+    never taken."""
+    if not len(flat):
+        return flat
+    starts, sizes = layout.starts[:-1], layout.sizes
+    # Logits that are further apart than floats reach are -inf here: they cannot be told apart.
+    with np.errstate(over="ignore", divide="ignore"):
+        shifted = flat - np.repeat(np.maximum.reduceat(flat, starts), sizes)
+        sums = np.add.reduceat(np.exp(shifted), starts)
+    return np.asarray(shifted - np.repeat(np.log(sums), sizes))
 
 
 def _written(row: Floats) -> list[float | None]:

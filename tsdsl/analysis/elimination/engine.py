@@ -11,7 +11,6 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.costs.lookup import Lookup
-from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.missing import check_complete
 from tsdsl.analysis.elimination.nothing import no_architecture
@@ -101,10 +100,6 @@ class Engine:
             self._kept[key] = make()
         found: Kept = self._kept[key]
         return found
-
-    def feasible(self, distribution: Distribution) -> float:
-        """The probability that a free draw satisfies all requirements."""
-        return self.means.moments(distribution).feasible
 
     @property
     def means(self) -> Expectation:

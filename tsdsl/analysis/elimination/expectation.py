@@ -8,19 +8,30 @@ probability, the mean and the variance of the cost below it. A second pass in re
 probability and the mean outside; together they give E[cost | an option is taken], and with it the
 gradient with respect to each logit: P(option) (E[cost | option] - E[cost]), less its mean over the
 options of the decision.
+
+Probabilities are floats, as long as the requirements leave a probability above `LEAST`: no weight
+is greater than 1, so that what underflows on the way adds up to less than 1e-20 of it. Below that,
+the same passes run over conditional probabilities, which are made in logarithms (`normalised`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp, log
 from typing import NamedTuple
 
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.distribution import Distribution, Floats, Layout
+from tsdsl.analysis.elimination.normalised import normalised
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.elimination.program import Program
+
+#: The least probability of all requirements together that is computed with floats.
+LEAST = 1e-280
+#: The logarithm of the largest number of combinations that floats count without scales.
+MOST_COUNTED = 600.0
 
 
 class Moments(NamedTuple):
@@ -28,8 +39,10 @@ class Moments(NamedTuple):
 
     mean: float
     variance: float
-    #: Probability that a free draw of options satisfies all requirements.
+    #: Probability that a free draw of options satisfies all requirements; 0.0 where it is less than
+    #: any float, and its logarithm, which is finite.
     feasible: float
+    log_feasible: float
 
 
 @dataclass(slots=True)
@@ -41,6 +54,12 @@ class _Pass:
     joint_p: list[Array]
     joint_m: list[Array]
     variance: float
+    #: The logarithm of all probability.
+    log_total: float
+
+
+def _moments(passed: _Pass) -> Moments:
+    return Moments(float(passed.m[-1]), passed.variance, exp(passed.log_total), passed.log_total)
 
 
 class Expectation:
@@ -57,62 +76,102 @@ class Expectation:
 
     def moments(self, distribution: Distribution) -> Moments:
         """Mean and variance. Raises `SpecError` if no architecture has a probability."""
-        passed = self._up(self._rows(distribution.flat_probabilities), variance=True)
-        return Moments(float(passed.m[-1]), passed.variance, float(passed.p[-1]))
+        probabilities, logs = distribution.flat_probabilities, distribution.flat_logs
+        passed, _ = self._passed(probabilities, logs, variance=True)
+        return _moments(passed)
 
-    def mean(self, probabilities: Floats) -> float:
-        """The mean, given the probabilities of all options in a row."""
-        return float(self._up(self._rows(probabilities)).m[-1])
+    def mean(self, probabilities: Floats, logs: Floats | None = None) -> float:
+        """The mean, given the probabilities of all options in a row. ``logs`` are their logarithms,
+        which also have what is less than any float."""
+        return float(self._passed(probabilities, logs)[0].m[-1])
 
     def alike(self) -> Moments:
         """Mean and variance where every architecture has the same probability. (``feasible`` is
         1.)"""
         rows: list[Array] = [np.ones(size) for size in self._layout.sizes]
-        passed = self._up(rows, variance=True, scaled=True)
-        return Moments(float(passed.m[-1]), passed.variance, 1.0)
+        if sum(map(log, self._layout.sizes)) > MOST_COUNTED:
+            zeros: Floats = np.zeros(int(self._layout.starts[-1]))
+            passed = self._normalised(zeros)[0]._up(rows, variance=True)
+        else:
+            passed = self._up(rows, variance=True)
+            self._check(passed)
+        return _moments(passed)._replace(feasible=1.0, log_feasible=0.0)
 
-    def beliefs(self, probabilities: Floats) -> list[Array]:
-        """For each potential of the program, the probability of each of its combinations."""
-        outer = self._down(self._up(self._rows(probabilities)))
-        return [outer[number][0] for number in range(len(self._program.potentials))]
+    def beliefs(self, probabilities: Floats, logs: Floats | None = None) -> list[Array]:
+        """For each potential of the program, the probability of each of its combinations. See
+        `mean`."""
+        passed, way = self._passed(probabilities, logs)
+        outer = way._down(passed)
+        if way is self:
+            return [outer[number][0] for number in range(len(self._program.potentials))]
+        # The steps' tables are wider than the potentials that they join.
+        found: dict[int, Array] = {}
+        for k, step in enumerate(self._program.steps):
+            for n, others in zip(step.inputs, step.others, strict=True):
+                found[n] = np.asarray(np.add.reduce(outer[k][0], others))
+        return [found[number] for number in range(len(self._program.potentials))]
 
-    def gradient(self, probabilities: Floats) -> tuple[float, Floats]:
-        """The mean, and its gradient with respect to all logits."""
-        passed = self._up(self._rows(probabilities))
-        outer = self._down(passed)
+    def gradient(self, probabilities: Floats, logs: Floats | None = None) -> tuple[float, Floats]:
+        """The mean, and its gradient with respect to all logits. See `mean`."""
+        passed, way = self._passed(probabilities, logs)
         # For each option: P(it is taken) (E[cost | it is taken] - E[cost]).
-        pull: Floats = np.zeros(int(self._layout.starts[-1]))
-        rows = self._layout.split(pull)
-        for number, potential in enumerate(self._program.potentials):
-            _, excess = outer[number]
-            for weighted in potential.decisions:
-                seen = excess if weighted.active is None else excess * weighted.active
-                rows[weighted.number][:] = np.add.reduce(seen, weighted.others)
+        pull = way._by_option(way._down(passed), 1)
         if len(pull):
             starts, sizes = self._layout.starts[:-1], self._layout.sizes
             pull -= probabilities * np.repeat(np.add.reduceat(pull, starts), sizes)
         return float(passed.m[-1]), pull
 
-    def taken(self, probabilities: Floats) -> tuple[float, Floats]:
-        """The probability that a free draw satisfies all requirements; and for each option that,
-        if it does, its decision is active and takes it."""
-        passed = self._up(self._rows(probabilities))
-        outer = self._down(passed)
+    def taken(self, probabilities: Floats, logs: Floats | None = None) -> tuple[float, Floats]:
+        """The logarithm of the probability that a free draw satisfies all requirements; and for
+        each option that, if it does, its decision is active and takes it. See `mean`."""
+        passed, way = self._passed(probabilities, logs)
+        return passed.log_total, way._by_option(way._down(passed), 0)
+
+    def _by_option(self, outer: dict[int, tuple[Array, Array]], which: int) -> Floats:
+        """One of the two numbers that `_down` gives, summed for each option of each decision over
+        all combinations in which the decision is active and takes it."""
         found: Floats = np.zeros(int(self._layout.starts[-1]))
         rows = self._layout.split(found)
         for number, potential in enumerate(self._program.potentials):
-            belief, _ = outer[number]
             for weighted in potential.decisions:
-                seen = belief if weighted.active is None else belief * weighted.active
+                seen = outer[number][which]
+                seen = seen if weighted.active is None else seen * weighted.active
                 rows[weighted.number][:] = np.add.reduce(seen, weighted.others)
-        return float(passed.p[-1]), found
+        return found
+
+    def _passed(
+        self, probabilities: Floats, logs: Floats | None, variance: bool = False
+    ) -> tuple[_Pass, Expectation]:
+        """The pass up, and whose it is: that of conditional probabilities, where the requirements
+        leave less than `LEAST`."""
+        passed = self._up(self._rows(probabilities), variance)
+        if float(passed.p[-1]) >= LEAST:
+            return passed, self
+        if logs is None:
+            with np.errstate(divide="ignore"):
+                logs = np.log(probabilities)
+        way, log_total = self._normalised(logs)
+        passed = way._up([], variance)
+        passed.log_total = log_total
+        return passed, way
+
+    def _normalised(self, logs: Floats) -> tuple[Expectation, float]:
+        """The expectation over conditional probabilities, and the logarithm of all weight."""
+        rows = self._layout.split(logs)
+        made = self._program
+        found, log_total = normalised(made, [p.log_weights(rows) for p in made.potentials])
+        if found is None:
+            raise no_architecture(made.space, "a probability above 0")
+        return Expectation(found), log_total
+
+    def _check(self, passed: _Pass) -> None:
+        if not float(passed.p[-1]) > 0:
+            raise no_architecture(self._program.space, "a probability above 0")
 
     def _rows(self, probabilities: Floats) -> list[Array]:
         return self._layout.split(probabilities)
 
-    def _up(self, rows: list[Array], variance: bool = False, scaled: bool = False) -> _Pass:
-        """``scaled``: weights are any numbers, whose sums may be too large for floats; the
-        probabilities of each step are given as shares of their largest."""
+    def _up(self, rows: list[Array], variance: bool = False) -> _Pass:
         p = [potential.weights(rows) for potential in self._program.potentials]
         m = list(self._costs)
         v: list[Array] = [self._zero] * len(m)
@@ -138,15 +197,19 @@ class Expectation:
                         spread = spread + v[n].reshape(view)
                 apart = (mean - below.reshape(step.rest_view)) ** 2 + spread
                 v.append(_ratio(add(_full(psi * apart, step.shape), axes), total))
-            if scaled:
-                total = _ratio(total, np.max(total))
             p.append(np.asarray(total))
             m.append(np.asarray(below))
             joint_p.append(psi)
             joint_m.append(mean)
-        if not float(p[-1]) > 0:
-            raise no_architecture(self._program.space, "a probability above 0")
-        return _Pass(p, m, joint_p, joint_m, float(v[-1]) if variance else 0.0)
+        total = float(p[-1])
+        return _Pass(
+            p,
+            m,
+            joint_p,
+            joint_m,
+            float(v[-1]) if variance else 0.0,
+            log(total) if total > 0 else -np.inf,
+        )
 
     def _down(self, passed: _Pass) -> dict[int, tuple[Array, Array]]:
         """For each potential, by number and for each of its combinations: its probability, and

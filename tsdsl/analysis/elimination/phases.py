@@ -19,7 +19,6 @@ from tsdsl.analysis.elimination.distribution import Distribution, Floats, Given,
 from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
-from tsdsl.diagnostics import SpecError
 from tsdsl.ir.present import only
 from tsdsl.ir.space import Decision, SpaceGraph, beginnings
 
@@ -104,7 +103,9 @@ def _costs(
 ) -> tuple[float, float, int, int] | tuple[None, None, None, None]:
     """Mean, deviation and ends of a cost."""
     made = engine(distribution.graph).program(cost)
-    rows = distribution.layout.split(distribution.flat_probabilities)
+    # 1 for each option that can be taken, however improbable.
+    possible_options = (distribution.flat_logs > -np.inf).astype(np.float64)
+    rows = distribution.layout.split(possible_options)
     possible = [allowed(p, rows) for p in made.potentials]
     ends = [
         Optimum(
@@ -116,11 +117,7 @@ def _costs(
     ]
     if not ends[0].possible:
         return None, None, None, None
-    try:
-        moments = Expectation(made).moments(distribution)
-    except SpecError:
-        # Possible, but less probable than any float.
-        return None, None, None, None
+    moments = Expectation(made).moments(distribution)
     return moments.mean, moments.variance**0.5, int(ends[0].value), -int(ends[1].value)
 
 

@@ -51,6 +51,13 @@ class Weighted:
         row = weights.reshape(self.view)
         return row if self.active is None else self.active * row + self.rest
 
+    def log_table(self, logs: Array) -> Array:
+        """The logarithm of `table`, from the logarithms of its weights."""
+        row = logs.reshape(self.view)
+        if self.active is None or self.rest is None:
+            return row
+        return np.where(self.active > 0, row, np.where(self.rest > 0, 0.0, -np.inf))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Potential:
@@ -72,6 +79,16 @@ class Potential:
         if table is None:
             return np.ones(self.shape)
         return table if table.shape == self.shape else np.broadcast_to(table, self.shape)
+
+    def log_weights(self, logs: Sequence[Array]) -> Array:
+        """The logarithm of `weights`, from the logarithms of the weights of all options: finite
+        wherever an assignment is possible, also where the product is less than any float."""
+        table: Array = np.zeros(self.shape)
+        for weighted in self.decisions:
+            table += weighted.log_table(logs[weighted.number])
+        if self.holds is not None:
+            table[~self.holds] = -np.inf
+        return table
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,8 +78,12 @@ class _Costs:
         return found
 
 
+class NoPart(Exception):
+    """No part of the space can be left out of the grid, so that it could be completed."""
+
+
 class Completed:
-    """As `Inside`, whose grid it takes. Raises `ValueError` where no part would do."""
+    """As `Inside`, whose grid it takes. Raises `NoPart` where no part would do, `TooCoupled`."""
 
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
@@ -87,7 +91,7 @@ class Completed:
         order = [first, *(k for k in range(len(inside.costs)) if k != first)]
         costs = _costs(inside, order) or _costs(inside, order[:1])
         if costs is None:
-            raise ValueError("costs are too large")
+            raise NoPart("costs are too large")
         self._costs = costs
         order = order[: len(costs.units)]
         signs = [inside.sign, *(1 for _ in order[1:])]
@@ -147,7 +151,7 @@ class Completed:
             if best is None or density > best[0]:
                 best = density, node
         if best is None:
-            raise ValueError("no part of this space is small enough")
+            raise NoPart("no part of this space is small enough")
         return best[1]
 
     def _share(self, keys: Array) -> float:
@@ -265,7 +269,7 @@ class Completed:
         root = made.replaced(grid.root, part, stub)
         at = total - int(root.offset[0])
         if not 0 <= at < root.mass.shape[1] or not root.mass[0, at]:
-            raise ValueError("nothing ends inside")
+            raise NoPart("nothing ends inside")
         self._drawer = Drawer(root, len(inside.made.sizes), at, at + 1)
 
     def _greatest(self) -> tuple[Array, Array]:

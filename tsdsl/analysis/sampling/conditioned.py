@@ -27,13 +27,14 @@ from tsdsl.analysis.elimination.distribution import distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine
 from tsdsl.analysis.elimination.nothing import no_architecture, rarely_inside, rarely_met, too_few
 from tsdsl.analysis.networks import Distinct, labels
-from tsdsl.analysis.sampling.completed import Completed
+from tsdsl.analysis.sampling.completed import Completed, NoPart
+from tsdsl.analysis.sampling.improbable import improbable
 from tsdsl.analysis.sampling.independent import Independent
-from tsdsl.analysis.sampling.inside import BINS, Inside
+from tsdsl.analysis.sampling.inside import BINS, Inside, Underflow
 from tsdsl.analysis.sampling.nearest import nothing_inside
 from tsdsl.analysis.sampling.relaxed import met, plannable
 from tsdsl.analysis.windows.listing import Lister, Windows
-from tsdsl.analysis.windows.window import FAR, Weighting
+from tsdsl.analysis.windows.window import FAR, Weighting, log_weights, shown_window
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Requirement, SpaceGraph
@@ -50,6 +51,8 @@ BLOCK, PLAIN, COMMON = 1 << 14, 1 << 15, 0.01
 TRIED, RARE = 10_000, 0.02
 #: Draws of a part that say whether it is the better way.
 PILOT = 4096
+#: Where even fewer are inside, the window is one for `improbable`.
+HOPELESS = 0.0005
 #: Draws without one that is new and inside, after which there is no point in going on.
 MAX_MISSES = 2_000_000
 
@@ -132,10 +135,11 @@ def blocks(
     space, weighting = under(space, weighting)
     known, left_out = plannable(space, tuple(windows))
     if weighting == "architectures":
-        rows = known.ones
+        rows, logs = known.ones, [np.zeros(len(row)) for row in known.ones]
     else:
         given = distribution_of(space, weighting)
         rows = given.layout.split(given.flat_probabilities)
+        logs = given.layout.split(given.flat_logs)
     for cost, (least, most) in windows.items():
         low, high = known.ends(cost)
         if least > most or most < low or least > high:
@@ -143,11 +147,11 @@ def blocks(
     random = np.random.Generator(np.random.PCG64(seed))
     listed = None if left_out else Lister(known, tuple(windows)).list(windows, MAX_LISTED)
     if listed is None:
-        yield from _drawn(space, known, left_out, rows, windows, random, distinct)
+        yield from _drawn(space, known, left_out, rows, logs, windows, random, distinct)
         return
     if not len(listed):
         raise nothing_inside(known, windows) if windows else no_architecture(space)
-    weight = log_weights(known, rows, listed)
+    weight = log_weights(known, logs, listed)
     listed, weight = listed[weight > -np.inf], weight[weight > -np.inf]
     if not len(listed):
         raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
@@ -171,6 +175,7 @@ def _drawn(
     known: Engine,
     left_out: Sequence[Requirement],
     rows: Sequence[Array],
+    logs: Sequence[Array],
     windows: Windows,
     random: np.random.Generator,
     distinct: bool | Distinct,
@@ -178,7 +183,7 @@ def _drawn(
     seen = _Seen(space, distinct)
     missed = repeated = 0
     hopeless = False
-    for at, tried in _inside(known, rows, windows, random, BINS):
+    for at, tried in _inside(known, rows, logs, windows, random, bool(distinct)):
         known_inside = len(at)
         if left_out:
             at = at[met(space, at)]
@@ -195,7 +200,7 @@ def _drawn(
             repeated = 0
             listed = Lister(known, tuple(windows)).list(windows, MAX_REST)
             if listed is not None:
-                weight = log_weights(known, rows, listed)
+                weight = log_weights(known, logs, listed)
                 order = _race(weight[weight > -np.inf], random)
                 yield from seen.new(listed[weight > -np.inf][order])
                 return
@@ -205,8 +210,10 @@ def _drawn(
                 raise too_few(space, len(seen))
             if left_out and known_inside:
                 raise rarely_met(space, len(seen), missed, [r.text for r in left_out])
-            asked = ", ".join(f"{c} {a:,}..{b:,}" for c, (a, b) in windows.items())
+            asked = ", ".join(f"{c} {shown_window(w)}" for c, w in windows.items())
             raise rarely_inside(space, len(seen), missed, asked)
+    if distinct and not len(seen):
+        raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
 
 
 class _Seen:
@@ -242,29 +249,32 @@ class _Seen:
             yield at[kept]
 
 
-def draws(
-    known: Engine, rows: Sequence[Array], windows: Windows, n: int, seed: int
-) -> Iterator[Array]:
-    """About ``n`` draws at a time, of which those that are inside come back."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    inside = Inside(known, rows, windows, BINS)
-    while True:
-        yield inside.draw(random, n)
+def draws(known: Engine, logs: Sequence[Array], power: float, windows: Windows, n: int) -> Array:
+    """Of ``n`` draws from a power of a distribution (``logs``: the logarithms of the probabilities
+    of the options of each decision), those that are inside. Raises `SpecError`."""
+    random = np.random.Generator(np.random.PCG64(0))
+    return Inside(known, [np.exp(power * log) for log in logs], windows, BINS).draw(random, n)
 
 
 def _inside(
     known: Engine,
     rows: Sequence[Array],
+    logs: Sequence[Array],
     windows: Windows,
     random: np.random.Generator,
-    bins: tuple[int, int],
+    distinct: bool,
 ) -> Iterator[tuple[Array, int]]:
-    """Draws that are inside by their exact costs, without end; of how many."""
+    """Draws that are inside by their exact costs; of how many. Without end, unless what comes is
+    distinct and there is no more."""
     if windows and Independent.suits(known, rows):
         plain = Independent(known, rows, windows)
         while plain.drawn < PLAIN or plain.rate >= COMMON:
             yield plain.draw(random, BLOCK), BLOCK
-    inside = Inside.of(known, rows, windows, bins)
+    try:
+        inside = Inside.of(known, rows, windows, BINS)
+    except Underflow:
+        yield from improbable(known, logs, windows, random, distinct)
+        return
     for n in CHUNKS[:-1]:
         yield inside.draw(random, n), n
     n = CHUNKS[-1]
@@ -275,23 +285,17 @@ def _inside(
     way: Inside | Completed = inside
     try:
         completed = Completed(inside)
-    except (TooCoupled, ValueError):
+    except (TooCoupled, NoPart):
         pass
     else:
         yield completed.draw(random, PILOT), PILOT
         way = completed if completed.rate >= inside.rate else inside
+    if way.rate < HOPELESS:
+        # What is inside is far less probable than what lies next to it.
+        yield from improbable(known, logs, windows, random, distinct)
+        return
     while True:
         yield way.draw(random, n), n
-
-
-def log_weights(known: Engine, rows: Sequence[Array], at: Array) -> Array:
-    """The logarithm of the weight of each assignment."""
-    found: Array = np.zeros(len(at))
-    for potential in known.program().potentials:
-        with np.errstate(divide="ignore"):
-            table = np.log(potential.weights(rows))
-        found = found + table[tuple(at[:, v] for v in potential.scope)]
-    return found
 
 
 def _race(weight: Array, random: np.random.Generator) -> Array:

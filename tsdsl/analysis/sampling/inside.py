@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from math import inf, log
+from typing import NamedTuple
 
 import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.engine import Engine
-from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.elimination.program import Program
 from tsdsl.analysis.sampling.draw import Drawer
 from tsdsl.analysis.sampling.nearest import nothing_inside
@@ -29,11 +30,26 @@ from tsdsl.analysis.windows.window import side
 
 #: Bins of the grid at least and at most.
 BINS = (256, 4096)
+#: The logarithm of the range that sums of floats have, less 24 for their digits.
+LOG_RANGE = 680.0
+
+
+class Underflow(Exception):
+    """What is inside is less than floats hold, next to all that is outside."""
+
+
+class Prepared(NamedTuple):
+    """Weights that are tilted already: a program with a table for each of its potentials, and the
+    rate of each cost, in its unit, that they are tilted by."""
+
+    made: Program
+    weights: list[Array]
+    rates: list[float]
 
 
 class Inside:
     """Draws from one distribution (``rows``: the weights of the options of each decision) within
-    windows. Raises `SpecError` if nothing can be inside, `TooCoupled`."""
+    windows. Raises `SpecError` if nothing can be inside, `Underflow`, `TooCoupled`."""
 
     def __init__(
         self,
@@ -41,8 +57,10 @@ class Inside:
         rows: Sequence[Array],
         windows: Windows,
         bins: tuple[int, int] = BINS,
+        prepared: Prepared | None = None,
     ) -> None:
         self.known = known
+        self._rows = rows
         self.costs: tuple[Cost, ...] = tuple(windows)
         ends = [known.ends(cost) for cost in self.costs]
         #: The windows, clipped to what there is.
@@ -58,6 +76,11 @@ class Inside:
         self.deviations = [0.0] * len(ends)
         #: The number of the cost that is resolved.
         self.first = 0
+        #: Whether the tilt of the resolved cost has to be mended by accepting.
+        self._mended = prepared is not None
+        if prepared is not None:
+            self._prepare(prepared, ends, bins)
+            return
         tilt = Tilt(self.made, self.weights, self.windows, ends) if len(ends) > 1 else None
         if tilt is not None:
             self._choose(tilt, ends)
@@ -76,12 +99,13 @@ class Inside:
             tilt.rates = np.where(np.abs(tilt.rates) < 1, 0.0, tilt.rates / 2)
             self._tilt(tilt)
             self._resolve(ends[self.first], bins)
-        if not self._drawer.weight[0]:
-            if rows is known.ones:
+        if self._log_weight < self._least():
+            if rows is not known.ones:
+                # Raises where that is so whatever the weights are.
+                Inside(known, known.ones, windows, bins)
+            elif not self._drawer.weight[0]:
                 raise nothing_inside(known, windows)
-            # Raises where that is so whatever the weights are.
-            Inside(known, known.ones, windows, bins)
-            raise no_architecture(known.space, "a weight inside that is no less than floats hold")
+            raise Underflow
 
     @classmethod
     def of(
@@ -98,6 +122,19 @@ class Inside:
         return found
 
     @property
+    def _log_weight(self) -> float:
+        """The logarithm of the weight of all bins that are drawn from."""
+        weight, scale = self._drawer.weight
+        return log(weight) + scale * log(2.0) if weight > 0 else -inf
+
+    def _least(self) -> float:
+        """The least logarithm of a weight that nothing is missing from: what underflows anywhere
+        is less than the smallest float times all weight."""
+        most = sum(log(len(d.options)) for d in self.known.space.decisions)
+        free = not any(self.rates) and all(abs(float(row.sum()) - 1) < 1e-6 for row in self._rows)
+        return (0.0 if free else most) - LOG_RANGE
+
+    @property
     def rate(self) -> float:
         """How many draws are accepted."""
         return self.accepted / self.drawn if self.drawn else 0.0
@@ -105,7 +142,8 @@ class Inside:
     def draw(self, random: np.random.Generator, n: int) -> Array:
         """Those of ``n`` draws that are accepted: assignments [draw, variable]."""
         at = self._drawer.draw(random, n)
-        kept = self.check_exact(at, min(len(self.costs), 1), random)
+        mended = 0 if self._mended else min(len(self.costs), 1)
+        kept = self.check_exact(at, mended, random)
         self.drawn += n
         self.accepted += len(kept)
         return kept
@@ -136,6 +174,27 @@ class Inside:
         if power.any():
             return at[random.random(len(at)) < np.exp(power)]
         return at
+
+    def _prepare(
+        self, prepared: Prepared, ends: Sequence[tuple[int, int]], bins: tuple[int, int]
+    ) -> None:
+        """Draw from weights that are tilted already: the cost whose window is the narrowest part of
+        all that there is is resolved."""
+        self.made, self.weights, self.rates = prepared
+        self.drawn = self.accepted = 0
+        if ends:
+            shares = [
+                (most - least) / max(high - low, 1)
+                for (least, most), (low, high) in zip(self.windows, ends, strict=True)
+            ]
+            self.first = min(range(len(ends)), key=shares.__getitem__)
+            self._resolve(ends[self.first], bins)
+        else:
+            nothing = free(self.made)
+            found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
+            self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
+        if not self._drawer.weight[0]:
+            raise Underflow
 
     def _choose(self, tilt: Tilt, ends: Sequence[tuple[int, int]]) -> None:
         """The cost whose window is narrowest is resolved."""

@@ -7,7 +7,7 @@ from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.engine import Engine
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.windows.listing import Lister, Windows
-from tsdsl.analysis.windows.window import FAR
+from tsdsl.analysis.windows.window import shown_window
 from tsdsl.diagnostics import SpecError
 
 #: Architectures that are looked at together, and how often, to find the nearest.
@@ -20,11 +20,11 @@ def nothing_inside(known: Engine, windows: Windows) -> SpecError:
     for cost, window in windows.items():
         low, high = known.ends(cost)
         if window[0] > window[1] or window[1] < low or window[0] > high:
-            asked = f"{cost} in {_shown(window)}"
+            asked = f"{cost} in {shown_window(window)}"
             return no_architecture(
                 known.space, asked, f"the space has {low:,}..{high:,}{_unit(cost)}"
             )
-    asked = " and ".join(f"{cost} in {_shown(window)}" for cost, window in windows.items())
+    asked = " and ".join(f"{cost} in {shown_window(window)}" for cost, window in windows.items())
     near = [found for cost in windows if (found := _nearest(known, windows, cost))]
     if near:
         rest = ", with the other windows as they are" if len(windows) > 1 else ""
@@ -39,11 +39,6 @@ def nothing_inside(known: Engine, windows: Windows) -> SpecError:
     return no_architecture(
         known.space, asked, f"there are {' and '.join(ends)}, but not these together"
     )
-
-
-def _shown(window: tuple[int, int]) -> str:
-    low, high = ("" if abs(end) >= FAR else f"{end:,}" for end in window)
-    return f"{low}..{high}"
 
 
 def _nearest(known: Engine, windows: Windows, cost: Cost) -> str | None:

@@ -9,21 +9,22 @@ bound and by what costs can still be reached. If that comes to an end, the answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.distribution import Given, distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine, engine
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.elimination.optimum import Optimum
 from tsdsl.analysis.elimination.program import Program
-from tsdsl.analysis.sampling.conditioned import architectures, draws
+from tsdsl.analysis.sampling.conditioned import architectures, draws, options_within
+from tsdsl.analysis.sampling.inside import Underflow
+from tsdsl.analysis.sampling.nearest import nothing_inside
 from tsdsl.analysis.windows.listing import Lister, Windows
-from tsdsl.analysis.windows.window import clipped, weigh
+from tsdsl.analysis.windows.window import clipped, log_weights
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import SpaceGraph
@@ -33,10 +34,14 @@ BEAMS = (2_000, 20_000, 100_000)
 #: Powers of the distribution that is drawn from, and how many draws.
 SHARPER = (1.0, 6.0, 24.0)
 DRAWS = 2048
-#: Differences of log P below are none.
-SAME = 1e-9
+#: Architectures that are drawn where nothing else finds one inside.
+DRAWN = 64
+#: Differences of log P below are none: absolute, and as a share of the largest sum on the way.
+SAME, ROUNDING = 1e-9, 1e-13
 #: Halvings in the search for a price.
 HALVINGS = 40
+#: Sums of logarithms up to here need no steeper price to begin with.
+LARGE = 1e6
 
 
 def most_probable(
@@ -54,13 +59,18 @@ def most_probable(
     known = engine(space)
     narrow = clipped(known, windows)
     if narrow is None:
-        raise no_architecture(space, "costs inside of the window")
+        raise nothing_inside(known, windows)
     distribution = distribution_of(space, given)
-    rows = distribution.layout.split(distribution.flat_probabilities)
-    search = _Search(known, rows, narrow, k)
+    search = Search(known, distribution.layout.split(distribution.flat_logs), narrow, k)
     bound, proven = search.run()
+    if not proven and search.count < k:
+        # Nothing, or too little, was on the way. The sampler says if there is nothing.
+        search.keep(options_within(space, 0, max(4 * k, DRAWN), narrow, distribution))
     at, logs = search.found()
     if not len(at):
+        inside = Lister(known, tuple(narrow)).list(narrow, 1)
+        if inside is not None and not len(inside):
+            raise nothing_inside(known, windows)
         raise no_architecture(space, "costs inside of the window and a probability above 0")
     made = architectures(space, at)
     for architecture, log in zip(made, logs.tolist(), strict=True):
@@ -70,76 +80,90 @@ def most_probable(
     return made
 
 
-class _Search:
-    def __init__(
-        self, known: Engine, rows: Sequence[Array], windows: dict[Cost, tuple[int, int]], k: int
-    ) -> None:
+class Search:
+    """The search for the ``k`` most probable in windows. ``logs`` are the logarithms of the
+    probabilities of the options of each decision: nothing here is computed from probabilities,
+    which may be less than any float."""
+
+    def __init__(self, known: Engine, logs: Sequence[Array], windows: Windows, k: int) -> None:
         self._known = known
-        self._rows = rows
-        self._windows = windows
+        self._options = logs
+        self.windows = windows
         self._k = k
-        self._made: Program = known.program(*windows)
-        with np.errstate(divide="ignore"):
-            self._logs = [-np.log(p.weights(rows)) for p in self._made.potentials]
+        self.made: Program = known.program(*windows)
+        self._logs = [-p.log_weights(logs) for p in self.made.potentials]
         self._allowed = [np.isfinite(table) for table in self._logs]
         self._best: dict[bytes, tuple[float, Array]] = {}
         self._decided = [d.variable.index for d in known.space.decisions]
+        #: No sum of logarithms is larger in absolute value.
+        self._largest = sum(map(_largest, self._logs))
+        self._same = max(SAME, ROUNDING * self._largest)
+        #: The price of each cost, and the bound of -log P that they give.
+        self.prices = [0.0] * len(windows)
+        self.dual = -inf
+
+    @property
+    def count(self) -> int:
+        """How many architectures inside are known."""
+        return len(self._best)
 
     def run(self) -> tuple[float, bool]:
         """A bound of log P, and whether what was found is proven to be the best."""
-        free, prices = self._priced([0.0] * len(self._windows)), [0.0] * len(self._windows)
+        free = self.priced()
         if not free.possible:
             return -inf, True
-        self._keep(self._assignment(free))
-        dual = free.value
-        if self._windows and not self._best:
-            prices, dual = self._prices()
-        if self._windows and (not self._enough(dual)):
-            for rows in self._sharper():
+        self.keep(self._assignment(free))
+        self.dual = free.value
+        if self.windows and not self._best:
+            self._set_prices()
+        if self.windows and not self._enough():
+            for power in SHARPER:
                 try:
-                    self._keep(next(draws(self._known, rows, self._windows, DRAWS, 0)))
-                except (SpecError, StopIteration):
+                    self.keep(draws(self._known, self._options, power, self.windows, DRAWS))
+                except (SpecError, Underflow):
+                    # Nothing that this distribution has can be drawn.
                     continue
-                if self._enough(dual):
+                if self._enough():
                     break
-        priced = self._priced(prices)
-        lister = Lister(self._known, tuple(self._windows))
+        priced = self.priced()
+        lister = Lister(self._known, tuple(self.windows))
         for beam in BEAMS:
-            if self._enough(dual):
-                return -dual, True
-            at, complete = lister.near(self._windows, priced, self._worst() - dual + SAME, beam)
-            self._keep(at)
+            if self._enough():
+                return -self.dual, True
+            cutoff = self.worst - self.dual + self._same
+            at, complete = lister.near(self.windows, priced, cutoff, beam)
+            self.keep(at)
             if complete:
-                return -dual, True
-        return -dual, self._enough(dual)
+                return -self.dual, True
+        return -self.dual, self._enough()
 
     def found(self) -> tuple[Array, Array]:
         """Assignments and their log P, best first."""
         ranked = sorted(self._best.items(), key=lambda item: (item[1][0], item[0]))[: self._k]
         if not ranked:
-            return np.zeros((0, len(self._made.sizes)), np.int64), np.zeros(0)
+            return np.zeros((0, len(self.made.sizes)), np.int64), np.zeros(0)
         at = np.stack([row for _, (_, row) in ranked])
         return at, -np.array([value for _, (value, _) in ranked])
 
-    def _worst(self) -> float:
+    @property
+    def worst(self) -> float:
         """What has to be surpassed: -log P of the k-th so far."""
         if len(self._best) < self._k:
             return inf
         return sorted(value for value, _ in self._best.values())[self._k - 1]
 
-    def _enough(self, dual: float) -> bool:
-        return self._worst() <= dual + SAME
+    def _enough(self) -> bool:
+        return self.worst <= self.dual + self._same
 
-    def _keep(self, at: Array) -> None:
+    def keep(self, at: Array) -> None:
         """Of some assignments, those inside, if they are among the best."""
-        for cost, (least, most) in self._windows.items():
+        for cost, (least, most) in self.windows.items():
             costs = self._known.lookup(cost).assigned(at)
             at = at[(costs >= least) & (costs <= most)]
-        with np.errstate(divide="ignore"):
-            values = -np.log(weigh(self._known, self._rows, at))
+        values = -log_weights(self._known, self._options, at)
         for row in np.argsort(values, kind="stable").tolist():
             value = float(values[row])
-            if value == inf or (len(self._best) >= self._k and value >= self._worst()):
+            if value == inf or (len(self._best) >= self._k and value >= self.worst):
                 break
             key = at[row, self._decided].astype(np.int16).tobytes()
             self._best.setdefault(key, (value, at[row].astype(np.int64)))
@@ -148,41 +172,49 @@ class _Search:
                 self._best = dict(kept)
 
     def _assignment(self, found: Optimum) -> Array:
-        return np.array([self._made.complete(found.best())])
+        return np.array([self.made.complete(found.best())])
 
-    def _priced(self, prices: Sequence[float]) -> Optimum:
+    def priced(self, prices: Sequence[float] | None = None) -> Optimum:
+        """The least of -log P plus what costs are worth (left out: at the best prices)."""
+        return Optimum(self.made, self.tables(prices), self._allowed)
+
+    def tables(self, prices: Sequence[float] | None = None) -> list[Array]:
+        """For each potential, -log P plus what costs are worth; infinite for what is impossible."""
+        prices = self.prices if prices is None else prices
         tables: list[Array] = []
-        for log, potential in zip(self._logs, self._made.potentials, strict=True):
+        for log, potential in zip(self._logs, self.made.potentials, strict=True):
             for price, cost in zip(prices, potential.costs, strict=True):
                 if price and cost is not None:
                     log = log + price * cost
             tables.append(log)
-        return Optimum(self._made, tables, self._allowed)
+        return tables
 
     def _dual(self, prices: Sequence[float]) -> tuple[float, list[int]]:
         """The bound that prices give, and the costs of an architecture at it."""
-        found = self._priced(prices)
+        found = self.priced(prices)
         at = self._assignment(found)
-        self._keep(at)
+        self.keep(at)
         paid = sum(
             price * (most if price > 0 else least)
-            for price, (least, most) in zip(prices, self._windows.values(), strict=True)
+            for price, (least, most) in zip(prices, self.windows.values(), strict=True)
         )
-        costs = [int(self._known.lookup(cost).assigned(at)[0]) for cost in self._windows]
+        costs = [int(self._known.lookup(cost).assigned(at)[0]) for cost in self.windows]
         return found.value - paid, costs
 
-    def _prices(self) -> tuple[list[float], float]:
+    def _set_prices(self) -> None:
         """Prices of a high bound: one after the other, three times if there are several."""
-        prices = [0.0] * len(self._windows)
+        prices = [0.0] * len(self.windows)
         best, _ = self._dual(prices)
         for _ in range(1 if len(prices) == 1 else 3):
             for i in range(len(prices)):
                 prices, best = self._price(i, prices, best)
-        return prices, best
+        self.prices, self.dual = prices, best
+        worth = sum(map(_largest, self.tables()))
+        self._same = max(SAME, ROUNDING * (self._largest + worth))
 
     def _price(self, i: int, prices: list[float], best: float) -> tuple[list[float], float]:
         """The best price of one cost, the others kept."""
-        least, most = list(self._windows.values())[i]
+        least, most = list(self.windows.values())[i]
         kept = prices
 
         def way(price: float) -> int:
@@ -194,12 +226,13 @@ class _Search:
                 best, kept = value, tried
             return (costs[i] > most) - (costs[i] < least)
 
-        _halve(way, 1.0 / max(most, 1))
+        _halve(way, max(self._largest / LARGE, 1.0) / max(most, 1))
         return kept, best
 
-    def _sharper(self) -> Iterator[list[Array]]:
-        for power in SHARPER:
-            yield [row**power for row in self._rows]
+
+def _largest(table: Array) -> float:
+    """The largest finite entry in absolute value."""
+    return float(np.max(np.abs(table), where=np.isfinite(table), initial=0.0))
 
 
 def _halve(way: Callable[[float], int], unit: float) -> None:

@@ -19,6 +19,7 @@ from tsdsl.analysis.costs.factors import MAX_INT64, Array
 from tsdsl.analysis.elimination.count import count as count_all
 from tsdsl.analysis.elimination.distribution import Distribution, Given, distribution_of, under
 from tsdsl.analysis.elimination.engine import Engine, engine
+from tsdsl.analysis.elimination.normalised import normalised
 from tsdsl.analysis.elimination.nothing import no_architecture
 from tsdsl.analysis.windows.listing import Lister, Windows
 from tsdsl.analysis.windows.merged import Points
@@ -32,8 +33,12 @@ ROUNDING = 1e-9
 LOG_2 = log(2)
 #: Beyond all costs.
 FAR = 1 << 256
+#: The smallest float that is not 0.
+SMALLEST = 5e-324
 #: Architectures that are listed at most.
 MAX_LISTED = 1 << 15
+#: Logarithms of weights of all architectures that floats can be used for (see `expectation`).
+LEAST = -640.0
 
 #: "architectures": every architecture weighs the same.
 Weighting = Given | Literal["architectures"]
@@ -127,23 +132,29 @@ def mass(
     """The probability that each cost is in its window; see `count`."""
     space, weighting = under(space, weighting)
     known = engine(space)
-    rows, total = weights(known, weighting)
+    held = weights(known, weighting)
     narrow = clipped(known, windows)
     if narrow is None:
         return Between(0.0, 0.0)
     if not narrow:
         return Between(1.0, 1.0)
-    every = _spread(known, tuple(narrow), rows)
+    every = _spread(known, tuple(narrow), held)
     if every.points is not None:
-        held = every.points.weight
-        share = float(held[_within(every.points, narrow)].sum() / held.sum())
-        return Between(share, share)
+        weight = every.points.weight
+        share = float(weight[_within(every.points, narrow)].sum() / weight.sum())
+        if share > 0:
+            return Between(share, share)
     listed = Lister(known, tuple(narrow)).list(narrow, MAX_LISTED)
     if listed is not None:
-        sum_ = float(weigh(known, rows, listed).sum() / total)
-        return Between(sum_, sum_)
+        logs = log_weights(known, held.logs, listed)
+        possible = bool((logs > -inf).any())
+        share = float(np.exp(logs - held.log_total).sum())
+        # What is possible is not impossible, although it is less than any float.
+        return Between(share, share) if share > 0 or not possible else Between(0.0, SMALLEST)
+    if every.points is not None:
+        return Between(0.0, SMALLEST)
     found = [
-        _spread(known, (cost,), rows).inside(*window, precision).of(1.0)
+        _spread(known, (cost,), held).inside(*window, precision).of(1.0)
         for cost, window in narrow.items()
     ]
     low = max(sum(f[1] for f in found) - len(found) + 1, 0.0)
@@ -152,7 +163,7 @@ def mass(
     if len(narrow) > 1 and high > 0:
         estimate, least, most = every.inside_all(list(narrow.values()), precision).of(1.0)
         low, high = max(low, least), min(high, most)
-    return Between(low, high, estimate)
+    return Between(low, max(high, SMALLEST), estimate)
 
 
 def histogram(
@@ -163,14 +174,14 @@ def histogram(
         raise ValueError(f"a histogram has 1 bin or more, not {bins}")
     space, weighting = under(space, weighting)
     known = engine(space)
-    rows, _ = weights(known, weighting)
+    held = weights(known, weighting)
     low, high = known.ends(cost)
     edges = np.linspace(float(low), float(high), bins + 1)
-    every = _spread(known, (cost,), rows)
+    every = _spread(known, (cost,), held)
     if every.points is not None:
         at = np.searchsorted(edges, every.points.costs[:, 0].astype(np.float64), side="right") - 1
-        held = np.bincount(np.clip(at, 0, bins - 1), every.points.weight.astype(float), bins)
-        share = held / held.sum()
+        mass = np.bincount(np.clip(at, 0, bins - 1), every.points.weight.astype(float), bins)
+        share = mass / mass.sum()
         return Histogram(edges, share, share, share)
     # A cost at an edge belongs above it; all at the last one are below.
     shifted = edges - low - 0.5
@@ -188,9 +199,9 @@ def quantiles(
         raise ValueError(f"a share is from 0 to 1: {wrong[0]} is none")
     space, weighting = under(space, weighting)
     known = engine(space)
-    rows, _ = weights(known, weighting)
+    held = weights(known, weighting)
     low, high = known.ends(cost)
-    every = _spread(known, (cost,), rows)
+    every = _spread(known, (cost,), held)
     found: list[Between] = []
     if every.points is not None:
         sums = np.cumsum(every.points.weight.astype(float))
@@ -211,20 +222,25 @@ def quantiles(
     return found
 
 
-def _spread(known: Engine, costs: tuple[Cost, ...], rows: Sequence[Array] | None) -> Spread:
+def _spread(known: Engine, costs: tuple[Cost, ...], given: Weights | None) -> Spread:
     """How costs are spread; without weights, where every architecture counts 1."""
-    key = (costs, None if rows is None else b"".join(row.tobytes() for row in rows))
-    return known.keep(key, lambda: _make(known, costs, rows))
+    key = (costs, None if given is None else b"".join(row.tobytes() for row in given.logs))
+    return known.keep(key, lambda: _make(known, costs, given))
 
 
-def _make(known: Engine, costs: tuple[Cost, ...], rows: Sequence[Array] | None) -> Spread:
+def _make(known: Engine, costs: tuple[Cost, ...], given: Weights | None) -> Spread:
     made = known.program(*costs)
     total = count_all(known.space)
-    if rows is None:
+    if given is None:
         number = np.int64 if total < MAX_INT64 else object
         tables = [ok.astype(number) for ok in known.allowed(*costs)]
+    elif given.log_total >= LEAST:
+        tables = [p.weights(given.rows) for p in made.potentials]
     else:
-        tables = [p.weights(rows) for p in made.potentials]
+        # The requirements leave what is less than floats hold: conditional probabilities sum to 1.
+        found = normalised(made, [p.log_weights(given.logs) for p in made.potentials]).made
+        assert found is not None
+        made, tables = found, [p.weights(()) for p in found.potentials]
 
     def listed() -> Points | None:
         """Costs of any size, one architecture after the other."""
@@ -235,7 +251,10 @@ def _make(known: Engine, costs: tuple[Cost, ...], rows: Sequence[Array] | None) 
             return None
         columns = [known.lookup(cost).assigned(at) for cost in costs]
         order = sorted(range(len(at)), key=columns[0].__getitem__)
-        held: Array = np.ones(len(at), np.int64) if rows is None else weigh(known, rows, at)
+        if given is None:
+            held: Array = np.ones(len(at), np.int64)
+        else:
+            held = np.exp(log_weights(known, given.logs, at) - given.log_total)
         return Points(np.stack(columns, 1)[order], held[order])
 
     return Spread(made, tables, [known.ends(cost) for cost in costs], total, listed)
@@ -258,26 +277,45 @@ def _counted(found: Mass, total: int) -> CountBetween:
     return CountBetween(low, high, round(Fraction(found.estimate) * scale))
 
 
-def weights(known: Engine, weighting: Weighting) -> tuple[list[Array], float]:
-    """The weights of the options of each decision, and those of all architectures together."""
+class Weights(NamedTuple):
+    """The weights of the options of each decision with their logarithms, which also have what is
+    less than any float; and the logarithm of the weight of all architectures together."""
+
+    rows: list[Array]
+    logs: list[Array]
+    log_total: float
+
+
+def weights(known: Engine, weighting: Weighting) -> Weights:
+    """What options weigh. Raises `SpecError` if there is no architecture, or none has a weight."""
     space = known.space
     if isinstance(weighting, str) and weighting == "architectures":
         total = count_all(space)
         if not total:
             raise no_architecture(space)
-        return known.ones, float(total)
+        return Weights(known.ones, [np.zeros(len(row)) for row in known.ones], log(total))
     given: Distribution = distribution_of(space, weighting)
-    rows = given.layout.split(given.flat_probabilities)
-    return rows, known.feasible(given)
+    return Weights(
+        given.layout.split(given.flat_probabilities),
+        given.layout.split(given.flat_logs),
+        known.means.moments(given).log_feasible,
+    )
 
 
-def weigh(known: Engine, rows: Sequence[Array], at: Array) -> Array:
-    """The weight of each assignment."""
-    found: Array = np.ones(len(at))
+def log_weights(known: Engine, logs: Sequence[Array], at: Array) -> Array:
+    """The logarithm of the weight of each assignment, from the logarithms of the weights of the
+    options of each decision; -inf for what is impossible."""
+    found: Array = np.zeros(len(at))
     for potential in known.program().potentials:
-        table = potential.weights(rows)
-        found = found * table[tuple(at[:, v] for v in potential.scope)]
+        table = potential.log_weights(logs)
+        found += table[tuple(at[:, v] for v in potential.scope)]
     return found
+
+
+def shown_window(window: tuple[int, int]) -> str:
+    """As in a spec: ``1,000..2,000``, with nothing at an open end."""
+    low, high = ("" if abs(end) >= FAR else f"{end:,}" for end in window)
+    return f"{low}..{high}"
 
 
 def side(known: Engine, cost: Cost, window: tuple[int, int]) -> int:

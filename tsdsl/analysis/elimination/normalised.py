@@ -1,0 +1,138 @@
+"""A distribution as conditional probabilities, one table for each step of a `Program`.
+
+With psi(x, r), the sum of the logarithms of all that a step joins, where x is what it eliminates
+and r what remains, and T(r) = log sum over x of exp(psi(x, r)), which is the step's result:
+
+    P(architecture) = product over all steps of exp(psi(x, r) - T(r)),    log Z = T of the last step
+
+Everything is computed in logarithms, so that nothing underflows, however improbable what the
+requirements leave is. The factors are probabilities of x given r. As tables of weights they give
+each architecture its probability, and in every elimination that runs the same steps, whatever is
+below a step sums to 1 for each r: no sum is too small for a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from tsdsl.analysis.costs.factors import Array, plus
+from tsdsl.analysis.elimination.program import Potential, Program, Scope, Step, Weighted
+
+
+class Normalised(NamedTuple):
+    """A program with one potential for each step, and the logarithm of all weight; -inf, and no
+    program, if there is none."""
+
+    made: Program | None
+    log_total: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditional(Potential):
+    """A table of conditional probabilities. ``decisions`` are those that have their weights in it;
+    these are contained in the table already."""
+
+    table: Array
+
+    def weights(self, rows: Sequence[Array]) -> Array:
+        """The table: it does not depend on weights of options."""
+        return self.table
+
+
+def normalised(made: Program, logs: Sequence[Array]) -> Normalised:
+    """``logs`` are the logarithms of the weights, a table for each potential of the program."""
+    count = len(made.potentials)
+    tables: list[Array | None] = list(logs)
+    potentials: list[Potential] = []
+    for step in made.steps:
+        psi: Array = np.zeros(step.shape)
+        for n, view in zip(step.inputs, step.views, strict=True):
+            table = tables[n]
+            assert table is not None
+            psi = psi + table.reshape(view)
+            tables[n] = None
+        total = log_sum(psi, step.axes)
+        share = np.exp(psi - np.where(total > -np.inf, total, 0.0).reshape(step.rest_view))
+        potentials.append(_conditional(made, step, share))
+        tables.append(total)
+    last = tables[-1]
+    assert last is not None
+    if not float(last) > -np.inf:
+        return Normalised(None, -np.inf)
+    steps = [_renumbered(step, k, count, len(made.steps)) for k, step in enumerate(made.steps)]
+    program = replace(made, potentials=tuple(potentials), steps=tuple(steps))
+    return Normalised(program, float(last))
+
+
+def log_sum(logs: Array, axes: tuple[int, ...]) -> Array:
+    """The logarithm of the sum of exp over some axes; -inf where nothing is possible."""
+    top = np.max(logs, axes, keepdims=True, initial=-np.inf)
+    top = np.where(top > -np.inf, top, 0.0)
+    with np.errstate(divide="ignore"):
+        found = np.log(np.add.reduce(np.exp(logs - top), axes, keepdims=True)) + top
+    return np.asarray(found.reshape([n for k, n in enumerate(logs.shape) if k not in axes]))
+
+
+def _conditional(made: Program, step: Step, share: Array) -> Conditional:
+    own = [
+        (made.potentials[n], view)
+        for n, view in zip(step.inputs, step.views, strict=True)
+        if n < len(made.potentials)
+    ]
+    costs: list[Array | None] = [None] * len(made.costs)
+    for c in range(len(costs)):
+        for potential, view in own:
+            table, before = potential.costs[c], costs[c]
+            if table is not None:
+                table = np.asarray(table).reshape(view)
+                costs[c] = table if before is None else plus(before, table)
+    return Conditional(
+        step.scope,
+        step.shape,
+        None,
+        tuple(_moved(w, p.scope, view, step.scope) for p, view in own for w in p.decisions),
+        tuple(None if t is None else np.broadcast_to(t, step.shape) for t in costs),
+        share,
+    )
+
+
+def _moved(weighted: Weighted, scope: Scope, view: tuple[int, ...], wide: Scope) -> Weighted:
+    """The same in a table over a wider scope."""
+
+    def spread(table: Array | None) -> Array | None:
+        if table is None:
+            return None
+        sizes = dict(zip(scope, table.shape, strict=True))
+        return table.reshape([sizes.get(v, 1) for v in wide])
+
+    sizes = dict(zip(scope, weighted.view, strict=True))
+    here = tuple(sizes.get(v, 1) for v in wide)
+    variable = next(v for k, v in enumerate(scope) if k not in weighted.others)
+    others = tuple(k for k, v in enumerate(wide) if v != variable)
+    return replace(
+        weighted,
+        view=here,
+        others=others,
+        active=spread(weighted.active),
+        rest=spread(weighted.rest),
+    )
+
+
+def _renumbered(step: Step, k: int, before: int, count: int) -> Step:
+    """A step whose potentials are one, with its own number ``k``; there were ``before`` of them,
+    and there are ``count``."""
+    kept = [
+        (n - before + count, view, others)
+        for n, view, others in zip(step.inputs, step.views, step.others, strict=True)
+        if n >= before
+    ]
+    return replace(
+        step,
+        inputs=(k, *(n for n, _, _ in kept)),
+        views=(step.shape, *(view for _, view, _ in kept)),
+        others=((), *(others for _, _, others in kept)),
+    )

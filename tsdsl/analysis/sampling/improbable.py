@@ -53,8 +53,8 @@ def improbable(
     distinct: bool,
 ) -> Iterator[tuple[Array, int]]:
     """Draws, and of how many they are left; ``logs`` are the logarithms of the weights of the
-    options of each decision. They end where nothing has a weight, and distinct ones where all
-    are listed. Raises `SpecError` where none of the ways does."""
+    options of each decision. They come to an end where nothing has a weight; distinct ones
+    do where all are listed. Raises `SpecError` where none of the ways does."""
     every = Lister(known, tuple(windows)).list(windows, MAX_LISTED)
     if every is not None:
         yield from _from_list(every, log_weights(known, logs, every), random, distinct)

@@ -132,3 +132,16 @@ def test_an_error_in_a_part_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match="broadcast"):
         conditioned.sample(graph, 0, 100_000, "initial", {"macs": window}, distinct=False)
     assert space.count(flops=window) > 0
+
+
+def test_an_open_end_is_shown_as_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, found = enumerated(2)
+    most = max(brute_cost(graph, at)[0] for at in found)
+    nothing = np.zeros((0, len(graph.variables)), np.int64)
+    monkeypatch.setattr(conditioned, "MAX_LISTED", 0)
+    monkeypatch.setattr(conditioned, "_inside", lambda *_: iter([(nothing, 3_000_000)]))
+    with pytest.raises(SpecError) as error:
+        Space(graph).sample(1, seed=0, flops=(-np.inf, most - 1))
+    (found_one,) = error.value.diagnostics
+    assert found_one.code == "E0594"
+    assert f"macs ..{most - 1:,}" in found_one.message

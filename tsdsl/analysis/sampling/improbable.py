@@ -35,10 +35,10 @@ from tsdsl.analysis.windows.window import clipped, log_weights, shown_window
 if TYPE_CHECKING:
     from tsdsl.analysis.sampling.probable import Search
 
-#: The logarithm of the share that may be left out: rounding leaves out no less.
-NEGLECTED = -30.0
+#: The logarithm of the share that may be left out: probabilities are right to nine digits.
+NEGLECTED = -21.0
 #: Powers s of the bound that are tried.
-POWERS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9)
+POWERS = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9)
 #: Architectures that are listed at most.
 MAX_LISTED = 1 << 17
 #: Draws at once.

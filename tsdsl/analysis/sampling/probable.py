@@ -24,7 +24,7 @@ from tsdsl.analysis.sampling.conditioned import architectures, draws, options_wi
 from tsdsl.analysis.sampling.inside import Underflow
 from tsdsl.analysis.sampling.nearest import nothing_inside
 from tsdsl.analysis.windows.listing import Lister, Windows
-from tsdsl.analysis.windows.window import clipped, log_weights
+from tsdsl.analysis.windows.window import clipped
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import SpaceGraph
@@ -160,7 +160,9 @@ class Search:
         for cost, (least, most) in self.windows.items():
             costs = self._known.lookup(cost).assigned(at)
             at = at[(costs >= least) & (costs <= most)]
-        values = -log_weights(self._known, self._options, at)
+        values: Array = np.zeros(len(at))
+        for table, potential in zip(self._logs, self.made.potentials, strict=True):
+            values += table[tuple(at[:, v] for v in potential.scope)]
         for row in np.argsort(values, kind="stable").tolist():
             value = float(values[row])
             if value == inf or (len(self._best) >= self._k and value >= self.worst):

@@ -15,7 +15,7 @@ error.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import exp, log, prod, sqrt
+from math import exp, prod, sqrt
 from typing import Any
 
 from tsdsl.analysis.elimination.distribution import Distribution
@@ -301,14 +301,14 @@ def _drawn(
 def _log_probability(now: Distribution, architecture: Architecture) -> float:
     """The sum over the active decisions; of what is joint, that of the whole combination."""
     found = 0.0
-    rows = now.layout.split(now.flat_probabilities)
+    rows = now.layout.split(now.flat_logs)
     for part, row in zip(now.layout.parts, rows, strict=True):
         ours = [now.space.decisions[k] for k in part]
         if ours[0].path in architecture:
             at = 0
             for d in ours:
                 at = at * len(d.options) + d.options.index(architecture[d.path])
-            found += log(row[at]) if row[at] > 0 else -float("inf")
+            found += float(row[at])
     return found
 
 

@@ -98,3 +98,70 @@ def test_a_base_with_decisions_in_the_middle_of_a_chain(tmp_path: Path) -> None:
     assert tsdsl.load(path).name == "T"
     assert tsdsl.load(path, space="S").flops() == MACS["S"]
     assert tsdsl.load(path, space="Base").flops() == MACS["Base"]
+
+
+#: A space with one thing to change, and one that changes nothing but values.
+VALUES = """space Base {
+  param width: int = 8
+  PARAM
+  input clip(channels=3, frames=4, height=8, width=8)
+  stream main(clip) {
+    stage a { count = 1 inner ~ {4, 8} BINDING use conv(width, 1x1x1) use conv(inner, 1x1x1) }
+    stage b { repeat depth = 1 { use conv(extra, 1x1x1) } }
+  }
+  head main -> global_avg_pool -> linear(5)
+  MORE
+}
+"""
+CHANGED = """space S extends NAME {
+  param width: int = 16
+  CHANGE
+}
+"""
+
+
+def values(
+    tmp_path: Path, apart: bool, change: str, param: str, binding: str = "", more: str = ""
+) -> Path:
+    base = VALUES.replace("PARAM", param).replace("BINDING", binding).replace("MORE", more)
+    path = tmp_path / "s.tsnet"
+    changed = CHANGED.replace("CHANGE", change)
+    if apart:
+        (tmp_path / "base.tsnet").write_text("tsnet 1\n" + base)
+        head = 'tsnet 1\nimport "./base.tsnet" as family\n'
+        path.write_text(head + changed.replace("NAME", "family.Base"))
+    else:
+        path.write_text("tsnet 1\n" + base + changed.replace("NAME", "Base"))
+    return path
+
+
+EXTRA = "param extra: int = 8"
+LEARN = "search parsec {{ phase a {{ learn {} epochs = 1 lr = (weights=1, arch=1) }} }}"
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    ("param", "binding", "more", "change", "code"),
+    [
+        (EXTRA, "", "", "param extra: int = 4", None),
+        ('param extra: int = "wide"', "", "", "param extra: int = 4", "E0303"),
+        ("param extra: int = 4.5", "", "", "param extra: int = 4", "E0303"),
+        ("param extra: itn = 8", "", "", "param extra: int = 4", "E0310"),
+        ("param extra: int = wdith", "", "", "param extra: int = 4", "E0201"),
+        (EXTRA, "z = wrong", "require a.z > 1", "stream main { stage a { z = 4 } }", "E0201"),
+        (EXTRA, "z ~ 4..2", "require a.z > 1", "stream main { stage a { z ~ 2..4 } }", "E0503"),
+        (EXTRA, "z ~ {2, 2}", "require a.z > 1", "stream main { stage a { z ~ {2, 4} } }", "E0502"),
+        (EXTRA, "z = -1", "moved y -> a.zz", "stream main { stage a { inner ~ {4, 6} } }", "E0518"),
+        (EXTRA, "", LEARN.format("main"), "param extra: int = 4", None),
+        (EXTRA, "", LEARN.format("mian"), "param extra: int = 4", "E0603"),
+    ],
+)
+def test_values_that_an_extending_space_replaces_are_checked(
+    tmp_path: Path, apart: bool, param: str, binding: str, more: str, change: str, code: str | None
+) -> None:
+    more = more.replace("a.z ", "main.a.z ")
+    found = tsdsl.check(values(tmp_path, apart, change, param, binding, more))
+    errors = [d for d in found if d.severity == "error"]
+    assert [d.code for d in errors] == ([code] if code else [])
+    if code:
+        assert Path(errors[0].file_name).name == ("base.tsnet" if apart else "s.tsnet")

@@ -13,7 +13,7 @@ from tsdsl.sema.additions import check_additions
 from tsdsl.sema.context import Context, Enough
 from tsdsl.sema.elaborate import Elaborated, Elaborator
 from tsdsl.sema.kinds import check_kinds
-from tsdsl.sema.merge import Added, base_of, merged
+from tsdsl.sema.merge import Added, base_of, changes_values_only, merged
 from tsdsl.sema.modules import STD, Loader, Module
 from tsdsl.sema.names import check_blocks
 from tsdsl.sema.settings import Sections, read_sections
@@ -23,6 +23,8 @@ from tsdsl.syntax import ast
 class CheckedSpace(Record, eq=True):
     graph: SpaceGraph
     sections: Sections
+    #: Whether something was taken for right because a base has it (which must be checked, then).
+    relies_on_base: bool = False
 
 
 class Checked(Record, eq=True):
@@ -88,8 +90,8 @@ def _check(
         checked = _space(module.spaces[name], loader, found, own)
         if checked is not None:
             spaces[name] = checked
-    for base in _foreign_bases(module, loader, found) if usable and complete else ():
-        _space(base, loader, found, {})
+    if usable and complete:
+        _check_foreign_bases(module, loader, found, spaces)
     # After the elaboration, which says more of what both find.
     for loaded in checked_files:
         if usable:
@@ -99,18 +101,28 @@ def _check(
     return Checked(spaces, names, bases, tuple(found))
 
 
-def _foreign_bases(module: Module, loader: Loader, found: Collector) -> list[ast.Space]:
-    """The spaces of other files that those of a file extend, directly or through another one."""
-    bases: list[ast.Space] = []
+def _check_foreign_bases(
+    module: Module, loader: Loader, found: Collector, spaces: Mapping[str, CheckedSpace]
+) -> None:
+    """Check the spaces of other files that those of a file (``spaces``, checked) extend, directly
+    or through another one, where more than plain values of them is replaced. All but the numbers of
+    the others was elaborated as part of what extends them; these are checked with their file."""
+    done: dict[int, CheckedSpace | None] = {}
     for space in module.spaces.values():
-        tree: ast.Space | None = space
-        while tree is not None and tree.base is not None:
-            tree = base_of(tree, loader, found)
-            if tree is not None and tree.span.source is not module.tree.source:
-                if tree in bases:
-                    break
-                bases.append(tree)
-    return bases
+        tree, checked = space, spaces.get(space.name.text)
+        while tree.base is not None:
+            covered = checked is not None and not checked.relies_on_base
+            covered = covered and changes_values_only(tree, loader)
+            base = base_of(tree, loader, found)
+            if base is None:
+                break
+            if base.span.source is module.tree.source:
+                checked = spaces.get(base.name.text)
+            elif not covered:
+                if id(base) not in done:
+                    done[id(base)] = _space(base, loader, found, {})
+                checked = done[id(base)]
+            tree = base
 
 
 def _space(
@@ -137,7 +149,7 @@ def _space(
         return None
     if found.has_errors:
         return None
-    return CheckedSpace(_graph(tree, space), sections)
+    return CheckedSpace(_graph(tree, space), sections, context.relies_on_base)
 
 
 def _check_moved(space: Elaborated, context: Context, complete: Sequence[ast.Statement]) -> None:

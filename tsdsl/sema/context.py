@@ -70,6 +70,8 @@ class Context:
         self.nodes: list[Node] = []
         #: Where the calls that are being elaborated were written, outermost first.
         self.uses: list[Span] = []
+        #: Whether something was taken for right because the base of the space has it.
+        self.relies_on_base = False
         self._count = 0
         self._work = 0
 

@@ -13,8 +13,12 @@ from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
 from tsdsl.record import Record, replace
+from tsdsl.sema import signatures
 from tsdsl.sema.modules import Loader
 from tsdsl.syntax import ast
+
+#: More options than this are not taken for right without a look at them.
+PLAIN_OPTIONS = 64
 
 
 class Added(Record):
@@ -70,6 +74,90 @@ def base_of(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | N
             found.add(Diagnostic("E0201", f"there is no space '{name}'", base.span, help=hint))
         return None
     return module.spaces[name]
+
+
+def changes_values_only(space: ast.Space, loader: Loader) -> bool:
+    """Whether a space differs from its base in nothing but plain values of the same kind: numbers
+    for numbers, decisions for decisions. Whatever else the base says is then part of the space, so
+    that the base needs no check of its own. Moves are checked only in the space that has them."""
+    base = base_of(space, loader, Collector())
+    statements = merged(base, loader, Collector(), []) if base is not None else None
+    if statements is None or any(isinstance(s, ast.Moved) for s in statements):
+        return False
+    return _values_only(space.body, statements)
+
+
+def _values_only(changes: Sequence[Any], base: Sequence[Any]) -> bool:
+    index: dict[Hashable, Any] = {}
+    for statement in base:
+        index.setdefault(_key(statement), statement)
+    for change in changes:
+        key = _key(change)
+        old = index.get(key) if key is not None else None
+        match change:
+            case ast.Require():
+                fine = True
+            case ast.Stream(arguments=None) if isinstance(old, ast.Stream):
+                fine = _values_only(change.body, old.body)
+            case ast.Stage(arguments=None) if isinstance(old, ast.Stage):
+                fine = _values_only(change.body, tuple(_inside(old.body)))
+            case ast.Param(_, _, value) if isinstance(old, ast.Param):
+                fine = _fits(old) and (_alike(old.value, value) or _are_ratios(old, value))
+            case ast.Binding(_, value) if isinstance(old, ast.Binding):
+                fine = _alike(old.value, value)
+            case ast.Binding(_, value) if isinstance(old, ast.Repeat):
+                fine = _alike(old.count, value)
+            case _:
+                fine = False
+        if not fine:
+            return False
+    return True
+
+
+def _fits(param: ast.Param) -> bool:
+    """Whether a param has a plain value of its own type."""
+    if param.type is None:
+        return True
+    if param.type.text not in signatures.TYPES or param.type.text in ("tensor", "op"):
+        return False
+    value = param.value
+    if not isinstance(value, ast.Number | ast.Text | ast.Bool | ast.DimsLiteral):
+        return False
+    return signatures.fits(value.value, param.type.text)
+
+
+def _are_ratios(param: ast.Param, value: Any) -> bool:
+    """Whether both are numbers, of a param that takes ints and ratios."""
+    declared = param.type is not None and param.type.text == "ratio"
+    return declared and isinstance(param.value, ast.Number) and isinstance(value, ast.Number)
+
+
+def _alike(old: Any, new: Any) -> bool:
+    """Whether both are plain values of one kind."""
+    kind = _plain_kind(old)
+    return kind is not None and kind == _plain_kind(new)
+
+
+def _plain_kind(value: Any) -> Hashable | None:
+    """The kind of a value that cannot be wrong by itself: a literal, or a choice of literals
+    without weights, steps and a default. None for all others."""
+    match value:
+        case ast.Number(plain) | ast.Text(plain) | ast.Bool(plain) | ast.DimsLiteral(plain):
+            return type(plain).__name__
+        case ast.RangeDomain(ast.Number(low), ast.Number(high), None, None):
+            fine = type(low) is type(high) is int and 0 <= high - low < PLAIN_OPTIONS
+            return ("one of", "int") if fine else None
+        case ast.SetDomain(options, None):
+            if not options or any(option.weight is not None for option in options):
+                return None
+            kinds = {_plain_kind(option.value) for option in options}
+            if len(kinds) > 1 or None in kinds:
+                return None
+            # All are literals of one kind.
+            values = {cast(Any, option.value).value for option in options}
+            return ("one of", *kinds) if len(values) == len(options) else None
+        case _:
+            return None
 
 
 def _key(statement: Any) -> Hashable | None:

@@ -288,7 +288,8 @@ class _Reader:
         own, span = self.tree.span, target.span
         inside = span.source is own.source and own.start <= span.start <= own.end
         if self.tree.base is not None and not inside:
-            # The base has them (it is checked as it is written), and this space fixes them.
+            # The base has them, and this space fixes them. It is checked as it is written for this.
+            self.context.relies_on_base = True
             return True
         close = nearest(target.text, [*paths, *starts])
         hint = f"did you mean '{close}'?" if close else "decisions begin with: " + ", ".join(starts)

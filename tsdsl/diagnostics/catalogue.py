@@ -157,6 +157,7 @@ WARNINGS = {
     "W0905": "a decision that no phase learns",
     "W0906": "a space that is too coupled to check completely",
     "W0908": "an addition that nothing uses",
+    "W0909": "a result in a block that is thrown away",
     "W0970": "an architecture of another space",
 }
 

@@ -46,6 +46,7 @@ class _Names:
         self.module = module
         self.found = found
         self.local: dict[str, Span] = {}
+        self.wrong = False
 
     def error(
         self,
@@ -55,6 +56,7 @@ class _Names:
         hint: str | None,
         labels: list[Label] | None = None,
     ) -> None:
+        self.wrong = True
         self.found.add(Diagnostic(code, message, span, tuple(labels or ()), hint))
 
     def declare(self, name: ast.Ident) -> None:
@@ -107,6 +109,30 @@ class _Names:
             else:
                 self.expression(statement.condition)
         self.expression(block.result)
+        if self.module.clean and not self.wrong:
+            self.unused(block)
+
+    def unused(self, block: ast.Block) -> None:
+        """Warn of results that neither the block's result nor a requirement comes from."""
+        used = _read(block.result)
+        idle: list[ast.Ident] = []
+        for statement in reversed(block.body):
+            if not isinstance(statement, ast.Let):
+                used |= _read(statement.condition)
+            elif statement.name.text in used:
+                used |= _read(statement.value)
+            else:
+                idle.append(statement.name)
+        for name in reversed(idle):
+            self.found.add(
+                Diagnostic(
+                    "W0909",
+                    f"'{name.text}' is thrown away: block '{block.name.text}' does not use it",
+                    name.span,
+                    help="use it on the way to what the block returns, or remove it",
+                    severity="warning",
+                )
+            )
 
     def expression(self, node: ast.Expr) -> None:
         called: set[int] = set()
@@ -203,6 +229,11 @@ class _Names:
             return name, None, []
         names = [p.name for p in signatures.of_block(block)]
         return name, names, [Label(block.name.span, "declared here")]
+
+
+def _read(node: ast.Expr) -> set[str]:
+    """The names that an expression reads."""
+    return {part.text for part in walk(node) if isinstance(part, ast.Name)}
 
 
 def walk(node: ast.Expr) -> Iterator[ast.Expr]:

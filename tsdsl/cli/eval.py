@@ -155,6 +155,7 @@ def command(
     check_outputs([*outputs, plot], [file, source, weights, frozen])
     from tsdsl.data.lists import read_list
     from tsdsl.data.loader import EvalLoader
+    from tsdsl.training import identity
     from tsdsl.training.checks import check_classes
     from tsdsl.training.evaluation import AT_ONCE, MIXED, evaluate, views_of
     from tsdsl.training.ranks import Ranks
@@ -162,16 +163,30 @@ def command(
     from tsdsl.training.trial import gives_probabilities, trial
     from tsdsl.weights.file import classes_of, load, load_into
 
-    held = load(weights)
-    space, arch = network_of_weights(file, frozen, settings, name, held)
-    asked = Asked.of(space, section, views)
-    known = classes_of(held.about)
-    videos = read_list(source, root, known)
-    net = network(space, arch, threads=threads)
-    tried = trial(net, asked.clip_shape)
-    warnings = check_classes(videos, tried.outputs)
-    load_into(net, held)
     with Ranks.of(device) as ranks:
+        with ranks.agree() as same:
+            held = load(weights)
+            space, arch = network_of_weights(file, frozen, settings, name, held)
+            asked = Asked.of(space, section, views)
+            known = classes_of(held.about)
+            videos = read_list(source, root, known)
+            net = network(space, arch, threads=threads)
+            tried = trial(net, asked.clip_shape)
+            warnings = check_classes(videos, tried.outputs)
+            load_into(net, held)
+            if ranks.world > 1:
+                same |= {
+                    "space_hash": space.hash,
+                    "architecture": None if arch is None else dict(arch),
+                    "weights": identity.of_weights_in(net),
+                    "data": identity.of_list(videos),
+                    "evaluate": asked.section.model_dump(mode="json"),
+                    "crop": asked.crop,
+                    "frames": asked.frames,
+                    "interval": asked.interval,
+                    "batch": batch or AT_ONCE,
+                    "amp": amp,
+                }
         loader = EvalLoader(
             views_of(videos, asked.section, asked.sampling, asked.crop),
             workers=default_workers() if workers is None else workers,

@@ -138,6 +138,8 @@ TRAINING = {
     "E0825": "an evaluation that cannot go on",
     "E0826": "a file that holds no scores",
     "E0827": "a process of a run that others wait for",
+    "E0828": "processes of a run that differ",
+    "E0829": "an environment that processes cannot use",
     "E0831": "weights that do not fit the network",
     "E0832": "a file that holds no weights",
     "E0834": "weights of a supernet with other segments",

@@ -6,7 +6,6 @@ and asks for the same generations again, of which it measures what the log does 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -213,49 +212,37 @@ def run(
     """
     start = perf_counter()
     settings = settings or Settings()
-    asked = {"macs": flops, "params": params, **(within or {})}
-    windows = {str(space.cost(name)): window for name, window in asked.items() if window}
     with ExitStack() as stack:
         here = None
-        if folder is not None and ranks.is_first:
-            here = stack.enter_context(opened(os.fspath(folder)))
-        known = None
-        if not isinstance(supernet, Supernet):
-            supernet, held = trained(space, supernet)
-            known = classes_of(held.about)
-        supernet = supernet.to(ranks.device).eval()
         # A run of an earlier version, which told candidates apart by their decisions, goes on so.
         distinct: Distinct = "networks"
-        if here is not None and resume and DISTINCT not in (here.begun_as() or {DISTINCT: None}):
-            distinct = "architectures"
+        with ranks.agree():
+            if folder is not None and ranks.is_first:
+                here = stack.enter_context(opened(os.fspath(folder)))
+                if resume and DISTINCT not in (here.begun_as() or {DISTINCT: None}):
+                    distinct = "architectures"
         distinct = ranks.broadcast(distinct)
-        evolution = Evolution(
-            space, settings, seed=seed, weights=weights, within=windows, distinct=distinct
-        )
-        recipe = Recipe.of(space)
-        videos = data if isinstance(data, VideoList) else read_list(data, root, known)
-        scored = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
-        outputs = space.network(space.most_probable()).body.result.shape[0]
-        warnings = check_classes(videos, outputs)
-        check_classes(scored, outputs)
-        warnings += [*scored.warnings, *in_both(videos, scored)]
-        views = views or quick(recipe.crop)
-        inherited = Inherited(
-            space,
-            supernet,
-            views_of(scored, views, recipe.sampling, recipe.crop, min_frames),
-            _clips(space, recipe, videos, bn_batches, seed, min_frames, workers),
-            ranks,
-            seed=seed,
-            workers=workers,
-            at_once=at_once,
-            memory=memory,
-            mixed_precision=mixed_precision,
-        )
-        stack.callback(inherited.close)
-        logged: dict[int, dict[str, Any]] = {}
-        if here is not None:
-            logged = _logged(here) if resume else {}
+        with ranks.agree() as same:
+            asked = {"macs": flops, "params": params, **(within or {})}
+            windows = {str(space.cost(name)): window for name, window in asked.items() if window}
+            known = None
+            if not isinstance(supernet, Supernet):
+                supernet, held = trained(space, supernet)
+                known = classes_of(held.about)
+            supernet = supernet.to(ranks.device).eval()
+            evolution = Evolution(
+                space, settings, seed=seed, weights=weights, within=windows, distinct=distinct
+            )
+            recipe = Recipe.of(space)
+            videos = data if isinstance(data, VideoList) else read_list(data, root, known)
+            scored = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
+            outputs = space.network(space.most_probable()).body.result.shape[0]
+            warnings = check_classes(videos, outputs)
+            check_classes(scored, outputs)
+            warnings += [*scored.warnings, *in_both(videos, scored)]
+            views = views or quick(recipe.crop)
+            kept_or_shared = folder is not None or ranks.world > 1
+            digest = identity.of_weights_in(supernet) if kept_or_shared else None
             described = {
                 "format": FORMAT,
                 "state": LOG,
@@ -270,7 +257,7 @@ def run(
                 "fitness": fitness,
                 **({DISTINCT: distinct} if distinct == "networks" else {}),
                 "seed": seed,
-                "supernet": _digest(supernet),
+                "supernet": digest,
                 "recipe": recipe.as_json(),
                 "bn_batches": bn_batches,
                 "data": identity.of_list(videos),
@@ -278,13 +265,32 @@ def run(
                 "evaluate": views.model_dump(mode="json"),
                 "mixed_precision": mixed_precision,
                 **(about or {}),
-                "conditions": {
+            }
+            same |= described
+            same["options"] = {"at_once": at_once, "memory": memory, "min_frames": min_frames}
+        inherited = Inherited(
+            space,
+            supernet,
+            views_of(scored, views, recipe.sampling, recipe.crop, min_frames),
+            _clips(space, recipe, videos, bn_batches, seed, min_frames, workers),
+            ranks,
+            seed=seed,
+            workers=workers,
+            at_once=at_once,
+            memory=memory,
+            mixed_precision=mixed_precision,
+        )
+        stack.callback(inherited.close)
+        logged: dict[int, dict[str, Any]] = {}
+        with ranks.agree():
+            if here is not None:
+                logged = _logged(here) if resume else {}
+                conditions = {
                     **identity.conditions(ranks, videos),
                     "at_once": at_once,
                     "parts": inherited.parts,
-                },
-            }
-            warnings += here.describe(described, resume)
+                }
+                warnings += here.describe({**described, "conditions": conditions}, resume)
         logged = ranks.broadcast(logged)
         if here is not None:
             here.open_log(len(logged))
@@ -454,15 +460,6 @@ def _clips(
     batch = recipe.train.batch if search is None else search.batch
     clips = TrainClips(videos, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames)
     return KeptClips(clips, batch, batches, workers=workers)
-
-
-def _digest(supernet: Supernet) -> str:
-    """Of all of its weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, tensor in supernet.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _logged(folder: RunFolder) -> dict[int, dict[str, Any]]:

@@ -148,57 +148,81 @@ def run(
 
     Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `SearchError`.
     """
-    check_options(0, seed=seed, workers=workers, bn_batches=bn_batches)
-    check_options(
-        1,
-        micro_batch=micro_batch,
-        save_every=save_every,
-        log_every=log_every,
-        min_frames=min_frames,
-    )
     with ExitStack() as stack:
         here = None
-        if folder is not None and ranks.is_first:
-            here = stack.enter_context(opened(os.fspath(folder)))
-        recipe = Recipe.of(space)
-        videos = data if isinstance(data, VideoList) else read_list(data, root)
-        first = plan_of(space, 1)
-        lists = _halves(videos, seed) if first.search.data == "split" else (videos,)
-        check_fills(len(videos), first.search.batch, videos.source, "search.batch")
-        batch = first.search.batch // len(lists)
-        micro_batch, passes = shares(batch, ranks.world, micro_batch, "search.batch")
-        loaders = tuple(
-            TrainLoader(
-                TrainClips(
-                    part, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
-                ),
-                micro_batch * passes,
-                workers=workers,
-                rank=ranks.rank,
-                world=ranks.world,
+        with ranks.agree() as same:
+            check_options(0, seed=seed, workers=workers, bn_batches=bn_batches)
+            check_options(
+                1,
+                micro_batch=micro_batch,
+                save_every=save_every,
+                log_every=log_every,
+                min_frames=min_frames,
             )
-            for part in lists
-        )
-        for loader in loaders:
-            stack.callback(loader.close)
-        plan = plan_of(space, min(map(len, loaders)))
-        default = space.most_probable()
-        outputs = space.network(default).body.result.shape[0]
-        warnings = [
-            *check_classes(videos, outputs),
-            *check(space, plan),
-        ]
-        if not any(w.code == "W0974" for w in warnings):
-            check_reach(space, plan)
-        if supernet is None:
-            torch.manual_seed(seed)
-            made = tsdsl.compile(space)
-            assert isinstance(made, Supernet)
-            supernet = made
-        if not any(p.requires_grad for p in supernet.parameters()):
-            message = "the supernet has no weight that learns: all are frozen"
-            hint = "supernet.requires_grad_(True)"
-            raise SearchError([Diagnostic("E0841", message, help=hint)])
+            if folder is not None and ranks.is_first:
+                here = stack.enter_context(opened(os.fspath(folder)))
+            recipe = Recipe.of(space)
+            videos = data if isinstance(data, VideoList) else read_list(data, root)
+            first = plan_of(space, 1)
+            lists = _halves(videos, seed) if first.search.data == "split" else (videos,)
+            check_fills(len(videos), first.search.batch, videos.source, "search.batch")
+            batch = first.search.batch // len(lists)
+            micro_batch, passes = shares(batch, ranks.world, micro_batch, "search.batch")
+            loaders = tuple(
+                TrainLoader(
+                    TrainClips(
+                        part, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
+                    ),
+                    micro_batch * passes,
+                    workers=workers,
+                    rank=ranks.rank,
+                    world=ranks.world,
+                )
+                for part in lists
+            )
+            for loader in loaders:
+                stack.callback(loader.close)
+            plan = plan_of(space, min(map(len, loaders)))
+            default = space.most_probable()
+            outputs = space.network(default).body.result.shape[0]
+            warnings = [
+                *check_classes(videos, outputs),
+                *check(space, plan),
+            ]
+            if not any(w.code == "W0974" for w in warnings):
+                check_reach(space, plan)
+            if supernet is None:
+                torch.manual_seed(seed)
+                made = tsdsl.compile(space)
+                assert isinstance(made, Supernet)
+                supernet = made
+            if not any(p.requires_grad for p in supernet.parameters()):
+                message = "the supernet has no weight that learns: all are frozen"
+                hint = "supernet.requires_grad_(True)"
+                raise SearchError([Diagnostic("E0841", message, help=hint)])
+            described = {
+                "format": FORMAT,
+                "space": space.name,
+                "space_hash": space.hash,
+                "search": plan.search.model_dump(mode="json"),
+                "cost_term": cost_term,
+                "costs": {name: identity.of_table(t) for name, t in sorted(space.costs.items())},
+                "mixed_precision": mixed_precision,
+                "micro_batch": micro_batch if passes > 1 else None,
+                "recipe": recipe.as_json(),
+                "seed": seed,
+                "data": identity.of_list(videos),
+                **(about or {}),
+                "conditions": identity.conditions(ranks, videos),
+            }
+            same |= described
+            same["weights"] = identity.of_tensors(supernet)
+            same["options"] = {
+                "save_every": save_every,
+                "log_every": log_every,
+                "bn_batches": bn_batches,
+                "min_frames": min_frames,
+            }
         searcher = Searcher(
             space,
             supernet.to(ranks.device),
@@ -211,26 +235,12 @@ def run(
             probabilities=gives_probabilities(space.network(default)),
             micro_batch=micro_batch if passes > 1 else None,
         )
-        described = {
-            "format": FORMAT,
-            "space": space.name,
-            "space_hash": space.hash,
-            "search": plan.search.model_dump(mode="json"),
-            "cost_term": cost_term,
-            "costs": {name: identity.of_table(t) for name, t in sorted(space.costs.items())},
-            "mixed_precision": mixed_precision,
-            "micro_batch": micro_batch if passes > 1 else None,
-            "recipe": recipe.as_json(),
-            "seed": seed,
-            "data": identity.of_list(videos),
-            **(about or {}),
-            "conditions": identity.conditions(ranks, videos),
-        }
         state = None
-        if here is not None:
-            warnings += here.describe(described, resume)
-            state, spoiled = here.checkpoints.newest()
-            warnings += spoiled
+        with ranks.agree():
+            if here is not None:
+                warnings += here.describe(described, resume)
+                state, spoiled = here.checkpoints.newest()
+                warnings += spoiled
         state = ranks.broadcast(state)
         if state is not None:
             with restoring(state):

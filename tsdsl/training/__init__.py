@@ -4,6 +4,8 @@
 |---|---|
 | `recipe` | what a spec's `train` section and clip ask for, defaults filled in |
 | `ranks` | the processes of a run: one, or those of ``torchrun`` |
+| `environment` | what ``torchrun`` sets: the place of a process among them |
+| `differences` | in what two descriptions of a run differ |
 | `schedule`, `optimizer` | the learning rate of a step; groups of parameters |
 | `trainer` | the loop: batches in, an event for each step out |
 | `checkpoint` | the state of a run on disk: whole or not there, the newest that can be read |

@@ -24,14 +24,12 @@ import tsdsl
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
 from tsdsl.files import folder_failure, os_failure, read_lines, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
+from tsdsl.training.differences import CONDITIONS, flat, short
 
 RUN, LOG, ALPHA, BAD = "run.json", "log.jsonl", "alpha.jsonl", "bad_videos.jsonl"
 FORMAT = "tsnet-run/1"
 #: Bytes of the longest log and of the longest description that are read.
 LONGEST = 1 << 31
-#: Of what `run.json` has, that which may change when a run is resumed.
-CONDITIONS = "conditions"
-
 
 #: What runs write under names of their own choice.
 REPLACED = (
@@ -66,10 +64,10 @@ class RunFolder:
                 message = "there is a run in this folder"
                 hint = "--resume goes on with it; -o begins one in another folder"
                 raise FileError([Diagnostic("E0808", message, file=self.path, help=hint)])
-            old, new = (_flat(part) for part in (found, about))
+            old, new = (flat(part) for part in (found, about))
             differ = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
             changed = [
-                f"{key} was {_short(old.get(key))}, is {_short(new.get(key))}" for key in differ
+                f"{key} was {short(old.get(key))}, is {short(new.get(key))}" for key in differ
             ]
             grave = [
                 text
@@ -246,18 +244,3 @@ def _lock(file: TextIO, path: str) -> None:
     except OSError:
         # A file system without locks.
         return
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return {
-            inner: leaf
-            for name, part in value.items()
-            for inner, leaf in _flat(part, f"{key}.{name}" if key else str(name)).items()
-        }
-    return {key: value}
-
-
-def _short(value: Any) -> str:
-    text = "not set" if value is None else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import CostTable
@@ -41,6 +42,23 @@ def of_training(
         "val": of_list(val) if val is not None else None,
         "evaluate": views.model_dump(mode="json") if val is not None and views else None,
     }
+
+
+def of_tensors(net: nn.Module) -> str:
+    """A digest of names, shapes and types of a network's tensors, not of their values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in net.state_dict().items():
+        digest.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\n".encode())
+    return digest.hexdigest()
+
+
+def of_weights_in(net: nn.Module) -> str:
+    """A digest of all tensors of a network."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def of_table(table: CostTable) -> str:

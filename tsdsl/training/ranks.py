@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.record import Record
+from tsdsl.training import differences
+from tsdsl.training.environment import RanksError, check_meeting_point, place
 
 T = TypeVar("T")
 
@@ -64,21 +66,22 @@ class Ranks(Record):
     def of(cls, device: str | None = None) -> Iterator[Ranks]:
         """What the environment says: torchrun's ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``, or one
         process. ``device``: "cpu", "cuda" (a GPU for each local rank) or "cuda:N"; left out, GPUs
-        where there are any. Raises `SpecError` for a device that cannot be used."""
+        where there are any. Raises `SpecError` for a device that cannot be used, and `RanksError`
+        for an environment that makes no sense, or where the processes do not find each other."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        here = place(os.environ)
+        if here is None:
             yield cls.alone(device)
             return
-        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        found = _device(device, local, world)
         outer = dist.is_initialized()
         if not outer:
-            backend = "nccl" if found.type == "cuda" else "gloo"
-            dist.init_process_group(backend, timeout=PATIENCE)
+            check_meeting_point(os.environ)
+        found = _device(device, here.local, here.world)
+        if not outer:
+            _meet("nccl" if found.type == "cuda" else "gloo")
         try:
-            yield cls(rank, world, found)
+            yield cls(here.rank, here.world, found)
         finally:
             if not outer:
                 dist.destroy_process_group()
@@ -96,6 +99,40 @@ class Ranks(Record):
         with together():
             dist.all_gather_object(found, own)
         return found
+
+    @contextmanager
+    def agree(self) -> Iterator[dict[str, Any]]:
+        """Around what each rank prepares by itself: all ranks get through, or none.
+
+        The block puts what must be the same on all ranks into the mapping that it is given; nested
+        mappings are compared leaf by leaf, except for ``conditions``. There must be no
+        communication in the block. Raises `RanksError` on all ranks where they differ. Where the
+        block raises a `DiagnosticError` on some ranks, the others raise `LostRank`.
+        """
+        own: dict[str, Any] = {}
+        if self.world == 1:
+            yield own
+            return
+        try:
+            yield own
+        except DiagnosticError as error:
+            # The others wait for this rank. If they are there no more, its own finding counts.
+            with suppress(LostRank):
+                self.gather((own, [found.message for found in error.diagnostics]))
+            raise
+        answers = self.gather((own, list[str]()))
+        failed = [f"rank {at}: {why[0]}" for at, (_, why) in enumerate(answers) if why]
+        if failed:
+            message = "another process of this run cannot begin; " + "; ".join(failed[:3])
+            hint = "all processes of a run need the same command and the same files"
+            raise LostRank([Diagnostic("E0827", message, help=hint)])
+        differ = differences.between_ranks([description for description, _ in answers])
+        if differ:
+            more = f" (and {len(differ) - 3} more ranks)" if len(differ) > 3 else ""
+            message = "the processes of this run do not run the same thing: "
+            message += "; ".join(differ[:3]) + more
+            hint = "start all processes with the same command on the same files"
+            raise RanksError([Diagnostic("E0828", message, help=hint)])
 
     def broadcast(self, own: T) -> T:
         """What the first rank has."""
@@ -125,6 +162,19 @@ class Ranks(Record):
                 dist.barrier()
 
 
+def _meet(backend: str) -> None:
+    """Wait for the other processes of the run. Raises `RanksError`, `LostRank`."""
+    try:
+        dist.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as bad:
+        if (lost := lost_rank(bad)) is not None:
+            raise LostRank([lost]) from None
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        message = f"the processes of this run do not meet at {address}: {_first_line(bad)}"
+        hint = "MASTER_ADDR and MASTER_PORT are the host of rank 0 and a free port there"
+        raise RanksError([Diagnostic("E0829", message, help=hint)]) from None
+
+
 def _device(name: str, local: int, world: int) -> torch.device:
     """The device of a local rank. Raises `SpecError`."""
     try:
@@ -135,13 +185,16 @@ def _device(name: str, local: int, world: int) -> torch.device:
             raise RuntimeError("several processes cannot share one GPU: ask for 'cuda'")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as bad:
-        first = (str(bad).strip().splitlines() or ["?"])[0]
-        message = f"device '{name}' cannot be used: {first}"
+        message = f"device '{name}' cannot be used: {_first_line(bad)}"
         hint = "--device cpu runs on the processor"
         raise SpecError([Diagnostic("E0726", message, help=hint)]) from None
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def _first_line(bad: BaseException) -> str:
+    return (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
 
 
 def use_threads(threads: int | None) -> None:

@@ -116,70 +116,61 @@ def run(
 
     Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `TrainingError`.
     """
-    check_options(0, seed=seed, workers=workers)
-    check_options(
-        1,
-        micro_batch=micro_batch,
-        save_every=save_every,
-        evaluate_every=evaluate_every,
-        log_every=log_every,
-        min_frames=min_frames,
-    )
     with ExitStack() as stack:
         here = None
-        if folder is not None and ranks.is_first:
-            here = stack.enter_context(opened(os.fspath(folder)))
-        space = recipe if isinstance(recipe, Space) else None
-        recipe = Recipe.of(recipe) if isinstance(recipe, Space) else recipe
-        videos = data if isinstance(data, VideoList) else read_list(data, root)
-        if not any(p.requires_grad for p in net.parameters()):
-            message = "the network has no weight that learns: all are frozen"
-            raise SpecError([Diagnostic("E0821", message, help="net.requires_grad_(True)")])
-        net = net.to(ranks.device)
-        if channels_last:
-            net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        outputs = outputs_of(net, recipe.clip_shape, ranks.device)
-        softmax = space is not None and gives_probabilities(space.network(frozen))
-        warnings = check_classes(videos, outputs)
-        batch, passes = shares(recipe.train.batch, ranks.world, micro_batch)
-        clips = TrainClips(
-            videos, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
-        )
-        loader = TrainLoader(
-            clips,
-            batch,
-            passes=passes,
-            workers=workers,
-            rank=ranks.rank,
-            world=ranks.world,
-        )
-        stack.callback(loader.close)
-        trainer = Trainer(
-            net,
-            recipe,
-            loader,
-            ranks,
-            accumulate=passes,
-            seed=seed,
-            log_every=log_every,
-            channels_last=channels_last,
-            probabilities=softmax,
-        )
-        warnings += check_warmup(recipe, trainer.total_steps, trainer.steps_per_epoch)
-        evaluator = None
-        if val is not None:
-            known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
-            check_classes(known, outputs)
-            warnings += [*known.warnings, *in_both(videos, known)]
-            views = views or quick(recipe.crop)
-            evaluator = Evaluator(
-                views_of(known, views, recipe.sampling, recipe.crop, min_frames), workers, softmax
+        with ranks.agree() as same:
+            check_options(0, seed=seed, workers=workers)
+            check_options(
+                1,
+                micro_batch=micro_batch,
+                save_every=save_every,
+                evaluate_every=evaluate_every,
+                log_every=log_every,
+                min_frames=min_frames,
             )
-            stack.callback(evaluator.close)
-        made = Session(trainer, loader, here, ranks, evaluator)
-        name = space.name if space else type(net).__name__
-        made.describe(
-            {
+            if folder is not None and ranks.is_first:
+                here = stack.enter_context(opened(os.fspath(folder)))
+            space = recipe if isinstance(recipe, Space) else None
+            recipe = Recipe.of(recipe) if isinstance(recipe, Space) else recipe
+            videos = data if isinstance(data, VideoList) else read_list(data, root)
+            if not any(p.requires_grad for p in net.parameters()):
+                message = "the network has no weight that learns: all are frozen"
+                raise SpecError([Diagnostic("E0821", message, help="net.requires_grad_(True)")])
+            net = net.to(ranks.device)
+            if channels_last:
+                net = net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            outputs = outputs_of(net, recipe.clip_shape, ranks.device)
+            softmax = space is not None and gives_probabilities(space.network(frozen))
+            warnings = check_classes(videos, outputs)
+            batch, passes = shares(recipe.train.batch, ranks.world, micro_batch)
+            clips = TrainClips(
+                videos, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames
+            )
+            loader = TrainLoader(
+                clips,
+                batch,
+                passes=passes,
+                workers=workers,
+                rank=ranks.rank,
+                world=ranks.world,
+            )
+            stack.callback(loader.close)
+            evaluator = None
+            if val is not None:
+                known = (
+                    val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
+                )
+                check_classes(known, outputs)
+                warnings += [*known.warnings, *in_both(videos, known)]
+                views = views or quick(recipe.crop)
+                evaluator = Evaluator(
+                    views_of(known, views, recipe.sampling, recipe.crop, min_frames),
+                    workers,
+                    softmax,
+                )
+                stack.callback(evaluator.close)
+            name = space.name if space else type(net).__name__
+            described = {
                 "format": FORMAT,
                 "space": name,
                 "space_hash": space.hash if space else None,
@@ -193,7 +184,34 @@ def run(
                     "micro_batch": batch,
                     "channels_last": channels_last,
                 },
-            },
+            }
+            same |= described
+            same["weights"] = identity.of_tensors(net)
+            same["options"] = {
+                "micro_batch": micro_batch,
+                "channels_last": channels_last,
+                "save_every": save_every,
+                "evaluate_every": evaluate_every,
+                "log_every": log_every,
+                "min_frames": min_frames,
+                "evaluates": evaluator is not None,
+            }
+        trainer = Trainer(
+            net,
+            recipe,
+            loader,
+            ranks,
+            accumulate=passes,
+            seed=seed,
+            log_every=log_every,
+            channels_last=channels_last,
+            probabilities=softmax,
+        )
+        warnings += check_warmup(recipe, trainer.total_steps, trainer.steps_per_epoch)
+        warnings += check_warmup(recipe, trainer.total_steps, trainer.steps_per_epoch)
+        made = Session(trainer, loader, here, ranks, evaluator)
+        made.describe(
+            described,
             identity.of_weights(name, space, frozen, videos),
             resume,
             warnings,

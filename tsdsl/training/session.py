@@ -64,10 +64,11 @@ class Session:
         self._warnings = list(warnings)
         self._about = dict(about_weights)
         state = None
-        if self.folder is not None:
-            self._warnings += self.folder.describe(about, resume)
-            state, spoiled = self.folder.checkpoints.newest()
-            self._warnings += spoiled
+        with self.ranks.agree():
+            if self.folder is not None:
+                self._warnings += self.folder.describe(about, resume)
+                state, spoiled = self.folder.checkpoints.newest()
+                self._warnings += spoiled
         state = self.ranks.broadcast(state)
         if state is not None:
             with restoring(state):

@@ -213,7 +213,7 @@ class Space:
         the condition that all requirements hold (renormalised)."""
         given = self.distribution(distribution)
         means = self._engine_of(given).expectation(self.cost(cost))
-        return means.mean(given.flat_probabilities, given.flat_logs)
+        return means.mean(given.flat_probabilities, lambda: given.flat_logs)
 
     def variance(self, cost: str, distribution: Given = None) -> float:
         """The exact variance of a cost; see `expectation`."""
@@ -229,7 +229,7 @@ class Space:
         each group that a joint distribution has."""
         given = self.distribution(distribution)
         means = self._engine_of(given).expectation(self.cost(cost))
-        _, flat = means.gradient(given.flat_probabilities, given.flat_logs)
+        _, flat = means.gradient(given.flat_probabilities, lambda: given.flat_logs)
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
     def breakdown(

@@ -16,7 +16,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.elimination.distribution import Layout, log_softmax, softmax
+from tsdsl.analysis.elimination.distribution import Floats, Layout, log_softmax, softmax
 from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.ir.space import SpaceGraph
@@ -49,7 +49,10 @@ class _Expected(Function):
     def forward(ctx: Any, logits: Tensor, means: Expectation, layout: Layout) -> Tensor:
         flat = logits.detach().to("cpu", torch.float64).numpy()
         probabilities = softmax(np.asarray(flat), layout)
-        logs = log_softmax(np.asarray(flat), layout)
+
+        def logs() -> Floats:
+            return log_softmax(np.asarray(flat), layout)
+
         if ctx.needs_input_grad[0]:
             mean, pull = means.gradient(probabilities, logs)
             ctx.save_for_backward(torch.from_numpy(pull).to(logits.device, logits.dtype))

@@ -113,19 +113,19 @@ class CostTerm:
         """The exact E[F], for each budget."""
         given = now.distribution
         return [
-            counted.expectation(given).mean(given.flat_probabilities, given.flat_logs)
+            counted.expectation(given).mean(given.flat_probabilities, lambda: given.flat_logs)
             for counted in self._costs
         ]
 
     def exact_gradient(self, now: Categoricals) -> Floats:
         """See the module."""
         found: Floats = np.zeros(now.size)
+        given = now.distribution
         for counted, budget in zip(self._costs, self.budgets, strict=True):
             if not budget.weight:
                 continue
-            means = counted.expectation(now.distribution)
-            given = now.distribution
-            mean, gradient = means.gradient(given.flat_probabilities, given.flat_logs)
+            means = counted.expectation(given)
+            mean, gradient = means.gradient(given.flat_probabilities, lambda: given.flat_logs)
             if budget.low <= mean <= budget.high:
                 continue
             edge, sign = (budget.high, 1) if mean > budget.high else (budget.low, -1)

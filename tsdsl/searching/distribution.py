@@ -103,7 +103,7 @@ class Categoricals:
         """log Z and q, flat."""
         means = engine(self.distribution.graph).means
         given = self.distribution
-        return means.taken(given.flat_probabilities, given.flat_logs)
+        return means.taken(given.flat_probabilities, lambda: given.flat_logs)
 
     @property
     def log_feasible(self) -> float:

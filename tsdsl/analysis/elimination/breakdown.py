@@ -37,7 +37,7 @@ def breakdown(space: SpaceGraph, cost: Cost, by: By, given: Given = None) -> dic
     space, given = under(space, given)
     known = engine(space)
     weights = distribution_of(space, given)
-    beliefs = known.expectation(cost).beliefs(weights.flat_probabilities, weights.flat_logs)
+    beliefs = known.expectation(cost).beliefs(weights.flat_probabilities, lambda: weights.flat_logs)
     return {
         ".".join(name): sum(float(np.sum(beliefs[k] * t)) for k, t in tables.items())
         for name, tables in parts(space, cost, by).items()

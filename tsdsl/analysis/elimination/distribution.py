@@ -125,10 +125,12 @@ class Distribution:
         self.flat.flags.writeable = False
         if self.flat.shape != (int(self.layout.starts[-1]),):
             raise ValueError(f"{self.layout.starts[-1]} logits are needed, not {self.flat.shape}")
-        for path, row in zip(self.layout.paths, self.layout.split(self.flat), strict=True):
-            far = np.abs(row[np.isfinite(row)]).max(initial=0.0) > MAX_LOGIT
-            if far or np.isnan(row).any() or row.max() in (np.inf, -np.inf):
-                raise ValueError(f"the logits of '{path}' are no distribution: {row.tolist()}")
+        wrong = _none(self.flat, self.layout)
+        if wrong is not None:
+            row = self.layout.split(self.flat)[wrong].tolist()
+            raise ValueError(
+                f"the logits of '{self.layout.paths[wrong]}' are no distribution: {row}"
+            )
 
     @property
     def graph(self) -> SpaceGraph:
@@ -371,6 +373,18 @@ def log_softmax(flat: Floats, layout: Layout) -> Floats:
         shifted = flat - np.repeat(np.maximum.reduceat(flat, starts), sizes)
         sums = np.add.reduceat(np.exp(shifted), starts)
     return np.asarray(shifted - np.repeat(np.log(sums), sizes))
+
+
+def _none(flat: Floats, layout: Layout) -> int | None:
+    """The number of the first decision whose logits are no distribution; None if all are one."""
+    if not len(flat):
+        return None
+    # The size of -inf, an option that is never taken, is left out; NaN is larger than all.
+    size = np.where(flat == -np.inf, 0.0, np.abs(flat))
+    starts = layout.starts[:-1]
+    some = np.maximum.reduceat(flat, starts) > -np.inf
+    wrong = np.flatnonzero(~(some & (np.maximum.reduceat(size, starts) <= MAX_LOGIT)))
+    return int(wrong[0]) if len(wrong) else None
 
 
 def _written(row: Floats) -> list[float | None]:

@@ -16,6 +16,7 @@ the same passes run over conditional probabilities, which are made in logarithms
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, log
 from typing import NamedTuple
@@ -32,6 +33,9 @@ from tsdsl.analysis.elimination.program import Program
 LEAST = 1e-280
 #: The logarithm of the largest number of combinations that floats count without scales.
 MOST_COUNTED = 600.0
+
+#: Makes the logarithms of the probabilities of all options in a row.
+Logs = Callable[[], Floats]
 
 
 class Moments(NamedTuple):
@@ -76,13 +80,13 @@ class Expectation:
 
     def moments(self, distribution: Distribution) -> Moments:
         """Mean and variance. Raises `SpecError` if no architecture has a probability."""
-        probabilities, logs = distribution.flat_probabilities, distribution.flat_logs
-        passed, _ = self._passed(probabilities, logs, variance=True)
+        probabilities = distribution.flat_probabilities
+        passed, _ = self._passed(probabilities, lambda: distribution.flat_logs, variance=True)
         return _moments(passed)
 
-    def mean(self, probabilities: Floats, logs: Floats | None = None) -> float:
-        """The mean, given the probabilities of all options in a row. ``logs`` are their logarithms,
-        which also have what is less than any float."""
+    def mean(self, probabilities: Floats, logs: Logs | None = None) -> float:
+        """The mean, given the probabilities of all options in a row. ``logs`` gives their
+        logarithms, which also have what is less than any float: only where they are needed."""
         return float(self._passed(probabilities, logs)[0].m[-1])
 
     def alike(self) -> Moments:
@@ -97,7 +101,7 @@ class Expectation:
             self._check(passed)
         return _moments(passed)._replace(feasible=1.0, log_feasible=0.0)
 
-    def beliefs(self, probabilities: Floats, logs: Floats | None = None) -> list[Array]:
+    def beliefs(self, probabilities: Floats, logs: Logs | None = None) -> list[Array]:
         """For each potential of the program, the probability of each of its combinations. See
         `mean`."""
         passed, way = self._passed(probabilities, logs)
@@ -111,7 +115,7 @@ class Expectation:
                 found[n] = np.asarray(np.add.reduce(outer[k][0], others))
         return [found[number] for number in range(len(self._program.potentials))]
 
-    def gradient(self, probabilities: Floats, logs: Floats | None = None) -> tuple[float, Floats]:
+    def gradient(self, probabilities: Floats, logs: Logs | None = None) -> tuple[float, Floats]:
         """The mean, and its gradient with respect to all logits. See `mean`."""
         passed, way = self._passed(probabilities, logs)
         # For each option: P(it is taken) (E[cost | it is taken] - E[cost]).
@@ -121,7 +125,7 @@ class Expectation:
             pull -= probabilities * np.repeat(np.add.reduceat(pull, starts), sizes)
         return float(passed.m[-1]), pull
 
-    def taken(self, probabilities: Floats, logs: Floats | None = None) -> tuple[float, Floats]:
+    def taken(self, probabilities: Floats, logs: Logs | None = None) -> tuple[float, Floats]:
         """The logarithm of the probability that a free draw satisfies all requirements; and for
         each option that, if it does, its decision is active and takes it. See `mean`."""
         passed, way = self._passed(probabilities, logs)
@@ -140,7 +144,7 @@ class Expectation:
         return found
 
     def _passed(
-        self, probabilities: Floats, logs: Floats | None, variance: bool = False
+        self, probabilities: Floats, logs: Logs | None, variance: bool = False
     ) -> tuple[_Pass, Expectation]:
         """The pass up, and whose it is: that of conditional probabilities, where the requirements
         leave less than `LEAST`."""
@@ -149,8 +153,10 @@ class Expectation:
             return passed, self
         if logs is None:
             with np.errstate(divide="ignore"):
-                logs = np.log(probabilities)
-        way, log_total = self._normalised(logs)
+                found = np.log(probabilities)
+        else:
+            found = logs()
+        way, log_total = self._normalised(found)
         passed = way._up([], variance)
         passed.log_total = log_total
         return passed, way

@@ -16,6 +16,7 @@ replacement.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, compress, islice
 from typing import Any
 
@@ -251,9 +252,17 @@ class _Seen:
 
 def draws(known: Engine, logs: Sequence[Array], power: float, windows: Windows, n: int) -> Array:
     """Of ``n`` draws from a power of a distribution (``logs``: the logarithms of the probabilities
-    of the options of each decision), those that are inside. Raises `SpecError`."""
+    of the options of each decision), those that are inside. What is less than floats hold may
+    be missing. Raises `SpecError`, `Underflow`."""
     random = np.random.Generator(np.random.PCG64(0))
-    return Inside(known, [np.exp(power * log) for log in logs], windows, BINS).draw(random, n)
+    rows = [np.exp(power * log) for log in logs]
+    return Inside(known, rows, windows, BINS, rough=True).draw(random, n)
+
+
+def _check_possible(known: Engine, windows: Windows) -> None:
+    """Raises `SpecError` where it is certain that nothing is inside, whatever weights are."""
+    with suppress(Underflow):
+        Inside(known, known.ones, windows, BINS)
 
 
 def _inside(
@@ -273,6 +282,7 @@ def _inside(
     try:
         inside = Inside.of(known, rows, windows, BINS)
     except Underflow:
+        _check_possible(known, windows)
         yield from improbable(known, logs, windows, random, distinct)
         return
     for n in CHUNKS[:-1]:

@@ -25,10 +25,13 @@ Random = np.random.Generator
 
 
 class Drawer:
-    """Draws from the bins ``first`` to ``end`` (not included) of a root. Where the tree has a node
-    that is made of nothing, its bins are in ``left_over`` after each draw."""
+    """Draws from the bins ``first`` to ``end`` (not included) of a root; ``logs`` are added to the
+    logarithms of their masses. After each draw, ``picked`` has the bins of the root, from ``first``
+    on, and ``left_over`` those of a node that is made of nothing, where the tree has one."""
 
-    def __init__(self, root: Node, variables: int, first: int, end: int) -> None:
+    def __init__(
+        self, root: Node, variables: int, first: int, end: int, logs: Array | None = None
+    ) -> None:
         self._root = root
         self._variables = variables
         self._leaves: dict[int, tuple[Array, Array, Array]] = {}
@@ -36,7 +39,13 @@ class Drawer:
         self._splits: dict[int, _Split] = {}
         self._first = first
         self.left_over: Array = np.zeros(0, np.int64)
-        self._sums = np.cumsum(root.mass[0, first:end])
+        self.picked: Array = np.zeros(0, np.int64)
+        mass = root.mass[0, first:end]
+        if logs is not None and mass.any():
+            with np.errstate(divide="ignore"):
+                total = np.log(mass) + logs
+            mass = np.exp(total - total.max())
+        self._sums = np.cumsum(mass)
         #: Weight of all that can be drawn: mantissa and power of two.
         self.weight = (float(self._sums[-1]) if len(self._sums) else 0.0, root.scale)
 
@@ -44,7 +53,8 @@ class Drawer:
         """Assignments [draw, variable]."""
         at: Array = np.zeros((n, self._variables), np.int32)
         bins = np.searchsorted(self._sums, random.random(n) * self._sums[-1], side="right")
-        bins = np.minimum(bins, _last(self._sums)) + self._first
+        self.picked = np.minimum(bins, _last(self._sums))
+        bins = self.picked + self._first
         waiting = [(self._root, bins)]
         while waiting:
             node, bins = waiting.pop()

@@ -12,8 +12,9 @@ of exp(-1000), and what lies next to the window much more. Three ways, the first
       exp(gap - (1 - s) t) * sum over all x of exp(-s * excess(x)),    for any s from 0 to 1.
 
   t is such that this is less than `NEGLECTED`.
-- Draws from the weights exp(-excess(x)), as conditional probabilities (`normalised`), from a grid,
-  each accepted in proportion to exp(price * (cost - the edge of the window)).
+- Draws from the weights exp(-excess(x)), as conditional probabilities (`normalised`), from a grid
+  of one cost. Its bins are drawn in proportion to exp(price * cost), which undoes the tilt; what
+  costs differ within a bin, and the tilt by other costs, is mended by accepting.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ class Prepared(NamedTuple):
 
 class Inside:
     """Draws from one distribution (``rows``: the weights of the options of each decision) within
-    windows. Raises `SpecError` if nothing can be inside, `Underflow`, `TooCoupled`."""
+    windows; ``rough`` ones may miss what is less than floats hold next to the rest. Raises
+    `SpecError` if nothing can be inside, `Underflow`, `TooCoupled`."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Inside:
         windows: Windows,
         bins: tuple[int, int] = BINS,
         prepared: Prepared | None = None,
+        rough: bool = False,
     ) -> None:
         self.known = known
         self._rows = rows
@@ -76,8 +78,9 @@ class Inside:
         self.deviations = [0.0] * len(ends)
         #: The number of the cost that is resolved.
         self.first = 0
-        #: Whether the tilt of the resolved cost has to be mended by accepting.
-        self._mended = prepared is not None
+        #: Where the weights are tilted by the resolved cost, too: the cost at the end of each bin
+        #: at which the tilt took least.
+        self._edges: Array | None = None
         if prepared is not None:
             self._prepare(prepared, ends, bins)
             return
@@ -99,11 +102,8 @@ class Inside:
             tilt.rates = np.where(np.abs(tilt.rates) < 1, 0.0, tilt.rates / 2)
             self._tilt(tilt)
             self._resolve(ends[self.first], bins)
-        if self._log_weight < self._least():
-            if rows is not known.ones:
-                # Raises where that is so whatever the weights are.
-                Inside(known, known.ones, windows, bins)
-            elif not self._drawer.weight[0]:
+        if not self._drawer.weight[0] or (not rough and self._log_weight < self._least()):
+            if rows is known.ones and not self._drawer.weight[0]:
                 raise nothing_inside(known, windows)
             raise Underflow
 
@@ -142,8 +142,13 @@ class Inside:
     def draw(self, random: np.random.Generator, n: int) -> Array:
         """Those of ``n`` draws that are accepted: assignments [draw, variable]."""
         at = self._drawer.draw(random, n)
-        mended = 0 if self._mended else min(len(self.costs), 1)
-        kept = self.check_exact(at, mended, random)
+        if self._edges is not None:
+            # The bins have been drawn by what they weigh without the tilt.
+            rate, edge = self.rates[self.first], self._edges[self._drawer.picked]
+            found = self.known.lookup(self.costs[self.first]).assigned(at)
+            apart = rate * (found - edge).astype(np.float64)
+            at = at[random.random(n) < np.exp(np.minimum(apart, 0.0))]
+        kept = self.check_exact(at, min(len(self.costs), 1), random)
         self.drawn += n
         self.accepted += len(kept)
         return kept
@@ -189,12 +194,25 @@ class Inside:
             ]
             self.first = min(range(len(ends)), key=shares.__getitem__)
             self._resolve(ends[self.first], bins)
+            self._untilt()
         else:
             nothing = free(self.made)
             found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
             self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
         if not self._drawer.weight[0]:
             raise Underflow
+
+    def _untilt(self) -> None:
+        """Give the bins that are drawn from the weight that they have without the tilt by the
+        resolved cost, but for how far their costs are apart: that is mended by accepting."""
+        rate = self.sign * self.rates[self.first]
+        first, end, _, _ = self.grid.range(*self.seen)
+        start = self.grid.base + self.grid.unit * int(self.grid.root.offset[0])
+        edges = start + self.grid.unit * np.arange(first, end) + self.grid.error[int(rate > 0)]
+        edges = np.clip(edges, *self.seen)
+        variables = len(self.made.sizes)
+        self._drawer = Drawer(self.grid.root, variables, first, end, rate * edges)
+        self._edges = self.sign * edges
 
     def _choose(self, tilt: Tilt, ends: Sequence[tuple[int, int]]) -> None:
         """The cost whose window is narrowest is resolved."""

@@ -1,5 +1,5 @@
-"""Distributions that have settled: what is less probable than any float, against enumeration in
-exact fractions and logarithms."""
+"""Distributions that have settled: what is less probable than any float, against enumeration of
+all architectures with the logarithms of their probabilities."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from random_spaces import brute_cost, decisions_of, enumerated
 import tsdsl.analysis.sampling.conditioned as conditioned
 from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.analysis.sampling.completed import Completed
+from tsdsl.analysis.sampling.probable import most_probable
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import SpaceGraph
@@ -64,7 +65,8 @@ def test_the_most_probable_and_moments(seed: int, gap: float) -> None:
     for window in ((macs[0], macs[len(macs) // 5]), (macs[-1], macs[-1])):
         inside = {a: log for a, (log, m) in logs.items() if window[0] <= m <= window[1]}
         best = sorted(inside.values(), reverse=True)[:4]
-        made = space.most_probable(given, k=4, flops=window)
+        # Of architectures: several can be one network.
+        made = most_probable(graph, 4, {"macs": window}, given)
         assert len(set(made)) == len(made) == len(best)
         assert [inside[a] for a in made] == pytest.approx(best, rel=1e-12, abs=1e-9)
         assert [a.provenance["log_probability"] for a in made] == pytest.approx(best, rel=1e-12)
@@ -72,7 +74,9 @@ def test_the_most_probable_and_moments(seed: int, gap: float) -> None:
         held = space.mass(given, flops=window)
         assert held.low <= share * (1 + 1e-9) and share <= held.high * (1 + 1e-9)
         assert held.high > 0
-        everything = space.sample(len(found) + 1, seed=1, weights=given, flops=window)
+        everything = conditioned.sample(
+            graph, 1, len(found) + 1, given, {"macs": window}, distinct="architectures"
+        )
         assert set(everything) == inside.keys()
 
 

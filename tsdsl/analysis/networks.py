@@ -147,7 +147,7 @@ class Facts:
         self._shared = {path for path, held in self._learning.items() if not _exclusive(held)}
         self._tensors[space.clip] = self._constant("clip")
         self._region(space.root, (), always)
-        self._add(always, self._tensors[space.root.result], "result")
+        self._add(always, self._tensor(space.root.result), "result")
         self.count = len(self._numbers)
 
     # ------------------------------------------------------------ the graph
@@ -170,9 +170,9 @@ class Facts:
                 self._operation(node, path + node.path, runs)
             elif isinstance(node, CallNode):
                 for formal, given in zip(node.formals, node.inputs, strict=True):
-                    self._tensors[formal] = self._tensors[given]
+                    self._tensors[formal] = self._tensor(given)
                 self._region(node.body, path + node.path, runs)
-                self._tensors[node.output] = self._tensors[node.body.result]
+                self._tensors[node.output] = self._tensor(node.body.result)
             else:
                 cases = self._cases(node, runs)
                 for case, within in cases:
@@ -187,7 +187,7 @@ class Facts:
         return [(int(e), self._both(runs, _holds(node.selector, e))) for e in sorted(taken)]
 
     def _choice(self, node: Switch, cases: Sequence[int], runs: Factor) -> None:
-        given = [self._tensors[node.cases[case].result] for case in cases]
+        given = [self._tensor(node.cases[case].result) for case in cases]
         if node.selector.is_constant:
             self._tensors[node.output] = given[0]
             return
@@ -205,7 +205,7 @@ class Facts:
         self._tensors[node.output] = self._constant(name)
 
     def _operation(self, node: OpNode, path: Path, runs: Factor) -> None:
-        inputs = [self._tensors[edge] for edge in node.inputs]
+        inputs = [self._tensor(edge) for edge in node.inputs]
         if node.op.name == "identity":
             self._tensors[node.output] = inputs[0]
             return
@@ -228,6 +228,12 @@ class Facts:
         for place, tensor in enumerate([call, *inputs]):
             self._add(runs, tensor, (name, place))
         self._tensors[node.output] = self._constant(name)
+
+    def _tensor(self, edge: Edge) -> Factor:
+        """Which tensor an edge is. In the graph of a phase, the tensors of an absent stream have no
+        operation that makes them: they are zeros."""
+        found = self._tensors.get(edge)
+        return self._constant("absent") if found is None else found
 
     # ------------------------------------------------------------ operations
 

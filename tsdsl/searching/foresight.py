@@ -20,6 +20,7 @@ from typing import Any
 
 from tsdsl.analysis.elimination.distribution import Distribution
 from tsdsl.analysis.sampling.conditioned import sample
+from tsdsl.analysis.sampling.probable import most_probable
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.record import Record
@@ -272,10 +273,17 @@ def _standing(space: Space, phase: PhasePlan, chosen: Chosen, given: Distributio
 
 
 def _inside(space: Space, phase: PhasePlan, now: Distribution, k: int) -> list[Architecture]:
-    """The ``k`` most probable architectures inside the budgets of a phase; none if none is."""
+    """The ``k`` most probable architectures inside the budgets of a phase; none if none is.
+
+    Architectures that are one network in this phase can be several in a later one, where more
+    streams exist: they are not merged."""
+    there = present(space, phase)
+    windows = there.windows(None, None, windows_of(phase))
     try:
-        return present(space, phase).most_probable(now, k=k, within=windows_of(phase))
-    except SpecError:
+        return most_probable(there.graph, k, windows, now)
+    except SpecError as error:
+        if any(found.code != "E0593" for found in error.diagnostics):
+            raise
         return []
 
 
@@ -294,7 +302,9 @@ def _drawn(
     windows = there.windows(None, None, windows_of(phase))
     try:
         return sample(there.graph, seed, n, now, windows, distinct=False)
-    except SpecError:
+    except SpecError as error:
+        if any(found.code not in ("E0593", "E0594") for found in error.diagnostics):
+            raise
         return []
 
 

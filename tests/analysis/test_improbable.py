@@ -13,9 +13,12 @@ import pytest
 from random_spaces import brute_cost, decisions_of, enumerated
 
 import tsdsl.analysis.sampling.conditioned as conditioned
+import tsdsl.analysis.sampling.improbable as improbable
 from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.sampling.completed import Completed
 from tsdsl.analysis.sampling.probable import most_probable
+from tsdsl.analysis.windows.listing import Lister
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import SpaceGraph
@@ -149,3 +152,50 @@ def test_an_open_end_is_shown_as_open(monkeypatch: pytest.MonkeyPatch) -> None:
     (found_one,) = error.value.diagnostics
     assert found_one.code == "E0594"
     assert f"macs ..{most - 1:,}" in found_one.message
+
+
+def drawn(
+    graph: SpaceGraph, given: Distribution, window: tuple[int, int], distinct: bool, n: int
+) -> list[Architecture]:
+    """``n`` that `improbable` draws."""
+    random = np.random.Generator(np.random.PCG64(7))
+    rows = given.layout.split(given.flat_logs)
+    made: list[Architecture] = []
+    for at, _ in improbable.improbable(engine(graph), rows, {"macs": window}, random, distinct):
+        made += conditioned.architectures(graph, at)
+        made = list(dict.fromkeys(made)) if distinct else made
+        if len(made) >= n:
+            break
+    return made[:n]
+
+
+@pytest.mark.parametrize("gap", (3.0, 30.0, 300.0))
+def test_draws_by_powers_of_the_distribution(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing is listed to draw from: a power of the distribution, mended by accepting.
+    monkeypatch.setattr(Lister, "list", lambda *_: None)
+    monkeypatch.setattr(improbable, "_likely", lambda *_: None)
+    monkeypatch.setattr(improbable, "CHUNK", 512)
+    spaces = [made for seed in range(1, 12, 2) if len((made := enumerated(seed))[1]) > 20]
+    for seed, (graph, found) in enumerate(spaces[:3]):
+        given = settled(graph, gap, seed)
+        logs = log_weights(graph, found, given)
+        macs = sorted(m for _, m in logs.values())
+        window = (macs[0], macs[len(macs) // 3])
+        inside = {a: log for a, (log, m) in logs.items() if m <= window[1]}
+        top = max(inside.values())
+        total = sum(exp(log - top) for log in inside.values())
+
+        n = 2000
+        counts = Counter(drawn(graph, given, window, False, n))
+        assert counts.keys() <= inside.keys()
+        cells = [(counts[a], n * exp(log - top) / total) for a, log in inside.items()]
+        often = [(seen, wanted) for seen, wanted in cells if wanted >= 5]
+        statistic = sum((seen - wanted) ** 2 / wanted for seen, wanted in often)
+        assert statistic < len(often) + 4.5 * (2 * len(often)) ** 0.5 + 8
+        # What is less probable by far comes when all else has.
+        some = drawn(graph, given, window, True, min(len(inside), 8))
+        assert set(some) <= inside.keys()
+        ranked = sorted(inside.values(), reverse=True)
+        for k in range(1, len(some)):
+            if ranked[k - 1] - ranked[k] > 25:
+                assert sorted((inside[a] for a in some[:k]), reverse=True) == ranked[:k]

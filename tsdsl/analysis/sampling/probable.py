@@ -115,7 +115,7 @@ class Search:
         self.keep(self._assignment(free))
         self.dual = free.value
         if self.windows and not self._best:
-            self._set_prices()
+            self.set_prices()
         if self.windows and not self._enough():
             for power in SHARPER:
                 try:
@@ -203,7 +203,7 @@ class Search:
         costs = [int(self._known.lookup(cost).assigned(at)[0]) for cost in self.windows]
         return found.value - paid, costs
 
-    def _set_prices(self) -> None:
+    def set_prices(self) -> None:
         """Prices of a high bound: one after the other, three times if there are several."""
         prices = [0.0] * len(self.windows)
         best, _ = self._dual(prices)

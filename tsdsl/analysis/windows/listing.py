@@ -49,11 +49,16 @@ class Lister:
         return at if complete else None
 
     def near(
-        self, windows: Windows, objective: Optimum | None, cutoff: float, limit: int | None = None
+        self,
+        windows: Windows,
+        objective: Optimum | None,
+        cutoff: float,
+        limit: int | None = None,
+        whole: bool = False,
     ) -> tuple[Array, bool]:
         """Those whose objective exceeds its least by ``cutoff`` at most. Beyond the limit, those
         that look best are followed, and the second result is False; nothing comes back if there
-        is no objective to tell."""
+        is no objective to tell, or the ``whole`` is asked for."""
         made = self._made
         width = len(made.sizes)
         cap = MAX_CELLS // max(width, 1) if limit is None else limit
@@ -92,7 +97,7 @@ class Lister:
                 above = total[rows, options]
             if len(rows) > cap:
                 complete = False
-                if objective is None:
+                if objective is None or whole:
                     return at[:0], False
                 best = np.argpartition(above, cap)[:cap]
                 rows, options, above = rows[best], options[best], above[best]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -9,7 +10,7 @@ import numpy as np
 
 import tsdsl
 from tsdsl.analysis.costs.assignments import assignments
-from tsdsl.analysis.sampling.conditioned import draws
+from tsdsl.analysis.sampling.inside import BINS, Inside
 from tsdsl.analysis.windows.window import weights
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.space import Space
@@ -101,6 +102,14 @@ def _costs(space: Space, made: dict[str, float]) -> None:
     made["costs"] = len(many) / timed(lambda: space.flops(many), 5)
 
 
+def draws(space: Space, window: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Of each batch of draws from a grid, those that are inside."""
+    random = np.random.Generator(np.random.PCG64(0))
+    inside = Inside(space.engine, weights(space.engine, None).rows, {"macs": window}, BINS)
+    while True:
+        yield inside.draw(random, BATCH)
+
+
 def _samples(
     file: Path,
     name: str,
@@ -110,8 +119,7 @@ def _samples(
     notes: dict[str, str],
 ) -> None:
     space = ready(tsdsl.load(file))
-    rows, _ = weights(space.engine, None)
-    stream = draws(space.engine, rows, {"macs": window}, BATCH, 0)
+    stream = draws(space, window)
     made[f"first {name}"] = seconds(lambda: next(stream))
     tried = inside = 0
 

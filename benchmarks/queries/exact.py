@@ -103,7 +103,7 @@ def _costs(space: Space, made: dict[str, float]) -> None:
 
 
 def draws(space: Space, window: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Of each batch of draws from a grid, those that are inside."""
+    """Draws from a grid that are inside, batch by batch."""
     random = np.random.Generator(np.random.PCG64(0))
     inside = Inside(space.engine, weights(space.engine, None).rows, {"macs": window}, BINS)
     while True:

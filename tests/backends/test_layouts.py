@@ -38,7 +38,7 @@ def in_float64() -> Any:
 
 
 def positions(supernet: tsdsl.Supernet, arch: Any) -> dict[str, tuple[list[int], list[int]]]:
-    """Of each of an architecture's weights: rows and columns that it takes of the shared ones."""
+    """Rows and columns of the shared tensors that each weight of an architecture takes."""
     numbered = copy.deepcopy(supernet)
     with torch.no_grad():
         for tensor in (*numbered.parameters(), *numbered.buffers()):

@@ -112,7 +112,7 @@ space Phases {
 }
 """
 SGD = "sgd(momentum=0.9, weight_decay=0.5, nesterov=false)"
-#: Of head.linear.weight [3, 12]: columns that the phase has, by its streams and what it learns.
+#: Columns of head.linear.weight [3, 12] that a phase has, by its streams and what it learns.
 CASES = {
     ("a", "a"): list(range(8)),
     ("b", "b"): list(range(8, 12)),

@@ -137,7 +137,7 @@ def simulated(folder: Path, seed: int) -> tsdsl.Space:
 
 @pytest.mark.parametrize("part", range(4))
 def test_no_search_strands(tmp_path: Path, part: int) -> None:
-    """Of 60 simulated searches none strands, each phase takes what brute force says, and some
+    """None of 60 simulated searches strands, each phase takes what brute force says, and some
     would strand without foresight."""
     changed = 0
     for seed in range(15 * part, 15 * part + 15):

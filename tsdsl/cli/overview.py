@@ -148,7 +148,7 @@ def _numbers(found: Summary, under: str) -> list[list[str]]:
     if found.size is not None:
         rows.append(["architectures", _exactly(found.size), "exact"])
         if found.networks is not None and found.networks < found.size:
-            rows.append(["networks", _exactly(found.networks), "exact; several architectures build the same one"])
+            rows.append(["networks", _exactly(found.networks), "exact; others build the same"])
     else:
         rows.append(["architectures", UNKNOWN, "see the note"])
     if not found.windows:

@@ -251,9 +251,10 @@ class _Seen:
 
 
 def draws(known: Engine, logs: Sequence[Array], power: float, windows: Windows, n: int) -> Array:
-    """Of ``n`` draws from a power of a distribution (``logs``: the logarithms of the probabilities
-    of the options of each decision), those that are inside. What is less than floats hold may
-    be missing. Raises `SpecError`, `Underflow`."""
+    """The draws, out of ``n`` from a power of a distribution, that lie in the windows.
+
+    ``logs`` are the logarithms of the probabilities of the options of each decision. What has a
+    probability below the smallest float may be missing. Raises `SpecError`, `Underflow`."""
     random = np.random.Generator(np.random.PCG64(0))
     rows = [np.exp(power * log) for log in logs]
     return Inside(known, rows, windows, BINS, rough=True).draw(random, n)

@@ -1,7 +1,8 @@
 """Draws from windows that are improbable under a settled distribution.
 
-Of a distribution that has settled far from a window, an architecture inside may have a probability
-of exp(-1000), and what lies next to the window much more. Three ways, the first that does:
+Where a distribution has settled far from a window, an architecture inside may have a probability
+of exp(-1000), while what lies next to the window has much more. There are three ways, tried in
+this order:
 
 - All architectures inside are listed, with the logarithms of their weights.
 - With the price of each cost at which `Search` bounds -log P, x weighs exp(-excess(x)), where
@@ -237,8 +238,9 @@ def _tempered(
 
 
 def _likely(known: Engine, search: Search) -> Array | None:
-    """All but a share of exp(`NEGLECTED`) of what is inside of the windows of a search, compared to
-    the best that it has found; None if they are too many, or nothing was found."""
+    """The architectures in the windows of a search, without a tail whose weight is at most
+    exp(`NEGLECTED`) times that of the best one found; None if they are too many, or none was
+    found."""
     if search.worst == inf:
         return None
     tables, priced = search.tables(), search.priced()

@@ -17,6 +17,8 @@ block made(source, target, width: int, kernel: dims = 1x1x1, act: op = relu) {
   return source -> conv(width, kernel) -> act
 }
 """
+#: Nothing reads ``rest``, which is a warning of its own (`test_unused_results`).
+UNUSED = "W0909"
 
 TENSOR = "source -> relu"
 MISTAKES = [
@@ -66,8 +68,10 @@ def library(tmp_path: Path, wrong: str, right: str) -> Path:
 
 @pytest.mark.parametrize(("wrong", "right", "code"), MISTAKES)
 def test_a_mistake_in_a_library(tmp_path: Path, wrong: str, right: str, code: str) -> None:
-    assert [d.code for d in tsdsl.check(library(tmp_path, wrong, right))] == [code]
-    assert tsdsl.check(library(tmp_path, right, right)) == []
+    # Beside an unknown name, nothing is said of what is unused.
+    found = [d.code for d in tsdsl.check(library(tmp_path, wrong, right))]
+    assert found in ([UNUSED, code], [code])
+    assert [d.code for d in tsdsl.check(library(tmp_path, right, right))] == [UNUSED]
 
 
 def test_an_untaken_branch_of_a_block_that_is_used(tmp_path: Path) -> None:
@@ -78,7 +82,7 @@ def test_an_untaken_branch_of_a_block_that_is_used(tmp_path: Path) -> None:
       head made(main, main, 4) -> global_avg_pool -> linear(2)
     }"""
     path.write_text(path.read_text() + space)
-    assert [d.code for d in tsdsl.check(path)] == ["E0307"]
+    assert [d.code for d in tsdsl.check(path)] == [UNUSED, "E0307"]
 
 
 def test_what_elaboration_finds_too_is_said_once(tmp_path: Path) -> None:
@@ -88,7 +92,7 @@ def test_what_elaboration_finds_too_is_said_once(tmp_path: Path) -> None:
       head made(clip, clip, 4) -> global_avg_pool -> linear(2)
     }"""
     path.write_text(path.read_text() + space)
-    assert [d.code for d in tsdsl.check(path)] == ["E0303"]
+    assert [d.code for d in tsdsl.check(path)] == [UNUSED, "E0303"]
 
 
 @pytest.mark.parametrize(

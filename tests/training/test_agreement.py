@@ -95,14 +95,14 @@ def differing(
     spec: Callable[..., Path], videos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[tuple[int, str]]]:
     """What each case came to, on each rank."""
-    from tsdsl.weights.file import save
+    from tsdsl.weights.file import save, save_weights
 
     folder = tmp_path_factory.mktemp("differing")
     short = videos.parent / "short.csv"
     short.write_text("\n".join(videos.read_text().splitlines()[:9]))
     searched = write_space(folder / "space.tsnet", norm=True)
     supernet = tsdsl.compile(tsdsl.load(searched))
-    save(str(folder / "supernet.safetensors"), supernet.state_dict(), {})
+    save_weights(supernet, folder / "supernet.safetensors")
     net = tsdsl.compile(tsdsl.load(spec()))
     for name in ("net", "other"):
         save(str(folder / f"{name}.safetensors"), net.state_dict(), {})

@@ -208,7 +208,6 @@ def run(
             probabilities=softmax,
         )
         warnings += check_warmup(recipe, trainer.total_steps, trainer.steps_per_epoch)
-        warnings += check_warmup(recipe, trainer.total_steps, trainer.steps_per_epoch)
         made = Session(trainer, loader, here, ranks, evaluator)
         made.describe(
             described,

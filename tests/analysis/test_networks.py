@@ -164,6 +164,7 @@ def test_by_hand(case: str, tmp_path: Path) -> None:
     found = keys(space, every)
     assert len(set(found)) == count
     assert agree(found, structures(space.graph, every))
+    assert not networks(space.graph).are_architectures or count == size
     for seed in range(4):
         drawn = space.sample(100, seed=seed)
         assert len(drawn) == count == len({structures(space.graph, [a])[0] for a in drawn})
@@ -311,3 +312,30 @@ def test_more_networks_than_the_most_probable_architectures_are(
     with pytest.raises(SpecError, match="1 distinct network") as few:
         space.most_probable(k=2)
     assert few.value.diagnostics[0].code == "E0594"
+
+
+#: A depth, whose blocks have kernels and widths: each architecture is a network of its own.
+NESTED = """stream main(clip) {
+  stem v.x3d_stem(8)
+  stage s1(stride=1x2x2) {
+    width ~ {8, 12}
+    repeat depth ~ 1..3 { use v.mbconv3d(width, kernel ~ {1x3x3, 3x3x3}, expand=2.0) }
+  }
+}
+attend main after s1 ~ {none, v.se(4)}"""
+
+
+def test_where_each_architecture_is_proven_to_be_a_network(tmp_path: Path) -> None:
+    """The proof is given for a space of 2 x (2 + 4 + 8) x 2 networks and for the shipped ones, and
+    never where two architectures are one network."""
+    space = space_of(tmp_path, NESTED)
+    assert networks(space.graph).are_architectures
+    every = list(every_architecture(space))
+    assert len(every) == space.size == 56 == len(set(structures(space.graph, every)))
+    for name in ("auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l"):
+        assert networks(tsdsl.load(SPECS / f"{name}.tsnet").graph).are_architectures
+    for seed in range(60):
+        graph, found = enumerated(seed)
+        some = structures(graph, [architecture_at(graph, at) for at in found[:200]])
+        if len(set(some)) < len(some):
+            assert not networks(graph).are_architectures

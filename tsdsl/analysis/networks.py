@@ -41,7 +41,7 @@ from tsdsl.analysis.costs.lookup import Sums
 from tsdsl.ir.graph import CallNode, Edge, OpNode, Path, Region, Switch
 from tsdsl.ir.op import FunctionCall, ModuleCall, Op, ShapeError
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.ir.space import SpaceGraph
+from tsdsl.ir.space import Decision, SpaceGraph
 from tsdsl.ir.values import Fault, Val
 
 #: What architectures have in common that count as one: their network, or all of their decisions.
@@ -85,6 +85,17 @@ class Networks:
             return None
 
     @cached_property
+    def are_architectures(self) -> bool:
+        """Whether each architecture is proven to be a network of its own; also True where networks
+        cannot be told apart, so that architectures are compared instead.
+
+        The proof: for each decision there is a fact that tells its option, by itself, wherever the
+        decision is active. Of two architectures, take the first decision in which they differ.
+        What makes it active is decided before, so it is active in both, and its fact differs."""
+        facts = self.facts
+        return facts is None or all(map(facts.tell, self.space.decisions))
+
+    @cached_property
     def _sums(self) -> tuple[Sums, ...] | None:
         facts = self.facts
         if facts is None:
@@ -104,7 +115,8 @@ def decision_keys(space: SpaceGraph, at: Array) -> Array:
 
 def labels(space: SpaceGraph, at: Array, distinct: Distinct) -> list[bytes]:
     """16 bytes for each assignment, equal for those that are one network, or one architecture."""
-    found = networks(space).keys(at) if distinct == "networks" else decision_keys(space, at)
+    by_decision = distinct == "architectures" or networks(space).are_architectures
+    found = decision_keys(space, at) if by_decision else networks(space).keys(at)
     return [row.tobytes() for row in found]
 
 
@@ -142,6 +154,9 @@ class Facts:
         #: Operations that learn, by their path, each with when it runs.
         self._learning: dict[Path, list[tuple[OpNode, Factor]]] = {}
         self.tables: list[Factor] = []
+        #: The tables of facts that have a name of their own, by name: several where operations that
+        #: exclude each other have one name.
+        self._named: dict[Hashable, list[Factor]] = {}
         always = Factor((), np.ones((), np.bool_))
         self._find(space.root, (), always)
         self._shared = {path for path, held in self._learning.items() if not _exclusive(held)}
@@ -149,6 +164,33 @@ class Facts:
         self._region(space.root, (), always)
         self._add(always, self._tensor(space.root.result), "result")
         self.count = len(self._numbers)
+
+    def tell(self, decision: Decision) -> bool:
+        """Whether a fact with a name of its own has, wherever the decision is active, other values
+        for each of its options, whatever the other decisions are."""
+        own = decision.variable.index
+        told = (held for held in self._named.values() if any(own in f.scope for f in held))
+        return any(self._tells(decision, held) for held in told)
+
+    def _tells(self, decision: Decision, held: Sequence[Factor]) -> bool:
+        scope = _union(held)
+        if self._size(scope) > MAX_CELLS:
+            return False
+        # At most one of several has a value: the others are `NOTHING`, which is 0.
+        table: Array = np.zeros((), np.int64)
+        for factor in held:
+            table = table + expand(factor, scope)
+        values = self._whole(table, scope)
+        active: Array = np.ones((), np.bool_)
+        for guard in decision.guards:
+            holds = _holds(guard.selector, guard.case)
+            if set(holds.scope) <= set(scope):
+                active = active & expand(holds, scope)
+        at = scope.index(decision.variable.index)
+        rows = np.moveaxis(values, at, 0).reshape(values.shape[at], -1)
+        alive = np.moveaxis(self._whole(active, scope), at, 0).reshape(values.shape[at], -1)
+        each = [np.unique(row[mask]) for row, mask in zip(rows, alive, strict=True)]
+        return len(np.unique(np.concatenate(each))) == sum(map(len, each))
 
     # ------------------------------------------------------------ the graph
 
@@ -296,7 +338,10 @@ class Facts:
         self._check(scope)
         named = self._combined([given], given.scope, lambda found: (name, *found))
         table = self._whole(expand(runs, scope) * expand(named, scope), scope)
-        self.tables.append(Factor(scope, table))
+        made = Factor(scope, table)
+        self.tables.append(made)
+        if name != "runs":
+            self._named.setdefault(name, []).append(made)
 
     def _combined(
         self,

@@ -312,7 +312,7 @@ class Layouts:
 
 
 def _nodes(region: Region, path: Path) -> Iterator[tuple[Path, Node]]:
-    """Every node of a region, with its full path, and those inside of it."""
+    """All nodes of a region and of the regions nested in it, each with its full path."""
     for node in region.nodes:
         if isinstance(node, Switch):
             yield path, node

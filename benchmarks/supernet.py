@@ -36,7 +36,7 @@ from other_supernets import AllCandidates, Masked
 import tsdsl
 from tsdsl.backends.memory import peak_memory as tensor_memory
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.step import Clips, Parsec, classifier
+from tsdsl.searching.parsec.step import Clips, Parsec, classifier
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.session import peak_memory as process_memory
 

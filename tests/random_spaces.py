@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import Diagnostic, Source, Span
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.freeze import freeze

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Given
+from tsdsl.analysis.distribution import Given
 from tsdsl.diagnostics import ArchitectureError
 from tsdsl.ir.architecture import Architecture
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tsdsl.analysis.costs.cost_table import CostTable
-    from tsdsl.analysis.elimination.distribution import Distribution
+    from tsdsl.analysis.distribution import Distribution
     from tsdsl.backends.supernet import Supernet
     from tsdsl.compiler import check, compile, emit, load
     from tsdsl.diagnostics import (
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         SpecError,
     )
     from tsdsl.ir.architecture import Architecture
-    from tsdsl.searching.evolve import evolve
-    from tsdsl.searching.random import random_search
+    from tsdsl.searching.evolution.run import evolve
+    from tsdsl.searching.random_search.run import random_search
     from tsdsl.searching.run import search
     from tsdsl.space import Space
     from tsdsl.training.run import train
@@ -64,7 +64,7 @@ _HOME = {
     "CostTable": "tsdsl.analysis.costs.cost_table",
     "Diagnostic": "tsdsl.diagnostics",
     "DiagnosticError": "tsdsl.diagnostics",
-    "Distribution": "tsdsl.analysis.elimination.distribution",
+    "Distribution": "tsdsl.analysis.distribution",
     "FileError": "tsdsl.diagnostics",
     "Space": "tsdsl.space",
     "SpecError": "tsdsl.diagnostics",
@@ -72,10 +72,10 @@ _HOME = {
     "check": "tsdsl.compiler",
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",
-    "evolve": "tsdsl.searching.evolve",
+    "evolve": "tsdsl.searching.evolution.run",
     "load": "tsdsl.compiler",
     "load_weights": "tsdsl.weights.file",
-    "random_search": "tsdsl.searching.random",
+    "random_search": "tsdsl.searching.random_search.run",
     "save_weights": "tsdsl.weights.file",
     "search": "tsdsl.searching.run",
     "train": "tsdsl.training.run",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from tsdsl.analysis.costs.cost_table import Cost, CostTable
     from tsdsl.analysis.costs.items import By
+    from tsdsl.analysis.distribution import Distribution, Given
     from tsdsl.analysis.elimination.bounds import Bounds
-    from tsdsl.analysis.elimination.distribution import Distribution, Given
-    from tsdsl.analysis.elimination.engine import Engine
+    from tsdsl.analysis.elimination.cache import Engine
     from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.analysis.windows.window import Between, CountBetween, Histogram, Weighting
     from tsdsl.backends.supernet import Supernet
@@ -180,7 +180,7 @@ class Space:
         not active has does not count. Validated: raises `ArchitectureError`, and `ValueError`
         for an index that is none."""
         from tsdsl.analysis.costs.assignments import assignments, indexed
-        from tsdsl.analysis.sampling.conditioned import architectures
+        from tsdsl.analysis.sampling.sampler import architectures
 
         made = architectures(self.graph, indexed(self.graph, options))
         assignments(self.graph, made)
@@ -189,20 +189,20 @@ class Space:
     @property
     def engine(self) -> Engine:
         """The plans and tables that exact answers come from; each is made on first use."""
-        from tsdsl.analysis.elimination.engine import engine
+        from tsdsl.analysis.elimination.cache import engine
 
         return engine(self.graph)
 
     def _engine_of(self, given: Distribution) -> Engine:
         """Of the graph in which a distribution is one of single decisions."""
-        from tsdsl.analysis.elimination.engine import engine
+        from tsdsl.analysis.elimination.cache import engine
 
         return engine(given.graph)
 
     def distribution(self, given: Given = None) -> Distribution:
         """The distribution that is meant: the spec's initial weights, or weights by decision
         path."""
-        from tsdsl.analysis.elimination.distribution import distribution_of
+        from tsdsl.analysis.distribution import distribution_of
 
         return distribution_of(self.graph, given)
 
@@ -358,7 +358,7 @@ class Space:
             seed = randbits(64)
         wanted = 1 if n is None else n
         windows = self.windows(flops, params, within)
-        from tsdsl.analysis.sampling.conditioned import sample
+        from tsdsl.analysis.sampling.sampler import sample
 
         drawn = sample(self.graph, seed, wanted, weights, windows)
         return drawn[0] if n is None else drawn
@@ -378,7 +378,7 @@ class Space:
             from secrets import randbits
 
             seed = randbits(64)
-        from tsdsl.analysis.sampling.conditioned import stream
+        from tsdsl.analysis.sampling.sampler import stream
 
         return stream(self.graph, seed, weights, self.windows(flops, params, within))
 
@@ -415,7 +415,7 @@ class Space:
         probable that are distinct networks (all, if there are fewer), best first: each is the most
         probable architecture of its network. ``provenance["proven"]`` says whether that is
         proven."""
-        from tsdsl.analysis.sampling.probable_networks import most_probable_networks
+        from tsdsl.analysis.sampling.most_probable_networks import most_probable_networks
 
         windows = self.windows(flops, params, within)
         found = most_probable_networks(self.graph, 1 if k is None else k, windows, distribution)

@@ -10,7 +10,7 @@ import numpy as np
 
 import tsdsl
 from tsdsl.analysis.costs.assignments import assignments
-from tsdsl.analysis.sampling.inside import BINS, Inside
+from tsdsl.analysis.sampling.window_sampler import BINS, Inside
 from tsdsl.analysis.windows.window import weights
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.space import Space

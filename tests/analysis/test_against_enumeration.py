@@ -12,7 +12,7 @@ from random_spaces import brute_cost, decisions_of, enumerated, structures
 from tsdsl.analysis.costs.assignments import assignments
 from tsdsl.analysis.elimination.bounds import bounds
 from tsdsl.analysis.elimination.count import count
-from tsdsl.analysis.sampling.conditioned import sample
+from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import ArchitectureError, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.resolve import architecture_at

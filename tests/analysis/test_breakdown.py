@@ -15,7 +15,7 @@ from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.analysis.costs.items import belongs, group, items
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.graph import walk
 from tsdsl.ir.space import SpaceGraph

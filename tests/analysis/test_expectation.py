@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
-from tsdsl.analysis.elimination.distribution import Distribution, softmax
-from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.distribution import Distribution, softmax
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.diagnostics import FileError, SpecError
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph

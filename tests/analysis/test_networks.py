@@ -15,7 +15,7 @@ import tsdsl
 from tsdsl.analysis import networks as module
 from tsdsl.analysis.costs.assignments import assignments
 from tsdsl.analysis.networks import networks
-from tsdsl.analysis.sampling import conditioned, probable_networks
+from tsdsl.analysis.sampling import most_probable_networks, sampler
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.resolve import architecture_at
 
@@ -258,8 +258,8 @@ def test_spaces_written_as_text(pair: tuple[int, int], tmp_path: Path) -> None:
 def test_without_redundancy_draws_are_those_of_architectures() -> None:
     """What a seed gave before networks were told apart."""
     for graph, n in ((chain(40), 600), (tsdsl.load(SPECS / "auto_tsnet_s.tsnet").graph, 50)):
-        plain = conditioned.sample(graph, 5, n, distinct="architectures")
-        assert conditioned.sample(graph, 5, n) == plain
+        plain = sampler.sample(graph, 5, n, distinct="architectures")
+        assert sampler.sample(graph, 5, n) == plain
 
 
 def test_the_network_has_the_sum_of_the_probabilities(tmp_path: Path) -> None:
@@ -285,14 +285,14 @@ def test_draws_from_a_space_that_is_not_listed(
     case: str, listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the space were large; the rest is listed in the end, or is too large for that, too."""
-    monkeypatch.setattr(conditioned, "MAX_LISTED", -1)
-    monkeypatch.setattr(conditioned, "MAX_MISSES", 20_000)
+    monkeypatch.setattr(sampler, "MAX_LISTED", -1)
+    monkeypatch.setattr(sampler, "MAX_MISSES", 20_000)
     inside, _, count = CASES[case]
     space = space_of(tmp_path, inside)
     if listed:
         drawn = space.sample(100, seed=1)
     else:
-        monkeypatch.setattr(conditioned, "MAX_REST", -1)
+        monkeypatch.setattr(sampler, "MAX_REST", -1)
         drawing = space.stream(seed=1)
         drawn = list(islice(drawing, count))
         with pytest.raises(SpecError, match=f"more than the {count} distinct networks"):
@@ -307,8 +307,8 @@ def test_more_networks_than_the_most_probable_architectures_are(
     space = space_of(tmp_path, inside.replace("{4, 8}", "{4: 0.999, 8: 0.001}"))
     first, second = space.most_probable(k=2)
     assert (first["main.stem.width"], second["main.stem.width"]) == (4, 8)
-    monkeypatch.setattr(probable_networks, "MAX_RANKED", 2)
-    monkeypatch.setattr(probable_networks, "MOST_RANKED", 1)
+    monkeypatch.setattr(most_probable_networks, "MAX_RANKED", 2)
+    monkeypatch.setattr(most_probable_networks, "MOST_RANKED", 1)
     with pytest.raises(SpecError, match="1 distinct network") as few:
         space.most_probable(k=2)
     assert few.value.diagnostics[0].code == "E0594"

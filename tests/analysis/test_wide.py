@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from random_spaces import Maker, brute_cost
 
-from tsdsl.analysis.elimination import program as module
+from tsdsl.analysis.elimination import bucket_tree as module
 from tsdsl.ir.graph import Edge
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.values import constant, lift

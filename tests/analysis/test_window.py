@@ -9,12 +9,12 @@ import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated, structures
 
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
-from tsdsl.analysis.elimination.distribution import Distribution
-from tsdsl.analysis.elimination.engine import engine
-from tsdsl.analysis.sampling import conditioned
-from tsdsl.analysis.sampling.conditioned import sample_within
-from tsdsl.analysis.windows import merged, spread, window
-from tsdsl.analysis.windows.listing import Lister
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.sampling import sampler
+from tsdsl.analysis.sampling.sampler import sample_within
+from tsdsl.analysis.windows import cost_distribution, distinct_costs, window
+from tsdsl.analysis.windows.enumeration import Lister
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.freeze import freeze
@@ -31,13 +31,13 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     coarse grid."""
     engine.cache_clear()
     if request.param == "resolved":
-        monkeypatch.setattr(merged, "MAX_SUMS", -1)
+        monkeypatch.setattr(distinct_costs, "MAX_SUMS", -1)
         monkeypatch.setattr(window, "MAX_LISTED", -1)
-        monkeypatch.setattr(spread, "FREQUENCIES", 150)
-        monkeypatch.setattr(conditioned, "MAX_LISTED", -1)
-        monkeypatch.setattr(conditioned, "BINS", (20, 100))
-        monkeypatch.setattr(conditioned, "PLAIN", 0)
-        monkeypatch.setattr(conditioned, "COMMON", 2.0)
+        monkeypatch.setattr(cost_distribution, "FREQUENCIES", 150)
+        monkeypatch.setattr(sampler, "MAX_LISTED", -1)
+        monkeypatch.setattr(sampler, "BINS", (20, 100))
+        monkeypatch.setattr(sampler, "PLAIN", 0)
+        monkeypatch.setattr(sampler, "COMMON", 2.0)
     return str(request.param)
 
 

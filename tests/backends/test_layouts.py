@@ -366,7 +366,7 @@ def columns_of(tensor: Tensor) -> Tensor:
 def test_the_order_of_a_concat_changes_nothing(kind: str, tmp_path: Path) -> None:
     """Equal weights, clips and draws: equal losses in every step, and equal weights in the end."""
     from tsdsl.searching.distribution import Alpha
-    from tsdsl.searching.step import Clips, Parsec, classifier
+    from tsdsl.searching.parsec.step import Clips, Parsec, classifier
     from tsdsl.sema.sections import Sgd
     from tsdsl.training.optimizer import make_optimizer
 

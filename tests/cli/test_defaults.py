@@ -16,8 +16,10 @@ from tsdsl.cli.group import VERBS
 from tsdsl.data.check import check_list
 from tsdsl.data.dataset import MIN_FRAMES
 from tsdsl.data.synth import SynthOptions, synthesise
-from tsdsl.searching import evolve, random, run
-from tsdsl.searching.evolution import Settings
+from tsdsl.searching import run
+from tsdsl.searching.evolution import run as evolution_run
+from tsdsl.searching.evolution.population import Settings
+from tsdsl.searching.random_search import run as random_run
 from tsdsl.space import Space
 from tsdsl.training.evaluation import AT_ONCE, evaluate
 from tsdsl.training.run import run as train_run
@@ -27,9 +29,9 @@ from tsdsl.training.run import train
 BEHIND: dict[str, tuple[list[Callable[..., Any]], dict[str, str]]] = {
     "search": ([run.search, run.run], {"amp": "mixed_precision"}),
     "train": ([train, train_run], {}),
-    "random": ([random.random_search, random.train_job, train_run], {"count": "n"}),
+    "random": ([random_run.random_search, random_run.train_job, train_run], {"count": "n"}),
     "evolve": (
-        [evolve.evolve, evolve.run, Settings],
+        [evolution_run.evolve, evolution_run.run, Settings],
         {"amp": "mixed_precision", "weights": "supernet"},
     ),
     "eval": ([evaluate], {"batch": "at_once", "amp": "autocast"}),
@@ -79,7 +81,7 @@ def library(functions: list[Callable[..., Any]]) -> dict[str, Any]:
 
 def options(verb: str) -> dict[str, Any]:
     """Name of each option -> its default, as the command gets it."""
-    command = import_module(f"tsdsl.cli.{verb}").command
+    command = import_module(f"tsdsl.cli.verbs.{verb}").command
     found: dict[str, Any] = {}
     with command.make_context(verb, [], resilient_parsing=True) as context:
         for p in command.params:
@@ -127,7 +129,7 @@ def test_options_of_a_set_of_videos_are_left_to_the_library(
 
     monkeypatch.setattr("tsdsl.data.synth.synthesise", caught)
     with pytest.raises(Caught):
-        import_module("tsdsl.cli.data_synth").command.main(["folder"], standalone_mode=False)
+        import_module("tsdsl.cli.verbs.data_synth").command.main(["folder"], standalone_mode=False)
 
 
 def test_the_least_frames_of_a_video() -> None:
@@ -136,7 +138,7 @@ def test_the_least_frames_of_a_video() -> None:
 
 def test_the_samples_of_a_bench_come_from_one_table() -> None:
     from tsdsl.backends.bench import REPEATS, WARMUP
-    from tsdsl.cli.bench import _defaults
+    from tsdsl.cli.verbs.bench import _defaults
 
     for device in ("cpu", "cuda"):
         assert _defaults(device, None, None) == (REPEATS[device], WARMUP[device])

@@ -331,7 +331,7 @@ def test_files_that_cannot_be_written(
     options = ["eval", spec, "--data", videos, "--weights", trained, "--workers", 0]
     assert run(*options, "-o", "scores.txt").exit_code == 2
     # What could not be known beforehand: the result is not lost.
-    monkeypatch.setattr("tsdsl.cli.eval.check_outputs", lambda *paths: None)
+    monkeypatch.setattr("tsdsl.cli.verbs.eval.check_outputs", lambda *paths: None)
     done = run(*options, "-o", "no/where.csv")
     assert done.exit_code == 3 and "top-1" in done.stdout
 

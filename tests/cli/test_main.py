@@ -13,11 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tsdsl
-from tsdsl.cli import check, options
+from tsdsl.cli import options
 from tsdsl.cli.__main__ import cli
-from tsdsl.cli.data import DATA_VERBS
 from tsdsl.cli.group import VERBS
 from tsdsl.cli.options import Amount, plain_value
+from tsdsl.cli.verbs import check
+from tsdsl.cli.verbs.data import DATA_VERBS
 from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 
 
@@ -93,7 +94,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Result:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("tsdsl.cli.check._check", fail)
+    monkeypatch.setattr("tsdsl.cli.verbs.check._check", fail)
     return CliRunner().invoke(cli, ["check", "a.tsnet"])
 
 

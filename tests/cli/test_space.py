@@ -12,7 +12,7 @@ from text_spaces import MORE, SPARSE, TEXT, coupled
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.windows.window import Between
 from tsdsl.cli.overview import Unit, between, big, percent, window_text
 

@@ -18,7 +18,7 @@ from tsdsl.backends.memory import peak_memory
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import EvalLoader
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.step import Clips, Parsec, classifier
+from tsdsl.searching.parsec.step import Clips, Parsec, classifier
 from tsdsl.training.evaluation import evaluate, views_of
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe

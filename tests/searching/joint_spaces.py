@@ -8,9 +8,9 @@ import numpy as np
 from text_spaces import MORE, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Distribution, Floats
+from tsdsl.analysis.distribution import Distribution, Floats
 from tsdsl.ir.architecture import Architecture
-from tsdsl.ir.joined import blocks
+from tsdsl.ir.decision_groups import blocks
 
 #: Depth, a decision of all blocks (grain), a decision of a block that gates others of it (body), a
 #: requirement on a decision that is in a group and one that is not, options that are never taken.

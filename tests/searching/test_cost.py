@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import SpecError
-from tsdsl.searching.cost import CostTerm, penalty, variances
 from tsdsl.searching.distribution import Categoricals
+from tsdsl.searching.parsec.cost_term import CostTerm, penalty, variances
 from tsdsl.sema.sections import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))

@@ -14,7 +14,7 @@ import pytest
 import tsdsl
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.searching.evolution import CHUNK, Candidate, Evolution, Settings
+from tsdsl.searching.evolution.population import CHUNK, Candidate, Evolution, Settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

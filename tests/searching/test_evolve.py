@@ -18,8 +18,8 @@ from killing import Killer
 import tsdsl
 from tsdsl.data.lists import read_list
 from tsdsl.diagnostics import DiagnosticError, FileError, SpecError
-from tsdsl.searching.evolution import Evolution, Settings
-from tsdsl.searching.evolve import Begun, Evolved, GenerationEnded, Scored
+from tsdsl.searching.evolution.population import Evolution, Settings
+from tsdsl.searching.evolution.run import Begun, Evolved, GenerationEnded, Scored
 from tsdsl.sema.sections import Evaluate
 from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
 from tsdsl.training.recipe import Recipe
@@ -272,7 +272,7 @@ def test_candidates_are_distinct_networks_and_an_older_run_goes_on(
 
     folder = tmp_path / "old"
     with monkeypatch.context() as patched:
-        patched.setattr("tsdsl.searching.evolve.Evolution", older)
+        patched.setattr("tsdsl.searching.evolution.run.Evolution", older)
         whole = tsdsl.evolve(space, supernet, videos, videos, folder=folder, **given)
     assert whole.candidates == 4
     about = json.loads((folder / "run.json").read_text())
@@ -396,7 +396,7 @@ def test_what_does_not_fit(
 
 PROGRAM = """
 import sys, torch, tsdsl
-from tsdsl.searching.evolution import Evolution, Settings
+from tsdsl.searching.evolution.population import Evolution, Settings
 spec, weights, videos, out = sys.argv[1:]
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)

@@ -15,7 +15,7 @@ import tsdsl
 from tsdsl.data.dataset import TrainClips
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
-from tsdsl.searching.expense import expenses
+from tsdsl.searching.estimate import expenses
 from tsdsl.searching.plan import plan_of
 from tsdsl.searching.searcher import PhaseEnded, Searcher
 from tsdsl.training.ranks import Ranks

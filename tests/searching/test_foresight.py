@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.searching.foresight import check_reach, choose, forecast, missed, reachable
 from tsdsl.searching.plan import PhasePlan, Plan, plan_of

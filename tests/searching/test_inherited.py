@@ -17,7 +17,7 @@ from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import SpecError
-from tsdsl.searching.inherited import Inherited, KeptClips
+from tsdsl.searching.inherited_weights import Inherited, KeptClips
 from tsdsl.sema.sections import Evaluate
 from tsdsl.training.evaluation import EvaluationError, views_of
 from tsdsl.training.ranks import Ranks
@@ -244,6 +244,6 @@ def test_too_little_memory(tiny: Tiny, videos: Path, monkeypatch: pytest.MonkeyP
     def fail(*arguments: Any) -> Views:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("tsdsl.searching.inherited.reestimate", fail)
+    monkeypatch.setattr("tsdsl.searching.inherited_weights.reestimate", fail)
     with pytest.raises(EvaluationError, match="not enough memory for a batch of training clips"):
         made.network(space.sample(seed=0))

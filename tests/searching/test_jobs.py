@@ -14,7 +14,7 @@ import pytest
 
 import tsdsl
 from tsdsl.diagnostics import ArchitectureError, DiagnosticError, FileError, SpecError
-from tsdsl.searching.jobs import Draw, load, prepare
+from tsdsl.searching.random_search.jobs import Draw, load, prepare
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -23,7 +23,7 @@ from tiny_spaces import ignored, tiny
 
 PROGRAM = """
 import sys, tsdsl
-from tsdsl.searching.jobs import Draw, prepare
+from tsdsl.searching.random_search.jobs import Draw, prepare
 draw = Draw(5, 3, "initial", (("macs", 20000.0, float("inf")),))
 prepare(tsdsl.load(sys.argv[1]), sys.argv[2], draw)
 """

@@ -13,13 +13,13 @@ import torch
 from click.testing import CliRunner
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.cli.__main__ import cli
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
-from tsdsl.ir.joined import MAX_COMBINED, blocks, joined
-from tsdsl.searching.cost import CostTerm, penalty
+from tsdsl.ir.decision_groups import MAX_COMBINED, blocks, joined
 from tsdsl.searching.distribution import Alpha, Categoricals
+from tsdsl.searching.parsec.cost_term import CostTerm, penalty
 from tsdsl.sema.sections import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -178,7 +178,7 @@ def test_frequencies_of_samples(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["gated", "required"])
 def test_with_streams_of_a_phase_only(kind: str, tmp_path: Path) -> None:
-    from tsdsl.ir.present import only
+    from tsdsl.ir.stream_subset import only
 
     space = space_of(kind, tmp_path)
     stream = next(iter(space.graph.streams))
@@ -441,7 +441,7 @@ def test_a_correlated_target_needs_a_joint_distribution(tmp_path: Path) -> None:
 def test_large_groups_need_no_large_tables(tmp_path: Path) -> None:
     """640 combinations in each of ten blocks of one width; 520 in each of twelve whose widths meet:
     tables over all pairs of combinations would be refused, or slow."""
-    from tsdsl.analysis.elimination.program import program
+    from tsdsl.analysis.elimination.bucket_tree import program
 
     head = """tsnet 1
 import "std/video" as v

@@ -16,10 +16,10 @@ from killing import Killer
 from searchers import equal, searcher
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Distribution
-from tsdsl.ir.joined import blocks
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.ir.decision_groups import blocks
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.ir.present import only
+from tsdsl.ir.stream_subset import only
 from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.plan import check_joint, describe, plan_of
 from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
@@ -200,7 +200,7 @@ def test_the_plan_says_so(tiny: Tiny) -> None:
 def test_what_cannot_be_answered_is_said_at_once(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tsdsl.analysis.elimination import program
+    from tsdsl.analysis.elimination import bucket_tree as program
 
     space = tiny(search__joint_from=2)
     plan = plan_of(space, 3)

@@ -13,8 +13,8 @@ from killing import Killer
 
 import tsdsl
 from tsdsl.diagnostics import FileError, SpecError
-from tsdsl.searching.random import Busy, train_job
-from tsdsl.searching.ranking import Report
+from tsdsl.searching.random_search.ranking import Report
+from tsdsl.searching.random_search.run import Busy, train_job
 from tsdsl.training.folder import opened
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.run import network

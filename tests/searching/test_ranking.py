@@ -13,8 +13,8 @@ import pytest
 
 import tsdsl
 from tsdsl.diagnostics import Diagnostic
-from tsdsl.searching.jobs import Draw, Jobs, prepare
-from tsdsl.searching.ranking import Outcome, failure, note_failure, report
+from tsdsl.searching.random_search.jobs import Draw, Jobs, prepare
+from tsdsl.searching.random_search.ranking import Outcome, failure, note_failure, report
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

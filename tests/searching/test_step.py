@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 import tsdsl
 from tsdsl.ir.architecture import Architecture
-from tsdsl.searching.cost import CostTerm
 from tsdsl.searching.distribution import Alpha, Categoricals
-from tsdsl.searching.online import OnlineSoftmax
-from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
+from tsdsl.searching.parsec.cost_term import CostTerm
+from tsdsl.searching.parsec.online_softmax import OnlineSoftmax
+from tsdsl.searching.parsec.step import Clips, Parsec, SearchError, classifier
 from tsdsl.sema.sections import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -556,9 +556,9 @@ def test_batches_are_counted(tmp_path: Path) -> None:
 
 PROGRAM = """
 import sys, torch, tsdsl
-from tsdsl.searching.cost import CostTerm
+from tsdsl.searching.parsec.cost_term import CostTerm
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
+from tsdsl.searching.parsec.step import Clips, Parsec, SearchError, classifier
 from tsdsl.sema.sections import Budget
 from tsdsl.training.ranks import Ranks
 spec, out = sys.argv[1:]

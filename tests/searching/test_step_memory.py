@@ -11,7 +11,7 @@ import tsdsl
 from tsdsl.backends.memory import peak_memory
 from tsdsl.ir.architecture import Architecture
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.step import Clips, Parsec, classifier
+from tsdsl.searching.parsec.step import Clips, Parsec, classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import tsdsl
-from tsdsl.analysis.elimination.distribution import Distribution
+from tsdsl.analysis.distribution import Distribution
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import tsdsl
-from tsdsl.cli.weights import NAMES
+from tsdsl.cli.verbs.weights import NAMES
 from tsdsl.weights.file import Weights, WeightsError, load_into, save, save_torch
 from tsdsl.weights.fit import exported
 from tsdsl.weights.scheme import Scheme

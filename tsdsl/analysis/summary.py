@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tsdsl.analysis.costs.cost_table import COUNTED, Cost, CostTable
 from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.distribution import Distribution, Given
 from tsdsl.analysis.elimination.bounds import Bounds
-from tsdsl.analysis.elimination.distribution import Distribution, Given
-from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.windows.window import Between, CountBetween, Histogram
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError

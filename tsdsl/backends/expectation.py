@@ -16,8 +16,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.elimination.distribution import Floats, Layout, log_softmax, softmax
-from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.distribution import Floats, Layout, log_softmax, softmax
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.ir.space import SpaceGraph
 

@@ -26,9 +26,9 @@ from tsdsl.backends.single import single
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
 from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
-from tsdsl.ir.present import JOINS, Present, targets
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import SpaceGraph
+from tsdsl.ir.stream_subset import JOINS, Present, targets
 from tsdsl.ir.values import union
 
 #: Architectures whose assignment is kept.

@@ -10,7 +10,7 @@ import click
 import tsdsl
 from tsdsl.cli.output import aligned, note
 from tsdsl.cli.tables import CONVENTION, amount, flops, several
-from tsdsl.cli.train import SHOWN, evaluate_section
+from tsdsl.cli.verbs.train import SHOWN, evaluate_section
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.diagnostics.render import visible
 from tsdsl.record import Record

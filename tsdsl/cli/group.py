@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-#: Verb -> its line in ``tsdsl --help``. The verb is ``command`` of ``tsdsl.cli.VERB``.
+#: Verb -> its line in ``tsdsl --help``. The verb is ``command`` of ``tsdsl.cli.verbs.VERB``.
 VERBS = {
     "bench": "Time networks side by side, with memory and ratios.",
     "check": "Report everything that is wrong in specs.",
@@ -34,7 +34,7 @@ class LazyGroup(click.Group):
     """Imports a verb when it is called or asked for its help, not to list it."""
 
     def __init__(
-        self, *args: Any, verbs: Mapping[str, str], prefix: str = "tsdsl.cli.", **kwargs: Any
+        self, *args: Any, verbs: Mapping[str, str], prefix: str = "tsdsl.cli.verbs.", **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.verbs = dict(verbs)

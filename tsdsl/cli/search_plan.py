@@ -13,7 +13,7 @@ from tsdsl.cli.tables import amount
 from tsdsl.ir.ordering import TooCoupled
 
 if TYPE_CHECKING:
-    from tsdsl.searching.expense import Expenses
+    from tsdsl.searching.estimate import Expenses
     from tsdsl.searching.foresight import Forecast
     from tsdsl.searching.plan import PhasePlan, Plan
     from tsdsl.sema.sections import Budget
@@ -30,7 +30,7 @@ def plan(
 ) -> None:
     """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
     search would raise of the space and the list."""
-    from tsdsl.searching.expense import expenses
+    from tsdsl.searching.estimate import expenses
     from tsdsl.searching.foresight import check_reach, expected_inside, forecast
     from tsdsl.searching.plan import check, describe, plan_of
 

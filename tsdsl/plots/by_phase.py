@@ -16,7 +16,7 @@ from tsdsl.plots.units import Unit
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import Cost
-    from tsdsl.analysis.elimination.distribution import Given
+    from tsdsl.analysis.distribution import Given
     from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.space import Space
 

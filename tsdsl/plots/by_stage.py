@@ -15,7 +15,7 @@ from tsdsl.plots.style import INK, MUTED, RULE, SMALL, TEXT, Look, looks
 from tsdsl.plots.units import Unit, percent
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.elimination.distribution import Given
+    from tsdsl.analysis.distribution import Given
     from tsdsl.ir.graph import Path
     from tsdsl.ir.network import Network
     from tsdsl.space import Space

@@ -17,7 +17,7 @@ from tsdsl.plots.units import Unit, percent, short
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import Cost
-    from tsdsl.analysis.elimination.distribution import Given
+    from tsdsl.analysis.distribution import Given
     from tsdsl.analysis.elimination.expectation import Moments
     from tsdsl.analysis.windows.window import Between, Histogram, Weighting
     from tsdsl.space import Space

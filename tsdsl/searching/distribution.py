@@ -1,5 +1,5 @@
 """The distribution that a search learns: P(A | alpha), a categorical for each decision, or for each
-group of decisions that are distributed jointly (`tsdsl.ir.joined`).
+group of decisions that are distributed jointly (`tsdsl.ir.decision_groups`).
 
 An architecture's weight is the product over its *active* decisions of the probability of the option
 that it takes; its probability is that weight over Z, the sum of all weights. Z is 1 unless the
@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tsdsl.analysis.costs.assignments import active, assignments
-from tsdsl.analysis.elimination.distribution import Distribution, Floats, Given
-from tsdsl.analysis.elimination.engine import engine
-from tsdsl.analysis.sampling.conditioned import sample
+from tsdsl.analysis.distribution import Distribution, Floats, Given
+from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.files import PathLike
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.joined import Group
+from tsdsl.ir.decision_groups import Group
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.resolve import by_todays_paths, option_index
 from tsdsl.space import Space, Window, Within

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from math import exp, prod, sqrt
 from typing import Any
 
-from tsdsl.analysis.elimination.distribution import Distribution
-from tsdsl.analysis.sampling.conditioned import sample
-from tsdsl.analysis.sampling.probable import most_probable
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.sampling.most_probable import most_probable
+from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.record import Record

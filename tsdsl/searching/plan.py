@@ -6,15 +6,15 @@ from collections.abc import Collection, Mapping
 from math import ceil
 from typing import Any
 
-from tsdsl.analysis.elimination.distribution import Distribution
-from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.constraints import Constraints, equals
-from tsdsl.ir.joined import MAX_COMBINED, Group, blocks, combinations, joined, name_of
-from tsdsl.ir.present import GONE, heard, only, result_is
+from tsdsl.ir.decision_groups import MAX_COMBINED, Group, blocks, combinations, joined, name_of
 from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import beginnings
+from tsdsl.ir.stream_subset import GONE, heard, only, result_is
 from tsdsl.ir.values import Val
 from tsdsl.record import Record
 from tsdsl.sema.sections import Budget, PhaseRates, Search

@@ -29,13 +29,13 @@ from tsdsl.files import PathLike
 from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
-from tsdsl.searching.cost import Kind
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 from tsdsl.searching.foresight import check_reach
+from tsdsl.searching.parsec.cost_term import Kind
+from tsdsl.searching.parsec.step import SearchError
 from tsdsl.searching.plan import check, plan_of
-from tsdsl.searching.report import Reporter
+from tsdsl.searching.reporter import Reporter
 from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
-from tsdsl.searching.step import SearchError
 from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.board import Board

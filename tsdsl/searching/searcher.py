@@ -25,13 +25,13 @@ from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.joined import Group, combinations
+from tsdsl.ir.decision_groups import Group, combinations
 from tsdsl.record import Record
-from tsdsl.searching.cost import CostTerm, Kind
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.foresight import choose, missed_budgets
+from tsdsl.searching.parsec.cost_term import CostTerm, Kind
+from tsdsl.searching.parsec.step import Clips, Parsec, SearchError, classifier
 from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
-from tsdsl.searching.step import Clips, Parsec, SearchError, classifier
 from tsdsl.searching.unused import Unused
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space

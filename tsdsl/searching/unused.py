@@ -31,8 +31,8 @@ from tsdsl.backends.layouts import Layouts, Places
 from tsdsl.backends.supernet import Supernet
 from tsdsl.ir.architecture import Option
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, walk
-from tsdsl.ir.present import JOINS, Present, only
 from tsdsl.ir.space import Requirement, SpaceGraph
+from tsdsl.ir.stream_subset import JOINS, Present, only
 from tsdsl.ir.values import Val, lift
 from tsdsl.record import replace
 

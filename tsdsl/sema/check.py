@@ -142,7 +142,7 @@ def _space(
         check_additions(added, elaborator.read, context)
         _check_moved(space, context, [] if elaborator.used else tree.body)
         if context.decisions or context.suspects:
-            from tsdsl.sema.reach import Reach
+            from tsdsl.sema.reachability import Reach
 
             Reach(space).run()
     except Enough:

@@ -15,7 +15,7 @@ from tsdsl.sema.decide import Decider
 from tsdsl.sema.functions import BUILTINS, need_bool
 from tsdsl.sema.modules import Module
 from tsdsl.sema.scope import BlockRef, Env, Scope
-from tsdsl.sema.sites import name_sites
+from tsdsl.sema.submodule_names import name_sites
 from tsdsl.syntax import ast, printer
 
 #: Names that make no submodule where they are called.

@@ -20,8 +20,8 @@ from tsdsl.sema.functions import Wrong, show, type_name
 from tsdsl.sema.modules import Loader
 from tsdsl.sema.overrides import is_setting
 from tsdsl.sema.scope import OpValue, Scope
-from tsdsl.sema.sites import name_sites
 from tsdsl.sema.streams import Streams
+from tsdsl.sema.submodule_names import name_sites
 from tsdsl.syntax import ast
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.elimination.engine import engine
-from tsdsl.analysis.elimination.nothing import no_architecture
+from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph

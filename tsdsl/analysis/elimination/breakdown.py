@@ -17,9 +17,9 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
 from tsdsl.analysis.costs.items import By, belongs
-from tsdsl.analysis.elimination.distribution import Given, distribution_of, under
-from tsdsl.analysis.elimination.engine import engine
-from tsdsl.analysis.elimination.program import Potential
+from tsdsl.analysis.distribution import Given, distribution_of, under
+from tsdsl.analysis.elimination.bucket_tree import Potential
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.ir.graph import Path
 from tsdsl.ir.space import SpaceGraph
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Absent, Configuration
 from tsdsl.analysis.costs.factors import Array, placed_factors
-from tsdsl.analysis.elimination.nothing import no_architecture
+from tsdsl.analysis.elimination.bucket_tree import Program, Scope, program
+from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.optimum import allowed
-from tsdsl.analysis.elimination.program import Program, Scope, program
 from tsdsl.ir.graph import Path
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Op, OpArgs, Shape

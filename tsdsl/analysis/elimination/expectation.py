@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.distribution import Distribution, Floats, Layout
+from tsdsl.analysis.distribution import Distribution, Floats, Layout
+from tsdsl.analysis.elimination.bucket_tree import Program
+from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.normalised import normalised
-from tsdsl.analysis.elimination.nothing import no_architecture
-from tsdsl.analysis.elimination.program import Program
 
 #: The least probability of all requirements together that is computed with floats.
 LEAST = 1e-280

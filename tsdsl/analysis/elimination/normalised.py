@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array, plus
-from tsdsl.analysis.elimination.program import Potential, Program, Scope, Step, Weighted
+from tsdsl.analysis.elimination.bucket_tree import Potential, Program, Scope, Step, Weighted
 
 
 class Normalised(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.program import Potential, Program
+from tsdsl.analysis.elimination.bucket_tree import Potential, Program
 
 #: Integers below are exact as floats.
 EXACT_FLOAT = 1 << 52

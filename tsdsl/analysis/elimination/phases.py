@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.elimination.distribution import Distribution, Floats, Given, distribution_of
-from tsdsl.analysis.elimination.engine import engine
+from tsdsl.analysis.distribution import Distribution, Floats, Given, distribution_of
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
-from tsdsl.ir.present import only
 from tsdsl.ir.space import Decision, SpaceGraph, beginnings
+from tsdsl.ir.stream_subset import only
 
 if TYPE_CHECKING:
     from tsdsl.sema.sections import Budget, Search

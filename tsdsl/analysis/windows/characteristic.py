@@ -4,7 +4,7 @@ architectures, for n = 0, 1, 2, ...; of several costs, for every combination of 
 Elimination over complex numbers: the factor of an operation that costs c is a phase, so that costs
 are exact and nothing is rounded or convolved. All frequencies are independent of each other; they
 go through the steps of a `Program` some at a time, as one more axis of every table. What the first
-K frequencies say of the distribution is told by `edges`.
+K frequencies say of the distribution is told by `cdf_bounds`.
 
 Weights may be *tilted* by exp(-theta * cost), which moves the bulk of all mass to wherever a
 question is asked, so that answers about tails keep their digits.
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
-from tsdsl.analysis.elimination.program import Potential, Program
+from tsdsl.analysis.elimination.bucket_tree import Potential, Program
 
 #: Bytes of the largest joint table of all frequencies that are done at once: a core's cache.
 CHUNK_BYTES = 1 << 20

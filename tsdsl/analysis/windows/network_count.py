@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tsdsl.analysis.elimination.cache import engine
 from tsdsl.analysis.elimination.count import count
-from tsdsl.analysis.elimination.engine import engine
 from tsdsl.analysis.networks import first_of_each, networks
-from tsdsl.analysis.windows.listing import Lister
+from tsdsl.analysis.windows.enumeration import Lister
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
 

@@ -21,7 +21,7 @@ from math import frexp, ldexp, log
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.program import Program
+from tsdsl.analysis.elimination.bucket_tree import Program
 
 #: Steps of Newton's method at most.
 STEPS = 40

@@ -1,7 +1,7 @@
 """How much of a space lies where: counts, masses, histograms and quantiles of its costs.
 
 Exact where the distinct costs, or the architectures in question, are few enough. Otherwise every
-answer is two numbers between which the true one provably lies (see `spread`).
+answer is two numbers between which the true one provably lies (see `cost_distribution`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
+from tsdsl.analysis.distribution import Distribution, Given, distribution_of, under
+from tsdsl.analysis.elimination.cache import Engine, engine
 from tsdsl.analysis.elimination.count import count as count_all
-from tsdsl.analysis.elimination.distribution import Distribution, Given, distribution_of, under
-from tsdsl.analysis.elimination.engine import Engine, engine
+from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.normalised import normalised
-from tsdsl.analysis.elimination.nothing import no_architecture
-from tsdsl.analysis.windows.listing import Lister, Windows
-from tsdsl.analysis.windows.merged import Points
-from tsdsl.analysis.windows.spread import Mass, Spread
+from tsdsl.analysis.windows.cost_distribution import Mass, Spread
+from tsdsl.analysis.windows.distinct_costs import Points
+from tsdsl.analysis.windows.enumeration import Lister, Windows
 from tsdsl.ir.space import SpaceGraph
 
 #: Bins of a grid, unless a common multiple needs fewer.

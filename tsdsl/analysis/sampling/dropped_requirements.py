@@ -1,0 +1,87 @@
+"""Spaces with requirements that are too coupled for an exact plan.
+
+Such requirements are left out of what is drawn from, and draws that violate them are turned away:
+that is exact too, but only as fast as they are met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from tsdsl.analysis.costs.assignments import hold, table_at
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.factors import Array
+from tsdsl.analysis.elimination.cache import Engine, engine
+from tsdsl.ir.ordering import TooCoupled
+from tsdsl.ir.space import Requirement, SpaceGraph
+from tsdsl.ir.values import Fault
+from tsdsl.record import replace
+
+#: Requirements that are tried one by one.
+MAX_TRIED = 64
+
+
+@lru_cache(maxsize=8)
+def plannable(space: SpaceGraph, costs: tuple[Cost, ...]) -> tuple[Engine, tuple[Requirement, ...]]:
+    """What to draw from, and the requirements that it leaves out. Raises `TooCoupled`, if there is
+    no plan even without requirements."""
+    known = engine(space)
+    try:
+        known.program(*costs)
+        return known, ()
+    except TooCoupled as wide:
+        kept: list[Requirement] = []
+        best = _planned(space, kept, costs)
+        if best is None or not space.requirements:
+            raise wide from None
+        for requirement in space.requirements[:MAX_TRIED]:
+            made = _planned(space, [*kept, requirement], costs)
+            if made is not None:
+                best = made
+                kept.append(requirement)
+        held = {id(requirement) for requirement in kept}
+        return best, tuple(r for r in space.requirements if id(r) not in held)
+
+
+def _planned(space: SpaceGraph, kept: list[Requirement], costs: tuple[Cost, ...]) -> Engine | None:
+    made = Engine(replace(space, requirements=tuple(kept)))
+    try:
+        made.program(*costs)
+    except TooCoupled:
+        return None
+    return made
+
+
+def met(space: SpaceGraph, at: Array) -> Array:
+    """Which assignments satisfy all requirements of a space. Only their decisions count."""
+    needed = _concerned(space.requirements)
+    at = at.copy()
+    fits: Array = np.ones(len(at), np.bool_)
+    for variable in space.variables:
+        if variable.definition is None:
+            continue
+        cells = [-1 if isinstance(e, Fault) else e for e in variable.definition.entries]
+        found = table_at(np.array(cells, np.int64), variable.definition, at)
+        if variable.index in needed:
+            fits &= found >= 0
+        at[:, variable.index] = np.maximum(found, 0)
+    for requirement in space.requirements:
+        fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
+        fits &= ~(hold(requirement.guards, at) & table_at(fails, requirement.condition, at))
+    return fits
+
+
+def _concerned(requirements: Sequence[Requirement]) -> set[int]:
+    """The variables that requirements are about, with all that defines these."""
+    waiting = [v for r in requirements for v in r.condition.variables]
+    waiting += [v for r in requirements for guard in r.guards for v in guard.selector.variables]
+    found: set[int] = set()
+    while waiting:
+        variable = waiting.pop()
+        if variable.index not in found:
+            found.add(variable.index)
+            waiting += variable.definition.variables if variable.definition is not None else ()
+    return found

@@ -1,0 +1,185 @@
+"""All costs that a space has, with the weight of each: exact, while they are few.
+
+Elimination whose tables hold sparse sums: for each combination of what remains, the distinct costs
+so far with their weights. Equal costs become one, so that there can be very many more
+architectures than entries. Several costs are one integer with a digit for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd, prod
+from typing import NamedTuple
+
+import numpy as np
+
+from tsdsl.analysis.costs.factors import Array
+from tsdsl.analysis.elimination.bucket_tree import Program, Scope
+from tsdsl.analysis.elimination.optimum import arranged
+
+#: Entries of one table, and of all.
+MAX_ENTRIES = 1 << 21
+MAX_WORK = 1 << 22
+#: Joint digits of all costs have to be less.
+MAX_KEY = 1 << 62
+#: Where there are more architectures and more possible sums than this, distinct ones are too many.
+MAX_SUMS = 1 << 28
+
+
+class Points(NamedTuple):
+    """Distinct combinations of the program's costs [point, cost], sorted by the first, and the
+    weight of each: integers where the weights of a program are."""
+
+    costs: Array
+    weight: Array
+
+
+class _Node(NamedTuple):
+    """Row r (of ``shape``, over ``scope``) has the entries from ``start[r]`` to ``start[r + 1]``:
+    keys in order, and their weights."""
+
+    scope: Scope
+    shape: tuple[int, ...]
+    start: Array
+    keys: Array
+    weight: Array
+
+
+def merged(made: Program, weights: Sequence[Array], architectures: int) -> Points | None:
+    """None if there are too many. ``weights`` has a table for each potential, floats or integers;
+    ``architectures`` is how many there are."""
+    held = _Merger(made, weights, architectures)
+    try:
+        return held.run()
+    except _TooMany:
+        return None
+
+
+class _TooMany(Exception):
+    pass
+
+
+class _Merger:
+    def __init__(self, made: Program, weights: Sequence[Array], architectures: int) -> None:
+        self._made = made
+        self._weights = weights
+        self._architectures = architectures
+        self._work = 0
+
+    def run(self) -> Points:
+        made = self._made
+        nodes: dict[int, _Node] = dict(enumerate(self._potentials()))
+        count = len(made.potentials)
+        for k, step in enumerate(made.steps):
+            held = sorted((nodes.pop(n) for n in step.inputs), key=lambda n: len(n.keys))
+            joint = held[0] if held else self._nothing()
+            for other in held[1:]:
+                joint = self._join(joint, other)
+            gone = {step.scope[axis] for axis in step.axes}
+            nodes[count + k] = self._sum(joint, gone)
+        return self._points(nodes[count + len(made.steps) - 1])
+
+    def _potentials(self) -> list[_Node]:
+        """The potentials, with costs from the least of each, in units that divide all."""
+        made = self._made
+        costs: list[list[Array]] = []
+        self._base = [0] * len(made.costs)
+        self._unit = [0] * len(made.costs)
+        most = [0] * len(made.costs)
+        for number, potential in enumerate(made.potentials):
+            possible = self._weights[number] > 0
+            own: list[Array] = []
+            for c, table in enumerate(potential.costs):
+                if table is None or not possible.any():
+                    own.append(np.zeros(potential.shape, np.int64))
+                    continue
+                base = int(table[possible].min())
+                above = np.where(possible, table - base, 0)
+                self._base[c] += base
+                most[c] += int(above.max())
+                self._unit[c] = gcd(self._unit[c], int(np.gcd.reduce(above, axis=None)))
+                own.append(above)
+            costs.append(own)
+        self._unit = [max(unit, 1) for unit in self._unit]
+        self._digits = [m // unit + 1 for m, unit in zip(most, self._unit, strict=True)]
+        sums = prod(self._digits)
+        if sums >= MAX_KEY or min(sums, self._architectures) > MAX_SUMS:
+            raise _TooMany
+        found: list[_Node] = []
+        for own, potential, weight in zip(costs, made.potentials, self._weights, strict=True):
+            key: Array = np.zeros(potential.shape, np.int64)
+            for above, unit, digit in zip(own, self._unit, self._digits, strict=True):
+                key = key * digit + (above // unit).astype(np.int64)
+            found.append(self._leaf(potential.scope, potential.shape, key, weight))
+        return found
+
+    def _leaf(self, scope: Scope, shape: tuple[int, ...], key: Array, weight: Array) -> _Node:
+        rows = np.flatnonzero(weight.reshape(-1) > 0)
+        start = np.searchsorted(rows, np.arange(prod(shape) + 1))
+        return _Node(scope, shape, start, key.reshape(-1)[rows], weight.reshape(-1)[rows])
+
+    def _nothing(self) -> _Node:
+        return _Node((), (), np.array([0, 1]), np.zeros(1, np.int64), np.ones(1, np.int64))
+
+    def _join(self, a: _Node, b: _Node) -> _Node:
+        extents = dict(zip(a.scope + b.scope, a.shape + b.shape, strict=True))
+        scope = tuple(sorted(extents))
+        shape = tuple(extents[v] for v in scope)
+        left, right = _rows(a, scope, shape), _rows(b, scope, shape)
+        counts, others = np.diff(a.start)[left], np.diff(b.start)[right]
+        sizes = counts * others
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        total = int(start[-1])
+        self._work += total
+        if total > MAX_ENTRIES or self._work > MAX_WORK:
+            raise _TooMany
+        row = np.repeat(np.arange(len(sizes)), sizes)
+        at = np.arange(total) - start[row]
+        i = a.start[left][row] + at // np.maximum(others, 1)[row]
+        j = b.start[right][row] + at % np.maximum(others, 1)[row]
+        return _merge(scope, shape, row, a.keys[i] + b.keys[j], a.weight[i] * b.weight[j])
+
+    def _sum(self, node: _Node, gone: set[int]) -> _Node:
+        if not gone & set(node.scope):
+            return node
+        axes = tuple(k for k, v in enumerate(node.scope) if v in gone)
+        shape = tuple(n for k, n in enumerate(node.shape) if k not in axes)
+        scope = tuple(v for v in node.scope if v not in gone)
+        source = arranged(np.arange(prod(node.shape)).reshape(node.shape), axes, shape)
+        into: Array = np.zeros(prod(node.shape), np.int64)
+        into[source.reshape(-1)] = np.repeat(np.arange(prod(shape)), source.shape[-1])
+        row = np.repeat(into, np.diff(node.start))
+        return _merge(scope, shape, row, node.keys, node.weight)
+
+    def _points(self, root: _Node) -> Points:
+        keys = root.keys
+        columns: list[Array] = []
+        for digit, unit, base in reversed(
+            list(zip(self._digits, self._unit, self._base, strict=True))
+        ):
+            keys, part = np.divmod(keys, digit)
+            wide = base + unit * digit >= MAX_KEY
+            columns.append((part.astype(object) if wide else part) * unit + base)
+        costs = np.stack(columns[::-1], 1) if columns else np.zeros((len(keys), 0), np.int64)
+        return Points(costs, root.weight)
+
+
+def _rows(node: _Node, scope: Scope, shape: tuple[int, ...]) -> Array:
+    """The node's row for each row of a wider scope."""
+    view = [n if v in node.scope else 1 for v, n in zip(scope, shape, strict=True)]
+    rows = np.arange(prod(node.shape)).reshape(view)
+    return np.broadcast_to(rows, shape).reshape(-1)
+
+
+def _merge(scope: Scope, shape: tuple[int, ...], row: Array, keys: Array, weight: Array) -> _Node:
+    """Sorted by row and key, equal ones as one."""
+    order = np.lexsort((keys, row))
+    row, keys, weight = row[order], keys[order], weight[order]
+    first = np.ones(len(keys), np.bool_)
+    first[1:] = (row[1:] != row[:-1]) | (keys[1:] != keys[:-1])
+    at = np.flatnonzero(first)
+    if len(at) < len(keys):
+        weight = np.add.reduceat(weight, at)
+        row, keys = row[at], keys[at]
+    start = np.searchsorted(row, np.arange(prod(shape) + 1))
+    return _Node(scope, shape, start, keys, weight)

@@ -1,0 +1,115 @@
+"""All architectures whose costs lie in some windows, while there are few enough to list.
+
+From the last step of the program back to the first, each partial assignment is continued in every
+way that can still end inside: the exact least and greatest cost of what is left are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.factors import Array
+from tsdsl.analysis.elimination.cache import Engine
+from tsdsl.analysis.elimination.optimum import Optimum, unravel_many
+
+#: Cost -> the least and the greatest that is allowed, both inside.
+Windows = Mapping[Cost, tuple[int, int]]
+
+#: Entries (architectures times variables) that are listed at most.
+MAX_CELLS = 1 << 24
+
+
+class Lister:
+    """Lists what lies in windows of some costs."""
+
+    def __init__(self, known: Engine, costs: Sequence[Cost]) -> None:
+        self._known = known
+        self._costs = tuple(costs)
+        self._made = known.program(*self._costs)
+
+    @cached_property
+    def _ends(self) -> list[tuple[Optimum, Optimum]]:
+        """The least of each cost, and of its negative; without costs, only what is possible."""
+        allowed = self._known.allowed(*self._costs)
+        found: list[tuple[Optimum, Optimum]] = []
+        for k in range(max(len(self._costs), 1)):
+            tables = [p.costs[k] if self._costs else None for p in self._made.potentials]
+            low = Optimum(self._made, tables, allowed)
+            high = Optimum(self._made, [None if t is None else -t for t in tables], allowed)
+            found.append((low, high))
+        return found
+
+    def list(self, windows: Windows, limit: int | None = None) -> Array | None:
+        """Assignments [architecture, variable]; None if there are more than can be listed."""
+        at, complete = self.near(windows, None, np.inf, limit)
+        return at if complete else None
+
+    def near(
+        self,
+        windows: Windows,
+        objective: Optimum | None,
+        cutoff: float,
+        limit: int | None = None,
+        whole: bool = False,
+    ) -> tuple[Array, bool]:
+        """Those whose objective exceeds its least by ``cutoff`` at most. Beyond the limit, those
+        that look best are followed, and the second result is False; nothing comes back if there
+        is no objective to tell, or the ``whole`` is asked for."""
+        made = self._made
+        width = len(made.sizes)
+        cap = MAX_CELLS // max(width, 1) if limit is None else limit
+        spans = [windows[cost] for cost in self._costs] or [(0, 0)]
+        at: Array = np.zeros((1, width), np.int16)
+        above: Array = np.zeros(1)
+        complete = True
+        lows, highs = [], []
+        for (low, high), (least, most) in zip(self._ends, spans, strict=True):
+            if not low.possible or low.value > most or -high.value < least:
+                return at[:0], True
+            lows.append(np.array([low.value]))
+            highs.append(np.array([-high.value]))
+        for k in range(len(made.steps) - 1, -1, -1):
+            step = made.steps[k]
+            if not step.axes:
+                continue
+            given = tuple(at[:, v] for v in step.rest)
+            inside: Array | None = None
+            new_lows, new_highs = [], []
+            for (low, high), (least, most), floor, roof in zip(
+                self._ends, spans, lows, highs, strict=True
+            ):
+                # An option's excess is not finite where it is impossible.
+                excess, lack = _rows(low.excess(k), given), _rows(high.excess(k), given)
+                new_lows.append(floor[:, None] + excess)
+                new_highs.append(roof[:, None] - lack)
+                fits = (excess < low.infinity) & (new_lows[-1] <= most) & (new_highs[-1] >= least)
+                inside = fits if inside is None else inside & fits
+            assert inside is not None
+            if objective is not None:
+                total = above[:, None] + _rows(objective.excess(k), given)
+                inside &= total <= cutoff
+            rows, options = np.nonzero(inside)
+            if objective is not None:
+                above = total[rows, options]
+            if len(rows) > cap:
+                complete = False
+                if objective is None or whole:
+                    return at[:0], False
+                best = np.argpartition(above, cap)[:cap]
+                rows, options, above = rows[best], options[best], above[best]
+            at = at[rows]
+            lows = [low[rows, options] for low in new_lows]
+            highs = [high[rows, options] for high in new_highs]
+            for axis, chosen in zip(
+                step.axes, unravel_many(options, step.shape, step.axes), strict=True
+            ):
+                at[:, step.scope[axis]] = chosen
+        return at, complete
+
+
+def _rows(table: Array, given: tuple[Array, ...]) -> Array:
+    return table[given] if given else table[None, :]

@@ -1,0 +1,181 @@
+"""``tsdsl sample``: architectures drawn from a space."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import tsdsl
+from tsdsl.cli.options import (
+    Ends,
+    budgets,
+    colour_option,
+    costs_option,
+    flops_option,
+    params_option,
+    set_option,
+    space_option,
+    spec_argument,
+    within_option,
+)
+from tsdsl.cli.output import check_outputs, data, note
+from tsdsl.diagnostics.render import visible
+from tsdsl.files import folder_failure, write_atomic
+
+if TYPE_CHECKING:
+    from tsdsl.analysis.windows.window import Weighting
+
+EPILOG = """\b
+Examples:
+  tsdsl sample my_space.tsnet --seed 1 -o arch.json
+  tsdsl sample my_space.tsnet -n 100 --seed 1 > archs.jsonl     # one in each line
+  tsdsl sample my_space.tsnet -n 100 --flops 2.4G..2.5G --params ..8M -o archs/
+  tsdsl sample my_space.tsnet -n 9 --costs latency.json --within latency:8ms..10ms
+"""
+
+
+@click.command(epilog=EPILOG)
+@spec_argument
+@click.option(
+    "-n", "count", type=click.IntRange(1, 1_000_000), default=1, metavar="N", help="How many."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds draw alike."
+)
+@flops_option
+@params_option
+@within_option
+@costs_option
+@click.option("--uniform", is_flag=True, help="All architectures are equally probable.")
+@click.option(
+    "--distribution",
+    type=click.Path(),
+    metavar="DIST",
+    help="Draw with the weights of a dist.json of the space.",
+)
+@set_option
+@space_option
+@click.option(
+    "-o",
+    "output",
+    type=click.Path(),
+    metavar="PATH",
+    help="arch.json for one, archs.jsonl for one in each line, or a directory.",
+)
+@colour_option
+def command(
+    file: str,
+    count: int,
+    seed: int,
+    flops: Ends | None,
+    params: Ends | None,
+    within: Sequence[tuple[str, Ends]],
+    costs: tuple[str, ...],
+    uniform: bool,
+    distribution: str | None,
+    settings: dict[str, Any],
+    name: str | None,
+    output: str | None,
+) -> None:
+    """Draw architectures from a space, within budgets if some are given.
+
+    They are drawn with the weights that the spec gives its options (--uniform: all alike), given
+    that each cost is in its window, exactly. No two are one network: where decisions differ in
+    nothing that is built, the first that is drawn stands for all. One goes to standard output as
+    arch.json, several as JSON lines, as they are drawn. The first of many are those that the same
+    seed gives for fewer.
+    """
+    suffix = os.path.splitext(output)[1] if output is not None else ""
+    if suffix == ".json" and count > 1:
+        raise click.UsageError(f"-n {count} architectures need a .jsonl file or a directory")
+    if uniform and distribution is not None:
+        raise click.UsageError("--uniform and --distribution exclude each other")
+    if suffix in (".json", ".jsonl"):
+        check_outputs([output], [file, distribution, *costs])
+    space = tsdsl.load(file, set=settings, space=name, costs=costs)
+    windows = budgets(space, flops, params, within)
+    weights: Weighting = "architectures" if uniform else "initial"
+    if distribution is not None:
+        from tsdsl.analysis.distribution import Distribution
+
+        weights = Distribution.load(space.graph, distribution)
+    drawn = _Drawn(space.stream(seed=seed, weights=weights, within=windows), count)
+    if output is None and count == 1:
+        data(document(next(drawn)))
+    elif output is None:
+        for text in map(line, drawn):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    elif suffix == ".json":
+        write_atomic(output, document(next(drawn)))
+        note(f"wrote {visible(output)}")
+    elif suffix == ".jsonl":
+        write_atomic(output, map(line, drawn))
+        note(f"wrote {drawn.count} {_noun(drawn.count)} to {visible(output)}")
+    else:
+        _write_all(output, drawn, count)
+        note(f"wrote {drawn.count} {_noun(drawn.count)} to {visible(output)}")
+    if drawn.count < count:
+        note(drawn.why or _all(drawn.count, bool(windows), distribution is not None, count))
+
+
+class _Drawn(Iterator[tsdsl.Architecture]):
+    """Some architectures of a stream, of which there is one at least. Where no more can be found,
+    it ends, and says why."""
+
+    def __init__(self, stream: Iterator[tsdsl.Architecture], limit: int) -> None:
+        # What is wrong with the question shows before anything is written.
+        first = next(stream)
+        self._rest = islice(chain([first], stream), limit)
+        self.count = 0
+        self.why: str | None = None
+
+    def __next__(self) -> tsdsl.Architecture:
+        try:
+            found = next(self._rest)
+        except tsdsl.SpecError as few:
+            self.why = few.diagnostics[0].message
+            raise StopIteration from None
+        self.count += 1
+        return found
+
+
+def _all(found: int, windows: bool, weighted: bool, asked: int) -> str:
+    where = " in these windows" if windows else ""
+    weight = " of a weight above 0" if weighted else ""
+    networks = "distinct network" if found == 1 else "distinct networks"
+    return f"the space has {found:,} {networks}{weight}{where}, fewer than -n {asked}"
+
+
+def _noun(count: int) -> str:
+    return "architecture" if count == 1 else "architectures"
+
+
+def _write_all(directory: str, drawn: _Drawn, count: int) -> None:
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise folder_failure(error, directory) from None
+    digits = max(3, len(str(count - 1)))
+    for at, arch in enumerate(drawn):
+        write_atomic(os.path.join(directory, f"arch-{at:0{digits}}.json"), document(arch))
+
+
+def document(arch: tsdsl.Architecture) -> str:
+    """An architecture as the text of an arch.json."""
+    from tsdsl.ir.arch_file import dump
+
+    return dump(arch)
+
+
+def line(arch: tsdsl.Architecture) -> str:
+    """An architecture as one line."""
+    from tsdsl.ir.arch_file import document_of
+
+    return json.dumps(document_of(arch), ensure_ascii=False, allow_nan=False) + "\n"

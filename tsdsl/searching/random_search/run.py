@@ -1,0 +1,186 @@
+"""The baseline of a search: architectures at random, each trained from scratch.
+
+As in section 5 of Auto-TSNet (Gong et al., ICCV 2021): distinct networks of the space whose
+cost lies in a window, trained by the spec's recipe and evaluated like the one that was searched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from tsdsl.data.lists import VideoList, read_list
+from tsdsl.diagnostics import Diagnostic, FileError, SpecError
+from tsdsl.files import PathLike
+from tsdsl.ir.architecture import Architecture
+from tsdsl.searching.random_search.jobs import Draw, Job, Jobs, Weights, prepare, windows_of
+from tsdsl.searching.random_search.ranking import (
+    FAILED,
+    Report,
+    alike,
+    description,
+    note_failure,
+    outcome,
+    report,
+    unlike,
+)
+from tsdsl.sema.sections import Evaluate
+from tsdsl.space import Space, Window, Within
+from tsdsl.training import identity
+from tsdsl.training.evaluation import quick
+from tsdsl.training.events import Event, Finished, Started
+from tsdsl.training.ranks import Ranks
+from tsdsl.training.recipe import Recipe
+from tsdsl.training.run import Data, network
+from tsdsl.training.run import run as training
+from tsdsl.training.trainer import TrainingError
+
+#: More epochs than any training has: it is evaluated at its end.
+AT_THE_END = 1 << 62
+
+
+class Busy(FileError):
+    """Another process trains this job."""
+
+
+def random_search(
+    space: Space,
+    data: Data,
+    val: Data,
+    *,
+    folder: PathLike,
+    n: int | None = None,
+    seed: int = 0,
+    weights: Weights = "initial",
+    flops: Window = None,
+    params: Window = None,
+    within: Within = None,
+    against: Mapping[str, Mapping[str, Any]] | Sequence[PathLike] = (),
+    train_seed: int = 0,
+    job: int | None = None,
+    tell: Callable[[Job, Event], None] | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> Report:
+    """Draw ``n`` architectures in windows, train each from scratch, and compare them.
+
+    ``folder`` has jobs and trainings; what is done there is not done again, what was interrupted
+    goes on. ``n`` None: the jobs that it has. ``against``: architectures to compare with, by what
+    they are called, or paths of their files. ``job``: only this one. ``train_seed``: of initial
+    weights and the order of data, the same for all. ``tell`` is called with the job and each event
+    of its training. Everything else is as in `tsdsl.train`. A training that fails, or that another
+    process is at, is in the report, and the others go on.
+
+    Raises what `prepare` and `tsdsl.train` do.
+    """
+    draw = None
+    if n is not None:
+        asked = {"macs": flops, "params": params, **(within or {})}
+        windows = {str(space.cost(name)): w for name, w in asked.items() if w is not None}
+        draw = Draw(n, seed, weights, windows_of(windows))
+    named = against.items() if isinstance(against, Mapping) else _loaded(against)
+    jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])
+    asked_of = {name: options.get(name) for name in ("root", "val_root", "views")}
+    check_alike(jobs, data, val, train_seed=train_seed, **asked_of)
+    with Ranks.of(device) as ranks:
+        for number in todo(jobs, ranks, job):
+            if not todo(jobs, ranks, number):
+                # Another process was faster.
+                continue
+            # Ranks go on together, or not at all.
+            with suppress(*(TrainingError, Busy) if ranks.world == 1 else ()):
+                for event in train_job(
+                    jobs, number, data, val, ranks, train_seed=train_seed, **options
+                ):
+                    if tell is not None:
+                        tell(jobs.jobs[number], event)
+                    if isinstance(event, Finished) and event.interrupted:
+                        return report(jobs)
+    return report(jobs)
+
+
+def check_alike(
+    jobs: Jobs,
+    data: Data,
+    val: Data,
+    *,
+    train_seed: int,
+    root: PathLike | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
+) -> None:
+    """Raises `SpecError` where jobs were trained otherwise than this says, and what `read_list`
+    does: what is done is not done again, but neither is it passed off as something else."""
+    recipe = Recipe.of(jobs.space)
+    videos = data if isinstance(data, VideoList) else read_list(data, root)
+    known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
+    about = identity.of_training(recipe, train_seed, videos, known, views or quick(recipe.crop))
+    if why := unlike(about, alike(jobs)):
+        raise _unlike("what is asked for", why, jobs.folder)
+
+
+def _unlike(what: str, why: str, folder: str) -> SpecError:
+    hint = "train all jobs of a folder alike, or draw into another one with -o"
+    return SpecError([Diagnostic("E0843", f"{what} would be {why}", file=folder, help=hint)])
+
+
+def todo(jobs: Jobs, ranks: Ranks, only: int | None = None) -> list[int]:
+    """Numbers of the jobs that are not done, of all or ``only`` that one. All ranks agree."""
+    numbers = range(len(jobs.jobs)) if only is None else [only]
+    return ranks.broadcast([at for at in numbers if outcome(jobs, at).state != "done"])
+
+
+def train_job(
+    jobs: Jobs,
+    number: int,
+    data: Data,
+    val: Data,
+    ranks: Ranks,
+    *,
+    train_seed: int = 0,
+    threads: int | None = None,
+    evaluate_every: int = AT_THE_END,
+    **options: Any,
+) -> Iterator[Event]:
+    """The events of a job's training, from where it stands. A training that cannot go on is noted
+    beside it. Raises as `tsdsl.training.run.run`, and `SpecError` where others were not trained
+    alike."""
+    folder = jobs.run(number)
+    first = alike(jobs, but=number)
+    architecture = jobs.jobs[number].architecture
+    net = network(jobs.space, architecture, train_seed, threads)
+    events = training(
+        net,
+        data,
+        jobs.space,
+        ranks,
+        frozen=architecture,
+        val=val,
+        folder=folder,
+        resume=True,
+        seed=train_seed,
+        evaluate_every=evaluate_every,
+        **options,
+    )
+    try:
+        for event in events:
+            if isinstance(event, Started) and ranks.is_first:
+                if why := unlike(description(folder) or {}, first):
+                    raise _unlike(f"job {number}", why, folder)
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, FAILED))
+            yield event
+    except FileError as bad:
+        if bad.diagnostics[0].code == "E0808":
+            raise Busy(bad.diagnostics) from None
+        raise
+    except TrainingError as bad:
+        if ranks.is_first:
+            note_failure(folder, bad.diagnostics)
+        raise
+
+
+def _loaded(paths: Sequence[PathLike]) -> list[tuple[str, Architecture]]:
+    return [(os.fspath(path), Architecture.load(path)) for path in paths]

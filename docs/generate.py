@@ -271,7 +271,7 @@ def limits() -> str:
     from tsdsl.analysis.costs import cost_file
     from tsdsl.diagnostics.diagnostic import Collector as Findings
     from tsdsl.ir import arch_file, op, solve, values
-    from tsdsl.sema import apply, context, decide, modules, reach, stages
+    from tsdsl.sema import apply, context, decide, modules, reachability, stages
     from tsdsl.sema import functions as arithmetic
     from tsdsl.syntax import builder
     from tsdsl.syntax import parser as parsing
@@ -293,7 +293,11 @@ def limits() -> str:
         ("options of a decision", decide.MAX_OPTIONS, "E0503, E0511"),
         ("combinations that one value may depend on", values.MAX_ENTRIES, "E0512"),
         ("cells of a table when a requirement is solved", solve.MAX_CELLS, "E0592"),
-        ("cells of all tables of a check, after which it is incomplete", reach.MAX_CELLS, "W0906"),
+        (
+            "cells of all tables of a check, after which it is incomplete",
+            reachability.MAX_CELLS,
+            "W0906",
+        ),
         ("extent of an axis", op.MAX_EXTENT, "E0309, E0401"),
         ("size of a whole number that is computed", arithmetic.MAX_INT, "E0406"),
     ]

@@ -20,7 +20,7 @@ Examples:
   tsdsl init two_stream
   tsdsl init specs/two_stream.tsnet --force
 """
-TEMPLATE = os.path.join(os.path.dirname(__file__), "templates", "starter.tsnet")
+TEMPLATE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "templates", "starter.tsnet")
 #: The name of the space in the template.
 PLACEHOLDER = "Starter"
 

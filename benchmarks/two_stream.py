@@ -26,7 +26,7 @@ from queries.machine import cpu, load, machine, slug
 
 import tsdsl
 from tsdsl.data.synth import synthesise
-from tsdsl.training.events import Evaluated
+from tsdsl.training.events import EvaluationDone
 from tsdsl.training.scores import Scores
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +54,7 @@ def trained(job: tuple[str, int, str, float | None]) -> dict[str, Any]:
     seen: list[Scores] = []
 
     def tell(event: object) -> None:
-        if isinstance(event, Evaluated):
+        if isinstance(event, EvaluationDone):
             seen.append(event.scores)
 
     done = tsdsl.train(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tsdsl
 from tsdsl.data.synth import SynthOptions, synthesise
-from tsdsl.searching.searcher import PhaseEnded, Searched
+from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "build/search")
 synthesise(folder / "videos", SynthOptions(glyphs=2, motions=2, clips=96))
@@ -21,9 +21,9 @@ print(f"{space.size:,} architectures, {space.count(flops=(5e6, 7e6)):,} of them 
 
 
 def tell(event: object) -> None:
-    if isinstance(event, Searched) and event.step % 10 == 0:
+    if isinstance(event, SearchStepDone) and event.step % 10 == 0:
         print(f"step {event.step}: {event.phase}, loss {event.loss:.3f}")
-    elif isinstance(event, PhaseEnded):
+    elif isinstance(event, PhaseFinished):
         print(f"phase {event.phase}: {dict(event.architecture)}")
 
 

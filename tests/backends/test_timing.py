@@ -13,7 +13,7 @@ import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends import timing
 from tsdsl.backends.single import single
-from tsdsl.backends.timing import Measured, NoDevice, Setup, estimate, rounds, shares
+from tsdsl.backends.timing import Measurements, NoDevice, Setup, estimate, rounds, shares
 from tsdsl.ops import BY_NAME, OPS
 
 EXAMPLES = [
@@ -70,9 +70,9 @@ def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SAMPLE_NS", 1)
 
 
-def visit(names: list[str], seed: int, repeats: int) -> tuple[Clock, Measured[str], list[Any]]:
+def visit(names: list[str], seed: int, repeats: int) -> tuple[Clock, Measurements[str], list[Any]]:
     clock = Clock()
-    measured: Measured[str] = Measured()
+    measured: Measurements[str] = Measurements()
     subjects = {name: partial(clock.subject, name) for name in names}
     seen = list(rounds(setup(repeats=repeats), subjects, seed, measured))
     return clock, measured, seen
@@ -97,7 +97,7 @@ def test_failures_are_named_and_left_out(short_samples: None) -> None:
 
 def test_an_interrupt_keeps_what_is_there(short_samples: None) -> None:
     clock = Clock()
-    measured: Measured[str] = Measured()
+    measured: Measurements[str] = Measurements()
     subjects = {name: partial(clock.subject, name) for name in ("a", "b", "c")}
     for step, _ in enumerate(rounds(setup(), subjects, 0, measured)):
         if step == 1:
@@ -112,7 +112,7 @@ def test_shares(repeats: int) -> None:
 
 
 def test_median_and_interquartile_range() -> None:
-    measured: Measured[str] = Measured({"a": [5.0, 1.0, 2.0, 100.0, 3.0], "one": [7.4]})
+    measured: Measurements[str] = Measurements({"a": [5.0, 1.0, 2.0, 100.0, 3.0], "one": [7.4]})
     assert (measured.value("a"), measured.spread("a")) == (3, 3)
     assert (measured.value("one"), measured.spread("one")) == (7, 0)
     assert measured.value("a", "min") == 1
@@ -120,7 +120,7 @@ def test_median_and_interquartile_range() -> None:
 
 def test_ratios_are_of_one_round_each() -> None:
     """A round in which everything takes ten times as long changes no ratio."""
-    measured: Measured[str] = Measured(
+    measured: Measurements[str] = Measurements(
         {"a": [2.0, 4.0, 6.0, 30.0, 50.0], "b": [8.0, 8.0, 11.0, 80.0, 80.0]},
         visits={"a": [3, 2], "b": [3, 2]},
     )
@@ -135,7 +135,7 @@ def test_what_is_kept_is_warmed_up_once(short_samples: None) -> None:
     """Of each visit: the warm-up and one call, one that sizes the samples, the samples."""
     for kept, expected in ((False, [5 + 1 + 1 + 2, 5 + 1 + 1 + 1]), (True, [9, 1 + 1 + 1])):
         clock = Clock()
-        measured: Measured[str] = Measured()
+        measured: Measurements[str] = Measurements()
         made = setup(repeats=3, warmup=5)
         subjects = {"a": partial(clock.subject, "a")}
         seen, calls = [], 0
@@ -149,7 +149,7 @@ def test_what_a_users_module_raises_is_named_on_request(short_samples: None) -> 
     def fails() -> None:
         raise KeyError("weights")
 
-    measured: Measured[str] = Measured()
+    measured: Measurements[str] = Measurements()
     with pytest.raises(KeyError):
         list(rounds(setup(), {"a": lambda: fails}, 0, measured))
     list(rounds(setup(), {"a": lambda: fails}, 0, measured, failures=(Exception,)))
@@ -173,7 +173,7 @@ def test_no_device() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu() -> None:
     made = setup(device="cuda")
-    measured: Measured[Configuration] = Measured()
+    measured: Measurements[Configuration] = Measurements()
     subjects = {c: partial(made.call_of, c) for c in EXAMPLES}
     for _ in rounds(made, subjects, 0, measured):
         pass

@@ -16,7 +16,7 @@ from tsdsl.data.dataset import TrainClips
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.searching.plan import plan_of
-from tsdsl.searching.searcher import Searched, Searcher
+from tsdsl.searching.searcher import Searcher, SearchStepDone
 from tsdsl.sema.sections import Adam, Sgd
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks
@@ -150,7 +150,7 @@ def test_what_a_phase_does_not_have_stays(phase: tuple[str, str], tmp_path: Path
     by_hand, moment = weight.detach().clone(), None
     steps = 0
     for event in made.run():
-        if not isinstance(event, Searched):
+        if not isinstance(event, SearchStepDone):
             continue
         assert weight.grad is not None
         gradient = weight.grad + 0.5 * by_hand

@@ -19,7 +19,12 @@ import tsdsl
 from tsdsl.data.lists import read_list
 from tsdsl.diagnostics import DiagnosticError, FileError, SpecError
 from tsdsl.searching.evolution.population import Evolution, Settings
-from tsdsl.searching.evolution.run import Begun, Evolved, GenerationEnded, Scored
+from tsdsl.searching.evolution.run import (
+    CandidateScored,
+    EvolutionFinished,
+    EvolutionStarted,
+    GenerationFinished,
+)
 from tsdsl.sema.sections import Evaluate
 from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
 from tsdsl.training.recipe import Recipe
@@ -51,7 +56,7 @@ def trained(spec: Callable[..., Path], videos: Path, tmp_path_factory: Any) -> P
     return folder
 
 
-def evolve(space: tsdsl.Space, trained: Path, videos: Path, **options: Any) -> Evolved:
+def evolve(space: tsdsl.Space, trained: Path, videos: Path, **options: Any) -> EvolutionFinished:
     given = {"settings": SETTINGS, "flops": WINDOW, "bn_batches": 2, "device": "cpu", **options}
     return tsdsl.evolve(space, trained / "supernet.safetensors", videos, videos, **given)
 
@@ -91,7 +96,7 @@ def test_the_folder(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> 
     assert done.measured is not None and done.measured.top1 == best["top1"]
     arch = space.architecture(tsdsl.Architecture.load(tmp_path / "arch.json"))
     assert dict(arch) == best["decisions"] == dict(done.architecture)
-    ended = [event for event in told if isinstance(event, GenerationEnded)]
+    ended = [event for event in told if isinstance(event, GenerationFinished)]
     means = [np.mean([line["top1"] for line in log[k : k + 5]]) for k in (0, 5, 10)]
     assert [event.mean for event in ended] == pytest.approx(means)
     # Its weights score what it scored.
@@ -126,7 +131,7 @@ def test_scores_that_are_not_finite(
     told: list[Any] = []
     folder = tmp_path / "run"
     done = evolve(tiny(True), tmp_path / "some", videos, folder=folder, tell=told.append)
-    scored = [each for each in told if isinstance(each, Scored)]
+    scored = [each for each in told if isinstance(each, CandidateScored)]
     short = [each.candidate.architecture["b.s1[0].kernel"] == "1x1x1" for each in scored]
     assert len(set(short)) == 2 and [each.measured.finite for each in scored] == short
     assert done.best is not None and done.best.architecture["b.s1[0].kernel"] == "1x1x1"
@@ -148,7 +153,7 @@ def test_fitness(tiny: Tiny, videos: Path, trained: Path) -> None:
     space = tiny(True)
     told: list[Any] = []
     done = evolve(space, trained, videos, fitness="loss", tell=told.append)
-    losses = [event.measured.loss for event in told if isinstance(event, Scored)]
+    losses = [event.measured.loss for event in told if isinstance(event, CandidateScored)]
     assert done.measured is not None and done.measured.loss == min(losses)
     again = evolve(space, trained, videos, fitness="loss")
     assert again.architecture == done.architecture and again.measured is not None
@@ -156,7 +161,7 @@ def test_fitness(tiny: Tiny, videos: Path, trained: Path) -> None:
     other: list[Any] = []
     evolve(space, trained, videos, fitness="loss", tell=other.append, seed=1)
     first, second = (
-        [e.candidate.architecture for e in events if isinstance(e, Scored)]
+        [e.candidate.architecture for e in events if isinstance(e, CandidateScored)]
         for events in (told, other)
     )
     assert first != second
@@ -196,7 +201,7 @@ def test_stopped_anywhere(
         evolve(
             space, trained, videos, folder=folder, memory=memory, resume=True, tell=events.append
         )
-        assert isinstance(events[0], Begun) and events[0].done == first.candidates
+        assert isinstance(events[0], EvolutionStarted) and events[0].done == first.candidates
         same(straight, folder)
 
 
@@ -293,7 +298,7 @@ def test_all_of_a_window(tiny: Tiny, videos: Path, trained: Path) -> None:
     settings = Settings(8, 50, 3)
     done = evolve(space, trained, videos, settings=settings, tell=told.append)
     assert done.exhausted and done.candidates == count
-    scored = [event for event in told if isinstance(event, Scored)]
+    scored = [event for event in told if isinstance(event, CandidateScored)]
     assert {e.candidate.architecture for e in scored} == set(space.sample(100, flops=WINDOW))
     assert done.measured is not None
     assert done.measured.top1 == max(event.measured.top1 for event in scored)

@@ -17,7 +17,7 @@ from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.searching.estimate import expenses
 from tsdsl.searching.plan import plan_of
-from tsdsl.searching.searcher import PhaseEnded, Searcher
+from tsdsl.searching.searcher import PhaseFinished, Searcher
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 
@@ -40,7 +40,7 @@ def test_memory_is_what_a_search_has(tiny: Tiny, videos: Path, optimizer: str) -
     found = []
     gradients = kept = 0
     for event in searcher.run():
-        if isinstance(event, PhaseEnded):
+        if isinstance(event, PhaseFinished):
             found.append((gradients, kept))
             continue
         grads = [p.grad for p in supernet.parameters() if p.grad is not None]

@@ -22,7 +22,7 @@ from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.stream_subset import only
 from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.plan import check_joint, describe, plan_of
-from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
+from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.weights.file import load
 
@@ -44,16 +44,16 @@ def test_from_an_epoch_on(tiny: Tiny, videos: Path, epoch: int, step: int | None
     made = searcher(tiny(search__joint_from=epoch), videos)
     every = made.space.sample(10**4, weights="architectures", seed=0)
     before = made.now()
-    ends: list[PhaseEnded] = []
-    told: list[Joined] = []
+    ends: list[PhaseFinished] = []
+    told: list[DecisionsJoined] = []
     for event in made.run():
-        if isinstance(event, Joined):
+        if isinstance(event, DecisionsJoined):
             told.append(event)
             # The step that comes draws from the distribution that there was.
             assert made.now().log_probability(every) == pytest.approx(
                 before.log_probability(every), abs=1e-12
             )
-        elif isinstance(event, PhaseEnded):
+        elif isinstance(event, PhaseFinished):
             ends.append(event)
             assert set(GROUPS[0]) <= set(event.architecture)
         before = made.now()
@@ -75,7 +75,7 @@ def test_the_optimiser_goes_on_with_what_was_not_joined(tiny: Tiny, videos: Path
     made = searcher(tiny(search__joint_from=2), videos)
     depth = made.alpha.logits[0]
     for event in made.run():
-        if isinstance(event, Joined):
+        if isinstance(event, DecisionsJoined):
             assert made.alpha.logits[0] is depth
             # Of 3 steps, 2 have warmed up.
             assert made._arch.state[depth]["step"] == 1
@@ -96,9 +96,9 @@ def test_a_phase_that_learns_a_part_of_a_block(tiny: Tiny, videos: Path, spec: A
     told = []
     marginals = None
     for event in made.run():
-        if isinstance(event, Joined):
+        if isinstance(event, DecisionsJoined):
             told.append(event.phase)
-        elif isinstance(event, PhaseEnded) and event.phase == "first":
+        elif isinstance(event, PhaseFinished) and event.phase == "first":
             marginals = made.now().distribution.probabilities["a.s1[0].kernel"]
             names = [made.space.decisions[k].path for g in made.alpha.groups for k in g]
             assert names == list(GROUPS[1])
@@ -120,7 +120,7 @@ def test_a_restored_state_goes_on_bit_for_bit(
     events = []
     for event in straight.run():
         # The last event of each step: at the end of a phase, what it has found.
-        if event.step == at and not isinstance(event, Joined):
+        if event.step == at and not isinstance(event, DecisionsJoined):
             kept = deepcopy(straight.state())
             events = []
         events.append((type(event), event.step))
@@ -245,4 +245,4 @@ def test_events_of_every_kind_are_told(tiny: Tiny, videos: Path) -> None:
     seen: list[Any] = []
     tsdsl.search(space, videos, device="cpu", tell=seen.append)
     kinds = [type(event) for event in seen]
-    assert kinds.count(Joined) == 1 and kinds.count(Searched) == 9
+    assert kinds.count(DecisionsJoined) == 1 and kinds.count(SearchStepDone) == 9

@@ -28,7 +28,7 @@ from tsdsl.diagnostics import SpecError
 from tsdsl.searching.parsec.step import SearchError
 from tsdsl.searching.plan import check_budgets, plan_of
 from tsdsl.searching.run import _halves
-from tsdsl.searching.searcher import PhaseEnded, Searched
+from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.recipe import Recipe
 from tsdsl.weights.file import load
@@ -51,13 +51,13 @@ def test_phases(tiny: Tiny, videos: Path) -> None:
     learned = []
     first = None
     for event in made.run():
-        if isinstance(event, PhaseEnded) and first is None:
+        if isinstance(event, PhaseFinished) and first is None:
             first = event
             # Nothing of the absent stream has moved, nor what it would learn.
             for name, p in made.supernet.named_parameters():
                 assert torch.equal(p, before[name]) == name.startswith("b."), name
             assert made.alpha.learned == ("b.s1[0].kernel",)
-        elif isinstance(event, Searched):
+        elif isinstance(event, SearchStepDone):
             learned.append(event.learned)
     # Alpha waits for a quarter of each phase: 2 of 6 steps, 1 of 3.
     assert learned == [False, False, True, True, True, True, False, True, True]
@@ -81,7 +81,7 @@ def test_a_restored_state_goes_on_bit_for_bit(
     kept = None
     for event in straight.run():
         # At the end of a phase, what it found comes first.
-        if event.step == at and (isinstance(event, PhaseEnded) or at not in ends):
+        if event.step == at and (isinstance(event, PhaseFinished) or at not in ends):
             kept = deepcopy(straight.state())
     assert kept is not None
     torch.manual_seed(99)
@@ -89,7 +89,7 @@ def test_a_restored_state_goes_on_bit_for_bit(
     for _ in zip(again.run(), range(3), strict=False):
         pass
     again.restore(kept)
-    steps = [event.step for event in again.run() if isinstance(event, Searched)]
+    steps = [event.step for event in again.run() if isinstance(event, SearchStepDone)]
     assert steps == list(range(at + 1, 10))
     assert equal(straight, again)
 

@@ -10,7 +10,7 @@ import pytest
 from tiny import write_space
 
 import tsdsl
-from tsdsl.training.events import Warned
+from tsdsl.training.events import WarningRaised
 from tsdsl.training.trainer import TrainingError
 
 Tiny = Callable[..., tsdsl.Space]
@@ -68,7 +68,7 @@ def test_a_training_that_is_all_warm_up(tiny: Tiny, videos: Path) -> None:
     def told(**settings: float) -> list[str]:
         space, said = tiny(**settings), []
         tsdsl.train(tsdsl.compile(space), videos, space, device="cpu", tell=said.append)
-        found = [d for event in said if isinstance(event, Warned) for d in event.diagnostics]
+        found = [d for event in said if isinstance(event, WarningRaised) for d in event.diagnostics]
         return [f"{d.message}; {d.help}" for d in found if d.code == "W0986"]
 
     (message,) = told(train__schedule__warmup_epochs=3)

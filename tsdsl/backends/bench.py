@@ -31,7 +31,7 @@ from tsdsl.backends.timing import (
     Call,
     Clock,
     Dtype,
-    Measured,
+    Measurements,
     Setup,
     interquartile_range,
     reason,
@@ -164,7 +164,7 @@ class Bench:
         self._rows: dict[str, Row] = {}
         self._calls: dict[str, Call] = {}
         self._once: dict[str, float] = {}
-        self._measured: Measured[str] = Measured()
+        self._measured: Measurements[str] = Measurements()
 
     def prepare(self, name: str, candidate: Candidate) -> str | None:
         """Make a network, run it and measure its memory; why that failed, if it did."""

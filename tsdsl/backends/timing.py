@@ -170,7 +170,7 @@ class Setup:
 
 
 @dataclass(slots=True)
-class Measured(Generic[Name]):
+class Measurements(Generic[Name]):
     """Samples by subject, in nanoseconds, and why others have none."""
 
     samples: dict[Name, list[float]] = field(default_factory=dict)
@@ -210,7 +210,7 @@ def rounds(
     setup: Setup,
     subjects: Mapping[Name, Callable[[], Call]],
     seed: int,
-    into: Measured[Name],
+    into: Measurements[Name],
     *,
     count: int = ROUNDS,
     kept: bool = False,

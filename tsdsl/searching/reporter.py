@@ -36,7 +36,7 @@ from tsdsl.searching.alpha_image import image
 from tsdsl.searching.distribution import Categoricals
 from tsdsl.searching.parsec.cost_term import CostTerm, variances
 from tsdsl.searching.plan import PhasePlan, present
-from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
+from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, Searcher, SearchStepDone
 from tsdsl.space import Space, Window
 from tsdsl.training.board import Board
 from tsdsl.training.folder import ALPHA, RunFolder
@@ -71,7 +71,7 @@ class Reporter:
         lines = ceil(plan.total / MOMENTS / log_every)
         #: Steps between two moments at which the distribution is kept.
         self._every = log_every * max(1, lines)
-        self._seen: list[Searched] = []
+        self._seen: list[SearchStepDone] = []
         self._start = perf_counter()
         #: Seconds that all of this has taken, and that the last dear questions have.
         self.seconds = 0.0
@@ -91,7 +91,7 @@ class Reporter:
 
     # ------------------------------------------------------------ events
 
-    def step(self, event: Searched) -> None:
+    def step(self, event: SearchStepDone) -> None:
         """Called after each step, before anything else of alpha changes."""
         self._seen.append(event)
         phase = self._searcher.plan.phases[self._searcher.plan.at(event.step - 1)]
@@ -151,7 +151,7 @@ class Reporter:
         if not ends and last.step % self._every == 0 and self.seconds + self._last <= allowed:
             self._distribution(phase, now, self._searcher.term, last.step, None)
 
-    def phase(self, event: PhaseEnded) -> None:
+    def phase(self, event: PhaseFinished) -> None:
         assert self._end is not None
         phase, now, term = self._end
         self._end = None
@@ -169,7 +169,7 @@ class Reporter:
             drawn = image(np.stack(self._moments, 1), np.stack(self._learned, 1), options)
             self._board.image("alpha", drawn, event.step)
 
-    def joined(self, event: Joined) -> None:
+    def joined(self, event: DecisionsJoined) -> None:
         # Under the number of the first step that is drawn so: a search that goes on from before it
         # tells it again.
         self._folder.log(
@@ -206,7 +206,7 @@ class Reporter:
         now: Categoricals,
         term: CostTerm,
         step: int,
-        ended: PhaseEnded | None,
+        ended: PhaseFinished | None,
     ) -> None:
         """What is dear to know. At the end of a phase, its choice within the budgets is known."""
         start = perf_counter()

@@ -35,13 +35,13 @@ from tsdsl.searching.parsec.cost_term import Kind
 from tsdsl.searching.parsec.step import SearchError
 from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.reporter import Reporter
-from tsdsl.searching.searcher import Joined, PhaseEnded, Searched, Searcher
+from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, Searcher, SearchStepDone
 from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.board import Board
 from tsdsl.training.checkpoint import WEIGHTS, restoring
 from tsdsl.training.checks import check_classes, check_options, shares
-from tsdsl.training.events import BadVideos, Saved, Started, Warned
+from tsdsl.training.events import CheckpointSaved, RunStarted, VideosRejected, WarningRaised
 from tsdsl.training.folder import FORMAT, RunFolder, opened
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
@@ -52,7 +52,7 @@ from tsdsl.weights.file import save
 Data = PathLike | VideoList
 
 
-class Finished(MutableRecord):
+class SearchFinished(MutableRecord):
     """What a search came to. ``interrupted``: it was asked to stop, and can be resumed."""
 
     step: int
@@ -80,7 +80,16 @@ class Finished(MutableRecord):
     missed: list[Diagnostic] = factory(default_factory=list[Diagnostic])
 
 
-Event = Started | Warned | BadVideos | Searched | Joined | PhaseEnded | Saved | Finished
+Event = (
+    RunStarted
+    | WarningRaised
+    | VideosRejected
+    | SearchStepDone
+    | DecisionsJoined
+    | PhaseFinished
+    | CheckpointSaved
+    | SearchFinished
+)
 
 
 def search(
@@ -90,7 +99,7 @@ def search(
     tell: Callable[[Event], None] | None = None,
     device: str | None = None,
     **options: Any,
-) -> Finished:
+) -> SearchFinished:
     """Search a space on a list of videos, by the spec's `search` section.
 
     ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
@@ -101,7 +110,7 @@ def search(
         for last in run(space, data, ranks, **options):
             if tell is not None:
                 tell(last)
-    assert isinstance(last, Finished)
+    assert isinstance(last, SearchFinished)
     return last
 
 
@@ -127,7 +136,7 @@ def run(
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """The events of a search; the last one is `Finished`.
+    """The events of a search; the last one is `SearchFinished`.
 
     - ``supernet``: one to go on with; a new one if left out. It holds the last weights afterwards.
     - ``data``: a list, as `read_list` takes it, with ``root``. Clips are made by the `train`
@@ -256,7 +265,7 @@ def run(
         if here is not None and state is not None:
             session.publish(here.checkpoints.path(state.step))
         parameters = sum(p.numel() for p in supernet.parameters())
-        yield Started(
+        yield RunStarted(
             searcher.step,
             plan.total,
             searcher.steps_per_epoch,
@@ -266,7 +275,7 @@ def run(
             parameters,
         )
         if warnings:
-            yield Warned(tuple(warnings))
+            yield WarningRaised(tuple(warnings))
         yield from session.events(loaders, save_every, log_every, stop)
 
 
@@ -301,32 +310,32 @@ class _Session:
         bad: dict[str, Problem] = {}
         for event in self._run():
             if self.told is not None:
-                if isinstance(event, Searched):
+                if isinstance(event, SearchStepDone):
                     self.told.step(event)
-                elif isinstance(event, Joined):
+                elif isinstance(event, DecisionsJoined):
                     self.told.joined(event)
                 else:
                     self.told.phase(event)
             yield event
-            if isinstance(event, PhaseEnded) and event.warning is not None:
-                yield Warned((event.warning,))
-            if isinstance(event, Joined):
+            if isinstance(event, PhaseFinished) and event.warning is not None:
+                yield WarningRaised((event.warning,))
+            if isinstance(event, DecisionsJoined):
                 continue
             for problem in [p for loader in loaders for p in loader.report.bad.values()]:
                 if problem.path not in bad:
                     bad[problem.path] = problem
-                    yield BadVideos((problem,))
-            if isinstance(event, Searched) and event.step in ends:
+                    yield VideosRejected((problem,))
+            if isinstance(event, SearchStepDone) and event.step in ends:
                 # What the phase has found comes next; between the two there is nothing to save.
                 continue
             stopping = self._asked(stop, event.step, log_every)
-            if stopping or isinstance(event, PhaseEnded) or event.step % every == 0:
+            if stopping or isinstance(event, PhaseFinished) or event.step % every == 0:
                 yield from self._save()
             if stopping:
                 break
         architecture, met = searcher.found()
         space = searcher.space
-        result = Finished(
+        result = SearchFinished(
             searcher.step,
             perf_counter() - start,
             architecture,
@@ -346,7 +355,7 @@ class _Session:
             self._write(self.folder, result, loaders[0])
         yield result
 
-    def _run(self) -> Iterator[Searched | Joined | PhaseEnded]:
+    def _run(self) -> Iterator[SearchStepDone | DecisionsJoined | PhaseFinished]:
         """The searcher's events. Where it fails, the log has the steps before."""
         try:
             yield from self.searcher.run()
@@ -362,7 +371,7 @@ class _Session:
             return stop()
         return step % log_every == 0 and any(self.ranks.gather(stop()))
 
-    def _save(self) -> Iterator[Saved]:
+    def _save(self) -> Iterator[CheckpointSaved]:
         if self.folder is None:
             return
         assert self.told is not None
@@ -373,7 +382,7 @@ class _Session:
         self.folder.sync()
         path = self.folder.checkpoints.save(state, {**self.about, "step": str(state.step)})
         self.publish(path)
-        yield Saved(state.step, path, perf_counter() - start)
+        yield CheckpointSaved(state.step, path, perf_counter() - start)
 
     def publish(self, checkpoint: str) -> None:
         """Weights and distribution of the checkpoint that the searcher stands at, as files. After a
@@ -382,7 +391,7 @@ class _Session:
         self.folder.publish("supernet.safetensors", os.path.join(checkpoint, WEIGHTS))
         self.searcher.alpha.save(self.folder.at("distribution.json"))
 
-    def _write(self, folder: RunFolder, result: Finished, loader: TrainLoader) -> None:
+    def _write(self, folder: RunFolder, result: SearchFinished, loader: TrainLoader) -> None:
         """The result as files: what was found, and as a network with the weights it has."""
         space, architecture = self.searcher.space, result.architecture
         folder.keep_network(space, architecture)
@@ -405,7 +414,7 @@ class _Session:
         )
 
 
-def outcomes_as_json(result: Finished) -> list[dict[str, Any]]:
+def outcomes_as_json(result: SearchFinished) -> list[dict[str, Any]]:
     """``Finished.phases`` as plain values."""
     return [
         {

@@ -46,7 +46,7 @@ from tsdsl.weights.file import about_layout, check_layout
 LEAST_SAMPLES = 2
 
 
-class Searched(Record):
+class SearchStepDone(Record):
     """A step. Numbers are of this step alone."""
 
     #: Steps that are done.
@@ -66,7 +66,7 @@ class Searched(Record):
     clips_per_second: float
 
 
-class Joined(Record):
+class DecisionsJoined(Record):
     """From the next step on, the decisions of each group are distributed jointly."""
 
     #: Steps that are done.
@@ -79,7 +79,7 @@ class Joined(Record):
     factorised_logits: int
 
 
-class PhaseEnded(Record):
+class PhaseFinished(Record):
     """``architecture``: the most probable one, within the phase's budgets if ``met``."""
 
     step: int
@@ -122,7 +122,7 @@ class Searcher:
         self.alpha = Alpha(space)
         #: Steps that are done.
         self.step = 0
-        #: Phase that has ended -> whether its budgets were met, and ``values`` of `PhaseEnded`.
+        #: Phase that has ended -> whether its budgets were met, and ``values`` of `PhaseFinished`.
         self.outcomes: dict[str, tuple[bool, dict[str, tuple[int, float, float]]]] = {}
         #: What earlier phases have decided.
         self.chosen: dict[str, Option] = {}
@@ -150,7 +150,7 @@ class Searcher:
             return max(LEAST_SAMPLES, ceil(asked.factor * now.entropy().value))
         return asked
 
-    def run(self) -> Iterator[Searched | Joined | PhaseEnded]:
+    def run(self) -> Iterator[SearchStepDone | DecisionsJoined | PhaseFinished]:
         """From where it stands to the end. Raises `SearchError`."""
         while self.step < self.plan.total:
             epoch, done = divmod(self.step, self.steps_per_epoch)
@@ -214,7 +214,7 @@ class Searcher:
         stand = [g for g in self.alpha.groups if learned.isdisjoint(paths[k] for k in g)]
         return sorted([*stand, *own])
 
-    def _join(self) -> Joined | None:
+    def _join(self) -> DecisionsJoined | None:
         """Make the distribution joint, if the next step is the first of the search, or of a phase,
         in which it is."""
         phase, start = self.phase, self.plan.joint_from
@@ -229,7 +229,7 @@ class Searcher:
                 if parameter in before:
                     self._arch.state[parameter] = before[parameter]
         graph = self.space.graph
-        return Joined(
+        return DecisionsJoined(
             self.step,
             phase.name,
             tuple(tuple(graph.decisions[k].path for k in group) for group in phase.joint),
@@ -237,7 +237,7 @@ class Searcher:
             sum(len(graph.decisions[k].options) for group in phase.joint for k in group),
         )
 
-    def _end(self, phase: PhasePlan) -> PhaseEnded:
+    def _end(self, phase: PhasePlan) -> PhaseFinished:
         """Let what was learned stand, and begin the next phase."""
         at = self.plan.phases.index(phase)
         now = self.now().distribution
@@ -250,7 +250,7 @@ class Searcher:
         if self.step < self.plan.total:
             self._begin(self.phase)
         flops = present(self.space, phase).flops(architecture)
-        return PhaseEnded(
+        return PhaseFinished(
             self.step,
             phase.name,
             architecture,
@@ -278,7 +278,7 @@ class Searcher:
             for found in missed_budgets(name, values, file)
         ]
 
-    def _step(self, batches: list[Iterator[Batch]]) -> Searched:
+    def _step(self, batches: list[Iterator[Batch]]) -> SearchStepDone:
         start = perf_counter()
         phase, step = self.phase, self.step
         within = step - phase.first
@@ -309,7 +309,7 @@ class Searcher:
         self.step += 1
         seconds = perf_counter() - start
         shown = sum(map(len, clips)) * self.ranks.world
-        return Searched(
+        return SearchStepDone(
             self.step,
             phase.name,
             stepped.loss,

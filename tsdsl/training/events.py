@@ -9,13 +9,13 @@ import torch
 from tsdsl.data.problems import Problem
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.record import MutableRecord, Record, factory
-from tsdsl.training.trainer import Stepped
+from tsdsl.training.trainer import StepDone
 
 if TYPE_CHECKING:
     from tsdsl.training.scores import Scores
 
 
-class Started(Record):
+class RunStarted(Record):
     """``step`` of ``total`` steps are done already."""
 
     step: int
@@ -27,11 +27,11 @@ class Started(Record):
     parameters: int
 
 
-class Warned(Record):
+class WarningRaised(Record):
     diagnostics: tuple[Diagnostic, ...]
 
 
-class BadVideos(Record):
+class VideosRejected(Record):
     """Videos that were not known to be bad before."""
 
     problems: tuple[Problem, ...]
@@ -39,7 +39,7 @@ class BadVideos(Record):
     replaced: bool = True
 
 
-class Evaluated(Record):
+class EvaluationDone(Record):
     epoch: int
     scores: Scores
     seconds: float
@@ -47,13 +47,13 @@ class Evaluated(Record):
     is_best: bool
 
 
-class Saved(Record):
+class CheckpointSaved(Record):
     step: int
     path: str
     seconds: float
 
 
-class Finished(MutableRecord):
+class TrainingFinished(MutableRecord):
     """What a training came to. ``interrupted``: it was asked to stop, and can be resumed."""
 
     step: int
@@ -76,4 +76,12 @@ class Finished(MutableRecord):
     bad_videos: list[Problem] = factory(default_factory=list[Problem])
 
 
-Event = Started | Warned | BadVideos | Stepped | Evaluated | Saved | Finished
+Event = (
+    RunStarted
+    | WarningRaised
+    | VideosRejected
+    | StepDone
+    | EvaluationDone
+    | CheckpointSaved
+    | TrainingFinished
+)

@@ -24,7 +24,7 @@ from tsdsl.space import Space
 from tsdsl.training import identity
 from tsdsl.training.checks import check_classes, check_options, check_warmup, outputs_of, shares
 from tsdsl.training.evaluation import quick, views_of
-from tsdsl.training.events import Event, Finished
+from tsdsl.training.events import Event, TrainingFinished
 from tsdsl.training.folder import FORMAT, opened
 from tsdsl.training.ranks import Ranks, use_threads
 from tsdsl.training.recipe import Recipe
@@ -59,7 +59,7 @@ def train(
     tell: Callable[[Event], None] | None = None,
     device: str | None = None,
     **options: Any,
-) -> Finished:
+) -> TrainingFinished:
     """Train a network of a spec on a list of videos, by the spec's `train` section.
 
     ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
@@ -71,7 +71,7 @@ def train(
         for last in run(net, data, recipe, ranks, **options):
             if tell is not None:
                 tell(last)
-    assert isinstance(last, Finished)
+    assert isinstance(last, TrainingFinished)
     return last
 
 
@@ -100,7 +100,7 @@ def run(
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """The events of a training; the last one is `Finished`.
+    """The events of a training; the last one is `TrainingFinished`.
 
     - ``recipe``: a spec's, or one that was made. ``frozen``: the architecture of ``net``, to be
       kept with its weights.

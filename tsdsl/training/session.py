@@ -20,11 +20,19 @@ from tsdsl.files import write_atomic
 from tsdsl.training.board import Board
 from tsdsl.training.checkpoint import AVERAGE, WEIGHTS, restoring
 from tsdsl.training.evaluation import evaluate
-from tsdsl.training.events import BadVideos, Evaluated, Event, Finished, Saved, Started, Warned
+from tsdsl.training.events import (
+    CheckpointSaved,
+    EvaluationDone,
+    Event,
+    RunStarted,
+    TrainingFinished,
+    VideosRejected,
+    WarningRaised,
+)
 from tsdsl.training.folder import BAD, RunFolder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Scores
-from tsdsl.training.trainer import Metrics, Stepped, Trainer, mean
+from tsdsl.training.trainer import Metrics, StepDone, Trainer, mean
 
 
 class Session:
@@ -44,7 +52,7 @@ class Session:
         self.ranks = ranks
         self.evaluator = evaluator
         self.best: tuple[float, int, int] | None = None  # top-1, epoch, step
-        self.result = Finished(0, 0.0, 0.0)
+        self.result = TrainingFinished(0, 0.0, 0.0)
         #: Whether the epoch that has ended should have been evaluated, and could not be.
         self._unscored = False
         self._about: dict[str, str] = {}
@@ -88,7 +96,7 @@ class Session:
     ) -> Iterator[Event]:
         trainer, start = self.trainer, perf_counter()
         parameters = sum(p.numel() for p in trainer.net.parameters())
-        yield Started(
+        yield RunStarted(
             trainer.step,
             trainer.total_steps,
             trainer.steps_per_epoch,
@@ -98,7 +106,7 @@ class Session:
             parameters,
         )
         if self._warnings:
-            yield Warned(tuple(self._warnings))
+            yield WarningRaised(tuple(self._warnings))
         if self.evaluator is not None and (self._unscored or trainer.step < trainer.total_steps):
             self.evaluator.check()
         board = None
@@ -116,7 +124,7 @@ class Session:
                 if metrics is None and (saves or (trainer.stop and self.ranks.world == 1)):
                     # What is saved is known to be finite.
                     metrics = trainer.flush()
-                    stepped = Stepped(stepped.step, stepped.ended_epoch, metrics)
+                    stepped = StepDone(stepped.step, stepped.ended_epoch, metrics)
                 if metrics is not None:
                     self._log_metrics(stepped, board)
                     self.result.loss = metrics.loss
@@ -165,7 +173,7 @@ class Session:
 
     # ------------------------------------------------------------ parts
 
-    def _log_metrics(self, stepped: Stepped, board: Board | None) -> None:
+    def _log_metrics(self, stepped: StepDone, board: Board | None) -> None:
         metrics = stepped.metrics
         assert metrics is not None
         values = {
@@ -182,7 +190,7 @@ class Session:
         if board is not None:
             board.scalars("train", values, stepped.step)
 
-    def _new_bad_videos(self, together: bool) -> Iterator[BadVideos]:
+    def _new_bad_videos(self, together: bool) -> Iterator[VideosRejected]:
         """Those of this rank; those of all ranks where they have to meet anyway."""
         own = list(self.loader.report.bad.values())
         if self.ranks.world > 1:
@@ -194,7 +202,7 @@ class Session:
         self._reported = len(own)
         yield from self._named(own, True)
 
-    def _named(self, problems: Sequence[Problem], replaced: bool) -> Iterator[BadVideos]:
+    def _named(self, problems: Sequence[Problem], replaced: bool) -> Iterator[VideosRejected]:
         new = [problem for problem in problems if problem.path not in self._bad]
         if not new:
             return
@@ -202,7 +210,7 @@ class Session:
         if self.folder is not None:
             lines = [json.dumps(problem._asdict()) + "\n" for problem in self._bad.values()]
             write_atomic(self.folder.at(BAD), lines)
-        yield BadVideos(tuple(new), replaced)
+        yield VideosRejected(tuple(new), replaced)
 
     def _score(self, epoch: int, board: Board | None) -> Generator[Event, None, bool]:
         """Evaluate; whether it is the best so far. An epoch that cannot be scored is done all the
@@ -218,7 +226,7 @@ class Session:
         yield from self._named([m.problem for m in evaluated.scores.missing], False)
         return evaluated.is_best
 
-    def _evaluate(self, epoch: int, board: Board | None) -> Evaluated:
+    def _evaluate(self, epoch: int, board: Board | None) -> EvaluationDone:
         assert self.evaluator is not None
         start = perf_counter()
         self.trainer.share_statistics()
@@ -243,9 +251,9 @@ class Session:
             )
         if board is not None:
             board.scalars("val", values, step)
-        return Evaluated(epoch + 1, scores, seconds, is_best)
+        return EvaluationDone(epoch + 1, scores, seconds, is_best)
 
-    def _save(self) -> Iterator[Saved]:
+    def _save(self) -> Iterator[CheckpointSaved]:
         """Write a checkpoint."""
         if self.folder is None:
             return
@@ -263,7 +271,7 @@ class Session:
         self.folder.sync()
         path = self.folder.checkpoints.save(state, about)
         self._publish(path)
-        yield Saved(state.step, path, perf_counter() - start)
+        yield CheckpointSaved(state.step, path, perf_counter() - start)
 
     def _publish(self, checkpoint: str) -> None:
         assert self.folder is not None

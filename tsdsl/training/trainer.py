@@ -76,7 +76,7 @@ def mean(several: Sequence[Metrics]) -> Metrics:
     )
 
 
-class Stepped(Record):
+class StepDone(Record):
     """``step`` of all steps are done; ``metrics`` now and then."""
 
     step: int
@@ -147,7 +147,7 @@ class Trainer:
         """The network to evaluate: the moving average where there is one."""
         return self.average.module if self.average is not None else self.net
 
-    def run(self) -> Iterator[Stepped]:
+    def run(self) -> Iterator[StepDone]:
         """From where it stands to the end. The network is in training mode while a step runs; a
         caller may do with it what it likes between two of them."""
         while self.step < self.total_steps:
@@ -161,7 +161,7 @@ class Trainer:
                     raise self._failed(bad) from None
                 last = self.step == until
                 metrics = self.flush() if last or self.step % self.log_every == 0 else None
-                yield Stepped(self.step, epoch if last else None, metrics)
+                yield StepDone(self.step, epoch if last else None, metrics)
 
     def _step(self, batches: Iterator[Batch]) -> None:
         start = perf_counter()

@@ -45,7 +45,12 @@ from tsdsl.cli.verbs.train import evaluate_section
 from tsdsl.searching.defaults import EVOLVE_BN_BATCHES, EVOLVE_MEMORY
 
 if TYPE_CHECKING:
-    from tsdsl.searching.evolution.run import Begun, Event, Evolved, GenerationEnded
+    from tsdsl.searching.evolution.run import (
+        Event,
+        EvolutionFinished,
+        EvolutionStarted,
+        GenerationFinished,
+    )
 
 EPILOG = """\b
 Examples:
@@ -264,28 +269,33 @@ def command(
 # ---------------------------------------------------------------- what is told
 
 
-def _follow(events: Iterator[Event], other: bool) -> Evolved:
+def _follow(events: Iterator[Event], other: bool) -> EvolutionFinished:
     """Show what happens; gives the end. ``other``: whether the weights are those of another
     version of the space, which fit if anything begins."""
-    from tsdsl.searching.evolution.run import Begun, Evolved, GenerationEnded, Scored
-    from tsdsl.training.events import Warned
+    from tsdsl.searching.evolution.run import (
+        CandidateScored,
+        EvolutionFinished,
+        EvolutionStarted,
+        GenerationFinished,
+    )
+    from tsdsl.training.events import WarningRaised
 
     begun = next(events)
-    assert isinstance(begun, Begun)
+    assert isinstance(begun, EvolutionStarted)
     if other:
         note("the weights were made for another version of the space; their shapes fit")
     note(_begun(begun))
-    last: Evolved | None = None
+    last: EvolutionFinished | None = None
     with progress("evolving", begun.total) as steps:
         for event in events:
             match event:
-                case Scored(candidate, measured):
+                case CandidateScored(candidate, measured):
                     steps(f"generation {candidate.generation} top-1 {measured.top1:.1%}")
-                case GenerationEnded():
+                case GenerationFinished():
                     steps.say(_generation(event))
-                case Warned(diagnostics):
+                case WarningRaised(diagnostics):
                     show(diagnostics)
-                case Evolved():
+                case EvolutionFinished():
                     last = event
                 case _:
                     pass
@@ -293,7 +303,7 @@ def _follow(events: Iterator[Event], other: bool) -> Evolved:
     return last
 
 
-def _begun(begun: Begun) -> str:
+def _begun(begun: EvolutionStarted) -> str:
     done = f", {begun.done} of them done" if begun.done else ""
     held = f"{_mebibytes(begun.views)} of views"
     if begun.parts > 1:
@@ -311,7 +321,7 @@ def _mebibytes(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
 
 
-def _generation(event: GenerationEnded) -> str:
+def _generation(event: GenerationFinished) -> str:
     best = event.measured
     return (
         f"generation {event.generation}: top-1 {event.mean:.1%} in the mean; the best so far"
@@ -319,7 +329,7 @@ def _generation(event: GenerationEnded) -> str:
     )
 
 
-def _json(found: Evolved, folder: str) -> dict[str, Any]:
+def _json(found: EvolutionFinished, folder: str) -> dict[str, Any]:
     assert found.best is not None and found.measured is not None
     return {
         "format_version": 1,
@@ -339,7 +349,7 @@ def _json(found: Evolved, folder: str) -> dict[str, Any]:
     }
 
 
-def _text(found: Evolved, folder: str) -> str:
+def _text(found: EvolutionFinished, folder: str) -> str:
     assert found.best is not None and found.measured is not None
     best = found.best
     rows = [

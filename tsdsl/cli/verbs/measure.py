@@ -33,7 +33,7 @@ from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from tsdsl.analysis.elimination.configurations import Found
-    from tsdsl.backends.timing import Measured, Setup
+    from tsdsl.backends.timing import Measurements, Setup
 
 #: Architectures that are drawn, for those to check to spread evenly over what they cost.
 DRAWN = 2000
@@ -243,11 +243,11 @@ class _Run:
 
     def measure(self, todo: Sequence[Configuration]) -> Mapping[Configuration, str]:
         """Time what is to do, saving after each round. What failed, and why."""
-        from tsdsl.backends.timing import Measured, estimate, rounds, shares
+        from tsdsl.backends.timing import Measurements, estimate, rounds, shares
 
         setup = self._setup
         subjects = {asked: partial(setup.call_of, asked) for asked in todo}
-        measured: Measured[Configuration] = Measured()
+        measured: Measurements[Configuration] = Measurements()
         # A check of fewer operations says nothing of these.
         self._provenance.pop("check", None)
         try:
@@ -272,7 +272,7 @@ class _Run:
         self._take(measured)
         return measured.failures
 
-    def _take(self, measured: Measured[Configuration]) -> None:
+    def _take(self, measured: Measurements[Configuration]) -> None:
         for name in measured.samples:
             self._values[name] = measured.value(name, self._setup.statistic)
             self._spreads[name] = measured.spread(name)
@@ -284,7 +284,7 @@ class _Run:
     def check(self, count: int, arch: tsdsl.Architecture | None) -> dict[str, Any] | None:
         """Time whole networks: how well sums of operations predict them. None if all failed."""
         from tsdsl.analysis.costs.rank import kendall, spearman
-        from tsdsl.backends.timing import Measured, rounds, shares
+        from tsdsl.backends.timing import Measurements, rounds, shares
 
         setup, space = self._setup, self._space.with_costs(self.table)
         if arch is not None or not space.decisions:
@@ -293,7 +293,7 @@ class _Run:
             chosen = _spread(space, count, self._seed)
         networks = {one: space.network(one) for one in chosen}
         subjects = {one: partial(setup.call_of_network, networks[one]) for one in chosen}
-        measured: Measured[tsdsl.Architecture] = Measured()
+        measured: Measurements[tsdsl.Architecture] = Measurements()
         with progress("checking", len(shares(setup.repeats)) * len(subjects)) as step:
             for _ in rounds(setup, subjects, self._seed, measured):
                 step()

@@ -41,8 +41,8 @@ from tsdsl.diagnostics import DiagnosticError, FileError
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 
 if TYPE_CHECKING:
-    from tsdsl.searching.run import Event, Finished
-    from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
+    from tsdsl.searching.run import Event, SearchFinished
+    from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
 
 EPILOG = """\b
 Examples:
@@ -193,39 +193,39 @@ def command(
 # ---------------------------------------------------------------- what is told
 
 
-def _follow(events: Iterator[Event], folder: str) -> Finished:
+def _follow(events: Iterator[Event], folder: str) -> SearchFinished:
     """Show what happens; gives the end."""
-    from tsdsl.searching.run import Finished
-    from tsdsl.searching.searcher import Joined, PhaseEnded, Searched
-    from tsdsl.training.events import BadVideos, Started, Warned
+    from tsdsl.searching.run import SearchFinished
+    from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
+    from tsdsl.training.events import RunStarted, VideosRejected, WarningRaised
 
     started = next(events)
-    assert isinstance(started, Started)
+    assert isinstance(started, RunStarted)
     where = f"{several(started.world, 'process', 'processes')}, {started.device}"
     resumed = f", {started.step} of them done" if started.step else ""
     note(
         f"supernet of {started.parameters:,} parameters, batch {started.batch} ({where});"
         f" {several(started.total, 'step')}{resumed}, {started.steps_per_epoch} an epoch"
     )
-    last: Finished | None = None
-    recent: list[Searched] = []
+    last: SearchFinished | None = None
+    recent: list[SearchStepDone] = []
     with _keeping(folder), progress("searching", started.total, started.step) as steps:
         for event in events:
             match event:
-                case Searched():
+                case SearchStepDone():
                     recent = [*recent[-49:], event]
                     steps(_brief(recent))
-                case Joined():
+                case DecisionsJoined():
                     steps.say(_joined(event))
-                case PhaseEnded():
+                case PhaseFinished():
                     steps.say(_phase(event, recent))
                     recent = []
-                case Warned(diagnostics):
+                case WarningRaised(diagnostics):
                     show(diagnostics)
-                case BadVideos(problems):
+                case VideosRejected(problems):
                     for problem in problems:
                         steps.say(f"replaced: {problem}")
-                case Finished():
+                case SearchFinished():
                     last = event
                 case _:
                     pass
@@ -248,13 +248,13 @@ def _keeping(folder: str) -> Iterator[None]:
         raise
 
 
-def _brief(recent: list[Searched]) -> str:
+def _brief(recent: list[SearchStepDone]) -> str:
     loss = sum(each.loss for each in recent) / len(recent)
     last = recent[-1]
     return f"{last.phase} loss {loss:.3f} {last.clips_per_second:.3g} clips/s"
 
 
-def _joined(event: Joined) -> str:
+def _joined(event: DecisionsJoined) -> str:
     blocks = several(len(event.groups), "block")
     return (
         f"phase {event.phase}: joint within {blocks} after step {event.step}:"
@@ -262,14 +262,14 @@ def _joined(event: Joined) -> str:
     )
 
 
-def _phase(event: PhaseEnded, recent: list[Searched]) -> str:
+def _phase(event: PhaseFinished, recent: list[SearchStepDone]) -> str:
     loss = sum(each.loss for each in recent) / max(1, len(recent))
     met = ", within its budgets" if event.met else "; no architecture lies within its budgets"
     chosen = f"{amount(event.flops)} FLOPs{met if event.budgets else ''}"
     return f"phase {event.phase} ended after step {event.step}: loss {loss:.4f}, {chosen}"
 
 
-def _json(finished: Finished, folder: str) -> dict[str, Any]:
+def _json(finished: SearchFinished, folder: str) -> dict[str, Any]:
     from tsdsl.searching.run import outcomes_as_json
 
     return {
@@ -289,7 +289,7 @@ def _json(finished: Finished, folder: str) -> dict[str, Any]:
     }
 
 
-def _text(finished: Finished, folder: str) -> str:
+def _text(finished: SearchFinished, folder: str) -> str:
     rows = [
         ["steps", str(finished.step)],
         ["FLOPs (multiply-adds)", amount(finished.flops)],

@@ -43,7 +43,7 @@ from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from tsdsl.sema.sections import Evaluate
-    from tsdsl.training.events import Evaluated, Event, Finished
+    from tsdsl.training.events import EvaluationDone, Event, TrainingFinished
     from tsdsl.training.trainer import Metrics
 
 #: Videos that cannot be used which are named while training; all are in the run's folder.
@@ -233,20 +233,27 @@ def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
 # ---------------------------------------------------------------- what is told
 
 
-def follow(events: Iterator[Event]) -> Finished:
+def follow(events: Iterator[Event]) -> TrainingFinished:
     """Show what happens; gives the end."""
-    from tsdsl.training.events import BadVideos, Evaluated, Finished, Saved, Started, Warned
-    from tsdsl.training.trainer import Stepped, mean
+    from tsdsl.training.events import (
+        CheckpointSaved,
+        EvaluationDone,
+        RunStarted,
+        TrainingFinished,
+        VideosRejected,
+        WarningRaised,
+    )
+    from tsdsl.training.trainer import StepDone, mean
 
     started = next(events)
-    assert isinstance(started, Started)
+    assert isinstance(started, RunStarted)
     where = f"{several(started.world, 'process', 'processes')}, {started.device}"
     resumed = f", {started.step} of them done" if started.step else ""
     note(
         f"{started.parameters:,} parameters, batch {started.batch} ({where});"
         f" {several(started.total, 'step')}{resumed}, {started.steps_per_epoch} an epoch"
     )
-    last: Finished | None = None
+    last: TrainingFinished | None = None
     epoch: str | None = None
     whole: list[Metrics] = []
     #: By whether they are replaced.
@@ -254,7 +261,7 @@ def follow(events: Iterator[Event]) -> Finished:
     with progress("training", started.total, started.step) as steps:
         for event in events:
             match event:
-                case Stepped(_, ended, metrics):
+                case StepDone(_, ended, metrics):
                     steps(_brief(metrics) if metrics else "")
                     if epoch is not None:
                         steps.say(epoch)
@@ -264,20 +271,20 @@ def follow(events: Iterator[Event]) -> Finished:
                     if ended is not None:
                         epoch = f"epoch {ended + 1}: {_line(mean(whole))}"
                         whole.clear()
-                case Evaluated():
+                case EvaluationDone():
                     steps.say(f"{epoch or 'evaluation'}; {_evaluated(event)}")
                     epoch = None
-                case Warned(diagnostics):
+                case WarningRaised(diagnostics):
                     show(diagnostics)
-                case BadVideos(problems, replaced):
+                case VideosRejected(problems, replaced):
                     for problem in problems[: max(0, SHOWN - bad[replaced])]:
                         steps.say(f"{'replaced' if replaced else 'not scored'}: {problem}")
                     bad[replaced] += len(problems)
                     if bad[replaced] > SHOWN >= bad[replaced] - len(problems):
                         steps.say("more videos cannot be used: all are in bad_videos.jsonl")
-                case Saved() | Started():
+                case CheckpointSaved() | RunStarted():
                     pass
-                case Finished():
+                case TrainingFinished():
                     last = event
         if epoch is not None:
             steps.say(epoch)
@@ -300,7 +307,7 @@ def _line(metrics: Metrics) -> str:
     )
 
 
-def _evaluated(event: Evaluated) -> str:
+def _evaluated(event: EvaluationDone) -> str:
     scores = event.scores
     count = several(len(scores.missing), "video")
     missing = f", {count} cannot be used" if scores.missing else ""
@@ -308,7 +315,7 @@ def _evaluated(event: Evaluated) -> str:
     return f"evaluated: top-1 {scores.top1:.1%}, top-5 {scores.top5:.1%}{missing}{best}"
 
 
-def _json(finished: Finished, folder: str) -> dict[str, Any]:
+def _json(finished: TrainingFinished, folder: str) -> dict[str, Any]:
     return {
         "format_version": 1,
         "run": folder,
@@ -328,7 +335,7 @@ def _json(finished: Finished, folder: str) -> dict[str, Any]:
     }
 
 
-def _text(finished: Finished, folder: str) -> str:
+def _text(finished: TrainingFinished, folder: str) -> str:
     rows = [["steps", f"{finished.step} ({finished.epoch:g} epochs)"]]
     if finished.step_seconds:
         waits = finished.waited / finished.step_seconds
@@ -350,7 +357,7 @@ def _text(finished: Finished, folder: str) -> str:
     return aligned(rows)
 
 
-def _advise(finished: Finished, workers: int) -> None:
+def _advise(finished: TrainingFinished, workers: int) -> None:
     """Say how many processes would decode as fast as the network learns."""
     computing = finished.step_seconds - finished.waited
     if finished.waited < 0.05 * finished.step_seconds or computing <= 0:

@@ -35,7 +35,7 @@ from tsdsl.space import Space, Window, Within
 from tsdsl.training import identity
 from tsdsl.training.checks import check_classes
 from tsdsl.training.evaluation import AT_ONCE, EvaluationError, quick, views_of
-from tsdsl.training.events import Warned
+from tsdsl.training.events import WarningRaised
 from tsdsl.training.folder import FORMAT, LOG, LONGEST, RunFolder, opened
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
@@ -50,7 +50,7 @@ DISTINCT = "distinct"
 Fitness = Literal["accuracy", "loss"]
 
 
-class Measured(Record):
+class InheritedScores(Record):
     """``loss``: cross-entropy, nats. ``finite``: whether all scores were; where they were not, all
     classes count as equally probable, and whatever is finite is better."""
 
@@ -63,7 +63,7 @@ class Measured(Record):
         return (float(self.finite), *found)
 
 
-class Begun(Record):
+class EvolutionStarted(Record):
     """``done`` candidates were measured before. ``clips`` and ``views``: bytes in memory;
     ``parts``: in how many the validation list is decoded, each generation if there are several."""
 
@@ -76,36 +76,36 @@ class Begun(Record):
     parts: int
 
 
-class Tick(Record):
+class ProgressMade(Record):
     """A part of the list is scored."""
 
 
-class Scored(Record):
+class CandidateScored(Record):
     candidate: Candidate
-    measured: Measured
+    measured: InheritedScores
     flops: int
     params: int
     #: None for one that an earlier part of the run has measured.
     seconds: float | None
 
 
-class GenerationEnded(Record):
+class GenerationFinished(Record):
     """``best`` of all so far, which scored ``measured``; ``mean``: top-1 of this generation."""
 
     generation: int
     best: Candidate
-    measured: Measured
+    measured: InheritedScores
     mean: float
 
 
-class Evolved(Record):
+class EvolutionFinished(Record):
     """What an evolution came to; without ``best``, if it was stopped before it had one.
 
     ``interrupted``: it was asked to stop, and can be resumed; ``exhausted``: it has measured all
     architectures of the windows that could be found."""
 
     best: Candidate | None
-    measured: Measured | None
+    measured: InheritedScores | None
     flops: int
     params: int
     candidates: int
@@ -122,7 +122,14 @@ class Evolved(Record):
         return self.best.architecture
 
 
-Event = Begun | Warned | Tick | Scored | GenerationEnded | Evolved
+Event = (
+    EvolutionStarted
+    | WarningRaised
+    | ProgressMade
+    | CandidateScored
+    | GenerationFinished
+    | EvolutionFinished
+)
 
 
 def evolve(
@@ -134,7 +141,7 @@ def evolve(
     tell: Callable[[Event], None] | None = None,
     device: str | None = None,
     **options: Any,
-) -> Evolved:
+) -> EvolutionFinished:
     """Search a space by evolution over a trained supernet, or the file of its weights.
 
     ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
@@ -145,7 +152,7 @@ def evolve(
         for last in run(space, supernet, data, val, ranks, **options):
             if tell is not None:
                 tell(last)
-    assert isinstance(last, Evolved)
+    assert isinstance(last, EvolutionFinished)
     return last
 
 
@@ -195,7 +202,7 @@ def run(
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """The events of an evolution; the last one is `Evolved`.
+    """The events of an evolution; the last one is `EvolutionFinished`.
 
     - ``supernet``: its weights do not change; it is in eval mode afterwards.
     - ``data``: what running statistics come from, ``bn_batches`` batches of the `search` section's
@@ -295,7 +302,7 @@ def run(
         if here is not None:
             here.open_log(len(logged))
             warnings += here.warnings
-        yield Begun(
+        yield EvolutionStarted(
             len(logged),
             settings.population * settings.generations,
             ranks.device,
@@ -305,7 +312,7 @@ def run(
             inherited.parts,
         )
         if warnings:
-            yield Warned(tuple(warnings))
+            yield WarningRaised(tuple(warnings))
         weights_about = identity.of_weights(space.name, space, None, videos)
         made = _Run(evolution, inherited, here, ranks, logged, fitness, weights_about)
         yield from made.events(stop, start)
@@ -330,7 +337,7 @@ class _Run:
         self.logged = logged
         self.fitness = fitness
         self.about = about
-        self.measured: dict[int, Measured] = {}
+        self.measured: dict[int, InheritedScores] = {}
         self.missing = 0
 
     def events(self, stop: Callable[[], bool], start: float) -> Iterator[Event]:
@@ -342,7 +349,7 @@ class _Run:
             before = perf_counter()
             for at, scores in self.inherited.scores([each.architecture for each in new]):
                 if scores is None:
-                    yield Tick()
+                    yield ProgressMade()
                 else:
                     now = perf_counter()
                     yield self._scored(new[at], scores, now - before)
@@ -353,7 +360,9 @@ class _Run:
             if new and all(each.number in self.measured for each in asked):
                 (best,) = evolution.best()
                 mean = sum(self.measured[each.number].top1 for each in asked) / len(asked)
-                yield GenerationEnded(asked[0].generation, best, self.measured[best.number], mean)
+                yield GenerationFinished(
+                    asked[0].generation, best, self.measured[best.number], mean
+                )
         yield self._result(stopped, perf_counter() - start)
 
     def _replayed(self, asked: list[Candidate]) -> Iterator[Event]:
@@ -369,12 +378,14 @@ class _Run:
                 raise SpecError([Diagnostic("E0823", message, file=file, help=hint)])
             self.missing = line["missing"]
             yield self._known(
-                candidate, Measured(line["top1"], line["loss"], line.get("finite", True)), None
+                candidate,
+                InheritedScores(line["top1"], line["loss"], line.get("finite", True)),
+                None,
             )
 
-    def _scored(self, candidate: Candidate, scores: Scores, seconds: float) -> Scored:
+    def _scored(self, candidate: Candidate, scores: Scores, seconds: float) -> CandidateScored:
         finite = candidate.architecture not in self.inherited.unfit
-        measured = Measured(scores.top1, scores.log_loss, finite)
+        measured = InheritedScores(scores.top1, scores.log_loss, finite)
         self.missing = len(scores.missing)
         found = self._known(candidate, measured, seconds)
         if self.folder is not None:
@@ -396,14 +407,16 @@ class _Run:
             )
         return found
 
-    def _known(self, candidate: Candidate, measured: Measured, seconds: float | None) -> Scored:
+    def _known(
+        self, candidate: Candidate, measured: InheritedScores, seconds: float | None
+    ) -> CandidateScored:
         self.measured[candidate.number] = measured
         self.evolution.add(candidate, measured.fitness(self.fitness))
         architecture = candidate.architecture
         flops, params = self.space.flops(architecture), self.space.params(architecture)
-        return Scored(candidate, measured, flops, params, seconds)
+        return CandidateScored(candidate, measured, flops, params, seconds)
 
-    def _result(self, stopped: bool, seconds: float) -> Evolved:
+    def _result(self, stopped: bool, seconds: float) -> EvolutionFinished:
         evolution, count = self.evolution, len(self.measured)
         best = next(iter(evolution.best()), None)
         whole = evolution.generation == evolution.settings.generations or evolution.exhausted
@@ -418,7 +431,7 @@ class _Run:
             params = self.space.params(best.architecture)
             if self.folder is not None:
                 self._write(self.folder, best)
-        return Evolved(
+        return EvolutionFinished(
             best,
             None if best is None else self.measured[best.number],
             flops,

@@ -108,7 +108,7 @@ def classifier(
     return likelihood
 
 
-class Stepped(Record):
+class StepGradients(Record):
     """What a step found; lists have one number for each sample, in the order of the samples."""
 
     #: L_k per clip, in nats, on the clips that train the weights.
@@ -182,7 +182,7 @@ class Parsec:
         learn: bool = True,
         now: Categoricals | None = None,
         key: Sequence[int] | None = None,
-    ) -> Stepped:
+    ) -> StepGradients:
         """The gradients of one step. All ranks call it with the same architectures.
 
         ``held``: the clips that alpha learns from; left out, the same that the weights learn from.
@@ -235,7 +235,7 @@ class Parsec:
         clips: Clips,
         held: Clips | None,
         key: Sequence[int] | None,
-    ) -> Stepped:
+    ) -> StepGradients:
         counts = Counter(architectures)
         online = OnlineSoftmax(self._parameters, slack=0.0 if self._scaler else SLACK)
         # L per clip, on what trains the weights and on what trains alpha.
@@ -284,7 +284,7 @@ class Parsec:
             _softmax([self._log_weight(ll, n) for ll in half])
             for half, n in zip(halves, sizes, strict=True)
         ]
-        return Stepped(halves[0], weights[0], halves[1], weights[1], norm)
+        return StepGradients(halves[0], weights[0], halves[1], weights[1], norm)
 
     def _told(
         self,
@@ -312,7 +312,7 @@ class Parsec:
         loss.backward()  # type: ignore[no-untyped-call]
 
     def _alpha_gradient(
-        self, now: Categoricals, architectures: Sequence[Architecture], stepped: Stepped
+        self, now: Categoricals, architectures: Sequence[Architecture], stepped: StepGradients
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         chosen = now.choose(architectures)
         factors = -np.array(stepped.alpha_weights)

@@ -30,7 +30,7 @@ from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
 from tsdsl.training import identity
 from tsdsl.training.evaluation import quick
-from tsdsl.training.events import Event, Finished, Started
+from tsdsl.training.events import Event, RunStarted, TrainingFinished
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.run import Data, network
@@ -96,7 +96,7 @@ def random_search(
                 ):
                     if tell is not None:
                         tell(jobs.jobs[number], event)
-                    if isinstance(event, Finished) and event.interrupted:
+                    if isinstance(event, TrainingFinished) and event.interrupted:
                         return report(jobs)
     return report(jobs)
 
@@ -166,7 +166,7 @@ def train_job(
     )
     try:
         for event in events:
-            if isinstance(event, Started) and ranks.is_first:
+            if isinstance(event, RunStarted) and ranks.is_first:
                 if why := unlike(description(folder) or {}, first):
                     raise _unlike(f"job {number}", why, folder)
                 with suppress(FileNotFoundError):

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tsdsl
-from tsdsl.cli import options
 from tsdsl.cli.__main__ import cli
+from tsdsl.cli.colour import colour
 from tsdsl.cli.group import VERBS
-from tsdsl.cli.options import Amount, plain_value
+from tsdsl.cli.parameter_types import Amount, plain_value
 from tsdsl.cli.verbs import check
 from tsdsl.cli.verbs.data import DATA_VERBS
 from tsdsl.diagnostics import Diagnostic, FileError, SpecError
@@ -218,7 +218,7 @@ def test_colour_on_a_terminal(spawn, env: dict[str, str], coloured: bool) -> Non
 def test_colour_is_forgotten_between_runs(run) -> None:
     assert "\x1b[" in run("check", "missing", "--color", "always").stderr
     assert "\x1b[" not in run("check", "missing").stderr
-    assert options.colour.get() == "auto"
+    assert colour.get() == "auto"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

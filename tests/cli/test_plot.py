@@ -23,7 +23,7 @@ def drawing() -> None:
 
 def test_formats_are_those_of_the_library(drawing: None) -> None:
     from tsdsl import plots
-    from tsdsl.cli.plots import FORMATS
+    from tsdsl.cli.parameter_types import FORMATS
 
     assert FORMATS == plots.FORMATS == tuple(START)
 

@@ -14,7 +14,7 @@ import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.windows.window import Between
-from tsdsl.cli.overview import Unit, between, big, percent, window_text
+from tsdsl.cli.space_report import Unit, between, big, percent, window_text
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
 

@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 import click
 
 import tsdsl
+from tsdsl.cli.colour import colour, colour_option
 from tsdsl.cli.group import VERBS, LazyGroup
-from tsdsl.cli.options import colour, colour_option
-from tsdsl.cli.streams import discard, secure
+from tsdsl.cli.standard_streams import discard, secure
 
 FINDINGS, USAGE, IO, INTERNAL, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
@@ -92,7 +92,7 @@ def _failed(error: Exception, args: list[str]) -> int:
         _discard_output()
         click.echo(f"tsdsl: cannot write the output: {error.strerror}", err=True)
         return IO
-    from tsdsl.cli.crash import report
+    from tsdsl.cli.crash_report import report
 
     report(error, args)
     return INTERNAL

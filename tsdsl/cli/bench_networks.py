@@ -14,7 +14,7 @@ import click
 
 import tsdsl
 from tsdsl.cli.bench_report import Shown
-from tsdsl.cli.spec import architecture, undecided
+from tsdsl.cli.open_spec import architecture, undecided
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.diagnostics.render import visible
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tsdsl
-from tsdsl.cli.tables import CONVENTION, note, scaled, several, unit
+from tsdsl.cli.cost_tables import CONVENTION, note
+from tsdsl.cli.quantities import scaled, several, unit
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:

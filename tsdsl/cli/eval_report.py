@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
+from tsdsl.cli.cost_tables import CONVENTION
 from tsdsl.cli.output import aligned, note
-from tsdsl.cli.tables import CONVENTION, amount, flops, several
-from tsdsl.cli.verbs.train import SHOWN, evaluate_section
+from tsdsl.cli.quantities import amount, flops, several
+from tsdsl.cli.run_options import evaluate_section
+from tsdsl.cli.training_progress import SHOWN
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.diagnostics.render import visible
 from tsdsl.record import Record

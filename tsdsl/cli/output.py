@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from tsdsl.cli.options import colour
+from tsdsl.cli.colour import colour
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.diagnostics.render import render_all, visible
 from tsdsl.files import check_writable

@@ -14,21 +14,21 @@ import click
 import tsdsl
 from tsdsl.cli.bench_networks import Network, networks, other, unique
 from tsdsl.cli.bench_report import as_json, facts, rows
-from tsdsl.cli.machine import (
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.options import set_option
+from tsdsl.cli.output import aligned, check_outputs, coloured, data, note, show
+from tsdsl.cli.progress_bar import progress
+from tsdsl.cli.quantities import duration, several
+from tsdsl.cli.timing_options import (
     batch_option,
     busy,
     clock_option,
     device_option,
     dtype_option,
-    duration,
     setup_of,
     threads_option,
     threads_text,
 )
-from tsdsl.cli.options import colour_option, set_option
-from tsdsl.cli.output import aligned, check_outputs, coloured, data, note, show
-from tsdsl.cli.progress import progress
-from tsdsl.cli.tables import several
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
 
@@ -177,7 +177,7 @@ def command(
     if print_json:
         data(text)
     elif coloured(sys.stdout):
-        from tsdsl.cli.rich_tables import print_rows
+        from tsdsl.cli.coloured_tables import print_rows
 
         print_rows(rows(report, shown), facts(report, shown))
     else:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 import tsdsl
-from tsdsl.cli.options import colour_option, costs_option, space_option
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.options import costs_option, space_option
 from tsdsl.cli.output import data, note, show
 from tsdsl.compiler import select, tables
 from tsdsl.diagnostics.catalogue import FILES

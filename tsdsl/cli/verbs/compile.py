@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 import tsdsl
-from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.open_spec import open_network
+from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import data, note
-from tsdsl.cli.spec import open_network
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
 
@@ -59,7 +60,7 @@ def command(
     else:
         space, arch = tsdsl.load(file, set=settings, space=name), None
     if output is None:
-        from tsdsl.cli.tables import summary
+        from tsdsl.cli.cost_tables import summary
 
         data(summary(space, arch))
         note("-o model.py writes the network")
@@ -71,7 +72,7 @@ def command(
         data(source)
         return
     write_atomic(output, source)
-    from tsdsl.cli.tables import several
+    from tsdsl.cli.quantities import several
 
     what = f": the supernet of {several(len(space.decisions), 'decision')}"
     note(f"wrote {visible(output)}{what if arch is None and space.decisions else ''}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from tsdsl.cli.options import colour_option
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.output import data
 
 EPILOG = """\b

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.group import LazyGroup
-from tsdsl.cli.options import colour_option
 
 #: Verb -> its line in ``tsdsl data --help``. The verb is ``command``.
 DATA_VERBS = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tsdsl.cli.options import colour_option
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.progress import progress
+from tsdsl.cli.progress_bar import progress
 
 if TYPE_CHECKING:
     from tsdsl.data.check import Facts

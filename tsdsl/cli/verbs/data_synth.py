@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tsdsl.cli.options import colour_option
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.output import data, note
-from tsdsl.cli.progress import progress
+from tsdsl.cli.progress_bar import progress
 
 EPILOG = """\b
 Examples:

@@ -12,27 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.eval_report import Asked, Result, name_missing, rate
-from tsdsl.cli.machine import Device, threads_option
-from tsdsl.cli.options import (
-    colour_option,
-    frozen_option,
-    set_option,
-    space_option,
-    spec_argument,
-)
+from tsdsl.cli.open_spec import network_of_weights
+from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import check_outputs, data, note, show
-from tsdsl.cli.plots import plot_option, plotting
-from tsdsl.cli.plots import write as write_figure
-from tsdsl.cli.progress import Steps, progress
-from tsdsl.cli.running import (
+from tsdsl.cli.parameter_types import Device
+from tsdsl.cli.plot_option import plot_option, plotting
+from tsdsl.cli.plot_option import write as write_figure
+from tsdsl.cli.progress_bar import Steps, progress
+from tsdsl.cli.run_options import (
     data_option,
     default_workers,
     needs_training,
     root_option,
     workers_option,
 )
-from tsdsl.cli.spec import network_of_weights
+from tsdsl.cli.timing_options import threads_option
 from tsdsl.diagnostics import DiagnosticError
 from tsdsl.diagnostics.render import visible
 

@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 import tsdsl
-from tsdsl.cli.machine import threads_option
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.options import (
-    Amount,
-    Ends,
     budgets,
-    colour_option,
     costs_option,
     flops_option,
     params_option,
@@ -25,13 +22,16 @@ from tsdsl.cli.options import (
     within_option,
 )
 from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.progress import progress
-from tsdsl.cli.running import (
+from tsdsl.cli.parameter_types import Amount, Ends
+from tsdsl.cli.progress_bar import progress
+from tsdsl.cli.quantities import amount, several
+from tsdsl.cli.run_options import (
     INTERRUPTED,
     any_device_option,
     budgets_of_spec,
     data_option,
     default_workers,
+    evaluate_section,
     needs_training,
     resume_option,
     root_option,
@@ -40,8 +40,7 @@ from tsdsl.cli.running import (
     stopped,
     workers_option,
 )
-from tsdsl.cli.tables import amount, several
-from tsdsl.cli.verbs.train import evaluate_section
+from tsdsl.cli.timing_options import threads_option
 from tsdsl.searching.defaults import EVOLVE_BN_BATCHES, EVOLVE_MEMORY
 
 if TYPE_CHECKING:

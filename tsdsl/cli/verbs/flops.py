@@ -10,19 +10,14 @@ import click
 
 import tsdsl
 from tsdsl.analysis.costs.items import By, items
-from tsdsl.cli import tables
-from tsdsl.cli.options import (
-    Amount,
-    colour_option,
-    costs_option,
-    frozen_option,
-    set_option,
-    space_option,
-    spec_argument,
-)
+from tsdsl.cli import cost_tables
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.open_spec import architecture
+from tsdsl.cli.options import costs_option, frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import coloured, data, show
-from tsdsl.cli.plots import plot_option, plotting, write
-from tsdsl.cli.spec import architecture
+from tsdsl.cli.parameter_types import Amount
+from tsdsl.cli.plot_option import plot_option, plotting, write
+from tsdsl.cli.quantities import amount, flops
 
 if TYPE_CHECKING:
     from tsdsl.analysis.elimination.bounds import Bounds
@@ -96,11 +91,11 @@ def command(
     if as_json:
         data(json.dumps(_network_json(space, network, views), indent=2))
     elif coloured(sys.stdout):
-        from tsdsl.cli.rich_tables import print_costs
+        from tsdsl.cli.coloured_tables import print_costs
 
         print_costs(network, by or "stage", views, list(space.costs.values()))
     else:
-        data(tables.costs(network, by or "stage", views, list(space.costs.values())))
+        data(cost_tables.costs(network, by or "stage", views, list(space.costs.values())))
     macs = sum(item.macs for item in items(network))
     return _window(file, macs, macs, low, high)
 
@@ -139,7 +134,7 @@ def _space(
             }
         data(json.dumps(report, indent=2))
     else:
-        data(tables.bounds(space, known, views))
+        data(cost_tables.bounds(space, known, views))
     return _window(file, bounds.min.value, bounds.max.value, low, high)
 
 
@@ -159,7 +154,7 @@ def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
         "space": space.graph.name,
         "space_hash": space.hash,
         "input_shape": list(space.input_shape),
-        "flops_convention": tables.CONVENTION,
+        "flops_convention": cost_tables.CONVENTION,
         **({"views": views} if views else {}),
     }
 
@@ -198,9 +193,6 @@ def _window(file: str, least: int, most: int, low: int | None, high: int | None)
     else:
         return 0
     subject = "the network" if least == most else f"the {end} of the space"
-    message = (
-        f"{subject} has {tables.flops(told)} (multiply-adds): "
-        f"{tables.amount(gap)} {side} {tables.amount(wanted)}"
-    )
+    message = f"{subject} has {flops(told)} (multiply-adds): {amount(gap)} {side} {amount(wanted)}"
     show([tsdsl.Diagnostic("E0591", message, file=file)])
     return 1

@@ -8,7 +8,7 @@ import shlex
 
 import click
 
-from tsdsl.cli.options import colour_option
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.output import data, note
 from tsdsl.diagnostics import Diagnostic, FileError
 from tsdsl.diagnostics.render import visible

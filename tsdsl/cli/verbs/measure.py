@@ -13,22 +13,22 @@ import click
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
-from tsdsl.cli.machine import (
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.open_spec import architecture
+from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.output import aligned, data, note, show
+from tsdsl.cli.progress_bar import progress
+from tsdsl.cli.quantities import duration, several
+from tsdsl.cli.timing_options import (
     batch_option,
     busy,
     clock_option,
     device_option,
     dtype_option,
-    duration,
     setup_of,
     threads_option,
     threads_text,
 )
-from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option, spec_argument
-from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.progress import progress
-from tsdsl.cli.spec import architecture
-from tsdsl.cli.tables import several
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:

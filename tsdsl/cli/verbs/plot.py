@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from tsdsl.cli.options import colour_option
-from tsdsl.cli.plots import FigureFile, plotting, write
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.parameter_types import FigureFile
+from tsdsl.cli.plot_option import plotting, write
 from tsdsl.diagnostics.render import visible
 
 EPILOG = """\b

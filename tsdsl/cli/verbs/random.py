@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.cli.machine import threads_option
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.open_spec import architecture
 from tsdsl.cli.options import (
-    Ends,
     budgets,
-    colour_option,
     costs_option,
     flops_option,
     params_option,
@@ -24,11 +23,14 @@ from tsdsl.cli.options import (
     within_option,
 )
 from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.running import (
+from tsdsl.cli.parameter_types import Ends
+from tsdsl.cli.quantities import amount, several
+from tsdsl.cli.run_options import (
     INTERRUPTED,
     any_device_option,
     budgets_of_spec,
     default_workers,
+    evaluate_section,
     log_every_option,
     needs_training,
     root_option,
@@ -36,9 +38,8 @@ from tsdsl.cli.running import (
     stopped,
     workers_option,
 )
-from tsdsl.cli.spec import architecture
-from tsdsl.cli.tables import amount, several
-from tsdsl.cli.verbs.train import evaluate_section, follow
+from tsdsl.cli.timing_options import threads_option
+from tsdsl.cli.training_progress import follow
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:

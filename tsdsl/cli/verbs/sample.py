@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
+from tsdsl.cli.colour import colour_option
 from tsdsl.cli.options import (
-    Ends,
     budgets,
-    colour_option,
     costs_option,
     flops_option,
     params_option,
@@ -25,6 +24,7 @@ from tsdsl.cli.options import (
     within_option,
 )
 from tsdsl.cli.output import check_outputs, data, note
+from tsdsl.cli.parameter_types import Ends
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import folder_failure, write_atomic
 

@@ -11,17 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 import tsdsl
-from tsdsl.cli.machine import threads_option
-from tsdsl.cli.options import (
-    colour_option,
-    costs_option,
-    set_option,
-    space_option,
-    spec_argument,
-)
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.options import costs_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.progress import progress
-from tsdsl.cli.running import (
+from tsdsl.cli.progress_bar import progress
+from tsdsl.cli.quantities import amount, several
+from tsdsl.cli.run_options import (
     INTERRUPTED,
     any_device_option,
     default_workers,
@@ -36,7 +31,7 @@ from tsdsl.cli.running import (
     tensorboard_option,
     workers_option,
 )
-from tsdsl.cli.tables import amount, several
+from tsdsl.cli.timing_options import threads_option
 from tsdsl.diagnostics import DiagnosticError, FileError
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 
@@ -142,7 +137,7 @@ def command(
     needs_training()
     space = tsdsl.load(file, set=settings, space=name, costs=costs)
     if plan_only:
-        from tsdsl.cli.search_plan import plan
+        from tsdsl.cli.search_plan_report import plan
 
         plan(space, source, root, micro_batch, as_json)
         return 0

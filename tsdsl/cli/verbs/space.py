@@ -13,18 +13,11 @@ import click
 
 import tsdsl
 from tsdsl.analysis.costs.items import By
-from tsdsl.cli.options import (
-    AnyWindow,
-    Ends,
-    budgets,
-    colour_option,
-    costs_option,
-    set_option,
-    space_option,
-    spec_argument,
-)
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.options import budgets, costs_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import coloured, data, show
-from tsdsl.cli.plots import plot_option, plotting, write
+from tsdsl.cli.parameter_types import AnyWindow, Ends
+from tsdsl.cli.plot_option import plot_option, plotting, write
 
 if TYPE_CHECKING:
     from tsdsl.analysis.elimination.phases import PhaseCost
@@ -100,7 +93,7 @@ def command(
     asked = budgets(space, None, None, windows) if windows else None
     from tsdsl.analysis.distribution import Distribution
     from tsdsl.analysis.summary import summarise
-    from tsdsl.cli.chart import columns, drawable
+    from tsdsl.cli.text_histogram import columns, drawable
 
     given = Distribution.load(space.graph, distribution) if distribution is not None else None
     width = shutil.get_terminal_size((80, 24)).columns
@@ -111,7 +104,7 @@ def command(
     if as_json:
         data(_dumped(_json(found, distribution)))
     else:
-        from tsdsl.cli.overview import overview
+        from tsdsl.cli.space_report import overview
 
         whose = "initial" if distribution is None else "given"
         under = f"under the {whose} distribution"
@@ -127,7 +120,7 @@ def command(
 
 
 def _missed(file: str, found: Summary) -> tsdsl.Diagnostic:
-    from tsdsl.cli.overview import unit_of, window_text
+    from tsdsl.cli.space_report import unit_of, window_text
 
     texts = [window_text(n, ends, found.costs[n].unit) for n, ends in found.windows.items()]
     ends = []
@@ -160,7 +153,7 @@ def _dumped(report: dict[str, Any]) -> str:
 
 
 def _json(found: Summary, distribution: str | None) -> dict[str, Any]:
-    from tsdsl.cli.tables import CONVENTION
+    from tsdsl.cli.cost_tables import CONVENTION
 
     space = found.space
     tables = {name: _cost(found.costs[name]) for name in space.costs}

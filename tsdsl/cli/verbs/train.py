@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import click
 
-import tsdsl
-from tsdsl.cli.machine import threads_option
-from tsdsl.cli.options import (
-    colour_option,
-    frozen_option,
-    set_option,
-    space_option,
-    spec_argument,
-)
-from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.progress import progress
-from tsdsl.cli.running import (
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.open_spec import open_network, say_filled
+from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.output import aligned, data, note
+from tsdsl.cli.run_options import (
     INTERRUPTED,
     any_device_option,
     data_option,
     default_workers,
+    evaluate_section,
     log_every_option,
     needs_training,
     resume_option,
@@ -37,17 +31,12 @@ from tsdsl.cli.running import (
     tensorboard_option,
     workers_option,
 )
-from tsdsl.cli.spec import open_network, say_filled
-from tsdsl.cli.tables import several
+from tsdsl.cli.timing_options import threads_option
+from tsdsl.cli.training_progress import follow
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.sema.sections import Evaluate
-    from tsdsl.training.events import EvaluationDone, Event, TrainingFinished
-    from tsdsl.training.trainer import Metrics
-
-#: Videos that cannot be used which are named while training; all are in the run's folder.
-SHOWN = 5
+    from tsdsl.training.events import TrainingFinished
 
 EPILOG = """\b
 Examples:
@@ -202,18 +191,6 @@ def command(
     return 0
 
 
-def evaluate_section(space: tsdsl.Space, name: str | None) -> Evaluate | None:
-    """The section of that name. Raises `UsageError`."""
-    if name is None:
-        return None
-    found = space.sections.evaluations if space.sections else ()
-    for section in found:
-        if section.name == name:
-            return section
-    known = ", ".join(section.name for section in found) or "none"
-    raise click.UsageError(f"there is no evaluate section '{name}'; the spec has: {known}")
-
-
 def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
     """Load initial weights, except for modules that are kept; a digest of what was loaded."""
     import hashlib
@@ -228,91 +205,6 @@ def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return " except ".join([digest, *kept])
-
-
-# ---------------------------------------------------------------- what is told
-
-
-def follow(events: Iterator[Event]) -> TrainingFinished:
-    """Show what happens; gives the end."""
-    from tsdsl.training.events import (
-        CheckpointSaved,
-        EvaluationDone,
-        RunStarted,
-        TrainingFinished,
-        VideosRejected,
-        WarningRaised,
-    )
-    from tsdsl.training.trainer import StepDone, mean
-
-    started = next(events)
-    assert isinstance(started, RunStarted)
-    where = f"{several(started.world, 'process', 'processes')}, {started.device}"
-    resumed = f", {started.step} of them done" if started.step else ""
-    note(
-        f"{started.parameters:,} parameters, batch {started.batch} ({where});"
-        f" {several(started.total, 'step')}{resumed}, {started.steps_per_epoch} an epoch"
-    )
-    last: TrainingFinished | None = None
-    epoch: str | None = None
-    whole: list[Metrics] = []
-    #: By whether they are replaced.
-    bad = {True: 0, False: 0}
-    with progress("training", started.total, started.step) as steps:
-        for event in events:
-            match event:
-                case StepDone(_, ended, metrics):
-                    steps(_brief(metrics) if metrics else "")
-                    if epoch is not None:
-                        steps.say(epoch)
-                        epoch = None
-                    if metrics is not None:
-                        whole.append(metrics)
-                    if ended is not None:
-                        epoch = f"epoch {ended + 1}: {_line(mean(whole))}"
-                        whole.clear()
-                case EvaluationDone():
-                    steps.say(f"{epoch or 'evaluation'}; {_evaluated(event)}")
-                    epoch = None
-                case WarningRaised(diagnostics):
-                    show(diagnostics)
-                case VideosRejected(problems, replaced):
-                    for problem in problems[: max(0, SHOWN - bad[replaced])]:
-                        steps.say(f"{'replaced' if replaced else 'not scored'}: {problem}")
-                    bad[replaced] += len(problems)
-                    if bad[replaced] > SHOWN >= bad[replaced] - len(problems):
-                        steps.say("more videos cannot be used: all are in bad_videos.jsonl")
-                case CheckpointSaved() | RunStarted():
-                    pass
-                case TrainingFinished():
-                    last = event
-        if epoch is not None:
-            steps.say(epoch)
-    assert last is not None
-    return last
-
-
-def _brief(metrics: Metrics) -> str:
-    return (
-        f"loss {metrics.loss:.3f} top-1 {metrics.top1:.0%} {metrics.clips_per_second:.3g} clips/s"
-    )
-
-
-def _line(metrics: Metrics) -> str:
-    waits = metrics.waited / metrics.seconds if metrics.seconds else 0.0
-    waiting = f", {waits:.0%} waiting for data" if waits >= 0.05 else ""
-    return (
-        f"loss {metrics.loss:.4f}, top-1 {metrics.top1:.1%}, lr {metrics.lr:.3g},"
-        f" {metrics.clips_per_second:.3g} clips/s{waiting}"
-    )
-
-
-def _evaluated(event: EvaluationDone) -> str:
-    scores = event.scores
-    count = several(len(scores.missing), "video")
-    missing = f", {count} cannot be used" if scores.missing else ""
-    best = ", the best so far" if event.is_best else ""
-    return f"evaluated: top-1 {scores.top1:.1%}, top-5 {scores.top5:.1%}{missing}{best}"
 
 
 def _json(finished: TrainingFinished, folder: str) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.cli.options import colour_option, frozen_option, set_option, space_option
+from tsdsl.cli.colour import colour_option
+from tsdsl.cli.open_spec import network_of_weights, say_filled
+from tsdsl.cli.options import frozen_option, set_option, space_option
 from tsdsl.cli.output import aligned, check_outputs, data, note
-from tsdsl.cli.running import needs_training
-from tsdsl.cli.spec import network_of_weights, say_filled
+from tsdsl.cli.run_options import needs_training
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:

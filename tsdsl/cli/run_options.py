@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tsdsl.cli.machine import Device
 from tsdsl.cli.output import note
+from tsdsl.cli.parameter_types import Device
 
 if TYPE_CHECKING:
+    from tsdsl.sema.sections import Evaluate
     from tsdsl.space import Space
 
 #: Exit code after an interrupt.
@@ -103,6 +104,18 @@ def default_workers() -> int:
 
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(16, cpus // processes_here(os.environ)))
+
+
+def evaluate_section(space: Space, name: str | None) -> Evaluate | None:
+    """The section of that name. Raises `UsageError`."""
+    if name is None:
+        return None
+    found = space.sections.evaluations if space.sections else ()
+    for section in found:
+        if section.name == name:
+            return section
+    known = ", ".join(section.name for section in found) or "none"
+    raise click.UsageError(f"there is no evaluate section '{name}'; the spec has: {known}")
 
 
 @contextmanager

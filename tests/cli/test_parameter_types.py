@@ -7,7 +7,7 @@ from math import inf
 import click
 import pytest
 
-from tsdsl.cli.options import CostWindow, Window
+from tsdsl.cli.parameter_types import CostWindow, Window
 
 
 @pytest.mark.parametrize(

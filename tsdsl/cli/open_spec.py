@@ -29,7 +29,7 @@ def open_network(
 
 def undecided(file: str, space: tsdsl.Space) -> click.UsageError:
     """What a spec with decisions lacks where one network is meant."""
-    from tsdsl.cli.tables import several
+    from tsdsl.cli.quantities import several
 
     return click.UsageError(
         f"'{file}' has {several(len(space.decisions), 'decision')}: say which network with "

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import tsdsl
 from tsdsl.analysis.costs.items import By, Group, group, items
 from tsdsl.cli.output import aligned
+from tsdsl.cli.quantities import flops, quantity, scaled, several, size, unit
 from tsdsl.diagnostics.render import visible
 from tsdsl.ir.network import Network
-from tsdsl.units import AMOUNTS
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import CostTable
@@ -20,16 +20,8 @@ CONVENTION = (
     "FLOPs are multiply-adds (MACs) of convolutions, linear layers and matrix products for one "
     "view; bias, normalisation, activations, pooling and element-wise work count nothing"
 )
-#: Units of multiply-adds, the largest first.
-UNITS = (("GFLOPs", 10**9), ("MFLOPs", 10**6), ("kFLOPs", 10**3))
 #: What a space cannot be asked, because its decisions are too coupled.
 UNKNOWN = "?"
-
-
-def unit(largest: float) -> tuple[str, int]:
-    """The name and the size of the unit in which multiply-adds are shown: the largest number is at
-    least a tenth of it."""
-    return next((u for u in UNITS if largest >= u[1] / 10), UNITS[-1])
 
 
 def note(name: str) -> str:
@@ -78,11 +70,6 @@ def costs(network: Network, by: By, views: int | None, measured: Sequence[CostTa
     table = aligned(rows, range(1, len(rows[0])))
     said = "".join(f"\n{origin(t)}" for t in measured)
     return f"{title(network)}\n\n{table}\n\n{footer(sum(row.macs for row in found), views)}{said}"
-
-
-def quantity(table: CostTable, value: int) -> str:
-    """A value with its unit; of nanoseconds, milliseconds."""
-    return f"{value / 1e6:,.3f} ms" if table.unit == "ns" else f"{value:,} {visible(table.unit)}"
 
 
 def origin(table: CostTable) -> str:
@@ -178,30 +165,3 @@ def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
     ]
     table = aligned(cells(group(found, "stage"), "stage"), NUMBERS)
     return f"{network.name}\n{aligned(facts)}\n\n{table}"
-
-
-def several(count: int, noun: str, plural: str | None = None) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {plural or noun + 's'}"
-
-
-def size(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
-
-
-def scaled(count: float, scale: int) -> str:
-    """Multiply-adds in a unit of `UNITS`."""
-    return f"{count / scale:,.3f}"
-
-
-def flops(count: int) -> str:
-    """Multiply-adds with their unit: 1.963 GFLOPs, 2.400 MFLOPs."""
-    name, scale = unit(count)
-    return f"{scaled(count, scale)} {name}"
-
-
-def amount(count: int) -> str:
-    """With a suffix and three digits or four: 1.43G, 12.5M, 250."""
-    for suffix, unit in reversed(AMOUNTS.items()):
-        if count >= unit:
-            return f"{count / unit:.4g}{suffix}"
-    return str(count)

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tsdsl.cli.output import note
+from tsdsl.cli.parameter_types import FigureFile
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: Those of `tsdsl.plots`, which is not imported until a figure is asked for.
-FORMATS = (".svg", ".png", ".pdf")
-
-
-class FigureFile(click.ParamType):  # type: ignore[type-arg]
-    """A file with the suffix of a format that figures have."""
-
-    name = "figure"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        path = str(value)
-        if os.path.splitext(path)[1].lower() not in FORMATS:
-            known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-            self.fail(f"'{visible(path)}' is no figure: its name ends with {known}", param, ctx)
-        return path
-
 
 plot_option = click.option(
     "--plot",

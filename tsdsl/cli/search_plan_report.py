@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import tsdsl
 from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.overview import window_text
-from tsdsl.cli.tables import amount
+from tsdsl.cli.quantities import amount, amount_of_flops, bytes_text
+from tsdsl.cli.space_report import window_text
 from tsdsl.ir.ordering import TooCoupled
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tsdsl.searching.foresight import Forecast
     from tsdsl.searching.plan import PhasePlan, Plan
     from tsdsl.sema.sections import Budget
-
-_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 def plan(
@@ -72,7 +70,7 @@ def plan(
     data("")
     data(
         f"batch {made.search.batch}; the supernet has {taken.parameters:,} parameters,"
-        f" {size(taken.weights)} with running statistics"
+        f" {bytes_text(taken.weights)} with running statistics"
     )
     if any(phase["joint_groups"] for phase in told):
         first = f" (step {made.joint_from + 1})" if made.joint_from and steps is not None else ""
@@ -165,22 +163,24 @@ def _expenses(made: Plan, taken: Expenses, counted: bool) -> list[list[str]]:
     ]
     for phase, own in zip(made.phases, taken.phases, strict=True):
         samples = "-" if own.samples is None else str(own.samples)
-        activations = "-" if own.activations is None else ", ".join(map(size, own.activations))
+        activations = (
+            "-" if own.activations is None else ", ".join(map(bytes_text, own.activations))
+        )
         rows.append(
             [
                 phase.name,
                 f"{samples} at first" if adaptive else samples,
                 f"{own.videos:,}" if counted else "-",
-                _amount(own.macs) if counted and own.macs is not None else "-",
-                size(own.gradients),
-                size(own.optimizer),
+                amount_of_flops(own.macs) if counted and own.macs is not None else "-",
+                bytes_text(own.gradients),
+                bytes_text(own.optimizer),
                 activations,
             ]
         )
     if counted and len(rows) > 2:
         known = [own.macs for own in taken.phases if own.macs is not None]
         videos = sum(own.videos for own in taken.phases)
-        total = _amount(sum(known)) if len(known) == len(taken.phases) else "-"
+        total = amount_of_flops(sum(known)) if len(known) == len(taken.phases) else "-"
         rows.append(["total", "", f"{videos:,}", total, "", "", ""])
     return rows
 
@@ -193,21 +193,3 @@ def _budget(budget: Budget) -> str:
     name = "macs" if budget.cost == "flops" else budget.cost
     unit = "ns" if budget.cost == "latency" else ""
     return f"{window_text(name, (budget.low, budget.high), unit)} (beta {budget.weight:g})"
-
-
-def size(count: float) -> str:
-    """Bytes, as people read them."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.3g} {unit}" if count < 1000 else f"{count:.0f} {unit}"
-        count /= 1024
-    return f"{count:,.1f} GiB"
-
-
-def _amount(count: float) -> str:
-    """Multiply-adds with a prefix."""
-    at = 0
-    while count >= 1000 and at < len(_PREFIXES) - 1:
-        count /= 1000
-        at += 1
-    return f"{count:.3g} {_PREFIXES[at]}FLOPs"

@@ -8,24 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.cli.tables import several
+from tsdsl.cli.parameter_types import Device
+from tsdsl.cli.quantities import several
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from tsdsl.backends.timing import Setup
-
-
-class Device(click.ParamType):  # type: ignore[type-arg]
-    """``cpu``, ``cuda`` or ``cuda:1``."""
-
-    name = "device"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        kind, colon, index = str(value).partition(":")
-        plain = index.isascii() and index.isdigit() and len(index) < 4
-        if kind not in ("cpu", "cuda") or (colon and not (kind == "cuda" and plain)):
-            self.fail(f"'{value}' is not cpu, cuda or cuda:1", param, ctx)
-        return str(value)
 
 
 device_option = click.option(
@@ -98,10 +86,3 @@ def threads_text(setup: Setup) -> str:
     """``2 threads, `` on the CPU."""
     threads = setup.identity["threads"]
     return f"{several(threads, 'thread')}, " if threads else ""
-
-
-def duration(seconds: float) -> str:
-    """``40 s``, ``3 min``, ``1.5 h``."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

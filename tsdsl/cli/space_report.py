@@ -12,9 +12,10 @@ from tsdsl.analysis.costs.items import By
 from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.summary import SHARES, CostSummary, Summary
 from tsdsl.analysis.windows.window import Between, CountBetween
-from tsdsl.cli.chart import chart
+from tsdsl.cli.cost_tables import note, origin
 from tsdsl.cli.output import aligned
-from tsdsl.cli.tables import note, origin, several, size, unit
+from tsdsl.cli.quantities import several, size, unit
+from tsdsl.cli.text_histogram import chart
 from tsdsl.diagnostics.render import visible
 from tsdsl.syntax.printer import time
 from tsdsl.units import AMOUNTS

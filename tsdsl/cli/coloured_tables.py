@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.items import By, group, items
-from tsdsl.cli import tables
+from tsdsl.cli import cost_tables
 from tsdsl.ir.network import Network
 
 
@@ -20,11 +20,11 @@ def print_costs(
     """Print the table of one network, coloured."""
     found = group(items(network, measured), by)
     console = Console(force_terminal=True, highlight=False, soft_wrap=False)
-    console.print(tables.title(network), style="bold", markup=False)
-    console.print(_table(tables.cells(found, by, measured)))
-    console.print(tables.footer(sum(row.macs for row in found), views), markup=False)
+    console.print(cost_tables.title(network), style="bold", markup=False)
+    console.print(_table(cost_tables.cells(found, by, measured)))
+    console.print(cost_tables.footer(sum(row.macs for row in found), views), markup=False)
     for table in measured:
-        console.print(tables.origin(table), markup=False)
+        console.print(cost_tables.origin(table), markup=False)
 
 
 def print_rows(lines: Sequence[Sequence[str]], footer: str) -> None:

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.bound import Bound
-from tsdsl.backends.single import single
+from tsdsl.backends.configured_operation import ConfiguredOperation
+from tsdsl.backends.operation_module import build_operation
 from tsdsl.ir.constraints import entry_at
 from tsdsl.ir.graph import CallNode, Edge, OpNode, Path, Region, Switch
 from tsdsl.ir.space import Decision
@@ -95,9 +95,9 @@ class _Wide(nn.Module):
             asked = Configuration.of(node.op, args, shapes)
             elastic = self.supernet._elastic.get(path)
             if elastic is None:
-                found = single(asked)
+                found = build_operation(asked)
             else:
-                found = Bound(asked, elastic, self.supernet._gradients)
+                found = ConfiguredOperation(asked, elastic, self.supernet._gradients)
             self._ready[key] = found
         if isinstance(found, nn.Module):
             found.train(self.training)

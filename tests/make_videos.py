@@ -117,7 +117,7 @@ def rotated(path: Path, source: Path) -> Path:
 
 
 def broken(folder: Path) -> dict[str, Path]:
-    """Kind of `tsdsl.data.problems.KINDS` -> a file that has that problem."""
+    """Kind of `tsdsl.data.video_problems.KINDS` -> a file that has that problem."""
     good = video(folder / "good.mp4", index_first=True)
     data = good.read_bytes()
     found = {kind: folder / f"{kind}.mp4" for kind in ("missing", "empty", "not-a-video")}

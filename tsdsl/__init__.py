@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tsdsl.searching.run import search
     from tsdsl.space import Space
     from tsdsl.training.run import train
-    from tsdsl.weights.file import load_weights, save_weights
+    from tsdsl.weights.weight_files import load_weights, save_weights
 
 __all__ = [
     "Architecture",
@@ -74,9 +74,9 @@ _HOME = {
     "emit": "tsdsl.compiler",
     "evolve": "tsdsl.searching.evolution.run",
     "load": "tsdsl.compiler",
-    "load_weights": "tsdsl.weights.file",
+    "load_weights": "tsdsl.weights.weight_files",
     "random_search": "tsdsl.searching.random_search.run",
-    "save_weights": "tsdsl.weights.file",
+    "save_weights": "tsdsl.weights.weight_files",
     "search": "tsdsl.searching.run",
     "train": "tsdsl.training.run",
 }

@@ -103,7 +103,7 @@ def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) ->
         from tsdsl.backends.supernet import Supernet
 
         return Supernet(space.graph)
-    from tsdsl.backends.build import build
+    from tsdsl.backends.network_module import build
 
     return build(network(space, frozen))
 

@@ -13,7 +13,7 @@ from reference import run
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tsdsl.backends.build import build
+from tsdsl.backends.network_module import build
 from tsdsl.ir.naming import state_key
 from tsdsl.ir.network import Network
 

@@ -21,8 +21,8 @@ from checks import assert_sound, expected_parameters, scrambled
 from networks import MBCONV, STEM, Hand, block_info, mbconv, network, stem, two_stream
 from torch import nn
 
-from tsdsl.backends.build import build
-from tsdsl.backends.emit import emit, source
+from tsdsl.backends.emit import emit, emit_module
+from tsdsl.backends.network_module import build
 from tsdsl.ir.naming import MODULE_ATTRIBUTES, module_name
 from tsdsl.ir.network import Network, Tensor
 
@@ -265,7 +265,7 @@ def test_same_for_another_hash_seed() -> None:
 
 def test_stands_alone(tmp_path: Path) -> None:
     """The file runs where tsdsl does not exist."""
-    emitted = source(two_stream())
+    emitted = emit_module(two_stream())
     (tmp_path / "model.py").write_text(emitted.text)
     program = (
         "import sys; sys.modules['tsdsl'] = None; sys.modules['pydantic'] = None;"
@@ -279,7 +279,7 @@ def test_stands_alone(tmp_path: Path) -> None:
 
 
 def test_file_and_built_module_agree(made: Network, tmp_path: Path) -> None:
-    emitted = source(made)
+    emitted = emit_module(made)
     torch.manual_seed(3)
     theirs: nn.Module = getattr(load(emitted.text, tmp_path), emitted.class_name)()
     torch.manual_seed(3)

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from networks import Hand, block_info, network
 
-from tsdsl.backends.build import build
+from tsdsl.backends.network_module import build
 from tsdsl.ir.network import Network, Tensor
 
 HINTS = ["", "", "x", "y", "h", "self", "F", "shortcut", "x2", "_", "out", "Block", "torch", "é"]

@@ -12,7 +12,7 @@ from reference import _op as by_definition
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends import timing
-from tsdsl.backends.single import single
+from tsdsl.backends.operation_module import build_operation
 from tsdsl.backends.timing import Measurements, NoDevice, Setup, estimate, rounds, shares
 from tsdsl.ops import BY_NAME, OPS
 
@@ -25,7 +25,7 @@ EXAMPLES = [
 def test_one_operation_computes_what_it_says(asked: Configuration) -> None:
     op = BY_NAME[asked.op]
     args = op.Args(**dict(asked.args))
-    module = single(asked).eval()
+    module = build_operation(asked).eval()
     torch.manual_seed(0)
     inputs = [torch.rand(2, *shape) for shape in asked.shapes]
     found = module(*inputs)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from make_videos import broken, frame_folder, picture, video
 
-from tsdsl.data.problems import KINDS
+from tsdsl.data.video_problems import KINDS
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tiny import write_spec, write_videos
 
 import tsdsl
 from tsdsl.training.score_files import read_rows, read_scores
-from tsdsl.weights.file import save
+from tsdsl.weights.weight_files import save
 
 Run = Callable[..., Result]
 

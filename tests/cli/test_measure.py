@@ -163,7 +163,7 @@ def test_operations_that_fail(
 ) -> None:
     import tsdsl.backends.timing as timing
 
-    original = timing.single
+    original = timing.build_operation
 
     def fails(asked: Any) -> Any:
         if asked.op == "relu":

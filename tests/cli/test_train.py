@@ -16,12 +16,12 @@ import torch
 from make_videos import broken
 from tiny import write_spec, write_videos
 
-from tsdsl.data.problems import KINDS
+from tsdsl.data.video_problems import KINDS
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.evaluation import EvaluationError
-from tsdsl.training.session import Evaluator
-from tsdsl.weights.file import load
+from tsdsl.training.session import ListEvaluator
+from tsdsl.weights.weight_files import load
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +230,9 @@ def test_an_epoch_outlives_its_evaluation(
     assert done.exit_code == 1 and "not one of 2 videos can be used" in done.stderr
     assert "step" not in (tmp_path / "none/log.jsonl").read_text()
 
-    scored, calls = Evaluator.__call__, []
+    scored, calls = ListEvaluator.__call__, []
 
-    def fails(self: Evaluator, *given: object) -> object:
+    def fails(self: ListEvaluator, *given: object) -> object:
         calls.append(1)
         if len(calls) == at:
             raise EvaluationError([Diagnostic("E0825", "the disk is gone")])
@@ -242,7 +242,7 @@ def test_an_epoch_outlives_its_evaluation(
     whole = train("-o", "straight", *settings)
     assert whole.exit_code == 0, whole.stderr
     with monkeypatch.context() as patched:
-        patched.setattr(Evaluator, "__call__", fails)
+        patched.setattr(ListEvaluator, "__call__", fails)
         done = train("-o", "run", *settings)
         assert done.exit_code == 1 and "the disk is gone" in done.stderr
     steps = Checkpoints(str(tmp_path / "run/checkpoints")).steps()

@@ -11,9 +11,9 @@ import torch
 from click.testing import Result
 
 import tsdsl
-from tsdsl.weights.file import load, save, save_torch
-from tsdsl.weights.fit import exported
+from tsdsl.weights.matching import export_tensors
 from tsdsl.weights.schemes import PYSLOWFAST_X3D
+from tsdsl.weights.weight_files import load, save, save_torch
 
 Run = Callable[..., Result]
 
@@ -28,7 +28,7 @@ def net() -> torch.nn.Module:
 
 @pytest.fixture
 def published(net: torch.nn.Module, tmp_path: Path) -> str:
-    save_torch(tmp_path / "x3d_xs.pyth", exported(net, PYSLOWFAST_X3D))
+    save_torch(tmp_path / "x3d_xs.pyth", export_tensors(net, PYSLOWFAST_X3D))
     return "x3d_xs.pyth"
 
 
@@ -79,7 +79,7 @@ def test_what_is_filled_in_is_said(run: Run, tmp_path: Path) -> None:
     from tsdsl.weights.schemes import PYTORCHVIDEO_X3D
 
     given = tsdsl.compile(tsdsl.load(SPEC, set={"pytorchvideo_shortcut": True}))
-    save_torch(tmp_path / "a.pyth", exported(given, PYTORCHVIDEO_X3D))
+    save_torch(tmp_path / "a.pyth", export_tensors(given, PYTORCHVIDEO_X3D))
     done = run("weights", "a.pyth", "--spec", SPEC)
     assert done.exit_code == 0 and "nothing: main.s1.0.projection.bn\n" in done.stderr
 

@@ -12,9 +12,9 @@ from make_videos import broken, frame_folder, video
 from tsdsl.data.dataset import EvalViews, NoUsableVideo, TrainClips
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import Batch, EvalLoader, TrainLoader
-from tsdsl.data.problems import KINDS
 from tsdsl.data.sampling import Sampling
 from tsdsl.data.transforms import EvalTransform, TrainTransform
+from tsdsl.data.video_problems import KINDS
 
 SAMPLING = Sampling(4, 3)
 TRANSFORM = TrainTransform(24, 26, 34, autoaugment=True)

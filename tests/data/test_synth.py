@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tsdsl.data import synth
-from tsdsl.data.check import Facts, check_list
+from tsdsl.data.check import VideoFacts, check_list
 from tsdsl.data.glyphs import Clip, render
 from tsdsl.data.lists import read_list
 from tsdsl.data.synth import DONE, UNFINISHED, SynthOptions, synthesise
@@ -62,7 +62,7 @@ def test_lists_have_the_same_classes_and_good_videos(made: Path) -> None:
     assert [sum(v.counts()) for v in lists] == [10, 4] and lists[1].counts() == [1] * 4
     for videos in lists:
         for video, facts in zip(videos.videos, check_list(videos, 8), strict=True):
-            assert isinstance(facts, Facts)
+            assert isinstance(facts, VideoFacts)
             assert (facts.frames, facts.fps, facts.width, facts.height) == (8, 30, 32, 32)
             assert Path(video.path).parent.name == videos.classes[video.label]
     assert not {v.path for v in lists[0].videos} & {v.path for v in lists[1].videos}
@@ -164,7 +164,7 @@ def test_without_h264(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = SynthOptions(clips=4, glyphs=1, motions=2, size=32, frames=8)
     assert synthesise(tmp_path / "set", options).encoder == "mpeg4"
     videos = read_list(tmp_path / "set" / "train.csv")
-    assert all(isinstance(facts, Facts) for facts in check_list(videos, 8))
+    assert all(isinstance(facts, VideoFacts) for facts in check_list(videos, 8))
     assert json.loads((tmp_path / "set" / DONE).read_text())["encoder"] == "mpeg4"
 
 

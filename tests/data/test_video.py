@@ -13,8 +13,8 @@ from av.stream import Disposition
 from make_videos import broken, frame_folder, image, picture, rotated, video, with_matrix
 
 from tsdsl.data import video as decoding
-from tsdsl.data.problems import KINDS, BadVideo
 from tsdsl.data.video import decode_all, index_video, read_clip
+from tsdsl.data.video_problems import KINDS, BadVideo
 
 
 def level(i: int, width: int, height: int) -> np.ndarray:

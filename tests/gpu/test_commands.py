@@ -16,7 +16,7 @@ from tiny import write_space
 
 import tsdsl
 from tsdsl.cli.__main__ import cli
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 DEVICE = "cuda"
 

@@ -22,7 +22,7 @@ from tsdsl.searching.parsec.step import Clips, Parsec, classifier
 from tsdsl.training.evaluation import evaluate, views_of
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 ROOT = Path(__file__).resolve().parents[2]
 

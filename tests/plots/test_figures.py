@@ -21,7 +21,7 @@ from tsdsl import plots
 from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.elimination.configurations import configurations
 from tsdsl.analysis.summary import summarise
-from tsdsl.plots.by_phase import Phases
+from tsdsl.plots.phase_panel import PhasePanel
 from tsdsl.plots.style import WINDOW
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
@@ -330,11 +330,11 @@ def test_phases(small: tsdsl.Space) -> None:
 
 
 def test_phase_without_architecture(small: tsdsl.Space) -> None:
-    panel = Phases.of(small)
+    panel = PhasePanel.of(small)
     first, second = panel.found
     gone = type(first)(first.name, first.streams, first.learned, None, None, None, None, ())
     ax = Figure().add_subplot()
-    Phases(panel.space, panel.streams, panel.cost, [gone, second]).draw(ax)
+    PhasePanel(panel.space, panel.streams, panel.cost, [gone, second]).draw(ax)
     assert "no architecture keeps the requirements" in ax.texts[0].get_text()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tsdsl.analysis.costs.cost_table import CostTable
-from tsdsl.plots.units import Unit, percent, plain, short
+from tsdsl.plots.units import AxisUnit, percent, plain, short
 
 LATENCY = CostTable("latency", "ns", {})
 ENERGY = CostTable("energy", "J", {})
@@ -35,20 +35,20 @@ ENERGY = CostTable("energy", "J", {})
     ],
 )
 def test_text(cost, value: int, text: str) -> None:
-    assert Unit.of(cost, value).text(value) == text
+    assert AxisUnit.of(cost, value).text(value) == text
 
 
 def test_small_values_in_a_large_unit() -> None:
-    unit = Unit.of("macs", 10**9)
+    unit = AxisUnit.of("macs", 10**9)
     assert unit.number(1) == "<0.001" and unit.number(0) == "0"
     assert unit.number(2_000_000) == "0.002"
 
 
 def test_axis_above_the_minimum() -> None:
-    unit = Unit.between("macs", 10**15, 10**15 + 5000)
+    unit = AxisUnit.between("macs", 10**15, 10**15 + 5000)
     assert unit.place(10**15 + 2500) == 2.5
     assert unit.text(10**15 + 2500) == "2.500 kFLOPs above 1,000,000,000,000,000"
-    assert Unit.between("macs", 10**9, 2 * 10**9).origin == 0
+    assert AxisUnit.between("macs", 10**9, 2 * 10**9).origin == 0
 
 
 @pytest.mark.parametrize(

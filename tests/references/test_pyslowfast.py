@@ -11,8 +11,7 @@ from random_weights import randomise
 from torch import nn
 
 import tsdsl
-from tsdsl.weights.file import Loaded, Weights, load_into
-from tsdsl.weights.fit import exported
+from tsdsl.weights.matching import export_tensors
 from tsdsl.weights.scheme import Scheme
 from tsdsl.weights.schemes import (
     PYSLOWFAST_SLOWFAST,
@@ -20,6 +19,7 @@ from tsdsl.weights.schemes import (
     PYTORCHVIDEO_SLOWFAST,
     PYTORCHVIDEO_X3D,
 )
+from tsdsl.weights.weight_files import LoadedWeights, StoredWeights, load_into
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 CROP = 32
@@ -30,11 +30,11 @@ def compiled(spec: str, **params: object) -> nn.Module:
 
 
 @torch.no_grad()
-def assert_equal_logits(theirs: nn.Module, spec: str, frames: int) -> Loaded:
+def assert_equal_logits(theirs: nn.Module, spec: str, frames: int) -> LoadedWeights:
     """After all weights were drawn and moved, in float64; gives what was loaded."""
     randomise(theirs.double().eval(), seed=len(spec))
     ours = compiled(spec).double().eval()
-    loaded = load_into(ours, Weights(theirs.state_dict()))
+    loaded = load_into(ours, StoredWeights(theirs.state_dict()))
     generator = torch.Generator().manual_seed(frames)
     clip_NCTHW = torch.randn(2, 3, frames, CROP, CROP, generator=generator, dtype=torch.float64)
     clip_NCTHW[1] *= 3
@@ -126,9 +126,9 @@ def test_there_and_back(make, spec: str, scheme: Scheme) -> None:
     randomise(theirs, seed=1)
     state = theirs.state_dict()
     ours = compiled(spec)
-    loaded = load_into(ours, Weights(state))
+    loaded = load_into(ours, StoredWeights(state))
     assert loaded.scheme == scheme.name
-    back = exported(ours, scheme)
+    back = export_tensors(ours, scheme)
     assert sorted(back) == sorted(state)
     for name, tensor in state.items():
         assert torch.equal(back[name], tensor), name
@@ -136,8 +136,8 @@ def test_there_and_back(make, spec: str, scheme: Scheme) -> None:
 
 def test_a_shortcut_that_pytorchvideo_cannot_have() -> None:
     net = compiled("x3d_xs")
-    load_into(net, Weights(pytorchvideo_x3d().state_dict()))
-    assert len(exported(net, PYTORCHVIDEO_X3D)) == len(net.state_dict()) - 5
+    load_into(net, StoredWeights(pytorchvideo_x3d().state_dict()))
+    assert len(export_tensors(net, PYTORCHVIDEO_X3D)) == len(net.state_dict()) - 5
     net.get_submodule("main.s1.0.projection.bn").weight.data[3] = 1.5
     with pytest.raises(tsdsl.DiagnosticError, match=r"has no main\.s1\.0\.projection\.bn"):
-        exported(net, PYTORCHVIDEO_X3D)
+        export_tensors(net, PYTORCHVIDEO_X3D)

@@ -11,7 +11,7 @@ from random_weights import randomise
 from torch import Tensor, nn
 
 import tsdsl
-from tsdsl.weights.file import Weights, load_into
+from tsdsl.weights.weight_files import StoredWeights, load_into
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 TOLERANCE = 1e-10
@@ -53,7 +53,7 @@ def moved(theirs: nn.Module, spec: str, **params: Any) -> nn.Module:
     """The compiled spec with the weights of ``theirs``, in float64."""
     randomise(theirs.double().eval(), seed=len(spec))
     ours = tsdsl.compile(tsdsl.load(SPECS / f"{spec}.tsnet", set=params)).double().eval()
-    load_into(ours, Weights(theirs.state_dict()))
+    load_into(ours, StoredWeights(theirs.state_dict()))
     return ours
 
 

@@ -28,7 +28,7 @@ from tsdsl.searching.evolution.run import (
 from tsdsl.sema.sections import Evaluate
 from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
 from tsdsl.training.recipe import Recipe
-from tsdsl.weights.file import WeightsError, load, save
+from tsdsl.weights.weight_files import WeightsError, load, save
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

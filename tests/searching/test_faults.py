@@ -22,7 +22,7 @@ import tsdsl
 from tsdsl.diagnostics import FileError
 from tsdsl.searching.parsec.step import SearchError
 from tsdsl.training.checkpoint import Checkpoints
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 Tiny = Callable[..., tsdsl.Space]
 
@@ -156,9 +156,9 @@ def test_full_disk(tiny: Tiny, videos: Path, tmp_path: Path, count: int) -> None
 
 def test_full_disk_of_tensorboard(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorboard")
-    from tsdsl.training.board import Board
+    from tsdsl.training.tensorboard import TensorBoardWriter
 
-    board = Board(str(tmp_path / "board"), 0)
+    board = TensorBoardWriter(str(tmp_path / "board"), 0)
     writer = next(iter(board._writer.all_writers.values())).event_writer._async_writer._writer
 
     def full(data: bytes) -> None:

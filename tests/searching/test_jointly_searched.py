@@ -24,7 +24,7 @@ from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.plan import check_joint, describe, plan_of
 from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
 from tsdsl.training.checkpoint import Checkpoints
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 Tiny = Callable[..., tsdsl.Space]
 #: Of the tiny space; its steps are 6 and 3, 3 an epoch.

@@ -15,7 +15,7 @@ import torch
 
 import tsdsl
 from tsdsl.training.checkpoint import _digest
-from tsdsl.weights.file import WeightsError, load
+from tsdsl.weights.weight_files import WeightsError, load
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 

@@ -15,10 +15,10 @@ import tsdsl
 from tsdsl.diagnostics import FileError, SpecError
 from tsdsl.searching.random_search.ranking import Report
 from tsdsl.searching.random_search.run import Busy, train_job
-from tsdsl.training.folder import opened
+from tsdsl.training.folder import open_folder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.run import network
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 Tiny = Callable[..., tsdsl.Space]
 WINDOW = (105e3, 170e3)
@@ -150,7 +150,7 @@ def test_a_failure_is_named(tiny: Tiny, space: tsdsl.Space, videos: Path, tmp_pa
 
 
 def test_a_job_of_another_process(space: tsdsl.Space, videos: Path, tmp_path: Path) -> None:
-    with opened(str(tmp_path / "runs/0")):
+    with open_folder(str(tmp_path / "runs/0")):
         found = search(space, videos, tmp_path)
         assert {e.job.number: e.state for e in found.outcomes} == {0: "not begun", 1: "done"}
         with pytest.raises(Busy, match="another process"):

@@ -31,7 +31,7 @@ from tsdsl.searching.run import _halves
 from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.recipe import Recipe
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 Tiny = Callable[..., tsdsl.Space]
 

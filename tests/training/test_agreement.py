@@ -14,8 +14,8 @@ import pytest
 from tiny import write_space
 
 import tsdsl
-from tsdsl.training.environment import Place, RanksError, place
 from tsdsl.training.ranks import LostRank, Ranks
+from tsdsl.training.torchrun import ProcessRank, RanksError, process_rank
 
 #: A rank that runs one command after the other, within one group: the file says which.
 RANK = """
@@ -95,7 +95,7 @@ def differing(
     spec: Callable[..., Path], videos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[tuple[int, str]]]:
     """What each case came to, on each rank."""
-    from tsdsl.weights.file import save, save_weights
+    from tsdsl.weights.weight_files import save, save_weights
 
     folder = tmp_path_factory.mktemp("differing")
     short = videos.parent / "short.csv"
@@ -244,11 +244,11 @@ def test_a_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_environments_that_make_sense() -> None:
-    assert place({}) is None
+    assert process_rank({}) is None
     # Clusters set these for all kinds of processes.
-    assert place({"MASTER_PORT": "tcp://10.0.0.1:80", "LOCAL_RANK": "0"}) is None
-    found = place({**FIRST, "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
-    assert isinstance(found, Place) and (found.rank, found.world, found.local) == (1, 2, 1)
+    assert process_rank({"MASTER_PORT": "tcp://10.0.0.1:80", "LOCAL_RANK": "0"}) is None
+    found = process_rank({**FIRST, "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"})
+    assert isinstance(found, ProcessRank) and (found.rank, found.world, found.local) == (1, 2, 1)
 
 
 @pytest.mark.parametrize("value", ["0", "two", "-1", ""])

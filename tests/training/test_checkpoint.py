@@ -15,8 +15,8 @@ import torch
 
 from tsdsl.diagnostics import FileError, SpecError
 from tsdsl.training.checkpoint import Checkpoints, State
-from tsdsl.training.folder import RunFolder, opened
-from tsdsl.weights.file import load
+from tsdsl.training.folder import RunFolder, open_folder
+from tsdsl.weights.weight_files import load
 
 
 def state(step: int, average: bool = False) -> State:
@@ -113,15 +113,15 @@ ABOUT = {"format": "tsnet-run/1", "recipe": {"lr": 0.1, "epochs": 3}, "condition
 
 def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
     path = str(tmp_path / "run")
-    with opened(path) as folder:
+    with open_folder(path) as folder:
         # Without a checkpoint there is nothing to lose: a first attempt that failed is forgotten.
         assert folder.describe({**ABOUT, "seed": 3}, resume=False) == []
         assert folder.describe(ABOUT, resume=True) == []
         folder.checkpoints.save(state(1), {})
-        with pytest.raises(FileError, match="another process") as busy, opened(path):
+        with pytest.raises(FileError, match="another process") as busy, open_folder(path):
             pass
         assert busy.value.diagnostics[0].code == "E0808"
-    with opened(path) as folder:
+    with open_folder(path) as folder:
         with pytest.raises(FileError, match="there is a run"):
             folder.describe(ABOUT, resume=False)
         assert folder.describe(ABOUT, resume=True) == []
@@ -137,7 +137,7 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
         assert taken.value.diagnostics[0].code == "E0808"
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "model.py").write_text("mine")
-    with opened(str(tmp_path / "mine")) as mine, pytest.raises(FileError, match=r"model\.py"):
+    with open_folder(str(tmp_path / "mine")) as mine, pytest.raises(FileError, match=r"model\.py"):
         mine.describe(ABOUT, resume=True)
     assert (tmp_path / "mine" / "model.py").read_text() == "mine"
     for text in ("{", "[]", '{"format": "tsnet-run/9"}'):

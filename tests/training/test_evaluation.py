@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from tsdsl.data.dataset import EvalViews, NoUsableVideo
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import EvalLoader, ViewBatch
-from tsdsl.data.problems import KINDS
 from tsdsl.data.sampling import Sampling
 from tsdsl.data.transforms import normalise
+from tsdsl.data.video_problems import KINDS
 from tsdsl.diagnostics import SpecError
 from tsdsl.sema.sections import Evaluate
 from tsdsl.training.evaluation import MIXED, EvaluationError, evaluate, views_of

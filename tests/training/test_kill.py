@@ -12,7 +12,7 @@ from killing import Killer
 
 import tsdsl
 from tsdsl.training.checkpoint import Checkpoints
-from tsdsl.weights.file import load
+from tsdsl.weights.weight_files import load
 
 Tiny = Callable[..., tsdsl.Space]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tsdsl.training.failures import step_failed
 from tsdsl.training.ranks import LostRank, together
+from tsdsl.training.torch_errors import step_failed
 
 #: Trains in float64 without batch normalisation; the first rank writes the weights.
 PROGRAM = """

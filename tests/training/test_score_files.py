@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tsdsl.data.problems import Problem
+from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import FileError
 from tsdsl.record import replace
 from tsdsl.training.score_files import ScoresError, read_rows, read_scores, rows_of, write
-from tsdsl.training.scores import Missing, Scores
+from tsdsl.training.scores import MissingVideo, Scores
 
 
 def drawn(n: int, k: int, missing: int = 2) -> Scores:
@@ -22,7 +22,7 @@ def drawn(n: int, k: int, missing: int = 2) -> Scores:
     p = rng.dirichlet(np.ones(k), n)
     paths = tuple(f'a, "{i}" \u00e9\udcff/v.mp4' for i in range(n + missing))
     bad = tuple(
-        Missing(i, paths[i], i % k, Problem(f"/x/{paths[i]}", "corrupt", "line\nbreak"))
+        MissingVideo(i, paths[i], i % k, Problem(f"/x/{paths[i]}", "corrupt", "line\nbreak"))
         for i in range(missing)
     )
     names = tuple(f"class {c}" for c in range(k))
@@ -40,7 +40,7 @@ def test_rows(tmp_path: Path, k: int, suffix: str) -> None:
         # Bytes that are no text make a file that is not read as text: without them.
         plain = tuple(p.replace("\udcff", "") for p in scores.paths)
         bad = tuple(
-            Missing(m.index, m.path.replace("\udcff", ""), m.label, m.problem)
+            MissingVideo(m.index, m.path.replace("\udcff", ""), m.label, m.problem)
             for m in scores.missing
         )
         scores = replace(scores, paths=plain, missing=bad)

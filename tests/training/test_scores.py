@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from tsdsl.data.problems import Problem
-from tsdsl.training.scores import LEAST, Missing, Scores, class_names
+from tsdsl.data.video_problems import Problem
+from tsdsl.training.scores import LEAST, MissingVideo, Scores, class_names
 
 
 def drawn(n: int, k: int, seed: int, ties: bool = False) -> Scores:
@@ -22,7 +22,7 @@ def drawn(n: int, k: int, seed: int, ties: bool = False) -> Scores:
     return made(p, rng.integers(0, k, n))
 
 
-def made(p: np.ndarray, labels: np.ndarray, missing: tuple[Missing, ...] = ()) -> Scores:
+def made(p: np.ndarray, labels: np.ndarray, missing: tuple[MissingVideo, ...] = ()) -> Scores:
     n, k = p.shape
     paths = tuple(f"{i}.mp4" for i in range(n))
     names = class_names([], k)
@@ -73,7 +73,7 @@ def test_a_probability_of_nothing() -> None:
 
 
 def test_missing_videos_are_counted() -> None:
-    missing = Missing(2, "x.mp4", 1, Problem("/x.mp4", "empty", ""))
+    missing = MissingVideo(2, "x.mp4", 1, Problem("/x.mp4", "empty", ""))
     scores = made(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), (missing,))
     assert (len(scores), scores.total) == (2, 3)
     assert (scores.top1, scores.top1_of_all) == (0.5, pytest.approx(1 / 3))

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 import tsdsl
-from tsdsl.weights.file import WeightsError, load, save
+from tsdsl.weights.weight_files import WeightsError, load, save
 
 
 class Calls:
@@ -166,7 +166,7 @@ FILES = {
 #: bytes the peak of the process's memory has grown.
 CHILD = """
 import resource, sys
-from tsdsl.weights.file import load, WeightsError
+from tsdsl.weights.weight_files import load, WeightsError
 unit = 1 if sys.platform == "darwin" else 1024
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.stdin.read().split("\\n"):

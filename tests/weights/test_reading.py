@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import tsdsl
-from tsdsl.weights.file import WeightsError, load, save, save_torch
+from tsdsl.weights.weight_files import WeightsError, load, save, save_torch
 
 State = dict[str, Tensor]
 
@@ -73,7 +73,7 @@ def test_equal_weights_are_equal_files(tmp_path: Path, state: State) -> None:
     save(tmp_path / "here.safetensors", state, about)
     program = (
         "import json, sys, safetensors.torch\n"
-        "from tsdsl.weights.file import load, save\n"
+        "from tsdsl.weights.weight_files import load, save\n"
         "found = load(sys.argv[1])\n"
         "save(sys.argv[2], found.tensors, dict(reversed(found.about.items())))\n"
     )

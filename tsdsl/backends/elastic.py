@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.layouts import Ends, Places
-from tsdsl.backends.single import single
+from tsdsl.backends.channel_layouts import ChannelCounts, Places
+from tsdsl.backends.operation_module import build_operation
 from tsdsl.ir.layout import Layout, Runs, positions
 from tsdsl.ir.op import Axis, Init, Shape
 from tsdsl.ops import BY_NAME
@@ -30,10 +30,10 @@ from tsdsl.record import Record
 _CENTRED = frozenset({"KT", "KH", "KW"})
 #: What lies in more pieces than so many is gathered by an index.
 _PIECES = 16
-_NO_ENDS = Ends()
+_NO_ENDS = ChannelCounts()
 
 
-class Held(Record):
+class TensorSpec(Record):
     """One tensor of an operation's module."""
 
     #: Its name in the module.
@@ -45,7 +45,7 @@ class Held(Record):
 
 
 @lru_cache(maxsize=65536)
-def held(asked: Configuration) -> tuple[Held, ...]:
+def tensor_specs(asked: Configuration) -> tuple[TensorSpec, ...]:
     """What the module of one configuration holds: parameters as the operation declares them, and
     the module's buffers, whose axes are channels."""
     op = BY_NAME[asked.op]
@@ -55,8 +55,8 @@ def held(asked: Configuration) -> tuple[Held, ...]:
     layer: Any = template(asked).layer
     axis: Axis = "CHANNELS"
     return (
-        *(Held(p.name, p.axes, p.init, p.shape) for p in params),
-        *(Held(n, (axis,) * b.dim(), None, tuple(b.shape)) for n, b in layer.named_buffers()),
+        *(TensorSpec(p.name, p.axes, p.init, p.shape) for p in params),
+        *(TensorSpec(n, (axis,) * b.dim(), None, tuple(b.shape)) for n, b in layer.named_buffers()),
     )
 
 
@@ -64,7 +64,7 @@ def held(asked: Configuration) -> tuple[Held, ...]:
 def template(asked: Configuration) -> nn.Module:
     """The operation as a module without storage: its forward is the text of an emitted network."""
     with torch.device("meta"):
-        return single(asked).requires_grad_(False)
+        return build_operation(asked).requires_grad_(False)
 
 
 class Pieces(NamedTuple):
@@ -160,17 +160,19 @@ def _layout(axis: Axis, places: Places) -> Layout | None:
 
 class Elastic(nn.Module):
     """The tensors of one operation of a space, under the names that they have in its module.
-    ``ends``: how many positions layouts need."""
+    ``channel_counts``: how many positions layouts need."""
 
-    def __init__(self, configurations: Iterable[Configuration], ends: Ends = _NO_ENDS) -> None:
+    def __init__(
+        self, configurations: Iterable[Configuration], channel_counts: ChannelCounts = _NO_ENDS
+    ) -> None:
         super().__init__()
         configurations = tuple(configurations)
-        every = [_extended(held(asked), asked, ends) for asked in configurations]
+        every = [_extended(tensor_specs(asked), asked, channel_counts) for asked in configurations]
         #: The classes of the layers whose tensors these are.
         self.layers = frozenset(
-            type(cast(Any, template(own)).layer) for own in configurations if held(own)
+            type(cast(Any, template(own)).layer) for own in configurations if tensor_specs(own)
         )
-        self.whole: dict[str, Held] = {}
+        self.whole: dict[str, TensorSpec] = {}
         for tensor in (tensor for tensors in every for tensor in tensors):
             known = self.whole.get(tensor.name)
             if known is None:
@@ -178,7 +180,7 @@ class Elastic(nn.Module):
                 continue
             assert known.axes == tensor.axes, (known, tensor)
             largest = tuple(map(max, known.shape, tensor.shape))
-            self.whole[tensor.name] = Held(tensor.name, tensor.axes, tensor.init, largest)
+            self.whole[tensor.name] = TensorSpec(tensor.name, tensor.axes, tensor.init, largest)
         for name, tensor in self.whole.items():
             if tensor.init is not None:
                 self.register_parameter(name, nn.Parameter(torch.empty(tensor.shape)))
@@ -210,7 +212,7 @@ class Elastic(nn.Module):
         """Where the tensors of one configuration lie."""
         return tuple(
             (t.name, t.init is not None, window(t.axes, self.whole[t.name].shape, t.shape, places))
-            for t in held(asked)
+            for t in tensor_specs(asked)
         )
 
     def part(self, asked: Configuration, places: Places | None = None) -> dict[str, Tensor]:
@@ -218,19 +220,23 @@ class Elastic(nn.Module):
         return {name: take(getattr(self, name), at) for name, _, at in self.parts(asked, places)}
 
 
-def _extended(tensors: tuple[Held, ...], asked: Configuration, ends: Ends) -> tuple[Held, ...]:
+def _extended(
+    tensors: tuple[TensorSpec, ...], asked: Configuration, channel_counts: ChannelCounts
+) -> tuple[TensorSpec, ...]:
     """Tensors with room for all positions of their axes."""
-    if ends == _NO_ENDS:
+    if channel_counts == _NO_ENDS:
         return tensors
     read = asked.shapes[0][0]
 
     def size(axis: Axis, own: int) -> int:
         if axis == "OUT":
-            return max(own, ends.written)
+            return max(own, channel_counts.written)
         # With groups, a weight reads those of its group only.
-        return max(own, ends.read) if axis in ("IN", "CHANNELS") and own == read else own
+        return max(own, channel_counts.read) if axis in ("IN", "CHANNELS") and own == read else own
 
-    return tuple(Held(t.name, t.axes, t.init, tuple(map(size, t.axes, t.shape))) for t in tensors)
+    return tuple(
+        TensorSpec(t.name, t.axes, t.init, tuple(map(size, t.axes, t.shape))) for t in tensors
+    )
 
 
 #: Name of a tensor, whether it is a parameter, and which part of the whole it is.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import prod
 
 from tsdsl.backends.source.classes import block_class
-from tsdsl.backends.source.constructor import Context
+from tsdsl.backends.source.constructor import ModuleContext
 from tsdsl.backends.source.groups import group, instances
 from tsdsl.backends.source.initialise import function, rules
 from tsdsl.backends.source.naming import class_name
@@ -20,7 +20,7 @@ from tsdsl.ir.op import ModuleCall
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class EmittedModule:
     """An emitted module."""
 
     text: str
@@ -30,10 +30,10 @@ class Source:
 
 def emit(network: Network) -> str:
     """The network as Python source: the same classes, and state-dict keys, as `build` gives."""
-    return source(network).text
+    return emit_module(network).text
 
 
-def source(network: Network) -> Source:
+def emit_module(network: Network) -> EmittedModule:
     """The source with the name of its main class."""
     groups, group_of = group(network)
     top = class_name(network.name, ())
@@ -41,7 +41,7 @@ def source(network: Network) -> Source:
     for each in groups:
         each.name = class_name(each.block.name, taken)
         taken.add(each.name)
-    context = Context(groups, instances(groups), rules(network))
+    context = ModuleContext(groups, instances(groups), rules(network))
     parts: list[list[str]] = [list(block_class(each, context, frozenset(taken))) for each in groups]
     parts.append(list(network_class(network, top, context, group_of.__getitem__)))
     start = list(function(context.rules))
@@ -51,7 +51,7 @@ def source(network: Network) -> Source:
         parts.insert(0, _HALF)
     body = "\n\n\n".join("\n".join(part) for part in parts)
     head = "\n".join(_header(network))
-    return Source(f"{head}\n\n{_imports(body, network)}\n\n\n{body}\n", top)
+    return EmittedModule(f"{head}\n\n{_imports(body, network)}\n\n\n{body}\n", top)
 
 
 _HALF = [

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.bound import Bound
-from tsdsl.backends.build import build
+from tsdsl.backends.channel_layouts import ChannelLayouts, Places
+from tsdsl.backends.configured_operation import ConfiguredOperation
 from tsdsl.backends.elastic import Elastic
-from tsdsl.backends.layouts import Layouts, Places
-from tsdsl.backends.placed import PlacedGradients
-from tsdsl.backends.single import single
+from tsdsl.backends.network_module import build
+from tsdsl.backends.operation_module import build_operation
+from tsdsl.backends.slice_gradients import SliceGradients
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
 from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
@@ -45,16 +45,16 @@ class Supernet(nn.Module):
     def __init__(self, graph: SpaceGraph) -> None:
         super().__init__()
         self._graph = graph
-        self._layouts = Layouts(graph)
+        self._layouts = ChannelLayouts(graph)
         self._elastic: dict[Path, Elastic] = {}
         for path, asked in self._layouts.configurations.items():
-            if (made := Elastic(asked, self._layouts.ends(path))).whole:
+            if (made := Elastic(asked, self._layouts.channel_counts(path))).whole:
                 self._elastic[path] = made
                 _place(self, module_path(path), made)
         self._plan()
 
     def _plan(self) -> None:
-        self._gradients = PlacedGradients(self._tensors)
+        self._gradients = SliceGradients(self._tensors)
         context = _Context(self._elastic, self._layouts, lambda: self.training, self._gradients)
         self._root = _Root(self._graph, context)
         self._assignments: OrderedDict[Any, list[int]] = OrderedDict()
@@ -168,10 +168,10 @@ def _place(root: nn.Module, path: Path, made: Elastic) -> None:
 
 class _Context(NamedTuple):
     elastic: Mapping[Path, Elastic]
-    layouts: Layouts
+    layouts: ChannelLayouts
     #: Whether the supernet is in training mode.
     training: Callable[[], bool]
-    gradients: PlacedGradients
+    gradients: SliceGradients
 
 
 class _RegionPlan:
@@ -320,7 +320,7 @@ class _OpPlan:
     def _made(self, asked: Configuration, places: Places | None) -> Callable[..., Tensor]:
         elastic = self.elastic
         if elastic is None:
-            module = single(asked)
+            module = build_operation(asked)
             if "layer" not in module._modules:
                 return cast(Callable[..., Tensor], module.forward)
             training = self._training
@@ -331,7 +331,7 @@ class _OpPlan:
                 return result
 
             return plain
-        return Bound(asked, elastic, self._gradients, places)
+        return ConfiguredOperation(asked, elastic, self._gradients, places)
 
 
 class _CallPlan:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tsdsl.backends.channel_layouts import ChannelLayouts, Places
 from tsdsl.backends.elastic import Elastic
-from tsdsl.backends.layouts import Layouts, Places
 from tsdsl.backends.source.expression import alias, fill
 from tsdsl.backends.source.naming import class_name
 from tsdsl.backends.source.quoting import comment, docstring, quoted
@@ -66,21 +66,21 @@ class _Form(NamedTuple):
 
 def emit_supernet(space: SpaceGraph) -> str:
     """The source. Raises what making the supernet itself raises, and `TooCoupled`."""
-    writer = _Writer(space)
+    writer = _SupernetWriter(space)
     writer.write()
     return writer.text()
 
 
-class _Writer:
+class _SupernetWriter:
     def __init__(self, space: SpaceGraph) -> None:
         self.space = space
-        self._layouts = Layouts(space)
+        self._layouts = ChannelLayouts(space)
         #: Functions of the module by their text, which has ``{}`` for the name.
         self._functions: dict[str, str] = {}
         self._ops: list[str] = []
         self._body: list[str] = []
         self._names: dict[Edge, str] = {}
-        self._held: dict[Path, Elastic] = {}
+        self._elastic: dict[Path, Elastic] = {}
         self._packages: set[str] = set()
         #: How many operations have been written that have a path.
         self._seen: dict[Path, int] = {}
@@ -92,9 +92,9 @@ class _Writer:
         layouts = self._layouts
         with torch.device("meta"):
             for path, asked in layouts.configurations.items():
-                if (made := Elastic(asked, layouts.ends(path))).whole:
-                    self._held[path] = made
-        self._parameters = sum(p.numel() for e in self._held.values() for p in e.parameters())
+                if (made := Elastic(asked, layouts.channel_counts(path))).whole:
+                    self._elastic[path] = made
+        self._parameters = sum(p.numel() for e in self._elastic.values() for p in e.parameters())
         self._names[self.space.clip] = "clip_NCTHW"
         self._region(self.space.root, (), 8, None)
         self._body.append(f"        return {self._names[self.space.root.result]}")
@@ -272,7 +272,7 @@ class _Writer:
         if number > 1:
             # Another option with the same block: it has the same tensors.
             arguments.append(f"like=self._ops[{quoted(name)}]")
-        elif path in self._held:
+        elif path in self._elastic:
             held = [
                 tuple_text(
                     [
@@ -282,7 +282,7 @@ class _Writer:
                         value_text(t.init),
                     ]
                 )
-                for t in self._held[path].whole.values()
+                for t in self._elastic[path].whole.values()
             ]
             arguments.append(f"tensors={tuple_text(held)}")
         if apply is not None:

@@ -21,8 +21,8 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 
 from tsdsl.analysis.costs.cost_table import Configuration
-from tsdsl.backends.build import build
-from tsdsl.backends.single import single
+from tsdsl.backends.network_module import build
+from tsdsl.backends.operation_module import build_operation
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Shape
 
@@ -116,7 +116,7 @@ class Setup:
 
     def call_of(self, asked: Configuration) -> Call:
         """One operation, on inputs of its own."""
-        return self._call(lambda: single(asked), asked.shapes)
+        return self._call(lambda: build_operation(asked), asked.shapes)
 
     def call_of_network(self, network: Network) -> Call:
         """A whole network, on a clip."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tsdsl.data.sampling import Sampling
     from tsdsl.sema.sections import Evaluate
     from tsdsl.training.scores import Scores
-    from tsdsl.weights.file import Weights
+    from tsdsl.weights.weight_files import StoredWeights
 
 #: Classes with the lowest accuracies that are printed.
 WORST = 5
@@ -78,7 +78,7 @@ class Asked(Record):
     def clip_shape(self) -> tuple[int, int, int, int]:
         return 3, self.frames, self.crop, self.crop
 
-    def say(self, space: tsdsl.Space, held: Weights) -> None:
+    def say(self, space: tsdsl.Space, held: StoredWeights) -> None:
         """What may surprise."""
         if self.assumed:
             note(f"'{space.name}' has no evaluate section; this is {self}")

@@ -12,7 +12,7 @@ from tsdsl.cli.output import note, show
 from tsdsl.diagnostics import Collector, Source
 
 if TYPE_CHECKING:
-    from tsdsl.weights.file import Loaded, Weights
+    from tsdsl.weights.weight_files import LoadedWeights, StoredWeights
 
 
 def open_network(
@@ -45,7 +45,7 @@ def architecture(space: tsdsl.Space, path: str) -> tsdsl.Architecture:
     return found
 
 
-def say_filled(loaded: Loaded) -> None:
+def say_filled(loaded: LoadedWeights) -> None:
     """Say which modules of a network another code base does not have."""
     modules = dict.fromkeys(
         name.rpartition(".")[0] for name in loaded.filled if name.endswith(".weight")
@@ -59,7 +59,7 @@ def network_of_weights(
     frozen: str | None,
     settings: dict[str, Any],
     name: str | None,
-    held: Weights,
+    held: StoredWeights,
 ) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
     """The space of a file, and the architecture: that of a file, or the one that the weights were
     trained with."""

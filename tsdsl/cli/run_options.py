@@ -100,7 +100,7 @@ def default_workers() -> int:
     """Processes that decode for a rank of this machine. The one that computes waits for them more
     often than they are in its way: with two processors, a training on the CPU is a quarter faster
     with two of them than with one. Raises `RanksError`."""
-    from tsdsl.training.environment import processes_here
+    from tsdsl.training.torchrun import processes_here
 
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(16, cpus // processes_here(os.environ)))

@@ -7,12 +7,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tsdsl.data.lists import VideoList
-from tsdsl.data.problems import BadVideo, Problem
 from tsdsl.data.video import decode_all, index_video
+from tsdsl.data.video_problems import BadVideo, Problem
 from tsdsl.record import Record
 
 
-class Facts(Record):
+class VideoFacts(Record):
     """Of a video that can be used; ``fps`` None of a folder of frames."""
 
     frames: int
@@ -27,7 +27,7 @@ class Facts(Record):
         return self.frames / self.fps if self.fps else None
 
 
-def check_video(path: str, min_frames: int) -> Facts | Problem:
+def check_video(path: str, min_frames: int) -> VideoFacts | Problem:
     """Facts, or what is wrong."""
     try:
         index = index_video(path)
@@ -36,14 +36,16 @@ def check_video(path: str, min_frames: int) -> Facts | Problem:
         width, height = decode_all(path, index)
     except BadVideo as bad:
         return bad.problem
-    return Facts(index.count, index.fps, width, height, index.stream)
+    return VideoFacts(index.count, index.fps, width, height, index.stream)
 
 
-def check_list(videos: VideoList, min_frames: int, workers: int = 0) -> Iterator[Facts | Problem]:
+def check_list(
+    videos: VideoList, min_frames: int, workers: int = 0
+) -> Iterator[VideoFacts | Problem]:
     """For each video, in order; each path is decoded once. ``workers`` 0: in this process."""
     paths = list(dict.fromkeys(video.path for video in videos.videos))
     least = [min_frames] * len(paths)
-    known: dict[str, Facts | Problem] = {}
+    known: dict[str, VideoFacts | Problem] = {}
     pool = None
     if workers:
         # Not forked: the process may have threads (a progress bar).

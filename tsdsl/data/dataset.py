@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from tsdsl.data.lists import VideoList
-from tsdsl.data.problems import BadVideo, Problem
 from tsdsl.data.sampling import Sampling
 from tsdsl.data.transforms import EvalTransform, TrainTransform
 from tsdsl.data.video import index_video, read_clip
+from tsdsl.data.video_problems import BadVideo, Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 

@@ -16,9 +16,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from tsdsl.data.opening import decoder_options, opened
 from tsdsl.data.orientation import exif_orientation, shown
-from tsdsl.data.problems import BadVideo
+from tsdsl.data.safe_open import decoder_options, open_container
+from tsdsl.data.video_problems import BadVideo
 
 #: Endings of the files of a folder that are its frames.
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
@@ -143,7 +143,7 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
     """image_HWC as it is to be shown. Raises `BadVideo`."""
     name = os.path.basename(path)
     try:
-        with opened(path) as container:
+        with open_container(path) as container:
             container.streams.video[0].codec_context.options = decoder_options()
             for frame in container.decode(video=0):
                 with open(path, "rb") as file:

@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tsdsl.data.images import IMAGES
-from tsdsl.data.limits import max_pixels
+from tsdsl.data.pixel_limit import max_pixels
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, did_you_mean
 from tsdsl.files import PathLike, read_text
 from tsdsl.record import Record

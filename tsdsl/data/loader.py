@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from tsdsl.data.dataset import EvalViews, NoUsableVideo, Sample, TrainClips, Views, generator_of
-from tsdsl.data.problems import KINDS, Problem
+from tsdsl.data.video_problems import KINDS, Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import MutableRecord, Record, factory
 
@@ -61,7 +61,7 @@ class ViewBatch(MutableRecord):
         return self
 
 
-class Report(MutableRecord):
+class DataReport(MutableRecord):
     """What could not be used so far. Ranks have one each."""
 
     samples: int = 0
@@ -142,7 +142,7 @@ class TrainLoader(_Loader):
     ) -> None:
         assert 0 <= rank < world and batch > 0 and passes > 0
         check_fills(len(dataset), batch * world * passes, dataset.videos.source)
-        self.report = Report()
+        self.report = DataReport()
         self._steps = _Steps(len(dataset), dataset.seed, batch, rank, world, passes)
         self._loader = _loader(dataset, self._steps, _batch, workers, prefetch, pin)
 
@@ -180,7 +180,7 @@ class EvalLoader(_Loader):
     ) -> None:
         assert 0 <= rank < world and videos > 0
         self.dataset = dataset
-        self.report = Report()
+        self.report = DataReport()
         own = range(rank, len(dataset), world)
         self._groups = [list(own[at : at + videos]) for at in range(0, len(own), videos)]
         self._loader = _loader(dataset, self._groups, _views, workers, prefetch, pin)

@@ -32,9 +32,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from tsdsl.data.images import frame_files, is_frame_folder, read_images
-from tsdsl.data.opening import decoder_options, opened
 from tsdsl.data.orientation import orientation_of, shown
-from tsdsl.data.problems import BadVideo
+from tsdsl.data.safe_open import decoder_options, open_container
+from tsdsl.data.video_problems import BadVideo
 from tsdsl.record import Record
 
 #: Seconds of a video that may be missing against the length in its header, and the share; of a
@@ -51,7 +51,7 @@ _BARE = frozenset({"h264", "hevc", "vvc"})
 _WORTH_SEEKING = 8
 
 
-class Index(Record):
+class VideoIndex(Record):
     """What is known of a video without decoding it."""
 
     #: Number of frames, at least 1.
@@ -72,20 +72,20 @@ class _Missed(Exception):
     """Seeking did not lead to a frame that the index has."""
 
 
-def index_video(path: str) -> Index:
+def index_video(path: str) -> VideoIndex:
     """The frames that a file or a folder of images has. Nothing is decoded.
 
     Raises `BadVideo`.
     """
     if is_frame_folder(path):
         files = frame_files(path)
-        return Index(len(files), None, files=tuple(files))
+        return VideoIndex(len(files), None, files=tuple(files))
     with _opened(path) as (container, stream):
         return _index(path, container, stream)
 
 
 def read_clip(
-    path: str, index: Index, indices: Sequence[int], seek: bool = True
+    path: str, index: VideoIndex, indices: Sequence[int], seek: bool = True
 ) -> NDArray[np.uint8]:
     """clip_CTHW (RGB, uint8) of the frames with these numbers, in that order, repeats allowed.
 
@@ -109,7 +109,7 @@ def read_clip(
     return clip_THWC.transpose(3, 0, 1, 2)
 
 
-def decode_all(path: str, index: Index) -> tuple[int, int]:
+def decode_all(path: str, index: VideoIndex) -> tuple[int, int]:
     """Decode every frame, for a check; gives width and height as shown. Raises `BadVideo`."""
     if index.files:
         shape = [read_images(path, index.files, [i]).shape for i in range(index.count)]
@@ -132,7 +132,7 @@ def decode_all(path: str, index: Index) -> tuple[int, int]:
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     """A file and the video stream that is taken, decoded in one thread: workers are processes."""
-    with opened(path) as container:
+    with open_container(path) as container:
         name = container.format.name
         if name.endswith("_pipe") or name == "image2":
             raise BadVideo(path, "still-image", name.removesuffix("_pipe"))
@@ -162,7 +162,7 @@ def _preference(stream: VideoStream) -> int:
     return pixels + 5_000_000 * bool(stream.disposition & Disposition.default)
 
 
-def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
+def _index(path: str, container: InputContainer, stream: VideoStream) -> VideoIndex:
     vp8 = stream.codec_context.name in ("vp8", "libvpx")
     times: list[int | None] = []
     keys: list[tuple[int, int]] = []
@@ -206,7 +206,7 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> Index:
     if container.format.name in _COUNTED or (in_order and stream.codec_context.has_b_frames):
         stamps, keys = [], []
     streams = _video_streams(container)
-    return Index(
+    return VideoIndex(
         len(times),
         float(rate) if rate else None,
         tuple(stamps),
@@ -265,7 +265,7 @@ def _decoded(path: str, container: InputContainer, stream: VideoStream) -> Itera
         raise BadVideo(path, "corrupt", _said(error)) from None
 
 
-def _seeking(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+def _seeking(path: str, index: VideoIndex, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
     """image_HWC of some frames, in rising order. Raises `_Missed` and `BadVideo`."""
     stamps = [pts for pts, _ in index.keys]
     places = [bisect_left(index.stamps, stamp) for stamp in stamps]
@@ -304,7 +304,9 @@ def _sought(
     return _decoded(path, container, stream)
 
 
-def _from_the_start(path: str, index: Index, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+def _from_the_start(
+    path: str, index: VideoIndex, wanted: Sequence[int]
+) -> dict[int, NDArray[np.uint8]]:
     pixels = _Pixels(path)
     left = set(wanted)
     number = {stamp: i for i, stamp in enumerate(index.stamps)}

@@ -17,13 +17,13 @@ nothing opens a window, and nothing global is changed.
 `files`    the same bytes for the same figure
 """
 
-from tsdsl.plots.by_phase import phases
-from tsdsl.plots.by_stage import stages
-from tsdsl.plots.confusions import confusions
+from tsdsl.plots.confusion_panel import confusions
 from tsdsl.plots.figures import confusion, network, overview
 from tsdsl.plots.files import FORMATS, render, save
-from tsdsl.plots.over_time import search
-from tsdsl.plots.spreads import spread
+from tsdsl.plots.phase_panel import phases
+from tsdsl.plots.search_panels import search
+from tsdsl.plots.spread_panel import spread
+from tsdsl.plots.stage_panel import stages
 
 __all__ = [
     "FORMATS",

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from tsdsl.analysis.costs.items import By
 from tsdsl.analysis.summary import Summary, summarise
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.plots.by_phase import Phases
-from tsdsl.plots.by_stage import Stages
-from tsdsl.plots.confusions import Confusion, Mistakes
+from tsdsl.plots.confusion_panel import ConfusionPanel, MistakesPanel
 from tsdsl.plots.panel import Panel, settle
-from tsdsl.plots.spreads import Spread
+from tsdsl.plots.phase_panel import PhasePanel
+from tsdsl.plots.spread_panel import SpreadPanel
+from tsdsl.plots.stage_panel import StagePanel
 from tsdsl.plots.style import WIDTH, settings
 from tsdsl.space import Space
 from tsdsl.training.scores import Scores
@@ -36,13 +36,15 @@ def overview(found: Space | Summary) -> Figure:
     for cost in costs:
         if space.decisions:
             window = summary.windows.get(cost)
-            panels.add(Spread.of, space, cost, window=window, window_name=named, distribution=given)
+            panels.add(
+                SpreadPanel.of, space, cost, window=window, window_name=named, distribution=given
+            )
     for cost in ("macs", *space.costs):
-        panels.add(Stages.of, space, cost, distribution=given)
+        panels.add(StagePanel.of, space, cost, distribution=given)
     for cost, held in summary.costs.items():
         shown = cost == "macs" or any(phase.budgets for phase in held.phases)
         if space.decisions and held.phases and shown:
-            panels.add(Phases.of, space, cost, distribution=given)
+            panels.add(PhasePanel.of, space, cost, distribution=given)
     return panels.figure()
 
 
@@ -53,7 +55,7 @@ def network(
     of its cheapest and its dearest architecture and the mean."""
     panels = _Panels()
     for cost in ("macs", *space.costs):
-        panels.add(Stages.of, space, cost, architecture=architecture, by=by)
+        panels.add(StagePanel.of, space, cost, architecture=architecture, by=by)
     return panels.figure()
 
 
@@ -61,8 +63,8 @@ def confusion(scores: Scores, subject: str = "") -> Figure:
     """Which classes a network takes for which, and its most frequent mistakes by name. ``subject``:
     whose scores they are."""
     panels = _Panels()
-    panels.add(Confusion.of, scores, subject)
-    mistakes = Mistakes.of(scores)
+    panels.add(ConfusionPanel.of, scores, subject)
+    mistakes = MistakesPanel.of(scores)
     if mistakes.found:
         panels.add(lambda: mistakes)
     return panels.figure()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from tsdsl.plots.style import MUTED, RULE, SMALL, TITLE, WIDTH, settings
-from tsdsl.plots.units import Unit
+from tsdsl.plots.units import AxisUnit
 
 #: Points from the axes up: the legend's line, the facts, the title.
 _LINE = 11.5
@@ -155,7 +155,7 @@ def described(figure: Figure) -> tuple[str, str]:
     )
 
 
-def cost_axis(ax: Axes, unit: Unit) -> None:
+def cost_axis(ax: Axes, unit: AxisUnit) -> None:
     """The horizontal axis of a cost, whose values are in ``unit`` already."""
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(False)

@@ -20,7 +20,7 @@ _LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class AxisUnit:
     """What a cost is called, and the unit of its axis: ``scale`` of the cost's own."""
 
     #: Of a text: "FLOPs".
@@ -34,7 +34,7 @@ class Unit:
     origin: int = 0
 
     @classmethod
-    def between(cls, cost: Cost, low: int, high: int) -> Unit:
+    def between(cls, cost: Cost, low: int, high: int) -> AxisUnit:
         """For an axis from ``low`` to ``high``."""
         if high - low >= _NARROW * high:
             return cls.of(cost, high)
@@ -43,7 +43,7 @@ class Unit:
         return replace(unit, label=label, origin=low)
 
     @classmethod
-    def of(cls, cost: Cost, most: float) -> Unit:
+    def of(cls, cost: Cost, most: float) -> AxisUnit:
         """For an axis up to ``most``. Multiply-adds are GFLOPs and times milliseconds wherever that
         gives numbers that can be read."""
         if isinstance(cost, CostTable):

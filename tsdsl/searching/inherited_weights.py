@@ -21,18 +21,18 @@ from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import EvalViews, NoUsableVideo, TrainClips, no_usable_video
 from tsdsl.data.lists import VideoList
 from tsdsl.data.loader import Batch, EvalLoader, TrainLoader, ViewBatch
-from tsdsl.data.problems import Problem
+from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import Record
 from tsdsl.searching.defaults import EVOLVE_MEMORY
 from tsdsl.searching.run import reestimate
 from tsdsl.space import Space
+from tsdsl.training.dry_run import gives_probabilities
 from tsdsl.training.evaluation import AT_ONCE, EvaluationError, evaluate
-from tsdsl.training.failures import out_of_memory
 from tsdsl.training.ranks import Ranks
-from tsdsl.training.scores import Missing, Scores
-from tsdsl.training.trial import gives_probabilities
+from tsdsl.training.scores import MissingVideo, Scores
+from tsdsl.training.torch_errors import out_of_memory
 
 
 class KeptViews(EvalLoader):
@@ -281,7 +281,7 @@ def _joined(parts: Sequence[Scores | _Nothing], bounds: Sequence[int], videos: V
         scored[0][1].classes,
         scored[0][1].views,
         tuple(
-            Missing(at, videos.videos[at].name, videos.videos[at].label, missing[at])
+            MissingVideo(at, videos.videos[at].name, videos.videos[at].label, missing[at])
             for at in sorted(missing)
         ),
     )

@@ -38,8 +38,8 @@ from tsdsl.searching.parsec.cost_term import CostTerm, variances
 from tsdsl.searching.plan import PhasePlan, present
 from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, Searcher, SearchStepDone
 from tsdsl.space import Space, Window
-from tsdsl.training.board import Board
 from tsdsl.training.folder import ALPHA, RunFolder
+from tsdsl.training.tensorboard import TensorBoardWriter
 
 #: Of the time of a search, what is asked of its distribution may take so much.
 SHARE = 0.02
@@ -61,7 +61,7 @@ class Reporter:
         searcher: Searcher,
         folder: RunFolder,
         log_every: int,
-        board: Board | None = None,
+        board: TensorBoardWriter | None = None,
     ) -> None:
         self._searcher = searcher
         self._folder = folder

@@ -22,8 +22,8 @@ from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips, generator_of
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import TrainLoader, check_fills
-from tsdsl.data.problems import Problem
 from tsdsl.data.transforms import normalise
+from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import PathLike
 from tsdsl.ir.arch_file import dump
@@ -37,17 +37,17 @@ from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.reporter import Reporter
 from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, Searcher, SearchStepDone
 from tsdsl.space import Space
-from tsdsl.training import identity
-from tsdsl.training.board import Board
+from tsdsl.training import fingerprint
 from tsdsl.training.checkpoint import WEIGHTS, restoring
 from tsdsl.training.checks import check_classes, check_options, shares
+from tsdsl.training.dry_run import gives_probabilities
 from tsdsl.training.events import CheckpointSaved, RunStarted, VideosRejected, WarningRaised
-from tsdsl.training.folder import FORMAT, RunFolder, opened
+from tsdsl.training.folder import FORMAT, RunFolder, open_folder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.session import peak_memory
-from tsdsl.training.trial import gives_probabilities
-from tsdsl.weights.file import save
+from tsdsl.training.tensorboard import TensorBoardWriter
+from tsdsl.weights.weight_files import save
 
 Data = PathLike | VideoList
 
@@ -169,7 +169,7 @@ def run(
                 min_frames=min_frames,
             )
             if folder is not None and ranks.is_first:
-                here = stack.enter_context(opened(os.fspath(folder)))
+                here = stack.enter_context(open_folder(os.fspath(folder)))
             recipe = Recipe.of(space)
             videos = data if isinstance(data, VideoList) else read_list(data, root)
             first = plan_of(space, 1)
@@ -215,17 +215,17 @@ def run(
                 "space_hash": space.hash,
                 "search": plan.search.model_dump(mode="json"),
                 "cost_term": cost_term,
-                "costs": {name: identity.of_table(t) for name, t in sorted(space.costs.items())},
+                "costs": {name: fingerprint.of_table(t) for name, t in sorted(space.costs.items())},
                 "mixed_precision": mixed_precision,
                 "micro_batch": micro_batch if passes > 1 else None,
                 "recipe": recipe.as_json(),
                 "seed": seed,
-                "data": identity.of_list(videos),
+                "data": fingerprint.of_list(videos),
                 **(about or {}),
-                "conditions": identity.conditions(ranks, videos),
+                "conditions": fingerprint.conditions(ranks, videos),
             }
             same |= described
-            same["weights"] = identity.of_tensors(supernet)
+            same["weights"] = fingerprint.of_tensors(supernet)
             same["options"] = {
                 "save_every": save_every,
                 "log_every": log_every,
@@ -256,11 +256,13 @@ def run(
                 searcher.restore(state)
         told = None
         if here is not None:
-            board = Board(here.at("tensorboard"), searcher.step) if tensorboard else None
+            board = (
+                TensorBoardWriter(here.at("tensorboard"), searcher.step) if tensorboard else None
+            )
             told = Reporter(searcher, here, log_every, board)
             stack.callback(told.close)
             warnings += here.warnings
-        weights = identity.of_weights(space.name, space, None, videos)
+        weights = fingerprint.of_weights(space.name, space, None, videos)
         session = _Session(searcher, here, told, ranks, weights, bn_batches)
         if here is not None and state is not None:
             session.publish(here.checkpoints.path(state.step))

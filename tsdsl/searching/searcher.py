@@ -36,11 +36,11 @@ from tsdsl.searching.unused import Unused
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space
 from tsdsl.training.checkpoint import State
-from tsdsl.training.failures import first_not_finite, step_failed
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.schedule import learning_rate
-from tsdsl.weights.file import about_layout, check_layout
+from tsdsl.training.torch_errors import first_not_finite, step_failed
+from tsdsl.weights.weight_files import about_layout, check_layout
 
 #: With adaptive samples, so many at least: one sample tells nothing of alpha.
 LEAST_SAMPLES = 2

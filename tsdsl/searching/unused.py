@@ -26,8 +26,8 @@ from torch import Tensor
 
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.analysis.elimination.configurations import by_operation
-from tsdsl.backends.elastic import Elastic, Pieces, held, window
-from tsdsl.backends.layouts import Layouts, Places
+from tsdsl.backends.channel_layouts import ChannelLayouts, Places
+from tsdsl.backends.elastic import Elastic, Pieces, tensor_specs, window
 from tsdsl.backends.supernet import Supernet
 from tsdsl.ir.architecture import Option
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, walk
@@ -65,7 +65,7 @@ class Unused:
                 continue
             silent = zeros.get(placed.node.inputs[0]) or _NONE
             for asked, places in _found(placed.node, supernet._layouts.of(placed.node), own):
-                for tensor in held(asked):
+                for tensor in tensor_specs(asked):
                     if tensor.init is None:
                         continue
                     key = f"{'.'.join(placed.path)}.{tensor.name}"
@@ -146,7 +146,9 @@ def _only_at(part: Tensor, at: tuple[slice, ...] | Pieces) -> Tensor:
 # ---------------------------------------------------------------- zeros of absent streams
 
 
-def _zeros(space: SpaceGraph, layouts: Layouts, streams: Collection[str]) -> dict[Edge, Zeros]:
+def _zeros(
+    space: SpaceGraph, layouts: ChannelLayouts, streams: Collection[str]
+) -> dict[Edge, Zeros]:
     """Where tensors are zero because a stream is absent, as far as that can be told."""
     present = Present(space, streams)
     known: dict[Edge, Zeros] = {space.clip: _NONE}
@@ -156,13 +158,15 @@ def _zeros(space: SpaceGraph, layouts: Layouts, streams: Collection[str]) -> dic
     return known
 
 
-def _of_region(region: Region, path: Path, known: dict[Edge, Zeros], layouts: Layouts) -> Zeros:
+def _of_region(
+    region: Region, path: Path, known: dict[Edge, Zeros], layouts: ChannelLayouts
+) -> Zeros:
     for node in region.nodes:
         known[node.output] = _of_node(node, path + node.path, known, layouts)
     return known[region.result]
 
 
-def _of_node(node: Node, path: Path, known: dict[Edge, Zeros], layouts: Layouts) -> Zeros:
+def _of_node(node: Node, path: Path, known: dict[Edge, Zeros], layouts: ChannelLayouts) -> Zeros:
     if isinstance(node, CallNode):
         known.update((f, known[e]) for f, e in zip(node.formals, node.inputs, strict=True))
         return _of_region(node.body, path, known, layouts)
@@ -175,7 +179,7 @@ def _of_node(node: Node, path: Path, known: dict[Edge, Zeros], layouts: Layouts)
     return frozenset.intersection(*there) if there else None
 
 
-def _of_operation(node: OpNode, path: Path, inputs: list[Zeros], layouts: Layouts) -> Zeros:
+def _of_operation(node: OpNode, path: Path, inputs: list[Zeros], layouts: ChannelLayouts) -> Zeros:
     there = [zeros for zeros in inputs if zeros is not None]
     if not there or (len(there) < len(inputs) and node.op.name not in JOINS):
         return None

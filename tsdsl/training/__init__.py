@@ -16,7 +16,7 @@
 | `failures` | what torch's errors mean to a user |
 | `evaluation`, `scores` | all views of all videos -> probabilities -> what is told of them |
 | `score_files` | the scores of each video as files, and back |
-| `trial` | classes and cost of a network for clips of some size, before anything is decoded |
+| `dry_run` | classes and cost of a network for clips of some size, before anything is decoded |
 
 Everything random in a step depends on (seed, step, rank) and nothing else, so that a run that is
 killed at any moment goes on exactly as it would have.

@@ -29,9 +29,9 @@ from torch import Tensor
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
 from tsdsl.files import os_failure, read_text, sync_folder
 from tsdsl.record import Record, factory
-from tsdsl.training.failures import first_line
-from tsdsl.weights.file import load as load_weights
-from tsdsl.weights.file import save as save_weights
+from tsdsl.training.torch_errors import first_line
+from tsdsl.weights.weight_files import load as load_weights
+from tsdsl.weights.weight_files import save as save_weights
 
 KEPT = 2
 WEIGHTS, AVERAGE, TRAINING, CONTENTS = (

@@ -9,9 +9,9 @@ from torch import nn
 
 from tsdsl.data.lists import ListError, VideoList
 from tsdsl.diagnostics import Diagnostic, SpecError
-from tsdsl.training.failures import first_line
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.schedule import learning_rate
+from tsdsl.training.torch_errors import first_line
 
 
 def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: torch.device) -> int:

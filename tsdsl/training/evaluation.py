@@ -32,14 +32,14 @@ from torch import Tensor, nn
 from tsdsl.data.dataset import MIN_FRAMES, EvalViews, no_usable_video
 from tsdsl.data.lists import VideoList
 from tsdsl.data.loader import EvalLoader, ViewBatch
-from tsdsl.data.problems import Problem
 from tsdsl.data.sampling import Sampling
 from tsdsl.data.transforms import EvalTransform, normalise
+from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.sema.sections import Evaluate
-from tsdsl.training.failures import decoder_ended, out_of_memory
 from tsdsl.training.ranks import Ranks
-from tsdsl.training.scores import Missing, Scores, class_names
+from tsdsl.training.scores import MissingVideo, Scores, class_names
+from tsdsl.training.torch_errors import decoder_ended, out_of_memory
 
 #: Views of a forward call, if nothing else is said: what a small machine has memory for.
 AT_ONCE = 8
@@ -110,7 +110,7 @@ def evaluate(
     cast: Any = nullcontext()
     if autocast is not None:
         cast = torch.autocast(ranks.device.type, dtype=autocast)
-    part = _Part(videos, probabilities)
+    part = _RankScores(videos, probabilities)
     try:
         with torch.inference_mode(), cast:
             part.score(net.eval(), loader, at_once, ranks.device, tell)
@@ -122,7 +122,7 @@ def evaluate(
     return _together(ranks.gather(part.result()), videos, views)
 
 
-class _Part:
+class _RankScores:
     """What a rank finds."""
 
     def __init__(self, videos: VideoList, probabilities: bool) -> None:
@@ -239,7 +239,9 @@ def _together(parts: list[tuple[Any, ...]], videos: VideoList, views: int) -> Sc
         class_names(videos.classes, probabilities_NK.shape[1]),
         views,
         tuple(
-            Missing(index, videos.videos[index].name, videos.videos[index].label, problems[index])
+            MissingVideo(
+                index, videos.videos[index].name, videos.videos[index].label, problems[index]
+            )
             for index in sorted(problems)
         ),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tsdsl.data.problems import Problem
+from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.training.trainer import StepDone

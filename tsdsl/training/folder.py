@@ -24,7 +24,7 @@ import tsdsl
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
 from tsdsl.files import folder_failure, os_failure, read_lines, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
-from tsdsl.training.differences import CONDITIONS, flat, short
+from tsdsl.training.fingerprint_diff import CONDITIONS, flat, short
 
 RUN, LOG, ALPHA, BAD = "run.json", "log.jsonl", "alpha.jsonl", "bad_videos.jsonl"
 FORMAT = "tsnet-run/1"
@@ -39,7 +39,7 @@ REPLACED = (
 
 
 class RunFolder:
-    """Made by `opened`. Only the first rank has one."""
+    """Made by `open_folder`. Only the first rank has one."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -214,7 +214,7 @@ class RunFolder:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[RunFolder]:
+def open_folder(path: str) -> Iterator[RunFolder]:
     """The folder, for this process alone as long as it lives. Raises `FileError`."""
     try:
         os.makedirs(path, exist_ok=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
 from tsdsl.record import Record
-from tsdsl.training import differences
-from tsdsl.training.environment import RanksError, check_meeting_point, place
+from tsdsl.training import fingerprint_diff
+from tsdsl.training.torchrun import RanksError, check_meeting_point, process_rank
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Ranks(Record):
         for an environment that makes no sense, or where the processes do not find each other."""
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        here = place(os.environ)
+        here = process_rank(os.environ)
         if here is None:
             yield cls.alone(device)
             return
@@ -126,7 +126,7 @@ class Ranks(Record):
             message = "another process of this run cannot begin; " + "; ".join(failed[:3])
             hint = "all processes of a run need the same command and the same files"
             raise LostRank([Diagnostic("E0827", message, help=hint)])
-        differ = differences.between_ranks([description for description, _ in answers])
+        differ = fingerprint_diff.between_ranks([description for description, _ in answers])
         if differ:
             more = f" (and {len(differ) - 3} more ranks)" if len(differ) > 3 else ""
             message = "the processes of this run do not run the same thing: "

@@ -21,16 +21,16 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.files import PathLike
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
-from tsdsl.training import identity
+from tsdsl.training import fingerprint
 from tsdsl.training.checks import check_classes, check_options, check_warmup, outputs_of, shares
+from tsdsl.training.dry_run import gives_probabilities
 from tsdsl.training.evaluation import quick, views_of
 from tsdsl.training.events import Event, TrainingFinished
-from tsdsl.training.folder import FORMAT, opened
+from tsdsl.training.folder import FORMAT, open_folder
 from tsdsl.training.ranks import Ranks, use_threads
 from tsdsl.training.recipe import Recipe
-from tsdsl.training.session import Evaluator, Session
+from tsdsl.training.session import ListEvaluator, Session
 from tsdsl.training.trainer import Trainer
-from tsdsl.training.trial import gives_probabilities
 
 if TYPE_CHECKING:
     pass
@@ -129,7 +129,7 @@ def run(
                 min_frames=min_frames,
             )
             if folder is not None and ranks.is_first:
-                here = stack.enter_context(opened(os.fspath(folder)))
+                here = stack.enter_context(open_folder(os.fspath(folder)))
             space = recipe if isinstance(recipe, Space) else None
             recipe = Recipe.of(recipe) if isinstance(recipe, Space) else recipe
             videos = data if isinstance(data, VideoList) else read_list(data, root)
@@ -163,7 +163,7 @@ def run(
                 check_classes(known, outputs)
                 warnings += [*known.warnings, *in_both(videos, known)]
                 views = views or quick(recipe.crop)
-                evaluator = Evaluator(
+                evaluator = ListEvaluator(
                     views_of(known, views, recipe.sampling, recipe.crop, min_frames),
                     workers,
                     softmax,
@@ -175,18 +175,18 @@ def run(
                 "space": name,
                 "space_hash": space.hash if space else None,
                 "architecture": None if frozen is None else dict(frozen),
-                **identity.of_training(
+                **fingerprint.of_training(
                     recipe, seed, videos, evaluator.views.videos if evaluator else None, views
                 ),
                 **(about or {}),
                 "conditions": {
-                    **identity.conditions(ranks, videos),
+                    **fingerprint.conditions(ranks, videos),
                     "micro_batch": batch,
                     "channels_last": channels_last,
                 },
             }
             same |= described
-            same["weights"] = identity.of_tensors(net)
+            same["weights"] = fingerprint.of_tensors(net)
             same["options"] = {
                 "micro_batch": micro_batch,
                 "channels_last": channels_last,
@@ -211,7 +211,7 @@ def run(
         made = Session(trainer, loader, here, ranks, evaluator)
         made.describe(
             described,
-            identity.of_weights(name, space, frozen, videos),
+            fingerprint.of_weights(name, space, frozen, videos),
             resume,
             warnings,
         )

@@ -22,11 +22,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tsdsl.data.problems import KINDS, Problem
+from tsdsl.data.video_problems import KINDS, Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import PathLike, os_failure, read_text, write_atomic
 from tsdsl.record import Record
-from tsdsl.training.scores import Missing, Scores
+from tsdsl.training.scores import MissingVideo, Scores
 
 SUFFIXES = (".jsonl", ".csv", ".npz")
 #: Classes that a row has, at most.
@@ -41,7 +41,7 @@ class ScoresError(DiagnosticError, ValueError):
     """A file that holds no scores."""
 
 
-class Row(Record, eq=True):
+class ScoreRow(Record, eq=True):
     """A video of a file. Of a missing one, ``best`` is empty, and ``problem`` one of `KINDS`."""
 
     path: str
@@ -55,7 +55,7 @@ class Row(Record, eq=True):
         return self.best[0][0] if self.best else None
 
 
-def rows_of(scores: Scores) -> Iterator[Row]:
+def rows_of(scores: Scores) -> Iterator[ScoreRow]:
     """Every video of the list, in its order."""
     best_N5 = scores.best(BEST)
     shares_N5 = np.take_along_axis(scores.probabilities_NK, best_N5, axis=1)
@@ -64,11 +64,11 @@ def rows_of(scores: Scores) -> Iterator[Row]:
     for index in sorted([*missing, *place]):
         if index in missing:
             video = missing[index]
-            yield Row(video.path, video.label, (), video.problem.kind)
+            yield ScoreRow(video.path, video.label, (), video.problem.kind)
             continue
         at = place[index]
         best = tuple(zip(best_N5[at].tolist(), shares_N5[at].tolist(), strict=True))
-        yield Row(scores.paths[at], int(scores.labels_N[at]), best)
+        yield ScoreRow(scores.paths[at], int(scores.labels_N[at]), best)
 
 
 def write(scores: Scores, path: PathLike) -> None:
@@ -86,7 +86,7 @@ def write(scores: Scores, path: PathLike) -> None:
         )
 
 
-def read_rows(path: PathLike) -> list[Row]:
+def read_rows(path: PathLike) -> list[ScoreRow]:
     """The videos of a ``.jsonl`` or ``.csv`` file. Raises `FileError` and `ScoresError`."""
     name = os.fspath(path)
     text = read_text(path, limit=_MOST, what="file of scores")
@@ -97,7 +97,7 @@ def read_rows(path: PathLike) -> list[Row]:
         try:
             row = json.loads(line)
             best = tuple((int(b["label"]), float(b["probability"])) for b in row["best"])
-            found.append(Row(str(row["path"]), int(row["label"]), best, row["problem"]))
+            found.append(ScoreRow(str(row["path"]), int(row["label"]), best, row["problem"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             raise _no_scores(name, f"line {number} is not a video with its scores") from None
     return found
@@ -127,7 +127,7 @@ def read_scores(path: PathLike) -> Scores:
 # ---------------------------------------------------------------- the three forms
 
 
-def _json(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
+def _json(row: ScoreRow, classes: tuple[str, ...]) -> dict[str, Any]:
     return {
         "path": row.path,
         "label": row.label,
@@ -159,7 +159,7 @@ def _csv(scores: Scores) -> str:
     return made.getvalue()
 
 
-def _read_csv(text: str, name: str) -> list[Row]:
+def _read_csv(text: str, name: str) -> list[ScoreRow]:
     lines = list(csv.reader(io.StringIO(text, newline="")))
     if not lines or tuple(lines[0][: len(_HEAD)]) != _HEAD:
         raise _no_scores(name, f"its first line does not begin with {','.join(_HEAD)}")
@@ -168,7 +168,7 @@ def _read_csv(text: str, name: str) -> list[Row]:
         try:
             rest = [cell for cell in cells[len(_HEAD) :] if cell]
             best = tuple((int(k), float(p)) for k, p in zip(rest[::2], rest[1::2], strict=True))
-            found.append(Row(cells[0], int(cells[1]), best, cells[5] or None))
+            found.append(ScoreRow(cells[0], int(cells[1]), best, cells[5] or None))
         except (ValueError, IndexError):
             raise _no_scores(name, f"row {number} is not a video with its scores") from None
     return found
@@ -222,7 +222,7 @@ def _scores(held: Any) -> Scores:
         tuple(classes),
         int(held["views"]),
         tuple(
-            Missing(index, path, label, Problem(*problem))
+            MissingVideo(index, path, label, Problem(*problem))
             for index, path, label, *problem in missing
         ),
     )

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tsdsl.data.problems import Problem
+from tsdsl.data.video_problems import Problem
 from tsdsl.record import Record
 
 #: The least positive number of float32, in which the softmax is: a log loss is 103.3 at most.
 LEAST = 2.0**-149
 
 
-class Missing(Record, eq=True):
+class MissingVideo(Record, eq=True):
     """A video of the list that has no scores. ``path`` is as the list writes it."""
 
     index: int
@@ -45,7 +45,7 @@ class Scores(Record):
     classes: tuple[str, ...]
     #: Views of each video.
     views: int
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingVideo, ...] = ()
 
     def __len__(self) -> int:
         """How many videos were scored."""

@@ -14,10 +14,9 @@ from torch import nn
 
 from tsdsl.data.dataset import EvalViews, no_usable_video
 from tsdsl.data.loader import EvalLoader, TrainLoader
-from tsdsl.data.problems import Problem
+from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import write_atomic
-from tsdsl.training.board import Board
 from tsdsl.training.checkpoint import AVERAGE, WEIGHTS, restoring
 from tsdsl.training.evaluation import evaluate
 from tsdsl.training.events import (
@@ -32,6 +31,7 @@ from tsdsl.training.events import (
 from tsdsl.training.folder import BAD, RunFolder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Scores
+from tsdsl.training.tensorboard import TensorBoardWriter
 from tsdsl.training.trainer import Metrics, StepDone, Trainer, mean
 
 
@@ -44,7 +44,7 @@ class Session:
         loader: TrainLoader,
         folder: RunFolder | None,
         ranks: Ranks,
-        evaluator: Evaluator | None,
+        evaluator: ListEvaluator | None,
     ) -> None:
         self.trainer = trainer
         self.loader = loader
@@ -111,7 +111,7 @@ class Session:
             self.evaluator.check()
         board = None
         if tensorboard and self.folder is not None:
-            board = Board(self.folder.at("tensorboard"), trainer.step)
+            board = TensorBoardWriter(self.folder.at("tensorboard"), trainer.step)
         try:
             if self._unscored and self.evaluator is not None:
                 yield from self._score(trainer.step // trainer.steps_per_epoch - 1, board)
@@ -173,7 +173,7 @@ class Session:
 
     # ------------------------------------------------------------ parts
 
-    def _log_metrics(self, stepped: StepDone, board: Board | None) -> None:
+    def _log_metrics(self, stepped: StepDone, board: TensorBoardWriter | None) -> None:
         metrics = stepped.metrics
         assert metrics is not None
         values = {
@@ -212,7 +212,7 @@ class Session:
             write_atomic(self.folder.at(BAD), lines)
         yield VideosRejected(tuple(new), replaced)
 
-    def _score(self, epoch: int, board: Board | None) -> Generator[Event, None, bool]:
+    def _score(self, epoch: int, board: TensorBoardWriter | None) -> Generator[Event, None, bool]:
         """Evaluate; whether it is the best so far. An epoch that cannot be scored is done all the
         same: it is kept, and scored by the run that goes on."""
         self._unscored = True
@@ -226,7 +226,7 @@ class Session:
         yield from self._named([m.problem for m in evaluated.scores.missing], False)
         return evaluated.is_best
 
-    def _evaluate(self, epoch: int, board: Board | None) -> EvaluationDone:
+    def _evaluate(self, epoch: int, board: TensorBoardWriter | None) -> EvaluationDone:
         assert self.evaluator is not None
         start = perf_counter()
         self.trainer.share_statistics()
@@ -282,7 +282,7 @@ class Session:
             self.folder.publish("best.safetensors", source)
 
 
-class Evaluator:
+class ListEvaluator:
     """Scores of a network on the views of a list."""
 
     def __init__(self, views: EvalViews, workers: int, probabilities: bool) -> None:

@@ -26,11 +26,11 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 from tsdsl.training.checkpoint import State
-from tsdsl.training.failures import first_not_finite, step_failed
 from tsdsl.training.optimizer import make_optimizer, moving_average
 from tsdsl.training.ranks import Ranks, together
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.schedule import learning_rate
+from tsdsl.training.torch_errors import first_not_finite, step_failed
 
 _SLOWER = (
     "a lower rate (--set train.lr=...), a longer warm-up (train.schedule.warmup_epochs) or"

@@ -27,20 +27,20 @@ class Foreign(PickleFault):
     """A pickle that names something else than tensors and plain values: ``module.name``."""
 
 
-class Name(NamedTuple):
+class PickledName(NamedTuple):
     """A class or function that a pickle names."""
 
     path: str
 
 
-class Call(NamedTuple):
+class PickledCall(NamedTuple):
     """What a function would give."""
 
     path: str
     args: tuple[Any, ...]
 
 
-class Reference(NamedTuple):
+class StorageReference(NamedTuple):
     """What is kept outside of the pickle: a storage."""
 
     key: Any
@@ -53,11 +53,12 @@ _MARK = object()
 
 
 def unpickle(file: BinaryIO, allowed: Callable[[str], bool]) -> Any:
-    """The value of the pickle at a file's position, which is behind it afterwards: dicts, lists,
-    tuples, numbers and texts, and `Name`, `Call`, `Reference` in place of everything else. Keys
-    that are no plain values are left out with their values.
+    """Read the pickle at a file's position and leave the position behind it.
 
-    Raises `Foreign` for a name that is not ``allowed``, else `PickleFault`.
+    The value is made of dicts, lists, tuples, numbers and texts; everything else stands in it as a
+    `PickledName`, a `PickledCall` or a `StorageReference`. Dict entries whose key is no plain value
+    are left out. Raises `Foreign` for a name that is not ``allowed``, `PickleFault` for anything
+    else that cannot be read.
     """
     machine = _Machine(allowed)
     bounded: Any = _Bounded(file)
@@ -119,11 +120,11 @@ class _Machine:
                 return found
         raise PickleFault("it takes more than it has")
 
-    def _name(self, path: str) -> Name:
+    def _name(self, path: str) -> PickledName:
         path = path.replace("__builtin__.", "builtins.", 1)
         if not self._allowed(path):
             raise Foreign(path)
-        return Name(path)
+        return PickledName(path)
 
     def step(self, code: str, argument: Any) -> None:
         """Carry out one operation."""
@@ -144,7 +145,7 @@ class _Machine:
             case "EMPTY_DICT":
                 push({})
             case "EMPTY_SET":
-                push(Call("builtins.set", ()))
+                push(PickledCall("builtins.set", ()))
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
                 push(argument)
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8":
@@ -187,14 +188,14 @@ class _Machine:
                 push(self._name(f"{module}.{name}"[:400]))
             case "REDUCE" | "NEWOBJ":
                 args, function = self.pop(), self.pop()
-                if type(function) is not Name or type(args) is not tuple:
+                if type(function) is not PickledName or type(args) is not tuple:
                     raise PickleFault("it calls what is no function")
-                push({} if function.path in _DICTS else Call(function.path, args))
+                push({} if function.path in _DICTS else PickledCall(function.path, args))
             case "BUILD":
                 # The state of a parameter or an OrderedDict: attributes, no numbers.
                 self.pop()
             case "BINPERSID":
-                push(Reference(self.pop()))
+                push(StorageReference(self.pop()))
             case _:
                 raise PickleFault(f"torch.save does not write the operation {code}")
 

@@ -19,7 +19,7 @@ from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import PathLike, os_failure, unreadable
 from tsdsl.record import Record, factory
 from tsdsl.weights import torch_files
-from tsdsl.weights.pickles import Call, Foreign, Name, Reference
+from tsdsl.weights.pickles import Foreign, PickledCall, PickledName, StorageReference
 from tsdsl.weights.torch_files import MAX_DIMS, countable
 
 #: Keys under which code bases keep the `state_dict` in a file of theirs.
@@ -39,7 +39,7 @@ class WeightsError(DiagnosticError, ValueError):
     """A file that holds no weights, or weights that do not fit a network."""
 
 
-class Weights(Record):
+class StoredWeights(Record):
     """Tensors by name, and what the file says of them."""
 
     tensors: dict[str, Tensor]
@@ -50,7 +50,7 @@ class Weights(Record):
     container: str = ""
 
 
-def load(path: PathLike) -> Weights:
+def load(path: PathLike) -> StoredWeights:
     """What a file has: a safetensors file, whatever its name, or one that ``torch.save`` wrote,
     with the `state_dict` as it is or under ``model_state``, ``state_dict`` or ``model``.
 
@@ -85,7 +85,7 @@ def load(path: PathLike) -> Weights:
     return found
 
 
-def _safetensors(name: str, header: int, size: int) -> Weights:
+def _safetensors(name: str, header: int, size: int) -> StoredWeights:
     with open(name, "rb") as file:
         file.seek(8)
         _check_header(name, file.read(header), size - 8 - header)
@@ -97,7 +97,7 @@ def _safetensors(name: str, header: int, size: int) -> Weights:
         raise no_weights(name, f"a damaged safetensors file: {_first(bad)}") from None
     for key, tensor in tensors.items():
         _checked(name, key, tensor)
-    return Weights(tensors, dict(about), name, "safetensors")
+    return StoredWeights(tensors, dict(about), name, "safetensors")
 
 
 def _check_header(name: str, header: bytes, room: int) -> None:
@@ -127,7 +127,7 @@ def _check_header(name: str, header: bytes, room: int) -> None:
             raise damaged(f"{shown} says that it has more numbers than there are")
 
 
-def _torch(name: str, size: int) -> Weights:
+def _torch(name: str, size: int) -> StoredWeights:
     with open(name, "rb") as file:
         try:
             held = torch_files.read(file, size)
@@ -139,7 +139,7 @@ def _torch(name: str, size: int) -> Weights:
         return _by_name(name, held)
 
 
-def _by_name(name: str, held: torch_files.TorchFile) -> Weights:
+def _by_name(name: str, held: torch_files.TorchFile) -> StoredWeights:
     found = held.value
     about = {}
     if isinstance(found, Mapping) and type(found.get("epoch")) is int:
@@ -163,15 +163,15 @@ def _by_name(name: str, held: torch_files.TorchFile) -> Weights:
             raise no_weights(name, f"{key[:80]} {bad}") from None
         except torch_files.Unread as bad:
             raise no_weights(name, str(bad)) from None
-    return Weights(tensors, about, name, "torch")
+    return StoredWeights(tensors, about, name, "torch")
 
 
 def _kind(value: object) -> str:
     if torch_files.is_tensor(value):
         return "Tensor"
-    if isinstance(value, Call | Name):
+    if isinstance(value, PickledCall | PickledName):
         return value.path[:80]
-    return "storage" if isinstance(value, Reference) else type(value).__name__
+    return "storage" if isinstance(value, StorageReference) else type(value).__name__
 
 
 def _foreign(name: str, path: str) -> WeightsError:

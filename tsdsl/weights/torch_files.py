@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tsdsl.weights.pickles import MAX_BYTES, Call, Name, PickleFault, Reference, unpickle
+from tsdsl.weights.pickles import (
+    MAX_BYTES,
+    PickledCall,
+    PickledName,
+    PickleFault,
+    StorageReference,
+    unpickle,
+)
 
 #: What an archive begins with.
 ARCHIVE = b"PK\x03\x04"
@@ -92,11 +99,11 @@ def allowed(path: str) -> bool:
 
 
 def is_tensor(value: object) -> bool:
-    return isinstance(value, Call) and value.path in _TENSORS
+    return isinstance(value, PickledCall) and value.path in _TENSORS
 
 
 class TorchFile:
-    """What an open file says: ``value``, which has a `Call` in the place of each tensor.
+    """What an open file says: ``value``, which has a `PickledCall` in the place of each tensor.
 
     ``size``: bytes of the file. ``storages``: the key of a storage -> where its bytes are in the
     file, and how many. ``swapped``: the machine that wrote it has the other order of bytes.
@@ -116,7 +123,7 @@ class TorchFile:
         #: Bytes of all tensors made.
         self.total = 0
 
-    def tensor(self, call: Call) -> Tensor:
+    def tensor(self, call: PickledCall) -> Tensor:
         """The tensor of a call, in memory. Raises `NotPlain` and `Unread`."""
         part = _part(call)
         at, length = self.storages.get(part.key, (0, -1))
@@ -293,7 +300,7 @@ class _Storage(NamedTuple):
     end: int
 
 
-class _Part(NamedTuple):
+class _TensorPart(NamedTuple):
     """The numbers of a tensor: where they are in a storage. Offset and ``last`` in numbers."""
 
     key: str
@@ -308,19 +315,21 @@ class _Part(NamedTuple):
     last: int
 
 
-def _part(call: Call, depth: int = 0) -> _Part:
+def _part(call: PickledCall, depth: int = 0) -> _TensorPart:
     if depth > 4:
         raise NotPlain("is not a plain tensor with its numbers")
     args: tuple[Any, ...] = call.args
-    if call.path == _SUBCLASS and len(args) > 2 and isinstance(args[0], Name):
-        return _part(Call(args[0].path, args[2] if isinstance(args[2], tuple) else ()), depth + 1)
-    if call.path in _INNER and args and isinstance(args[0], Call):
+    if call.path == _SUBCLASS and len(args) > 2 and isinstance(args[0], PickledName):
+        return _part(
+            PickledCall(args[0].path, args[2] if isinstance(args[2], tuple) else ()), depth + 1
+        )
+    if call.path in _INNER and args and isinstance(args[0], PickledCall):
         return _part(args[0], depth + 1)
     newer = call.path == "torch._utils._rebuild_tensor_v3" and len(args) > 6
-    if newer and isinstance(args[6], Name):
+    if newer and isinstance(args[6], PickledName):
         kind = args[6].path.removeprefix("torch.")
         raise NotPlain(f"is of type {kind}, which no network has")
-    if call.path not in _PLAIN or len(args) < 4 or not isinstance(args[0], Reference):
+    if call.path not in _PLAIN or len(args) < 4 or not isinstance(args[0], StorageReference):
         raise NotPlain("is not a plain tensor with its numbers")
     storage = _storage(args[0])
     if storage is None:
@@ -338,7 +347,9 @@ def _part(call: Call, depth: int = 0) -> _Part:
     last = offset
     if 0 not in shape:
         last += 1 + sum((n - 1) * step for n, step in zip(shape, stride, strict=True))
-    return _Part(storage.key, dtype, storage.itemsize, storage.end, shape, stride, offset, last)
+    return _TensorPart(
+        storage.key, dtype, storage.itemsize, storage.end, shape, stride, offset, last
+    )
 
 
 def _is_extent(value: object) -> bool:
@@ -347,7 +358,7 @@ def _is_extent(value: object) -> bool:
 
 def _extents(value: object) -> tuple[int, ...] | None:
     """A shape, or strides; None if it is neither."""
-    if isinstance(value, Call) and value.path == "torch.Size" and len(value.args) == 1:
+    if isinstance(value, PickledCall) and value.path == "torch.Size" and len(value.args) == 1:
         value = value.args[0]
     if not isinstance(value, tuple) or len(value) > MAX_DIMS or not all(map(_is_extent, value)):
         return None
@@ -363,13 +374,13 @@ def countable(shape: tuple[int, ...]) -> int | None:
     return None if count >= 1 << 56 else 0 if 0 in shape else count
 
 
-def _storage(reference: Reference) -> _Storage | None:
+def _storage(reference: StorageReference) -> _Storage | None:
     """``("storage", type, key, place, numbers)``, and of a part ``(key, first, numbers)``."""
     said = reference.key
     if not isinstance(said, tuple) or len(said) not in (5, 6) or said[0] != "storage":
         return None
     _, kind, key, place, count, *view = said
-    if not isinstance(kind, Name) or not isinstance(key, str) or not isinstance(place, str):
+    if not isinstance(kind, PickledName) or not isinstance(key, str) or not isinstance(place, str):
         return None
     name = kind.path.rpartition(".")[2]
     dtype = _STORAGES.get(name)
@@ -389,7 +400,7 @@ def _storages(value: object) -> Iterator[_Storage]:
     waiting, seen = [value], set[int]()
     while waiting:
         one = waiting.pop()
-        if isinstance(one, Reference):
+        if isinstance(one, StorageReference):
             if (found := _storage(one)) is not None:
                 yield found
         elif isinstance(one, dict | list | tuple) and id(one) not in seen:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tsdsl.backends.source.template import BlockNode, ChainNode, OpNode, Template, TemplateNode
-from tsdsl.backends.source.text import Doc, Group, call, literal
+from tsdsl.backends.source.template import (
+    BlockTemplate,
+    ChainTemplate,
+    OpTemplate,
+    Template,
+    TemplateNode,
+)
+from tsdsl.backends.source.text import Brackets, Doc, call, literal
 from tsdsl.backends.source.values import tagged_value
 from tsdsl.ir.graph import Path
 from tsdsl.ir.op import FunctionCall
@@ -20,7 +26,7 @@ def chains(body: Template) -> Template:
     nothing else."""
     uses: dict[object, int] = {body.result: 1}
     for node in body.nodes:
-        if not isinstance(node, OpNode | BlockNode):
+        if not isinstance(node, OpTemplate | BlockTemplate):
             raise AssertionError("an open choice in a network")
         for key in node.inputs:
             uses[key] = uses.get(key, 0) + 1
@@ -35,7 +41,7 @@ def chains(body: Template) -> Template:
         run = _run(body.nodes, at, uses)
         if run and sizes[run[0].path[:-1]] == len(run):
             path, output = run[0].path[:-1], run[-1].output
-            nodes.append(ChainNode(path, tuple(run), run[0].inputs, output))
+            nodes.append(ChainTemplate(path, tuple(run), run[0].inputs, output))
             at += len(run)
         else:
             nodes.append(body.nodes[at])
@@ -44,19 +50,19 @@ def chains(body: Template) -> Template:
 
 
 def _has_module(node: TemplateNode) -> bool:
-    return not (isinstance(node, OpNode) and isinstance(node.call, FunctionCall))
+    return not (isinstance(node, OpTemplate) and isinstance(node.call, FunctionCall))
 
 
 def _run(
     nodes: Sequence[TemplateNode], at: int, uses: Mapping[object, int]
-) -> list[BlockNode | OpNode]:
+) -> list[BlockTemplate | OpTemplate]:
     """The nodes from ``at`` on that are numbered from 0 in one container and feed each other."""
-    run: list[BlockNode | OpNode] = []
+    run: list[BlockTemplate | OpTemplate] = []
     for node in nodes[at:]:
-        if not isinstance(node, OpNode | BlockNode) or not _has_module(node):
+        if not isinstance(node, OpTemplate | BlockTemplate) or not _has_module(node):
             break
         container, name = node.path[:-1], node.path[-1]
-        plain = isinstance(node, BlockNode) or getattr(node.call, "apply", None) is None
+        plain = isinstance(node, BlockTemplate) or getattr(node.call, "apply", None) is None
         if not container or name != str(len(run)) or len(node.inputs) != 1 or not plain:
             break
         if run and (
@@ -70,9 +76,9 @@ def _run(
 
 
 def sequential(
-    chain: ChainNode,
-    construct: Callable[[BlockNode | OpNode], Doc],
-    values: Callable[[BlockNode], tuple[str, Mapping[str, Any]]],
+    chain: ChainTemplate,
+    construct: Callable[[BlockTemplate | OpTemplate], Doc],
+    values: Callable[[BlockTemplate], tuple[str, Mapping[str, Any]]],
 ) -> Doc:
     """The expression that makes a stage. ``values`` gives a block's class and its arguments."""
     items: list[tuple[str, Doc]] = []
@@ -85,13 +91,13 @@ def sequential(
         else:
             items.append(("*", _loop([values(node) for node in run])))
             at += len(run)
-    return Group("nn.Sequential(", tuple(items))
+    return Brackets("nn.Sequential(", tuple(items))
 
 
-def _same_class(nodes: Sequence[BlockNode | OpNode], at: int) -> list[BlockNode]:
-    run: list[BlockNode] = []
+def _same_class(nodes: Sequence[BlockTemplate | OpTemplate], at: int) -> list[BlockTemplate]:
+    run: list[BlockTemplate] = []
     for node in nodes[at:]:
-        if not isinstance(node, BlockNode) or (run and node.group != run[0].group):
+        if not isinstance(node, BlockTemplate) or (run and node.group != run[0].group):
             break
         run.append(node)
     return run
@@ -112,15 +118,15 @@ def _loop(blocks: Sequence[tuple[str, Mapping[str, Any]]]) -> Doc:
     else:
         rows = [[columns[key][at] for key in tabled] for at in range(count)]
         if len(tabled) == 1:
-            table: Doc = Group("(", tuple(("", literal(row[0])) for row in rows), kind="tuple")
+            table: Doc = Brackets("(", tuple(("", literal(row[0])) for row in rows), kind="tuple")
         else:
-            table = Group("(", tuple(("", literal(tuple(row))) for row in rows), kind="tuple")
+            table = Brackets("(", tuple(("", literal(tuple(row))) for row in rows), kind="tuple")
         target = ", ".join(tabled)
         if numbered:
             target = f"i, {target}" if len(tabled) == 1 else f"i, ({target})"
-            table = Group("enumerate(", (("", table),))
+            table = Brackets("enumerate(", (("", table),))
         clause = (f"for {target} in ", table)
-    return Group("(", (("", element), clause), kind="generator")
+    return Brackets("(", (("", element), clause), kind="generator")
 
 
 def _rule(column: Sequence[Any]) -> str | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tsdsl.backends.source.constructor import Constructor, Context
+from tsdsl.backends.source.constructor import Constructor, ModuleContext
 from tsdsl.backends.source.forward import Forward
-from tsdsl.backends.source.groups import Group
+from tsdsl.backends.source.groups import BlockGroup
 from tsdsl.backends.source.naming import unique, variable
 from tsdsl.backends.source.quoting import WIDTH, docstring
 from tsdsl.backends.source.values import Vector
 
 
-def block_class(group: Group, context: Context, taken: frozenset[str]) -> Iterator[str]:
+def block_class(group: BlockGroup, context: ModuleContext, taken: frozenset[str]) -> Iterator[str]:
     """The lines of the class. Fills in ``group.params``, which later classes read."""
     written = Constructor(group, context)
     inputs: list[str] = []

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tsdsl.backends.source.expression import alias
-from tsdsl.backends.source.groups import Group
+from tsdsl.backends.source.groups import BlockGroup
 from tsdsl.backends.source.initialise import Rules, own_statements
 from tsdsl.backends.source.naming import attribute
 from tsdsl.backends.source.quoting import WIDTH
 from tsdsl.backends.source.template import (
-    BlockNode,
-    IfNode,
+    BlockTemplate,
+    IfTemplate,
     Instance,
     Key,
-    OpNode,
+    OpTemplate,
     Template,
 )
 from tsdsl.backends.source.text import Doc, call, layout, literal
-from tsdsl.backends.source.values import Names, Scope, Vector
+from tsdsl.backends.source.values import ConstructorScope, Names, Vector
 from tsdsl.ir.graph import Path
 from tsdsl.ir.naming import module_path
 from tsdsl.ir.network import BlockCall
@@ -32,10 +32,10 @@ _EVEN = re.compile(r"^\((\d+), \1, \1\)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ModuleContext:
     """What all classes of a module need to know of one another."""
 
-    groups: Sequence[Group]
+    groups: Sequence[BlockGroup]
     instance_of: Mapping[BlockCall, Instance]
     rules: Rules
 
@@ -59,9 +59,9 @@ def access(path: Path) -> str:
     return f"self.{first}" + "".join(f"[{literal(name)}]" for name in rest)
 
 
-def construct(node: OpNode | BlockNode, names: Names, context: Context) -> Doc:
+def construct(node: OpTemplate | BlockTemplate, names: Names, context: ModuleContext) -> Doc:
     """The expression that makes a submodule."""
-    if isinstance(node, BlockNode):
+    if isinstance(node, BlockTemplate):
         group = context.groups[node.group]
         values = {
             param: names.expression(
@@ -95,7 +95,7 @@ def _is_default(vector: Vector, modules: Mapping[Instance, ModuleCall], key: str
     )
 
 
-def _argument(node: OpNode, vector: Vector, names: Names, first: bool, key: str = "") -> str:
+def _argument(node: OpTemplate, vector: Vector, names: Names, first: bool, key: str = "") -> str:
     """One argument of a torch module. A size that is equal on all axes is one number."""
     field_name = key or _field_of(node, vector)
     formal = node.inputs[0] if node.inputs else ()
@@ -106,7 +106,7 @@ def _argument(node: OpNode, vector: Vector, names: Names, first: bool, key: str 
     return _EVEN.sub(r"\1", text)
 
 
-def _field_of(node: OpNode, vector: Vector) -> str:
+def _field_of(node: OpTemplate, vector: Vector) -> str:
     """The argument in the spec that a value of the torch module is."""
     for name in next(iter(node.calls.values())).op.Args.model_fields:
         known = {i: getattr(c.args, name) for i, c in node.calls.items()}
@@ -118,9 +118,9 @@ def _field_of(node: OpNode, vector: Vector) -> str:
 class Constructor:
     """Writes the constructor of one class."""
 
-    def __init__(self, group: Group, context: Context) -> None:
+    def __init__(self, group: BlockGroup, context: ModuleContext) -> None:
         self._context = context
-        self.scope = Scope(group)
+        self.scope = ConstructorScope(group)
         self.built = Built()
         paths = _paths(group.body)
         assert len(set(paths)) == len(paths), f"{group.name}: two submodules of one name"
@@ -135,17 +135,17 @@ class Constructor:
         lines: list[str] = []
         for node in body.nodes:
             match node:
-                case OpNode() if isinstance(node.call, FunctionCall):
+                case OpTemplate() if isinstance(node.call, FunctionCall):
                     self._arguments(node, node.call)
-                case OpNode() | BlockNode():
+                case OpTemplate() | BlockTemplate():
                     lines += self._submodule(node)
-                case IfNode():
+                case IfTemplate():
                     lines += self._if(node)
                 case _:
                     raise AssertionError("a chain in a block")
         return lines
 
-    def _submodule(self, node: OpNode | BlockNode) -> list[str]:
+    def _submodule(self, node: OpTemplate | BlockTemplate) -> list[str]:
         for depth in range(1, len(node.path)):
             container = node.path[:depth]
             if container not in self._containers:
@@ -154,11 +154,11 @@ class Constructor:
         target = access(node.path)
         made = construct(node, self.scope, self._context)
         lines = list(layout(f"{target} = ", made, width=WIDTH - self._indent))
-        if isinstance(node, OpNode) and isinstance(node.call, ModuleCall):
+        if isinstance(node, OpTemplate) and isinstance(node.call, ModuleCall):
             lines += own_statements(node.call, target, self._context.rules)
         return lines
 
-    def _if(self, node: IfNode) -> list[str]:
+    def _if(self, node: IfTemplate) -> list[str]:
         on = max(node.cases, key=lambda case: (len(node.cases[case].nodes), case))
         (off,) = (case for case in node.cases if case != on)
         vector = {i: case == on for i, case in node.taken.items()}
@@ -189,7 +189,7 @@ class Constructor:
             self.built.attributes.append(f"self.{chosen} = {name}")
         return f"self.{self._stored[name]}"
 
-    def _arguments(self, node: OpNode, function: FunctionCall) -> None:
+    def _arguments(self, node: OpTemplate, function: FunctionCall) -> None:
         found: dict[str, str] = {}
         for key in function.args:
             vector: dict[int, Any] = {i: m.args[key] for i, m in _functions(node).items()}
@@ -206,11 +206,11 @@ class Constructor:
         self.built.arguments[node.output] = found
 
 
-def _functions(node: OpNode) -> dict[Instance, FunctionCall]:
+def _functions(node: OpTemplate) -> dict[Instance, FunctionCall]:
     return {i: m for i, m in node.modules.items() if isinstance(m, FunctionCall)}
 
 
-def _flag_name(node: IfNode, on: int, off: int) -> str:
+def _flag_name(node: IfTemplate, on: int, off: int) -> str:
     """A name for a choice that no parameter of the block makes."""
     body, other = node.cases[on], node.cases[off]
     if not other.nodes and other.result[0] == "in":
@@ -222,11 +222,11 @@ def _paths(body: Template) -> list[Path]:
     """The paths of all submodules."""
     found: list[Path] = []
     for node in body.nodes:
-        if isinstance(node, IfNode):
+        if isinstance(node, IfTemplate):
             for case in node.cases.values():
                 found += _paths(case)
-        elif isinstance(node, BlockNode) or (
-            isinstance(node, OpNode) and isinstance(node.call, ModuleCall)
+        elif isinstance(node, BlockTemplate) or (
+            isinstance(node, OpTemplate) and isinstance(node.call, ModuleCall)
         ):
             found.append(node.path)
     return found

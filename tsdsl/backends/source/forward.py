@@ -15,11 +15,11 @@ from tsdsl.backends.source.expression import fill, names, places
 from tsdsl.backends.source.naming import unique, variable
 from tsdsl.backends.source.quoting import WIDTH
 from tsdsl.backends.source.template import (
-    BlockNode,
-    ChainNode,
-    IfNode,
+    BlockTemplate,
+    ChainTemplate,
+    IfTemplate,
     Key,
-    OpNode,
+    OpTemplate,
     Template,
     TemplateNode,
     Value,
@@ -74,7 +74,7 @@ class Forward:
 
     def _count(self, body: Template) -> None:
         for node in body.nodes:
-            if isinstance(node, IfNode):
+            if isinstance(node, IfTemplate):
                 for case in node.cases.values():
                     self._count(case)
             else:
@@ -85,7 +85,7 @@ class Forward:
     def _body(self, body: Template) -> str:
         """Writes the statements, gives the expression of the result."""
         for node in body.nodes:
-            if isinstance(node, IfNode):
+            if isinstance(node, IfTemplate):
                 self._if(node)
             else:
                 self._call(node)
@@ -93,7 +93,7 @@ class Forward:
 
     # ------------------------------------------------------------------ one node
 
-    def _call(self, node: OpNode | BlockNode | ChainNode) -> None:
+    def _call(self, node: OpTemplate | BlockTemplate | ChainTemplate) -> None:
         layer = _is_layer(node)
         if layer:
             for key in node.inputs:
@@ -111,7 +111,7 @@ class Forward:
         runs = _runs(node) or any(self._peek(key).runs for key in node.inputs)
         for key in _reads(node):
             self._release(key)
-        joined = isinstance(node, OpNode) and len(set(node.inputs)) > 1
+        joined = isinstance(node, OpTemplate) and len(set(node.inputs)) > 1
         self._pending[node.output] = Pending(text, layers, joined, runs, _is_new(node))
         if not self._uses[node.output]:
             del self._pending[node.output]
@@ -120,8 +120,10 @@ class Forward:
         elif self._uses[node.output] > 1 or self._name_of(node):
             self._bind(node.output, self._name_of(node))
 
-    def _template(self, node: OpNode | BlockNode | ChainNode) -> tuple[str, dict[str, str]]:
-        if isinstance(node, OpNode):
+    def _template(
+        self, node: OpTemplate | BlockTemplate | ChainTemplate
+    ) -> tuple[str, dict[str, str]]:
+        if isinstance(node, OpTemplate):
             if isinstance(node.call, FunctionCall):
                 values = self._built.arguments.get(node.output, {})
                 return self._expression(node.call, node.inputs), values
@@ -144,7 +146,7 @@ class Forward:
 
     # ------------------------------------------------------------------ a choice
 
-    def _if(self, node: IfNode) -> None:
+    def _if(self, node: IfTemplate) -> None:
         condition, on = self._built.conditions[node.output]
         (off,) = (case for case in node.cases if case != on)
         for key in dict.fromkeys(key for case in node.cases.values() for key in _outer(case)):
@@ -175,7 +177,7 @@ class Forward:
         before, self.lines = self.lines, []
         self._indent += 4
         for node in body.nodes:
-            if isinstance(node, IfNode):
+            if isinstance(node, IfTemplate):
                 self._if(node)
             else:
                 self._call(node)
@@ -184,7 +186,7 @@ class Forward:
         self._indent -= 4
         return text, lines
 
-    def _default_name(self, node: IfNode) -> str:
+    def _default_name(self, node: IfTemplate) -> str:
         """A choice between an input as it is and something made of it is a shortcut."""
         results = [case.result for case in node.cases.values() if not case.nodes]
         return "shortcut" if results and results[0][0] == "in" else ""
@@ -239,9 +241,9 @@ class Forward:
         self.lines.append(line)
 
 
-def _reads(node: OpNode | BlockNode | ChainNode) -> list[Key]:
+def _reads(node: OpTemplate | BlockTemplate | ChainTemplate) -> list[Key]:
     """The tensors that a node's expression names, each as often as it does."""
-    if not isinstance(node, OpNode):
+    if not isinstance(node, OpTemplate):
         return list(node.inputs)
     call = node.call
     text = call.expression if isinstance(call, FunctionCall) else call.apply or "{module}({0})"
@@ -250,7 +252,7 @@ def _reads(node: OpNode | BlockNode | ChainNode) -> list[Key]:
 
 def _is_layer(node: TemplateNode) -> bool:
     """Starts a new line of a forward: a block, or an operation with a matrix of weights."""
-    if not isinstance(node, OpNode):
+    if not isinstance(node, OpTemplate):
         return True
     call = next(iter(node.calls.values()))
     return any(len(param.shape) > 1 for param in call.params)
@@ -258,11 +260,13 @@ def _is_layer(node: TemplateNode) -> bool:
 
 def _is_new(node: TemplateNode) -> bool:
     """Its result is a tensor of its own, which its backward pass does not read."""
-    return isinstance(node, OpNode) and all(call.op.overwritable for call in node.calls.values())
+    return isinstance(node, OpTemplate) and all(
+        call.op.overwritable for call in node.calls.values()
+    )
 
 
 def _runs(node: TemplateNode) -> bool:
-    if not isinstance(node, OpNode):
+    if not isinstance(node, OpTemplate):
         return True
     return isinstance(node.call, ModuleCall) or any(call.macs for call in node.calls.values())
 
@@ -272,7 +276,7 @@ def _outer(body: Template) -> list[Key]:
     made: set[Key] = set()
     found: list[Key] = []
     for node in body.nodes:
-        if isinstance(node, IfNode):
+        if isinstance(node, IfTemplate):
             found += [key for case in node.cases.values() for key in _outer(case)]
         else:
             found += _reads(node)

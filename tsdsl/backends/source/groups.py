@@ -11,7 +11,7 @@ from tsdsl.ir.network import BlockCall, Body, Branch, Network
 
 
 @dataclass(slots=True)
-class Group:
+class BlockGroup:
     """A class of the emitted module: the calls of a block that have one structure."""
 
     block: BlockInfo
@@ -25,12 +25,12 @@ class Group:
     )
 
 
-def group(network: Network) -> tuple[list[Group], dict[BlockCall, int]]:
+def group(network: Network) -> tuple[list[BlockGroup], dict[BlockCall, int]]:
     """The classes, a nested block's before those that use it, and the class of each call."""
     by_block: dict[object, list[BlockCall]] = {}
     for call in _calls(network.body):
         by_block.setdefault(_identity(call.block), []).append(call)
-    groups: list[Group] = []
+    groups: list[BlockGroup] = []
     group_of: dict[BlockCall, int] = {}
     numbers = {call: i for i, call in enumerate(_calls(network.body))}
 
@@ -52,7 +52,7 @@ def group(network: Network) -> tuple[list[Group], dict[BlockCall, int]]:
                     break
             else:
                 group_of[call] = len(groups)
-                groups.append(Group(call.block, {i: call}, found))
+                groups.append(BlockGroup(call.block, {i: call}, found))
         for index in range(first, len(groups)):
             groups[index].body = settle(groups[index].body)
 
@@ -61,7 +61,7 @@ def group(network: Network) -> tuple[list[Group], dict[BlockCall, int]]:
     return groups, group_of
 
 
-def instances(groups: list[Group]) -> dict[BlockCall, Instance]:
+def instances(groups: list[BlockGroup]) -> dict[BlockCall, Instance]:
     """The number of each call."""
     return {call: i for group in groups for i, call in group.calls.items()}
 

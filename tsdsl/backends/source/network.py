@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tsdsl.backends.source.chains import chains, sequential
-from tsdsl.backends.source.constructor import Built, Context, access, construct
+from tsdsl.backends.source.constructor import Built, ModuleContext, access, construct
 from tsdsl.backends.source.forward import Forward
 from tsdsl.backends.source.initialise import own_statements
 from tsdsl.backends.source.naming import variable
 from tsdsl.backends.source.quoting import docstring
 from tsdsl.backends.source.template import (
-    BlockNode,
-    ChainNode,
-    OpNode,
+    BlockTemplate,
+    ChainTemplate,
+    OpTemplate,
     TemplateNode,
     settle,
     template,
 )
-from tsdsl.backends.source.text import Doc, Group, layout, literal
+from tsdsl.backends.source.text import Brackets, Doc, layout, literal
 from tsdsl.backends.source.values import Constants
 from tsdsl.ir.graph import Path
 from tsdsl.ir.naming import module_name
@@ -28,11 +28,11 @@ from tsdsl.ir.op import FunctionCall, ModuleCall
 #: Segments of a path that are no name of a tensor.
 _NOT_STREAMS = frozenset({"fuse", "attend", "head"})
 
-Tree = dict[str, "Tree | BlockNode | OpNode | ChainNode"]
+Tree = dict[str, "Tree | BlockTemplate | OpTemplate | ChainTemplate"]
 
 
 def network_class(
-    network: Network, name: str, context: Context, group_of: Callable[[BlockCall], int]
+    network: Network, name: str, context: ModuleContext, group_of: Callable[[BlockCall], int]
 ) -> Iterator[str]:
     """The lines of the top-level class."""
     body = settle(template(network.body, 0, (network.clip,), group_of))
@@ -40,7 +40,7 @@ def network_class(
     built = _arguments(body.nodes)
     tree: Tree = {}
     for node in body.nodes:
-        if not (isinstance(node, OpNode) and isinstance(node.call, FunctionCall)):
+        if not (isinstance(node, OpTemplate) and isinstance(node.call, FunctionCall)):
             _plant(tree, node.path, node)
     clip = variable(network.clip.hint or "clip")
     forward = Forward(body, [clip], built, hint=_stream, shapes=True)
@@ -54,10 +54,10 @@ def network_class(
         made = _make(inside, context)
         constructor += layout(f"self.{module_name(child)} = ", made, indent=8)
     for node in body.nodes:
-        for inner in node.nodes if isinstance(node, ChainNode) else (node,):
-            if isinstance(inner, OpNode) and isinstance(inner.call, ModuleCall):
+        for inner in node.nodes if isinstance(node, ChainTemplate) else (node,):
+            if isinstance(inner, OpTemplate) and isinstance(inner.call, ModuleCall):
                 at = access(inner.path)
-                if isinstance(node, ChainNode):
+                if isinstance(node, ChainTemplate):
                     at = f"{access(node.path)}[{inner.path[-1]}]"
                 constructor += (
                     f"        {s}" for s in own_statements(inner.call, at, context.rules)
@@ -79,7 +79,7 @@ def _show(shape: tuple[int, ...]) -> str:
 
 def _stream(node: TemplateNode) -> str:
     """A stream's tensor is called as the stream is."""
-    if isinstance(node, OpNode):
+    if isinstance(node, OpTemplate):
         return ""
     return "" if node.path[0] in _NOT_STREAMS or len(node.path) < 2 else node.path[0]
 
@@ -87,7 +87,7 @@ def _stream(node: TemplateNode) -> str:
 def _arguments(nodes: tuple[TemplateNode, ...]) -> Built:
     built = Built()
     for node in nodes:
-        if isinstance(node, OpNode) and isinstance(node.call, FunctionCall):
+        if isinstance(node, OpTemplate) and isinstance(node.call, FunctionCall):
             built.arguments[node.output] = {k: literal(v) for k, v in node.call.args.items()}
     return built
 
@@ -99,19 +99,19 @@ def _plant(tree: Tree, path: Path, node: TemplateNode) -> None:
         assert isinstance(inside, dict), f"{path} lies within a module"
         tree = inside
     assert last not in tree, f"two modules at {path}"
-    assert isinstance(node, BlockNode | OpNode | ChainNode)
+    assert isinstance(node, BlockTemplate | OpTemplate | ChainTemplate)
     tree[last] = node
 
 
-def _make(node: Tree | BlockNode | OpNode | ChainNode, context: Context) -> Doc:
+def _make(node: Tree | BlockTemplate | OpTemplate | ChainTemplate, context: ModuleContext) -> Doc:
     match node:
         case dict():
             items = tuple(
                 (f"{literal(module_name(name))}: ", _make(inside, context))
                 for name, inside in node.items()
             )
-            return Group("nn.ModuleDict(", (("", Group("{", items, "}", kind="dict")),))
-        case ChainNode():
+            return Brackets("nn.ModuleDict(", (("", Brackets("{", items, "}", kind="dict")),))
+        case ChainTemplate():
             return sequential(
                 node,
                 lambda one: construct(one, Constants(), context),
@@ -121,7 +121,7 @@ def _make(node: Tree | BlockNode | OpNode | ChainNode, context: Context) -> Doc:
             return construct(node, Constants(), context)
 
 
-def _values(node: BlockNode, context: Context) -> tuple[str, dict[str, object]]:
+def _values(node: BlockTemplate, context: ModuleContext) -> tuple[str, dict[str, object]]:
     """The class of a block and what its constructor is given."""
     group = context.groups[node.group]
     (call,) = node.calls.values()

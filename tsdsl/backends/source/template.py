@@ -29,7 +29,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class OpNode:
+class OpTemplate:
     path: Path
     call: ModuleCall | FunctionCall
     inputs: tuple[Key, ...]
@@ -39,7 +39,7 @@ class OpNode:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockNode:
+class BlockTemplate:
     path: Path
     #: Position of the nested block's class in the list of classes.
     group: int
@@ -49,7 +49,7 @@ class BlockNode:
 
 
 @dataclass(frozen=True, slots=True)
-class IfNode:
+class IfTemplate:
     path: Path
     output: Key
     cases: Mapping[int, Template]
@@ -57,16 +57,16 @@ class IfNode:
 
 
 @dataclass(frozen=True, slots=True)
-class ChainNode:
+class ChainTemplate:
     """Calls that run one after another as a ``Sequential``. Only at the top of a network."""
 
     path: Path
-    nodes: tuple[BlockNode | OpNode, ...]
+    nodes: tuple[BlockTemplate | OpTemplate, ...]
     inputs: tuple[Key, ...]
     output: Key
 
 
-TemplateNode = OpNode | BlockNode | IfNode | ChainNode
+TemplateNode = OpTemplate | BlockTemplate | IfTemplate | ChainTemplate
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,10 @@ def template(
 ) -> Template:
     """The template of a single call's body."""
     keys: dict[Tensor, Key] = {tensor: ("in", i) for i, tensor in enumerate(formals)}
-    return _Reader(instance, keys, group_of).read(body, (), formals)
+    return _TemplateReader(instance, keys, group_of).read(body, (), formals)
 
 
-class _Reader:
+class _TemplateReader:
     def __init__(
         self, instance: Instance, keys: dict[Tensor, Key], group_of: Callable[[BlockCall], int]
     ) -> None:
@@ -116,18 +116,20 @@ class _Reader:
                 module = call.module
                 output = self._note(call.output, here)
                 one = self._instance
-                nodes.append(OpNode(call.path, module, inputs, output, {one: call}, {one: module}))
+                nodes.append(
+                    OpTemplate(call.path, module, inputs, output, {one: call}, {one: module})
+                )
             elif isinstance(call, BlockCall):
                 inputs = tuple(self._keys[t] for t in call.inputs)
                 group = self._group_of(call)
                 output = self._note(call.output, here)
                 calls = {self._instance: call}
-                nodes.append(BlockNode(call.path, group, inputs, output, calls))
+                nodes.append(BlockTemplate(call.path, group, inputs, output, calls))
             elif call.kind == "if" and call.cases == 2:
                 case = self.read(call.body, (*here, call.case))
                 output = self._note(call.output, here)
                 taken = {self._instance: call.case}
-                nodes.append(IfNode(call.path, output, {call.case: case}, taken))
+                nodes.append(IfTemplate(call.path, output, {call.case: case}, taken))
             else:
                 self._nodes(call.body, (*here, call.case), nodes)
                 self._keys[call.output] = self._keys[call.body.result]
@@ -150,7 +152,7 @@ def _merge_node(left: TemplateNode, right: TemplateNode) -> TemplateNode | None:
     if left.path != right.path or left.output != right.output:
         return None
     match left, right:
-        case OpNode(), OpNode():
+        case OpTemplate(), OpTemplate():
             if left.inputs != right.inputs or not _alike(left.call, right.call):
                 return None
             return replace(
@@ -158,11 +160,11 @@ def _merge_node(left: TemplateNode, right: TemplateNode) -> TemplateNode | None:
                 calls={**left.calls, **right.calls},
                 modules={**left.modules, **right.modules},
             )
-        case BlockNode(), BlockNode():
+        case BlockTemplate(), BlockTemplate():
             if left.inputs != right.inputs or left.group != right.group:
                 return None
             return replace(left, calls={**left.calls, **right.calls})
-        case IfNode(), IfNode():
+        case IfTemplate(), IfTemplate():
             cases = dict(left.cases)
             for case, theirs in right.cases.items():
                 mine = cases.get(case)
@@ -209,7 +211,7 @@ def settle(body: Template) -> Template:
 def _settle(body: Template, renamed: dict[Key, Key]) -> Template:
     nodes: list[TemplateNode] = []
     for node in body.nodes:
-        if isinstance(node, IfNode):
+        if isinstance(node, IfTemplate):
             if len(node.cases) == 1:
                 (inner,) = node.cases.values()
                 settled = _settle(inner, renamed)

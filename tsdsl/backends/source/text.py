@@ -10,7 +10,7 @@ from tsdsl.backends.source.quoting import WIDTH, quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class Brackets:
     """A bracketed list. ``items`` are (prefix, content): ``("stride=", "(1, 2, 2)")``.
 
     A ``collection`` breaks into one item per line; a call first tries all items on one line. A
@@ -23,12 +23,12 @@ class Group:
     kind: str = "call"
 
 
-Doc = str | Group
+Doc = str | Brackets
 
 
-def call(function: str, *args: Doc, **kwargs: Doc) -> Group:
+def call(function: str, *args: Doc, **kwargs: Doc) -> Brackets:
     named = tuple((f"{name}=", value) for name, value in kwargs.items())
-    return Group(f"{function}(", (*(("", arg) for arg in args), *named))
+    return Brackets(f"{function}(", (*(("", arg) for arg in args), *named))
 
 
 def flat(doc: Doc) -> str:

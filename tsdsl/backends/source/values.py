@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from tsdsl.backends.source.groups import Group
+from tsdsl.backends.source.groups import BlockGroup
 from tsdsl.backends.source.naming import unique, variable
 from tsdsl.backends.source.template import Instance
 from tsdsl.backends.source.text import literal
@@ -37,10 +37,10 @@ class Constants:
         return literal(value)
 
 
-class Scope:
+class ConstructorScope:
     """The values of a class that have names, and those of them that it turns out to need."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: BlockGroup) -> None:
         self._calls = group.calls
         self._named: dict[str, Vector] = {}
         self.uses_half = False

@@ -13,9 +13,9 @@ from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress_bar import progress
 
 if TYPE_CHECKING:
-    from tsdsl.data.check import Facts
+    from tsdsl.data.check import VideoFacts
     from tsdsl.data.lists import Video, VideoList
-    from tsdsl.data.problems import Problem
+    from tsdsl.data.video_problems import Problem
     from tsdsl.diagnostics import Diagnostic
 
 EPILOG = """\b
@@ -96,19 +96,19 @@ def command(
     return int(bool(_bad(rows)))
 
 
-Rows = list[tuple["Video", "Facts | Problem"]]
+Rows = list[tuple["Video", "VideoFacts | Problem"]]
 
 
 def _bad(rows: Rows) -> list[tuple[Video, Problem]]:
-    from tsdsl.data.problems import Problem
+    from tsdsl.data.video_problems import Problem
 
     return [(video, found) for video, found in rows if isinstance(found, Problem)]
 
 
-def _good(rows: Rows) -> list[tuple[Video, Facts]]:
-    from tsdsl.data.check import Facts
+def _good(rows: Rows) -> list[tuple[Video, VideoFacts]]:
+    from tsdsl.data.check import VideoFacts
 
-    return [(video, found) for video, found in rows if isinstance(found, Facts)]
+    return [(video, found) for video, found in rows if isinstance(found, VideoFacts)]
 
 
 def _several_streams(videos: VideoList, rows: Rows) -> list[Diagnostic]:
@@ -172,7 +172,7 @@ def _json(videos: VideoList, rows: Rows) -> dict[str, Any]:
 
 
 def _text(videos: VideoList, rows: Rows) -> None:
-    from tsdsl.data.problems import KINDS
+    from tsdsl.data.video_problems import KINDS
     from tsdsl.diagnostics import Diagnostic
     from tsdsl.diagnostics.render import visible
 

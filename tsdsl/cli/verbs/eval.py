@@ -151,13 +151,13 @@ def command(
     check_outputs([*outputs, plot], [file, source, weights, frozen])
     from tsdsl.data.lists import read_list
     from tsdsl.data.loader import EvalLoader
-    from tsdsl.training import identity
+    from tsdsl.training import fingerprint
     from tsdsl.training.checks import check_classes
+    from tsdsl.training.dry_run import dry_run, gives_probabilities
     from tsdsl.training.evaluation import AT_ONCE, MIXED, evaluate, views_of
     from tsdsl.training.ranks import Ranks
     from tsdsl.training.run import network
-    from tsdsl.training.trial import gives_probabilities, trial
-    from tsdsl.weights.file import classes_of, load, load_into
+    from tsdsl.weights.weight_files import classes_of, load, load_into
 
     with Ranks.of(device) as ranks:
         with ranks.agree() as same:
@@ -167,15 +167,15 @@ def command(
             known = classes_of(held.about)
             videos = read_list(source, root, known)
             net = network(space, arch, threads=threads)
-            tried = trial(net, asked.clip_shape)
+            tried = dry_run(net, asked.clip_shape)
             warnings = check_classes(videos, tried.outputs)
             load_into(net, held)
             if ranks.world > 1:
                 same |= {
                     "space_hash": space.hash,
                     "architecture": None if arch is None else dict(arch),
-                    "weights": identity.of_weights_in(net),
-                    "data": identity.of_list(videos),
+                    "weights": fingerprint.of_weights_in(net),
+                    "data": fingerprint.of_list(videos),
                     "evaluate": asked.section.model_dump(mode="json"),
                     "crop": asked.crop,
                     "frames": asked.frames,

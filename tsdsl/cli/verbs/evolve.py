@@ -217,7 +217,7 @@ def command(
     from tsdsl.searching.evolution.run import run
     from tsdsl.training.evaluation import AT_ONCE
     from tsdsl.training.ranks import Ranks, use_threads
-    from tsdsl.weights.file import load
+    from tsdsl.weights.weight_files import load
 
     space = tsdsl.load(file, set=settings, space=name, costs=costs)
     windows = budgets(space, flops, params, within) or budgets_of_spec(space)

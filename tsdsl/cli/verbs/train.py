@@ -195,7 +195,7 @@ def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
     """Load initial weights, except for modules that are kept; a digest of what was loaded."""
     import hashlib
 
-    from tsdsl.weights.file import load_into
+    from tsdsl.weights.weight_files import load_into
 
     loaded = load_into(net, path, except_for=kept)
     if os.environ.get("RANK", "0") == "0":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from tsdsl.weights.file import Loaded, Weights
+    from tsdsl.weights.weight_files import LoadedWeights, StoredWeights
 
 #: Names of files that are written as torch does, with the state dict under ``model_state``.
 TORCH = (".pyth", ".pth", ".pt")
@@ -86,7 +86,7 @@ def command(
         raise click.UsageError(f"'{output}' does not end in one of {kinds}")
     check_outputs([output], [file, spec, frozen])
     needs_training()
-    from tsdsl.weights.file import load, load_into
+    from tsdsl.weights.weight_files import load, load_into
 
     held = load(file)
     space = arch = loaded = None
@@ -107,23 +107,23 @@ def command(
 
 def _write(
     net: nn.Module,
-    loaded: Loaded,
+    loaded: LoadedWeights,
     space: tsdsl.Space,
     arch: tsdsl.Architecture | None,
     scheme_name: str | None,
     output: str,
 ) -> None:
     from tsdsl.ir.arch_file import dump
-    from tsdsl.weights.file import FORMAT, save, save_torch
-    from tsdsl.weights.fit import exported
+    from tsdsl.weights.matching import export_tensors
     from tsdsl.weights.schemes import SCHEMES
+    from tsdsl.weights.weight_files import FORMAT, save, save_torch
 
     kept = {"classes", "epoch", "step"}
     about = {key: value for key, value in loaded.about.items() if key in kept}
     tensors: Mapping[str, Tensor] = loaded.tensors
     if scheme_name is not None:
         scheme = next(scheme for scheme in SCHEMES if scheme.name == scheme_name)
-        tensors = exported(net, scheme)
+        tensors = export_tensors(net, scheme)
     else:
         about |= {"format": FORMAT, "space": space.name, "space_hash": space.hash}
         if arch is not None:
@@ -134,9 +134,11 @@ def _write(
         save_torch(output, tensors)
 
 
-def _described(held: Weights, loaded: Loaded | None, space: tsdsl.Space | None) -> dict[str, Any]:
-    from tsdsl.weights.file import FORMAT
-    from tsdsl.weights.fit import numbers, plain
+def _described(
+    held: StoredWeights, loaded: LoadedWeights | None, space: tsdsl.Space | None
+) -> dict[str, Any]:
+    from tsdsl.weights.matching import numbers, plain
+    from tsdsl.weights.weight_files import FORMAT
 
     tensors, scheme = plain(held.tensors)
     names = scheme.name if scheme else None

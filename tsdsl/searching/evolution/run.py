@@ -32,16 +32,22 @@ from tsdsl.searching.random_search.jobs import Weights, windows_of
 from tsdsl.searching.run import Data
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
-from tsdsl.training import identity
+from tsdsl.training import fingerprint
 from tsdsl.training.checks import check_classes
 from tsdsl.training.evaluation import AT_ONCE, EvaluationError, quick, views_of
 from tsdsl.training.events import WarningRaised
-from tsdsl.training.folder import FORMAT, LOG, LONGEST, RunFolder, opened
+from tsdsl.training.folder import FORMAT, LOG, LONGEST, RunFolder, open_folder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.scores import Scores
-from tsdsl.weights.file import Weights as HeldWeights
-from tsdsl.weights.file import WeightsError, classes_of, load, load_into, save
+from tsdsl.weights.weight_files import (
+    StoredWeights,
+    WeightsError,
+    classes_of,
+    load,
+    load_into,
+    save,
+)
 
 #: In a run's description: what no two candidates have in common. Earlier versions had no such
 #: key, and told candidates apart by their decisions.
@@ -156,14 +162,14 @@ def evolve(
     return last
 
 
-def trained(space: Space, weights: PathLike | HeldWeights) -> tuple[Supernet, HeldWeights]:
+def trained(space: Space, weights: PathLike | StoredWeights) -> tuple[Supernet, StoredWeights]:
     """The supernet of a space with the weights of a file. Raises `FileError`, `WeightsError`,
     `SpecError`."""
     if not space.decisions:
         message = f"'{space.name}' has no decision to search"
         hint = "'tsdsl train' trains it"
         raise SpecError([Diagnostic("E0842", message, file=space.graph.source, help=hint)])
-    held = weights if isinstance(weights, HeldWeights) else load(weights)
+    held = weights if isinstance(weights, StoredWeights) else load(weights)
     if "architecture" in held.about:
         message = "these are weights of one architecture, not of a supernet"
         hint = "'tsdsl search' writes those as supernet.safetensors"
@@ -176,7 +182,7 @@ def trained(space: Space, weights: PathLike | HeldWeights) -> tuple[Supernet, He
 
 def run(
     space: Space,
-    supernet: Supernet | PathLike | HeldWeights,
+    supernet: Supernet | PathLike | StoredWeights,
     data: Data,
     val: Data,
     ranks: Ranks,
@@ -225,7 +231,7 @@ def run(
         distinct: Distinct = "networks"
         with ranks.agree():
             if folder is not None and ranks.is_first:
-                here = stack.enter_context(opened(os.fspath(folder)))
+                here = stack.enter_context(open_folder(os.fspath(folder)))
                 if resume and DISTINCT not in (here.begun_as() or {DISTINCT: None}):
                     distinct = "architectures"
         distinct = ranks.broadcast(distinct)
@@ -249,7 +255,7 @@ def run(
             warnings += [*scored.warnings, *in_both(videos, scored)]
             views = views or quick(recipe.crop)
             kept_or_shared = folder is not None or ranks.world > 1
-            digest = identity.of_weights_in(supernet) if kept_or_shared else None
+            digest = fingerprint.of_weights_in(supernet) if kept_or_shared else None
             described = {
                 "format": FORMAT,
                 "state": LOG,
@@ -267,8 +273,8 @@ def run(
                 "supernet": digest,
                 "recipe": recipe.as_json(),
                 "bn_batches": bn_batches,
-                "data": identity.of_list(videos),
-                "val": identity.of_list(scored),
+                "data": fingerprint.of_list(videos),
+                "val": fingerprint.of_list(scored),
                 "evaluate": views.model_dump(mode="json"),
                 "mixed_precision": mixed_precision,
                 **(about or {}),
@@ -293,7 +299,7 @@ def run(
             if here is not None:
                 logged = _logged(here) if resume else {}
                 conditions = {
-                    **identity.conditions(ranks, videos),
+                    **fingerprint.conditions(ranks, videos),
                     "at_once": at_once,
                     "parts": inherited.parts,
                 }
@@ -313,7 +319,7 @@ def run(
         )
         if warnings:
             yield WarningRaised(tuple(warnings))
-        weights_about = identity.of_weights(space.name, space, None, videos)
+        weights_about = fingerprint.of_weights(space.name, space, None, videos)
         made = _Run(evolution, inherited, here, ranks, logged, fitness, weights_about)
         yield from made.events(stop, start)
 

@@ -28,7 +28,7 @@ from tsdsl.searching.random_search.ranking import (
 )
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
-from tsdsl.training import identity
+from tsdsl.training import fingerprint
 from tsdsl.training.evaluation import quick
 from tsdsl.training.events import Event, RunStarted, TrainingFinished
 from tsdsl.training.ranks import Ranks
@@ -116,7 +116,7 @@ def check_alike(
     recipe = Recipe.of(jobs.space)
     videos = data if isinstance(data, VideoList) else read_list(data, root)
     known = val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
-    about = identity.of_training(recipe, train_seed, videos, known, views or quick(recipe.crop))
+    about = fingerprint.of_training(recipe, train_seed, videos, known, views or quick(recipe.crop))
     if why := unlike(about, alike(jobs)):
         raise _unlike("what is asked for", why, jobs.folder)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from make_videos import frame_folder, huge_png, image, video
 
-from tsdsl.data import limits
-from tsdsl.data.check import Facts, check_video
+from tsdsl.data import pixel_limit
+from tsdsl.data.check import VideoFacts, check_video
 from tsdsl.data.lists import read_list
-from tsdsl.data.problems import BadVideo, Problem
 from tsdsl.data.video import index_video, read_clip
+from tsdsl.data.video_problems import BadVideo, Problem
 from tsdsl.diagnostics import DiagnosticError
 
 #: What FFmpeg would follow to a file beside it, by the name of the format.
@@ -119,7 +119,7 @@ def test_large_frames_are_refused_before_they_are_made(tmp_path: Path) -> None:
     problem = check_video(str(folder), 2)
     assert isinstance(problem, Problem)
     assert problem.detail.startswith("frame1.png: 16000 x 16000, more than 67,108,864 pixels")
-    assert limits.MAX_PIXELS_VARIABLE in problem.detail
+    assert pixel_limit.MAX_PIXELS_VARIABLE in problem.detail
 
 
 def test_the_limit_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,16 +131,16 @@ def test_the_limit_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         video(tmp_path / "a.webm", codec="libvpx"),
     ]
     for limit, whole in (("3072", True), ("3071", False), ("", True)):
-        monkeypatch.setenv(limits.MAX_PIXELS_VARIABLE, limit)
+        monkeypatch.setenv(pixel_limit.MAX_PIXELS_VARIABLE, limit)
         for path in paths:
             found = check_video(str(path), 2)
             if whole:
-                assert isinstance(found, Facts), found
+                assert isinstance(found, VideoFacts), found
             else:
                 assert isinstance(found, Problem) and found.kind == "too-large", found
                 assert "64 x 48" in found.detail
     for junk in ("many", "0", "-1", "1e9", "9" * 30, "\u0661"):
-        monkeypatch.setenv(limits.MAX_PIXELS_VARIABLE, junk)
+        monkeypatch.setenv(pixel_limit.MAX_PIXELS_VARIABLE, junk)
         with pytest.raises(DiagnosticError) as bad:
             read_list(tmp_path)
         assert [d.code for d in bad.value.diagnostics] == ["E0813"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import tsdsl
-from tsdsl.backends.placed import Leaf, PlacedGradients
+from tsdsl.backends.slice_gradients import SliceGradients, WeightSlice
 from tsdsl.backends.supernet import placing
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,12 +31,12 @@ A, B = (slice(0, 3), slice(1, 3)), (slice(2, 5), slice(0, 4))
 def test_by_hand(held: str | None) -> None:
     """Parts that overlap, in several passes, beside slices; whatever the gradient's strides."""
     x = nn.Parameter(torch.randn(5, 4, dtype=torch.float64))
-    gradients = PlacedGradients(lambda: [x])
+    gradients = SliceGradients(lambda: [x])
     other = x.detach().clone().requires_grad_()
     if held:
         ones = torch.ones(5, 4) if held == "plain" else torch.ones(4, 5).T
         x.grad, other.grad = ones.double(), torch.ones_like(x)
-    leaves = [(at, Leaf(x, at)) for at in (A, B)]
+    leaves = [(at, WeightSlice(x, at)) for at in (A, B)]
 
     def part(at: Any) -> Tensor:
         leaf = next(leaf for own, leaf in leaves if own == at)
@@ -66,7 +66,7 @@ def test_a_part_of_a_part() -> None:
     """A whole that is a view itself: its gradient lies elsewhere than it does."""
     store = torch.randn(60, dtype=torch.float64)
     x = store[7:27].view(5, 4).requires_grad_()
-    gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, A)
+    gradients, leaf = SliceGradients(lambda: [x]), WeightSlice(x, A)
     with gradients.placing():
         for _ in range(2):
             gradients.take([leaf])
@@ -79,7 +79,7 @@ def test_a_part_of_a_part() -> None:
 
 def test_a_pass_that_fails() -> None:
     x = nn.Parameter(torch.randn(5, 4))
-    gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, A)
+    gradients, leaf = SliceGradients(lambda: [x]), WeightSlice(x, A)
     x.grad = torch.zeros(5, 4)
     with pytest.raises(KeyError), gradients.placing():
         gradients.take([leaf])
@@ -186,9 +186,9 @@ def test_nothing_is_said() -> None:
     program = """
 import torch
 from torch import nn
-from tsdsl.backends.placed import Leaf, PlacedGradients
+from tsdsl.backends.slice_gradients import WeightSlice, SliceGradients
 x = nn.Parameter(torch.randn(5, 4))
-gradients, leaf = PlacedGradients(lambda: [x]), Leaf(x, (slice(0, 2), slice(0, 2)))
+gradients, leaf = SliceGradients(lambda: [x]), WeightSlice(x, (slice(0, 2), slice(0, 2)))
 with gradients.placing():
     for _ in range(2):
         gradients.take([leaf])

@@ -13,7 +13,7 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.files import os_failure
 
 
-class Board:
+class TensorBoardWriter:
     """Writes to a folder, and takes back what an earlier part of the run wrote after ``step``.
 
     Raises `SpecError` where TensorBoard is not installed, `FileError` where it cannot be written.

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 import tsdsl
 from tsdsl.cli.verbs.weights import NAMES
-from tsdsl.weights.file import Weights, WeightsError, load_into, save, save_torch
-from tsdsl.weights.fit import exported
+from tsdsl.weights.matching import export_tensors
 from tsdsl.weights.scheme import Scheme
 from tsdsl.weights.schemes import PYSLOWFAST_X3D, SCHEMES
+from tsdsl.weights.weight_files import StoredWeights, WeightsError, load_into, save, save_torch
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 SPEC_OF = {"x3d": "x3d_xs", "slowfast": "slowfast_r50_4x16"}
@@ -27,7 +27,7 @@ def copied(net: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in net.state_dict().items()}
 
 
-def refused(net: nn.Module, weights: Weights | str | Path, **options: object) -> list[str]:
+def refused(net: nn.Module, weights: StoredWeights | str | Path, **options: object) -> list[str]:
     """The messages, with their help; the network is what it was."""
     before = copied(net)
     with pytest.raises(WeightsError) as caught:
@@ -94,8 +94,8 @@ def test_from_a_file_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("theirs", [False, True])
 def test_names_inside_of_another_module(wrapper: str, theirs: bool) -> None:
     given, net = x3d(), x3d()
-    state = exported(given, PYSLOWFAST_X3D) if theirs else given.state_dict()
-    load_into(net, Weights({wrapper + name: tensor for name, tensor in state.items()}))
+    state = export_tensors(given, PYSLOWFAST_X3D) if theirs else given.state_dict()
+    load_into(net, StoredWeights({wrapper + name: tensor for name, tensor in state.items()}))
     for name, tensor in given.state_dict().items():
         assert torch.equal(net.state_dict()[name], tensor)
 
@@ -103,7 +103,7 @@ def test_names_inside_of_another_module(wrapper: str, theirs: bool) -> None:
 def test_layouts_counters_and_types(tmp_path: Path) -> None:
     """1x1x1 convolutions as matrices, a linear layer as a convolution, no counters, half digits."""
     given, net = x3d(), x3d()
-    state = exported(given, PYSLOWFAST_X3D)
+    state = export_tensors(given, PYSLOWFAST_X3D)
     state = {k: t for k, t in state.items() if not k.endswith("num_batches_tracked")}
     state["head.projection.weight"] = state["head.projection.weight"][:, :, None, None, None]
     state["head.lin_5.weight"] = state["head.lin_5.weight"].flatten(1)
@@ -117,10 +117,10 @@ def test_layouts_counters_and_types(tmp_path: Path) -> None:
 
 def test_another_number_of_classes() -> None:
     given, net = x3d(), x3d(classes=7)
-    (*_, last) = refused(net, Weights(given.state_dict()))
+    (*_, last) = refused(net, StoredWeights(given.state_dict()))
     assert "except_for=['head.x3d_head.linear']" in last
     before = copied(net)
-    loaded = load_into(net, Weights(given.state_dict()), except_for=["head.x3d_head.linear"])
+    loaded = load_into(net, StoredWeights(given.state_dict()), except_for=["head.x3d_head.linear"])
     assert loaded.left_out == ("head.x3d_head.linear.weight", "head.x3d_head.linear.bias")
     for name, tensor in net.state_dict().items():
         wanted = before[name] if name in loaded.left_out else given.state_dict()[name]
@@ -138,7 +138,7 @@ def test_everything_that_differs_is_said_at_once() -> None:
     state["main.stem.bn.weight"] = torch.zeros(24, dtype=torch.int64)
     state["main.s1.0.conv1.weight"] = torch.zeros(54, 24, 1, 1, 1, dtype=torch.complex64)
     state["main.s4.0.conv1.weight"] = torch.zeros(96, 432, 1, 1, 1)
-    found = refused(net, Weights(state, {"space": "X3D_M", "epoch": "3"}, "a.safetensors"))
+    found = refused(net, StoredWeights(state, {"space": "X3D_M", "epoch": "3"}, "a.safetensors"))
     assert "lacks a tensor of the network: main.stem.conv1.weight" in found[0]
     assert "did you mean 'main.stem.conv_1" in found[0]
     assert "main.stem.conv_1.weight" in found[1]
@@ -152,48 +152,48 @@ def test_everything_that_differs_is_said_at_once() -> None:
 
 def test_many_names_are_counted() -> None:
     net = x3d()
-    found = refused(net, Weights({f"a{n}": torch.zeros(1) for n in range(1000)}))
+    found = refused(net, StoredWeights({f"a{n}": torch.zeros(1) for n in range(1000)}))
     assert "and 558 more" in found[0] and "and 990 more" in found[1]
     assert len(found) == 2 and all(len(line) < 1000 for line in found)
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
     """Names of another code base are told as the file has them."""
-    state = exported(x3d(), PYSLOWFAST_X3D)
+    state = export_tensors(x3d(), PYSLOWFAST_X3D)
     net = tsdsl.compile(tsdsl.load(SPECS / "slowfast_r50_4x16.tsnet"))
-    found = refused(net, Weights(state))
+    found = refused(net, StoredWeights(state))
     assert "slow.stem.conv.weight" in found[0]
     assert "s1.pathway0_stem.conv_xy.weight in the file" in found[1]
     assert "pyslowfast-x3d" in found[1]
 
 
 def test_parts_that_no_key_map_has() -> None:
-    state = exported(x3d(), PYSLOWFAST_X3D)
+    state = export_tensors(x3d(), PYSLOWFAST_X3D)
     state["s3.pathway0_nonlocal1.conv_g.weight"] = torch.zeros(4)
-    (found,) = refused(x3d(), Weights(state))
+    (found,) = refused(x3d(), StoredWeights(state))
     assert "s3.pathway0_nonlocal1.conv_g.weight" in found
 
 
 def test_both_names_of_a_tensor() -> None:
     net = x3d()
-    state = exported(net, PYSLOWFAST_X3D)
+    state = export_tensors(net, PYSLOWFAST_X3D)
     state["main.stem.conv1.weight"] = torch.zeros(24, 3, 1, 3, 3)
-    (found,) = refused(net, Weights(state))
+    (found,) = refused(net, StoredWeights(state))
     assert "a tensor of the file: main.stem.conv1.weight (once more)" in found
 
 
 def test_a_normalisation_that_is_missing_is_filled_in_for_pytorchvideo_only() -> None:
     net = x3d()
-    whole = exported(net, PYSLOWFAST_X3D)
+    whole = export_tensors(net, PYSLOWFAST_X3D)
     state = {k: t for k, t in whole.items() if not k.startswith("s2.pathway0_res0.branch1_bn")}
     assert len(state) == len(whole) - 5
-    (found,) = refused(net, Weights(state))
+    (found,) = refused(net, StoredWeights(state))
     assert "main.s1.0.projection.bn.weight" in found
 
 
 def test_left_out_modules_have_to_exist() -> None:
     net = x3d()
-    (found,) = refused(net, Weights(net.state_dict()), except_for=["head.x3d_head.linea"])
+    (found,) = refused(net, StoredWeights(net.state_dict()), except_for=["head.x3d_head.linea"])
     assert "did you mean 'head.x3d_head.linear'" in found
 
 

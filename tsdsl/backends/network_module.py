@@ -10,7 +10,7 @@ from types import ModuleType
 
 from torch import nn
 
-from tsdsl.backends.emit import source
+from tsdsl.backends.emit import emit_module
 from tsdsl.ir.network import Network
 
 
@@ -22,7 +22,7 @@ def build(network: Network) -> nn.Module:
     tracebacks and `inspect.getsource` work. Parameters are created on torch's current default
     device and dtype.
     """
-    emitted = source(network)
+    emitted = emit_module(network)
     module = _module(network.name, emitted.text)
     made = getattr(module, emitted.class_name)()
     assert isinstance(made, nn.Module)

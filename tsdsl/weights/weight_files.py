@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.files import PathLike, write_atomic
-from tsdsl.weights.fit import fitted
-from tsdsl.weights.reading import Weights, WeightsError, load
+from tsdsl.weights.matching import match_tensors
+from tsdsl.weights.reading import StoredWeights, WeightsError, load
 
 __all__ = [
     "FORMAT",
-    "Loaded",
-    "Weights",
+    "LoadedWeights",
+    "StoredWeights",
     "WeightsError",
     "about_layout",
     "check_layout",
@@ -35,7 +35,7 @@ __all__ = [
 FORMAT = "tsnet-weights/1"
 
 
-class Loaded(Weights):
+class LoadedWeights(StoredWeights):
     """What was given to a network: the tensors by the network's names."""
 
     #: Whose names the file has, as in ``pyslowfast-x3d``; empty: ours.
@@ -77,8 +77,8 @@ def save_torch(path: PathLike, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_into(
-    net: nn.Module, weights: PathLike | Weights, *, except_for: Sequence[str] = ()
-) -> Loaded:
+    net: nn.Module, weights: PathLike | StoredWeights, *, except_for: Sequence[str] = ()
+) -> LoadedWeights:
     """Give a network the weights of a file: ours, or a checkpoint of the same network in PySlowFast
     or pytorchvideo (`tsdsl.weights.schemes`). They must have exactly the network's names and
     shapes; nothing is changed if they do not.
@@ -88,14 +88,14 @@ def load_into(
 
     Raises `FileError`, `WeightsError` with everything that differs.
     """
-    found = weights if isinstance(weights, Weights) else load(weights)
+    found = weights if isinstance(weights, StoredWeights) else load(weights)
     if found.tensors.keys() == net.state_dict().keys():
         # Before shapes are compared: segments may be why they differ.
         check_layout(net, found.about, found.source)
-    fit = fitted(net, found, except_for)
+    fit = match_tensors(net, found, except_for)
     check_layout(net, found.about, found.source)
     net.load_state_dict(fit.tensors, strict=not fit.left_out)
-    return Loaded(
+    return LoadedWeights(
         tensors=fit.tensors,
         about=found.about,
         source=found.source,

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tsdsl.plots.panel import bare, cost_axis, describe, drawn, headline
 from tsdsl.plots.style import DARK, INK, LIGHT, MUTED, WINDOW
-from tsdsl.plots.units import Unit, percent, short
+from tsdsl.plots.units import AxisUnit, percent, short
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import Cost
@@ -62,7 +62,7 @@ class _Outline(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Spread:
+class SpreadPanel:
     """A panel before it is drawn: all that it asks of the space."""
 
     space: str
@@ -89,7 +89,7 @@ class Spread:
         distribution: Given = None,
         uniform: bool = True,
         bins: int = BINS,
-    ) -> Spread:
+    ) -> SpreadPanel:
         asked = space.cost(cost)
         bounds = space.bounds(cost)
         low, high = int(bounds.min.value), int(bounds.max.value)
@@ -116,7 +116,9 @@ class Spread:
 
     def draw(self, ax: Axes) -> Axes:
         low, high = self.ends
-        unit = Unit.between(self.cost, low, high) if low < high else Unit.of(self.cost, high)
+        unit = (
+            AxisUnit.between(self.cost, low, high) if low < high else AxisUnit.of(self.cost, high)
+        )
         title = f"{unit.title} of the architectures of {self.space}"
         if not self.outlines:
             return _single(ax, title, unit, low, self.window, self.said)
@@ -180,14 +182,14 @@ def spread(
     thicker from the 5% to the 95% quantile and from the first to the third quartile; the white line
     is the median, the dot the mean.
     """
-    panel = Spread.of(
+    panel = SpreadPanel.of(
         space, cost, window=window, distribution=distribution, uniform=uniform, bins=bins
     )
     return drawn(panel, ax)
 
 
 def _bars(
-    ax: Axes, unit: Unit, outline: _Outline, top: float, filled: bool
+    ax: Axes, unit: AxisUnit, outline: _Outline, top: float, filled: bool
 ) -> list[Patch | Line2D]:
     """The outline and, where it can be seen, the band of proven bounds."""
     histogram, colour = outline.histogram, outline.colour
@@ -218,7 +220,9 @@ def _bars(
     return handles
 
 
-def _summary(ax: Axes, unit: Unit, outline: _Outline, ends: tuple[int, int], height: float) -> None:
+def _summary(
+    ax: Axes, unit: AxisUnit, outline: _Outline, ends: tuple[int, int], height: float
+) -> None:
     """What is known of one weighting, as one line above the bars."""
     place = ax.get_xaxis_transform()
     fifth, quarter, median, three, last = (unit.place(q.estimate) for q in outline.quantiles)
@@ -242,7 +246,7 @@ def _summary(ax: Axes, unit: Unit, outline: _Outline, ends: tuple[int, int], hei
     dot[0].set(markerfacecolor="white", markeredgecolor=INK, markeredgewidth=0.8)
 
 
-def _shade(ax: Axes, unit: Unit, window: tuple[float, float], label: str) -> Patch:
+def _shade(ax: Axes, unit: AxisUnit, window: tuple[float, float], label: str) -> Patch:
     """A window. What lies outside of the axes is not drawn, nor one that is empty."""
     left, right = ax.get_xlim()
     low, high = (min(max(unit.place(end), left), right) for end in window)
@@ -257,7 +261,7 @@ def _shade(ax: Axes, unit: Unit, window: tuple[float, float], label: str) -> Pat
 def _single(
     ax: Axes,
     title: str,
-    unit: Unit,
+    unit: AxisUnit,
     only: int,
     window: tuple[float, float] | None,
     chosen: str,
@@ -283,7 +287,7 @@ def _single(
     return ax
 
 
-def _near(unit: Unit, found: Between) -> str:
+def _near(unit: AxisUnit, found: Between) -> str:
     """A quantile: about, where it is not exact."""
     return ("" if found.exact else "\N{ALMOST EQUAL TO}") + unit.number(found.estimate)
 
@@ -298,7 +302,7 @@ def _ends(cost: Cost, window: tuple[float, float]) -> str:
     low, high = window
     if not isfinite(low) and not isfinite(high):
         return "of everything"
-    units = [Unit.of(cost, end) if isfinite(end) else None for end in window]
+    units = [AxisUnit.of(cost, end) if isfinite(end) else None for end in window]
     shown = [
         "" if unit is None else f"{short(end / unit.scale)} {unit.short}".strip()
         for end, unit in zip(window, units, strict=True)

@@ -22,7 +22,7 @@ from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.ir.space import beginnings
 from tsdsl.plots.panel import bare, describe
 from tsdsl.plots.style import DARK, INK, LIGHT, MUTED, RULE, SMALL, TEXT, TITLE, WINDOW, settings
-from tsdsl.plots.units import Unit, plain
+from tsdsl.plots.units import AxisUnit, plain
 from tsdsl.searching.alpha_image import colours
 from tsdsl.searching.history import History, Phase
 
@@ -176,7 +176,7 @@ def _curves(history: History) -> list[_Curve]:
             (p, low, high) for p in history.phases for cost, low, high in p.budgets if cost == name
         ]
         known = [v for row in rows for v in row if v is not None]
-        unit = Unit.of(_cost(name), max(known, default=1))
+        unit = AxisUnit.of(_cost(name), max(known, default=1))
         shown = [[None if v is None else v / unit.scale for v in row] for row in rows]
         made.append(
             _Curve(

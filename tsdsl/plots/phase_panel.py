@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from tsdsl.plots.panel import bare, cost_axis, describe, drawn, headline, rows_axis
 from tsdsl.plots.style import DARK, INK, MUTED, RULE, SMALL, WINDOW
-from tsdsl.plots.units import Unit
+from tsdsl.plots.units import AxisUnit
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import Cost
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Phases:
+class PhasePanel:
     """A panel before it is drawn."""
 
     space: str
@@ -31,7 +31,7 @@ class Phases:
     found: Sequence[PhaseCost]
 
     @classmethod
-    def of(cls, space: Space, cost: str = "macs", *, distribution: Given = None) -> Phases:
+    def of(cls, space: Space, cost: str = "macs", *, distribution: Given = None) -> PhasePanel:
         found = space.phases(cost, distribution)
         if not found:
             raise ValueError(f"the search section of {space.name} has no phases")
@@ -45,7 +45,7 @@ class Phases:
     def draw(self, ax: Axes) -> Axes:
         values = [value for phase in self.found for value in _values(phase)]
         most, least = max(values, default=0.0), min(values, default=0.0)
-        unit = Unit.of(self.cost, most)
+        unit = AxisUnit.of(self.cost, most)
         margin = (most - least) / 25 or abs(most) / 10 or unit.scale
         # On the right there is room for the numbers of a row.
         ax.set_xlim((least - margin) / unit.scale, (most + 5 * margin) / unit.scale)
@@ -90,7 +90,7 @@ def phases(
     """A row for each phase of the search section: a line from minimum to maximum, thick within a
     standard deviation of the mean, which is the dot; and the budgets, shaded. See `Space.phases`
     for what exists in a phase. Raises `ValueError` if the spec has none."""
-    panel = Phases.of(space, cost, distribution=distribution)
+    panel = PhasePanel.of(space, cost, distribution=distribution)
     return drawn(panel, ax)
 
 
@@ -101,7 +101,7 @@ def _values(phase: PhaseCost) -> list[float]:
     return [float(value) for value in (*own, *ends) if value is not None]
 
 
-def _row(ax: Axes, unit: Unit, phase: PhaseCost, at: int) -> None:
+def _row(ax: Axes, unit: AxisUnit, phase: PhaseCost, at: int) -> None:
     for budget in phase.budgets:
         low, high = budget.low / unit.scale, budget.high / unit.scale
         shade = Rectangle((low, at - 0.4), high - low, 0.8, fc=WINDOW, alpha=0.6, lw=0, zorder=1)
@@ -135,7 +135,7 @@ def _row(ax: Axes, unit: Unit, phase: PhaseCost, at: int) -> None:
     )
 
 
-def _words(unit: Unit, phase: PhaseCost) -> str:
+def _words(unit: AxisUnit, phase: PhaseCost) -> str:
     budgets = " and ".join(f"{unit.number(b.low)} to {unit.text(b.high)}" for b in phase.budgets)
     said = f", budget {budgets}" if budgets else ""
     if phase.mean is None or phase.min is None or phase.max is None:

@@ -33,7 +33,7 @@ _SMALL = 16384
 _KEPT = 30_000
 
 
-class Leaf:
+class WeightSlice:
     """A part of a parameter that learns: all of it where ``at`` is None."""
 
     __slots__ = ("at", "offset", "part", "placed", "sizes", "solid", "strides", "whole")
@@ -60,7 +60,7 @@ class Leaf:
         return grad[self.at]
 
 
-class PlacedGradients:
+class SliceGradients:
     """Leaves of some tensors, of which a model has one or more. `active` inside of `placing`."""
 
     def __init__(self, tensors: Callable[[], Iterable[Tensor]] = tuple) -> None:
@@ -70,7 +70,7 @@ class PlacedGradients:
         #: By identity: tensors on which somebody waits for gradients.
         self.hooked: set[int] = set()
         self.kept: dict[object, Any] = {}
-        self._taken: list[Leaf] = []
+        self._taken: list[WeightSlice] = []
         self._counts: Counter[Tensor] = Counter()
 
     def keep(self, key: object, made: object) -> None:
@@ -83,7 +83,7 @@ class PlacedGradients:
         """Nothing that was made holds on to the tensors any more."""
         self.kept.clear()
 
-    def take(self, leaves: Sequence[Leaf]) -> None:
+    def take(self, leaves: Sequence[WeightSlice]) -> None:
         """For a forward pass whose gradient is wanted."""
         self._taken += leaves
         for leaf in leaves:

@@ -10,7 +10,7 @@ from torch import nn
 
 import tsdsl
 from tsdsl.diagnostics import SpecError
-from tsdsl.training.trial import gives_probabilities, trial
+from tsdsl.training.dry_run import dry_run, gives_probabilities
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 
@@ -18,7 +18,7 @@ SPECS = Path(__file__).resolve().parents[2] / "specs"
 def test_cost_of_another_crop(crop: int = 182) -> None:
     space = tsdsl.load(SPECS / "x3d_xs.tsnet")
     net = tsdsl.compile(space).train()
-    found = trial(net, (3, 4, crop, crop))
+    found = dry_run(net, (3, 4, crop, crop))
     assert found.macs == tsdsl.load(SPECS / "x3d_xs.tsnet", set={"crop": crop}).flops()
     assert found.outputs == 400 and net.training
     assert next(net.parameters()).device.type == "cpu"
@@ -34,7 +34,7 @@ def test_cost_of_another_crop(crop: int = 182) -> None:
 )
 def test_networks_that_do_not_fit(net: nn.Module, match: str) -> None:
     with pytest.raises(SpecError, match=match):
-        trial(net, (3, 2, 4, 4))
+        dry_run(net, (3, 2, 4, 4))
 
 
 def test_heads_that_give_probabilities() -> None:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from tsdsl.analysis.costs.items import By, belongs, items
 from tsdsl.plots.panel import bare, cost_axis, describe, drawn, headline, rows_axis
 from tsdsl.plots.style import INK, MUTED, RULE, SMALL, TEXT, Look, looks
-from tsdsl.plots.units import Unit, percent
+from tsdsl.plots.units import AxisUnit, percent
 
 if TYPE_CHECKING:
     from tsdsl.analysis.distribution import Given
@@ -41,12 +41,12 @@ class _Bars(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stages:
+class StagePanel:
     """A panel before it is drawn, whose height is known."""
 
     bars: list[_Bars]
     rows: list[str]
-    unit: Unit
+    unit: AxisUnit
     looks: Mapping[str, Look]
     by: By
     #: What the bars are of.
@@ -61,7 +61,7 @@ class Stages:
         architecture: Mapping[str, Any] | None = None,
         distribution: Given = None,
         by: By = "stage",
-    ) -> Stages:
+    ) -> StagePanel:
         of_space = architecture is None and bool(space.decisions)
         if of_space:
             by = "stage"
@@ -85,7 +85,7 @@ class Stages:
         return cls(
             bars,
             rows,
-            Unit.of(space.cost(cost), max(b.total for b in bars)),
+            AxisUnit.of(space.cost(cost), max(b.total for b in bars)),
             {first: look for first, look in looks(streams, rest).items() if first in used},
             by,
             f"one architecture of {space.name}" if frozen else space.name,
@@ -138,7 +138,7 @@ def stages(
     rows. Of a space three, by stage: the architecture with the least cost, the mean under a
     distribution, the architecture with the greatest cost.
     """
-    panel = Stages.of(space, cost, architecture=architecture, distribution=distribution, by=by)
+    panel = StagePanel.of(space, cost, architecture=architecture, distribution=distribution, by=by)
     return drawn(panel, ax)
 
 
@@ -202,7 +202,7 @@ def _shortened(bars: Iterable[_Bars], rows: list[str]) -> list[str]:
 
 def _draw(
     ax: Axes,
-    unit: Unit,
+    unit: AxisUnit,
     bars: list[_Bars],
     rows: list[str],
     known: Mapping[str, Look],
@@ -255,7 +255,7 @@ def _draw(
     cost_axis(ax, unit)
 
 
-def _facts(unit: Unit, bars: list[_Bars]) -> str:
+def _facts(unit: AxisUnit, bars: list[_Bars]) -> str:
     if len(bars) == 1:
         return f"{unit.text(bars[0].total)} in total"
     least, mean, most = (unit.number(b.total) for b in bars)

@@ -37,7 +37,7 @@ _POINTS = LinearSegmentedColormap.from_list("points", ["#7fb2d6", "#3f82b3", DAR
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionPanel:
     """The matrix before it is drawn: a row for each class, a column for each prediction."""
 
     subject: str
@@ -46,7 +46,7 @@ class Confusion:
     facts: str
 
     @classmethod
-    def of(cls, scores: Scores, subject: str) -> Confusion:
+    def of(cls, scores: Scores, subject: str) -> ConfusionPanel:
         facts = f"top-1 {scores.top1:.1%}, mean class accuracy {scores.mean_class_accuracy:.1%}"
         scored = f"{len(scores):,} videos"
         if scores.missing:
@@ -125,7 +125,7 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Mistakes:
+class MistakesPanel:
     """The largest entries beside the diagonal, before they are drawn."""
 
     #: Class, predicted class, videos, videos of the class.
@@ -134,7 +134,7 @@ class Mistakes:
     others: int
 
     @classmethod
-    def of(cls, scores: Scores) -> Mistakes:
+    def of(cls, scores: Scores) -> MistakesPanel:
         counts_KK = scores.confusion_KK
         videos_K = counts_KK.sum(axis=1)
         pairs = [(int(a), int(b)) for a, b in zip(*np.nonzero(counts_KK), strict=True) if a != b]
@@ -187,7 +187,7 @@ class Mistakes:
 def confusions(scores: Scores, subject: str = "", ax: Axes | None = None) -> Axes:
     """The confusion matrix: rows are classes, columns predictions, the colour is the share of a
     class's videos; with numbers for up to 24 classes, and names for up to 64."""
-    return drawn(Confusion.of(scores, subject), ax)
+    return drawn(ConfusionPanel.of(scores, subject), ax)
 
 
 def _plain(name: str) -> str:

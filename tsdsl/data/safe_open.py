@@ -23,8 +23,8 @@ import av
 from av import logging as av_logging
 from av.container import InputContainer
 
-from tsdsl.data.limits import MAX_PIXELS_VARIABLE, max_pixels
-from tsdsl.data.problems import BadVideo
+from tsdsl.data.pixel_limit import MAX_PIXELS_VARIABLE, max_pixels
+from tsdsl.data.video_problems import BadVideo
 
 #: Containers and bare streams of video, as FFmpeg names them.
 _VIDEO = (
@@ -52,7 +52,7 @@ _TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds")
 
 
 @contextmanager
-def opened(path: str) -> Iterator[InputContainer]:
+def open_container(path: str) -> Iterator[InputContainer]:
     """The container in a regular file. Raises `BadVideo`."""
     descriptor = _descriptor(path)
     try:

@@ -18,7 +18,7 @@ from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
-from tsdsl.weights.file import FORMAT
+from tsdsl.weights.weight_files import FORMAT
 
 
 def of_list(videos: VideoList) -> dict[str, Any]:

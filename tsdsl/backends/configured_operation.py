@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.backends.channel_layouts import Places
 from tsdsl.backends.elastic import Elastic, Pieces, put_back, run, take, template
-from tsdsl.backends.layouts import Places
-from tsdsl.backends.placed import Leaf, PlacedGradients
+from tsdsl.backends.slice_gradients import SliceGradients, WeightSlice
 
 
-class Bound:
+class ConfiguredOperation:
     """``bound(*inputs)``, the operation's result.
 
     Usually the part is cut out anew by slices that autograd knows of. Inside of `placing`, a layer
@@ -30,7 +30,7 @@ class Bound:
         self,
         asked: Configuration,
         elastic: Elastic,
-        gradients: PlacedGradients,
+        gradients: SliceGradients,
         places: Places | None = None,
     ) -> None:
         self._template = template(asked)
@@ -61,11 +61,11 @@ class Bound:
         tensors = self._elastic._parameters.values()
         return not self._gradients.hooked.isdisjoint(map(id, tensors))
 
-    def _made(self) -> tuple[Callable[..., Any], Any, list[Leaf], Tensor | None]:
+    def _made(self) -> tuple[Callable[..., Any], Any, list[WeightSlice], Tensor | None]:
         """What to call, the layer, what of it learns, and what counts its batches."""
         module, layer = _twin(self._template), _twin(cast(nn.Module, self._template.layer))
         module._modules["layer"] = layer
-        leaves: list[Leaf] = []
+        leaves: list[WeightSlice] = []
         gathered: list[tuple[dict[str, Any], str, Callable[[], Tensor]]] = []
         for name, learned, at in self._parts:
             whole = (self._elastic._parameters if learned else self._elastic._buffers)[name]
@@ -73,7 +73,7 @@ class Bound:
             if isinstance(at, Pieces):
                 held = layer._parameters if learned else layer._buffers
                 if learned and whole.requires_grad:
-                    own = [Leaf(whole, piece) for piece in at.slices]
+                    own = [WeightSlice(whole, piece) for piece in at.slices]
                     leaves += own
                     pieces = [leaf.part for leaf in own]
                 else:
@@ -81,7 +81,7 @@ class Bound:
                 gathered.append((held, name, partial(at.gather, pieces)))
                 continue
             if learned and whole.requires_grad:
-                leaves.append(leaf := Leaf(whole, at))
+                leaves.append(leaf := WeightSlice(whole, at))
                 part = leaf.part
             else:
                 part = take(whole.detach(), at)

@@ -17,7 +17,7 @@ class RanksError(DiagnosticError, ValueError):
     """The processes of a run do not fit each other, or their environment says nothing usable."""
 
 
-class Place(Record):
+class ProcessRank(Record):
     """Where this process stands: ``rank`` of ``world``, and ``local`` of those of its machine."""
 
     rank: int
@@ -25,7 +25,7 @@ class Place(Record):
     local: int
 
 
-def place(environ: Mapping[str, str]) -> Place | None:
+def process_rank(environ: Mapping[str, str]) -> ProcessRank | None:
     """The place of this process, or None for one that runs alone: then neither ``RANK`` nor
     ``WORLD_SIZE`` is set. Raises `RanksError`."""
     missing = [name for name in ("RANK", "WORLD_SIZE") if name not in environ]
@@ -42,7 +42,7 @@ def place(environ: Mapping[str, str]) -> Place | None:
         raise _unusable(f"RANK is {rank}, but WORLD_SIZE is {world}: ranks are 0 to {world - 1}")
     if "LOCAL_WORLD_SIZE" in environ and local >= on_machine:
         raise _unusable(f"LOCAL_RANK is {local}, but LOCAL_WORLD_SIZE is {on_machine}")
-    return Place(rank, world, local)
+    return ProcessRank(rank, world, local)
 
 
 def check_meeting_point(environ: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tsdsl.diagnostics import Diagnostic, did_you_mean
 from tsdsl.record import Record
-from tsdsl.weights.reading import Weights, WeightsError
+from tsdsl.weights.reading import StoredWeights, WeightsError
 from tsdsl.weights.scheme import Scheme, recognised
 from tsdsl.weights.schemes import (
     SCHEMES,
@@ -34,7 +34,7 @@ _SHOWN = 10
 _COUNTER = "num_batches_tracked"
 
 
-class Fitted(Record):
+class MatchedTensors(Record):
     """The tensors of a network, by its names."""
 
     tensors: dict[str, Tensor]
@@ -68,7 +68,9 @@ def plain(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Scheme | No
     return found, scheme
 
 
-def fitted(net: nn.Module, weights: Weights, except_for: Sequence[str] = ()) -> Fitted:
+def match_tensors(
+    net: nn.Module, weights: StoredWeights, except_for: Sequence[str] = ()
+) -> MatchedTensors:
     """The network's tensors from those of a file, the latter's memory. Names that are, or are
     inside of, one of ``except_for`` need not be there. Raises `WeightsError` with everything that
     does not fit."""
@@ -88,10 +90,10 @@ def fitted(net: nn.Module, weights: Weights, except_for: Sequence[str] = ()) -> 
     if problems:
         raise _misfit(problems, weights, scheme)
     tensors = {name: given[name].reshape(tensor.shape) for name, tensor in wanted.items()}
-    return Fitted(tensors, scheme, left_out, filled)
+    return MatchedTensors(tensors, scheme, left_out, filled)
 
 
-def exported(net: nn.Module, scheme: Scheme) -> dict[str, Tensor]:
+def export_tensors(net: nn.Module, scheme: Scheme) -> dict[str, Tensor]:
     """A compiled network's tensors under another code base's names. Normalisations that it does
     not have are left out if they change nothing. Raises `WeightsError` for what it has no name
     for."""
@@ -236,7 +238,7 @@ def _classifier(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str |
 
 
 def _misfit(
-    problems: Sequence[tuple[str, str | None]], weights: Weights, scheme: Scheme | None
+    problems: Sequence[tuple[str, str | None]], weights: StoredWeights, scheme: Scheme | None
 ) -> WeightsError:
     about = weights.about
     said = [f"{key} {about[key][:80]}" for key in ("space", "epoch") if key in about]

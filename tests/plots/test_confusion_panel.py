@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tsdsl import plots
-from tsdsl.plots.confusions import Mistakes, confusions
+from tsdsl.plots.confusion_panel import MistakesPanel, confusions
 from tsdsl.training.scores import Scores
 
 
@@ -42,7 +42,7 @@ def test_any_number_of_classes(k: int) -> None:
 
 def test_the_largest_mistakes_are_named() -> None:
     scores = drawn(400, 6, right=0.3)
-    found = Mistakes.of(scores)
+    found = MistakesPanel.of(scores)
     counts = scores.confusion_KK
     np.fill_diagonal(counts, 0)
     pairs = sorted(counts[counts > 0].tolist(), reverse=True)

@@ -20,7 +20,7 @@ from tsdsl.ops import BY_NAME
 CALL = "{module}({0})"
 
 
-def single(asked: Configuration) -> nn.Module:
+def build_operation(asked: Configuration) -> nn.Module:
     """The module, on torch's current default device and dtype. Its forward takes the inputs of the
     operation in order; what it holds, if anything, is its ``layer``."""
     op = BY_NAME[asked.op]

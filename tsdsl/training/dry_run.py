@@ -13,13 +13,13 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.network import BlockCall, Body, Network, OpCall
 from tsdsl.ir.network import Tensor as Edge
 from tsdsl.record import Record
-from tsdsl.training.failures import first_line
+from tsdsl.training.torch_errors import first_line
 
 #: Operations that make a mean of distributions, or nothing, of them.
 _MEANS = frozenset({"global_avg_pool", "avg_pool", "dropout", "identity"})
 
 
-class Trial(Record, eq=True):
+class DryRun(Record, eq=True):
     """``outputs``: classes that the network tells apart. ``macs``: multiply-adds for one clip, of
     convolutions, linear layers and matrix products."""
 
@@ -27,7 +27,7 @@ class Trial(Record, eq=True):
     macs: int
 
 
-def trial(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> Trial:
+def dry_run(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> DryRun:
     """One clip [channels, frames, height, width] on the meta device: nothing is computed, only
     shapes. Raises `SpecError`, if the network does not take it or gives no score for each class."""
     size = " x ".join(map(str, clip_shape))
@@ -44,7 +44,7 @@ def trial(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> Trial:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise _unfit(f"the network gives {shape} for a clip of {size}, not a score for each class")
     # It counts multiplications and additions apart.
-    return Trial(logits.shape[1], counter.get_total_flops() // 2)
+    return DryRun(logits.shape[1], counter.get_total_flops() // 2)
 
 
 def gives_probabilities(network: Network) -> bool:

@@ -33,7 +33,7 @@ _PLAIN = constant(PLAIN)
 _PASSES = 8
 
 
-class Ends(NamedTuple):
+class ChannelCounts(NamedTuple):
     """How many positions an operation's tensors have along the channels that it reads and writes,
     as far as layouts need them."""
 
@@ -45,7 +45,7 @@ class Ends(NamedTuple):
 Places = tuple[Layout | None, Layout | None]
 
 
-class Layouts:
+class ChannelLayouts:
     """Those of one space. ``configurations``: as `by_operation` gives them, by path."""
 
     def __init__(self, space: SpaceGraph) -> None:
@@ -62,7 +62,7 @@ class Layouts:
         #: Positions that are left of an axis of which channels were left out.
         self._left: dict[Path, tuple[int, ...]] = {}
         self._placed: dict[OpNode, Val] = {}
-        self._ends: dict[Path, Ends] = {}
+        self._ends: dict[Path, ChannelCounts] = {}
         nodes = self._nodes = list(_nodes(space.root, ()))
         if not any(isinstance(n, OpNode) and n.op.lays_out for _, n in nodes):
             return
@@ -92,8 +92,8 @@ class Layouts:
         """A table of `Places`, None in it for plain ones; None where it is plain throughout."""
         return self._placed.get(node)
 
-    def ends(self, path: Path) -> Ends:
-        return self._ends.get(path, Ends())
+    def channel_counts(self, path: Path) -> ChannelCounts:
+        return self._ends.get(path, ChannelCounts())
 
     def extents(self, path: Path, inputs: int) -> list[int]:
         """How many positions each input of a ``concat`` has a segment of."""
@@ -307,8 +307,10 @@ class Layouts:
             return
         self._placed[node] = found
         wholes = [[own[k].whole for own in entries if own[k] is not None] for k in (0, 1)]
-        before = self.ends(path)
-        self._ends[path] = Ends(*(max([b, *w]) for b, w in zip(before, wholes, strict=True)))
+        before = self.channel_counts(path)
+        self._ends[path] = ChannelCounts(
+            *(max([b, *w]) for b, w in zip(before, wholes, strict=True))
+        )
 
 
 def _nodes(region: Region, path: Path) -> Iterator[tuple[Path, Node]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tsdsl.analysis.costs.cost_table import Cost, CostTable
-    from tsdsl.analysis.costs.items import By
+    from tsdsl.analysis.costs.items import Grouping
     from tsdsl.analysis.distribution import Distribution, Given
     from tsdsl.analysis.elimination.bounds import Bounds
     from tsdsl.analysis.elimination.cache import Engine
@@ -179,10 +179,10 @@ class Space:
         """The architectures of option indices [architecture, decision]; what a decision that is
         not active has does not count. Validated: raises `ArchitectureError`, and `ValueError`
         for an index that is none."""
-        from tsdsl.analysis.costs.assignments import assignments, indexed
+        from tsdsl.analysis.costs.assignments import assignments, assignments_from_indices
         from tsdsl.analysis.sampling.sampler import architectures
 
-        made = architectures(self.graph, indexed(self.graph, options))
+        made = architectures(self.graph, assignments_from_indices(self.graph, options))
         assignments(self.graph, made)
         return made
 
@@ -233,7 +233,7 @@ class Space:
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
     def breakdown(
-        self, cost: str, by: By = "stage", distribution: Given = None
+        self, cost: str, by: Grouping = "stage", distribution: Given = None
     ) -> dict[str, float]:
         """The exact mean of a cost in each "stream", "stage", "block" or kind of "op", by name, in
         order of appearance; they sum to `expectation`."""

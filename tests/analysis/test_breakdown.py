@@ -14,7 +14,7 @@ from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
-from tsdsl.analysis.costs.items import belongs, group, items
+from tsdsl.analysis.costs.items import cost_items, group_path, grouped
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.graph import walk
@@ -81,7 +81,7 @@ def test_generated_spaces(seed: int) -> None:
         for by in LEVELS:
             right: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(COSTS)))
             for (path, op), values in placed.items():
-                right[".".join(belongs(path, op, by))] += weights @ values
+                right[".".join(group_path(path, op, by))] += weights @ values
             for k, cost in enumerate(COSTS):
                 parts = space.breakdown(cost, by, distribution)
                 assert list(parts) == list(right)
@@ -105,11 +105,11 @@ def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: 
     }
     table = CostTable("latency", "ns", values)
     space = space.with_costs(table)
-    networks = [(items(space.network(a), [table]), weight) for a, weight in weighed.items()]
+    networks = [(cost_items(space.network(a), [table]), weight) for a, weight in weighed.items()]
     for by in LEVELS:
         sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(3))
         for network, weight in networks:
-            for row in group(network, by):
+            for row in grouped(network, by):
                 sums[row.name] += weight * np.array([row.macs, row.params, row.costs[0]])
         for k, cost in enumerate(("macs", "params", "latency")):
             parts = space.breakdown(cost, by)
@@ -121,7 +121,7 @@ def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: 
 def test_without_decisions() -> None:
     space = tsdsl.load(Path(__file__).resolve().parents[2] / "specs" / "x3d_xs.tsnet")
     for by in LEVELS:
-        rows = group(items(space.network()), by)
+        rows = grouped(cost_items(space.network()), by)
         assert space.breakdown("macs", by) == {row.name: row.macs for row in rows}
 
 

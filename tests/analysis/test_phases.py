@@ -9,7 +9,7 @@ import pytest
 from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.costs.items import Item, items
+from tsdsl.analysis.costs.items import CostItem, cost_items
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
 SEARCH = f"""search parsec {{
@@ -36,7 +36,7 @@ def random_weights(space: tsdsl.Space, seed: int) -> dict[str, list[float]]:
     return {d.path: rng.uniform(0.1, 1.0, len(d.options)).tolist() for d in space.decisions}
 
 
-def part(found: list[Item], streams: set[str], cost: str) -> int:
+def part(found: list[CostItem], streams: set[str], cost: str) -> int:
     """What runs where only some streams exist."""
     total = 0
     for item in found:
@@ -58,7 +58,7 @@ def test_against_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
     learned = [("sparse", "width"), ("dense.s1[0]", "fuse"), ("attend", "sparse.s1")]
     if "attend" not in MORE[more]:
         learned[2] = ("dense.s1.depth", "sparse.s1")
-    networks = {arch: items(space.network(arch)) for arch in every_architecture(space)}
+    networks = {arch: cost_items(space.network(arch)) for arch in every_architecture(space)}
     for cost in ("macs", "params", "elements"):
         earlier: set[str] = set()
         for phase, targets in zip(space.phases(cost, given), learned, strict=True):

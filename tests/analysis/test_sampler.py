@@ -11,7 +11,7 @@ import pytest
 from random_spaces import Maker, brute_cost, chain, decisions_of, enumerated, structures
 
 import tsdsl
-from tsdsl.analysis.costs.lookup import Lookup
+from tsdsl.analysis.costs.lookup import CostLookup
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination import bucket_tree as program_module
 from tsdsl.analysis.elimination.cache import engine
@@ -37,7 +37,7 @@ COSTS = ("macs", "params", "elements")
 def all_costs(graph: SpaceGraph, found: list[list[int]]) -> np.ndarray:
     """MACs and parameters by brute force; elements from their tables."""
     at = np.array(found)
-    known = Lookup(graph, "elements")
+    known = CostLookup(graph, "elements")
     both = np.array([brute_cost(graph, row) for row in found])
     return np.column_stack([both, known.assigned(at)])
 

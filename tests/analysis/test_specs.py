@@ -9,7 +9,7 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.costs.items import items
+from tsdsl.analysis.costs.items import cost_items
 from tsdsl.ir.architecture import Architecture
 
 
@@ -23,7 +23,7 @@ def test_every_query(sparse: int, dense: str, more: int, tmp_path: Path) -> None
     odds = every_architecture(space)
     costs: dict[Architecture, tuple[int, int]] = {}
     for arch in odds:
-        found = items(space.network(arch))
+        found = cost_items(space.network(arch))
         costs[arch] = (sum(i.macs for i in found), sum(i.params for i in found))
     weights = np.array(list(odds.values()))
     both = np.array(list(costs.values()))

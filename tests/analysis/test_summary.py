@@ -9,7 +9,7 @@ from text_spaces import MORE, SPARSE, TEXT, coupled, every_architecture
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
-from tsdsl.analysis.costs.items import items
+from tsdsl.analysis.costs.items import cost_items
 from tsdsl.analysis.summary import SHARES, summarise
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
@@ -26,7 +26,7 @@ def test_equal_to_enumeration(tmp_path: Path) -> None:
     space = spec(tmp_path)
     weighed = every_architecture(space)
     macs, params = (
-        {a: sum(getattr(i, c) for i in items(space.network(a))) for a in weighed}
+        {a: sum(getattr(i, c) for i in cost_items(space.network(a))) for a in weighed}
         for c in ("macs", "params")
     )
     middle = sorted(macs.values())[len(macs) // 2]
@@ -87,7 +87,8 @@ def test_budget_without_its_table(tmp_path: Path) -> None:
     assert list(found.windows) == ["latency", "params"] and not found.notes
     assert found.costs["latency"].unit == "ns"
     assert found.costs["latency"].mean == pytest.approx(
-        20 * sum(w * len(items(space.network(a))) for a, w in every_architecture(space).items())
+        20
+        * sum(w * len(cost_items(space.network(a))) for a, w in every_architecture(space).items())
     )
 
 
@@ -127,7 +128,7 @@ space Huge {
     )
     space = tsdsl.load(file)
     weighed = every_architecture(space)
-    macs = {a: sum(i.macs for i in items(space.network(a))) for a in weighed}
+    macs = {a: sum(i.macs for i in cost_items(space.network(a))) for a in weighed}
     assert max(macs.values()) > 1 << 63
     top = max(macs.values()) // 2
     found = summarise(space, windows={"macs": (0, top)})

@@ -10,7 +10,7 @@ from text_spaces import MORE, SPARSE, TEXT, every_architecture
 import tsdsl
 from tsdsl.analysis.distribution import Distribution, Floats
 from tsdsl.ir.architecture import Architecture
-from tsdsl.ir.decision_groups import blocks
+from tsdsl.ir.decision_groups import block_groups
 
 #: Depth, a decision of all blocks (grain), a decision of a block that gates others of it (body), a
 #: requirement on a decision that is in a group and one that is not, options that are never taken.
@@ -76,7 +76,7 @@ def architectures_of(space: tsdsl.Space) -> list[Architecture]:
 
 def joint(space: tsdsl.Space, seed: int = 0, scale: float = 1.0) -> Distribution:
     """Logits that are all different, joint within all blocks."""
-    groups = blocks(space.graph).joined
+    groups = block_groups(space.graph).joined
     empty = Distribution.uniform(space.graph).joint(groups)
     return Distribution(
         space.graph, np.random.default_rng(seed).normal(0, scale, len(empty.flat)), groups

@@ -17,7 +17,7 @@ from tsdsl.analysis.distribution import Distribution
 from tsdsl.cli.__main__ import cli
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
-from tsdsl.ir.decision_groups import MAX_COMBINED, blocks, joined
+from tsdsl.ir.decision_groups import MAX_COMBINED, block_groups, join_decisions
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.parsec.cost_term import CostTerm, penalty
 from tsdsl.sema.sections import Budget
@@ -35,7 +35,7 @@ def paths_of(space: tsdsl.Space, groups: tuple[tuple[int, ...], ...]) -> list[tu
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_conversion_changes_no_probability(kind: str, tmp_path: Path) -> None:
     space = space_of(kind, tmp_path)
-    groups = blocks(space.graph).joined
+    groups = block_groups(space.graph).joined
     assert paths_of(space, groups) == GROUPS[kind]
     given = stirred(space, 1, 2.0)
     before, after = Categoricals(space, given), Categoricals(space, given.joint(groups))
@@ -61,7 +61,7 @@ def test_what_is_less_probable_than_any_float_stays_so(tmp_path: Path) -> None:
     given = Distribution(space.graph, flat)
     path = "main.s1[0].width"
     assert given.logits[path].tolist() == [0.0, -2000.0, -np.inf]
-    made = given.joint(blocks(space.graph).joined)
+    made = given.joint(block_groups(space.graph).joined)
     assert made.logits[path] == pytest.approx([0.0, -2000.0, -np.inf])
     assert made.joint(()).logits[path] == pytest.approx([0.0, -2000.0, -np.inf])
 
@@ -178,11 +178,11 @@ def test_frequencies_of_samples(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["gated", "required"])
 def test_with_streams_of_a_phase_only(kind: str, tmp_path: Path) -> None:
-    from tsdsl.ir.stream_subset import only
+    from tsdsl.ir.stream_subset import restrict
 
     space = space_of(kind, tmp_path)
     stream = next(iter(space.graph.streams))
-    there = tsdsl.Space(only(space.graph, [stream]))
+    there = tsdsl.Space(restrict(space.graph, [stream]))
     given = joint(space, 8)
     odds = odds_of(space, given)
     costs = there.engine.lookup("macs").many(space.encode(list(odds)))
@@ -197,7 +197,7 @@ def test_the_joined_graph_is_the_same_space(tmp_path: Path) -> None:
 
     for kind in KINDS:
         space = space_of(kind, tmp_path)
-        graph = joined(space.graph, blocks(space.graph).joined)
+        graph = join_decisions(space.graph, block_groups(space.graph).joined)
         other = tsdsl.Space(graph)
         assert count(graph) == space.size
         assert graph.hash == space.hash
@@ -220,7 +220,7 @@ def test_groups_that_are_none(tmp_path: Path) -> None:
         plain.joint([(at["main.s1[0].width"], at["main.s1[1].width"])])
     with pytest.raises(ValueError, match="no group of their own"):
         plain.joint([(0, 0)])
-    assert blocks(space.graph, ["main.s1[0].width", "main.s1[1].body"]).joined == ()
+    assert block_groups(space.graph, ["main.s1[0].width", "main.s1[1].body"]).joined == ()
 
 
 def test_what_belongs_to_a_block(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ space Places {
 }
 """)
     space = tsdsl.load(tmp_path / "places.tsnet")
-    assert paths_of(space, blocks(space.graph).joined) == [
+    assert paths_of(space, block_groups(space.graph).joined) == [
         ("a.stem.width", "a.stem.kernel"),
         ("a.s1.width", "a.s1.expand", "a.s1[0].kernel", "a.s1[0].se"),
         ("attend.a.s1.inner", "attend.a.s1.pool"),
@@ -276,7 +276,7 @@ space Wide {{
 }}
 """)
     space = tsdsl.load(tmp_path / "wide.tsnet")
-    found = blocks(space.graph)
+    found = block_groups(space.graph)
     assert MAX_COMBINED < 72**2
     assert paths_of(space, found.joined) == [("main.s1[1].a", "main.s1[1].b")]
     assert paths_of(space, found.too_large) == [("main.s1[0].a", "main.s1[0].b")]
@@ -365,7 +365,7 @@ def test_alpha_joined_and_taken_apart(tmp_path: Path) -> None:
     every = architectures_of(space)
     logs = alpha.now().log_probability(every)
     kept = alpha.logits[0]
-    groups = blocks(space.graph).joined
+    groups = block_groups(space.graph).joined
     alpha.join(groups)
     assert alpha.logits[0] is kept and alpha.groups == groups
     assert alpha.now().log_probability(every) == pytest.approx(logs, abs=1e-12)
@@ -400,7 +400,7 @@ def test_a_correlated_target_needs_a_joint_distribution(tmp_path: Path) -> None:
     """The step's own gradient of alpha, on a likelihood that rewards two options of a block only
     together: a product of categoricals cannot give both pairs half of the mass."""
     space = space_of("widths", tmp_path)
-    (group, *_) = blocks(space.graph).joined
+    (group, *_) = block_groups(space.graph).joined
     first, second = (space.decisions[k] for k in group)
 
     def likelihood(a: Architecture) -> float:
@@ -424,7 +424,7 @@ def test_a_correlated_target_needs_a_joint_distribution(tmp_path: Path) -> None:
         return Alpha(space, Distribution.uniform(space.graph))
 
     together = even()
-    together.join(blocks(space.graph).joined)
+    together.join(block_groups(space.graph).joined)
     assert searched(together) > 0.97
     row = together.now().distribution.logits_of(group)
     table = np.exp(row - row.max())
@@ -474,7 +474,7 @@ space Many {
         (tmp_path / "many.tsnet").write_text(head + body + tail)
         space = tsdsl.load(tmp_path / "many.tsnet")
         plain = stirred(space, 12)
-        made = plain.joint(blocks(space.graph).joined)
+        made = plain.joint(block_groups(space.graph).joined)
         assert [len(made.logits_of(g)) for g in made.groups] == [each] * blocks_
         for ask in (space.expectation, space.variance):
             assert ask("macs", made) == pytest.approx(ask("macs", plain), rel=1e-9)

@@ -17,9 +17,9 @@ from searchers import equal, searcher
 
 import tsdsl
 from tsdsl.analysis.distribution import Distribution
-from tsdsl.ir.decision_groups import blocks
+from tsdsl.ir.decision_groups import block_groups
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.ir.stream_subset import only
+from tsdsl.ir.stream_subset import restrict
 from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.plan import check_joint, describe, plan_of
 from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
@@ -213,7 +213,7 @@ def test_what_cannot_be_answered_is_said_at_once(
 def test_costs_of_phases(tiny: Tiny) -> None:
     """Of what exists, with what a phase does not learn at its default."""
     space = tiny()
-    groups = [p for p in blocks(space.graph).joined]
+    groups = [p for p in block_groups(space.graph).joined]
     start = Distribution.uniform(space.graph).joint(groups)
     given = Distribution(space.graph, np.random.default_rng(0).normal(size=len(start.flat)), groups)
     p = {part: np.exp(row) / np.exp(row).sum() for part, row in _rows(given)}
@@ -227,7 +227,7 @@ def test_costs_of_phases(tiny: Tiny) -> None:
                 at = [d.options.index(a[d.path]) for d in members]
                 weight *= row[np.ravel_multi_index(at, [len(d.options) for d in members])]
         weights.append(weight)
-    there = tsdsl.Space(only(space.graph, ["a"]))
+    there = tsdsl.Space(restrict(space.graph, ["a"]))
     costs = there.engine.lookup("macs").many(space.encode(every))
     assert sum(weights) == pytest.approx(1)
     first, second = space.phases("macs", given)

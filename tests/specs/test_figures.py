@@ -10,7 +10,7 @@ import pytest
 from figures import FIXED, PYTORCHVIDEO_PARAMS, REFERENCES, SPECS, Reference
 
 import tsdsl
-from tsdsl.analysis.costs.items import items
+from tsdsl.analysis.costs.items import cost_items
 from tsdsl.ir.arch_file import dump
 
 
@@ -91,4 +91,4 @@ def reference(spec: str, name: str) -> Reference:
 def stream_macs(space: tsdsl.Space, member: Reference) -> int:
     """Multiply-adds of the sparse stream."""
     network = space.network(space.architecture(member.decisions))
-    return sum(item.macs for item in items(network) if item.path[0] == "sparse")
+    return sum(item.macs for item in cost_items(network) if item.path[0] == "sparse")

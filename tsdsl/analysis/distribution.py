@@ -31,7 +31,13 @@ from pydantic import ValidationError as Invalid
 
 from tsdsl.diagnostics import Collector, Diagnostic, SpecError, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
-from tsdsl.ir.decision_groups import Group, combinations, joined, name_of, parts
+from tsdsl.ir.decision_groups import (
+    DecisionGroup,
+    combination_count,
+    group_name,
+    join_decisions,
+    partition,
+)
 from tsdsl.ir.resolve import by_todays_paths, moved, option_index
 from tsdsl.ir.space import Decision, SpaceGraph
 
@@ -97,13 +103,13 @@ class Layout:
     sizes: tuple[int, ...]
     starts: NDArray[np.int64]
     #: Of what each is made: numbers of the space's decisions.
-    parts: tuple[Group, ...]
+    parts: tuple[DecisionGroup, ...]
 
     @classmethod
-    def of(cls, space: SpaceGraph, groups: Sequence[Group] = ()) -> Layout:
-        made = parts(space, groups)
-        sizes = tuple(combinations(space, part) for part in made)
-        paths = tuple(name_of([space.decisions[k].path for k in part]) for part in made)
+    def of(cls, space: SpaceGraph, groups: Sequence[DecisionGroup] = ()) -> Layout:
+        made = partition(space, groups)
+        sizes = tuple(combination_count(space, part) for part in made)
+        paths = tuple(group_name([space.decisions[k].path for k in part]) for part in made)
         starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         return cls(paths, sizes, starts.astype(np.int64), made)
 
@@ -116,7 +122,9 @@ class Distribution:
     """Logits of the options of each decision of one space, or of the combinations of each group of
     ``groups`` (see `tsdsl.ir.decision_groups`). Not changed once it is made."""
 
-    def __init__(self, space: SpaceGraph, flat: Floats, groups: Sequence[Group] = ()) -> None:
+    def __init__(
+        self, space: SpaceGraph, flat: Floats, groups: Sequence[DecisionGroup] = ()
+    ) -> None:
         self.space = space
         #: Numbers of the decisions that are distributed jointly.
         self.groups = tuple(sorted(groups))
@@ -136,13 +144,13 @@ class Distribution:
     def graph(self) -> SpaceGraph:
         """The graph in which there is one categorical for each decision, in the order of `layout`:
         whatever is asked under this distribution is asked of it."""
-        return joined(self.space, self.groups)
+        return join_decisions(self.space, self.groups)
 
     def over(self, space: SpaceGraph) -> Distribution:
         """The same logits over another graph with the same decisions."""
         return self if space is self.space else Distribution(space, self.flat, self.groups)
 
-    def joint(self, groups: Sequence[Group]) -> Distribution:
+    def joint(self, groups: Sequence[DecisionGroup]) -> Distribution:
         """With these groups and no others. Joint logits are sums of the members' marginal
         log-probabilities: without groups before, exactly the same distribution. A group that there
         was is kept as it is; one that is taken apart leaves its marginals."""
@@ -263,7 +271,7 @@ class Distribution:
             for k, d in enumerate(self.space.decisions)
         }
 
-    def logits_of(self, part: Group) -> Floats:
+    def logits_of(self, part: DecisionGroup) -> Floats:
         """Of one of ``layout.parts``."""
         return self.layout.split(self.flat)[self.layout.parts.index(part)]
 
@@ -452,7 +460,7 @@ def _match_joint(
 ) -> Distribution:
     space = made.space
     at = {d.path: k for k, d in enumerate(space.decisions)}
-    joint: dict[Group, Floats] = {}
+    joint: dict[DecisionGroup, Floats] = {}
     for entry in document.joint:
         named = [p if p in at else moved(p, space.moved) for p in entry.decisions]
         unknown = [given for given, p in zip(entry.decisions, named, strict=True) if p not in at]

@@ -37,7 +37,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from tsdsl.analysis.costs.factors import Array, Factor, expand
-from tsdsl.analysis.costs.lookup import Sums
+from tsdsl.analysis.costs.lookup import TableSum
 from tsdsl.ir.graph import CallNode, Edge, OpNode, Path, Region, Switch
 from tsdsl.ir.op import FunctionCall, ModuleCall, Op, ShapeError
 from tsdsl.ir.ordering import TooCoupled
@@ -96,13 +96,13 @@ class Networks:
         return facts is None or all(map(facts.tell, self.space.decisions))
 
     @cached_property
-    def _sums(self) -> tuple[Sums, ...] | None:
+    def _sums(self) -> tuple[TableSum, ...] | None:
         facts = self.facts
         if facts is None:
             return None
         numbers = _random(2 * facts.count).reshape(2, facts.count)
         numbers[:, NOTHING] = 0
-        return tuple(Sums(self.space, _added(facts.tables, row)) for row in numbers)
+        return tuple(TableSum(self.space, _added(facts.tables, row)) for row in numbers)
 
 
 def decision_keys(space: SpaceGraph, at: Array) -> Array:

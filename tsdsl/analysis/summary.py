@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from tsdsl.analysis.costs.cost_table import COUNTED, Cost, CostTable
-from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.costs.items import Grouping
 from tsdsl.analysis.distribution import Distribution, Given
 from tsdsl.analysis.elimination.bounds import Bounds
 from tsdsl.analysis.elimination.cache import engine
@@ -45,7 +45,7 @@ class CostSummary:
     quantiles: list[Between] | None = None
     histogram: Histogram | None = None
     #: The expected cost of each group, by what a group is; and the phases. Not of elements.
-    breakdown: dict[By, dict[str, float]] = field(default_factory=dict)
+    breakdown: dict[Grouping, dict[str, float]] = field(default_factory=dict)
     phases: list[PhaseCost] = field(default_factory=list)
 
     @property
@@ -92,7 +92,7 @@ def summarise(
     space: Space,
     distribution: Given = None,
     windows: Mapping[str, tuple[float, float]] | None = None,
-    by: Sequence[By] = ("stream", "stage"),
+    by: Sequence[Grouping] = ("stream", "stage"),
     bins: int = 40,
 ) -> Summary:
     """Ask everything, each question once. ``windows`` by the cost's name; None for the budgets
@@ -155,7 +155,7 @@ class _Asker:
 
 
 def _cost(
-    space: Space, cost: Cost, given: Distribution, by: Sequence[By], ask: _Asker
+    space: Space, cost: Cost, given: Distribution, by: Sequence[Grouping], ask: _Asker
 ) -> CostSummary:
     made = CostSummary(cost)
     name = made.name

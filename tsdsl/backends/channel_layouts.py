@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, Switch
-from tsdsl.ir.layout import PLAIN, Axes, Layout, Reach, layout_of, positions, ranked
+from tsdsl.ir.layout import PLAIN, Axes, ChannelLayout, Occurrences, layout_of, positions, ranked
 from tsdsl.ir.op import OpArgs, Shape
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import Fault, TableTooLarge, Val, constant, lift, select
@@ -42,7 +42,7 @@ class ChannelCounts(NamedTuple):
 
 
 #: Layouts of the channels that an operation reads and of those that it writes.
-Places = tuple[Layout | None, Layout | None]
+Places = tuple[ChannelLayout | None, ChannelLayout | None]
 
 
 class ChannelLayouts:
@@ -154,7 +154,7 @@ class ChannelLayouts:
         if known is None or not (node.op.lays_out or any(val is not _PLAIN for val in inputs)):
             return _PLAIN
         extents = self._extent(path, node, inputs)
-        reach = Reach(
+        occurrences = Occurrences(
             tuple(extents),
             tuple((a, own.shapes) for own, a in known.items()),
             _has_rows(inputs[0]),
@@ -168,7 +168,7 @@ class ChannelLayouts:
             own = Configuration(node.op.name, tuple((n, args[n]) for n in order), shapes)
             given = known.get(own)
             # A combination that no architecture has.
-            return None if given is None else node.op.layout(given, shapes, layouts, reach)
+            return None if given is None else node.op.layout(given, shapes, layouts, occurrences)
 
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs), *inputs]
         try:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends.channel_layouts import ChannelCounts, Places
 from tsdsl.backends.operation_module import build_operation
-from tsdsl.ir.layout import Layout, Runs, positions
+from tsdsl.ir.layout import ChannelLayout, Runs, positions
 from tsdsl.ir.op import Axis, Init, Shape
 from tsdsl.ops import BY_NAME
 from tsdsl.record import Record
@@ -144,7 +144,7 @@ def _pieces(along: list[Runs], whole: Shape) -> Pieces:
     picks = []
     while prod(map(len, along)) > _PIECES:
         axis = max(range(len(along)), key=lambda k: len(along[k]))
-        picks.append((axis, tuple(positions(Layout(along[axis], 0), 0))))
+        picks.append((axis, tuple(positions(ChannelLayout(along[axis], 0), 0))))
         along[axis] = ((0, whole[axis]),)
     slices = tuple(
         tuple(slice(start, start + length) for start, length in piece) for piece in product(*along)
@@ -152,7 +152,7 @@ def _pieces(along: list[Runs], whole: Shape) -> Pieces:
     return Pieces(slices, tuple(map(len, along)), tuple(picks))
 
 
-def _layout(axis: Axis, places: Places) -> Layout | None:
+def _layout(axis: Axis, places: Places) -> ChannelLayout | None:
     if axis == "OUT":
         return places[1]
     return places[0] if axis in ("IN", "CHANNELS") else None

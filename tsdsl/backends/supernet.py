@@ -28,8 +28,8 @@ from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import SpaceGraph
-from tsdsl.ir.stream_subset import JOINS, Present, targets
-from tsdsl.ir.values import union
+from tsdsl.ir.stream_subset import JOINS, StreamFilter, fusion_targets
+from tsdsl.ir.values import union_variables
 
 #: Architectures whose assignment is kept.
 _KNOWN = 256
@@ -94,7 +94,7 @@ class Supernet(nn.Module):
         nothing reaches the head without the other streams."""
         chosen = self._assignment(architecture)
         known: Known = {self._graph.clip: clip_NCTHW}
-        present = None if streams is None else Present(self._graph, streams)
+        present = None if streams is None else StreamFilter(self._graph, streams)
         return self._root.run_present(known, chosen, present)
 
     def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
@@ -207,9 +207,11 @@ class _Root(_RegionPlan):
     def __init__(self, graph: SpaceGraph, context: _Context) -> None:
         super().__init__(graph.root, (), context)
         self._nodes = graph.root.nodes
-        self._targets = targets(graph)
+        self._targets = fusion_targets(graph)
 
-    def run_present(self, known: Known, chosen: Sequence[int], present: Present | None) -> Tensor:
+    def run_present(
+        self, known: Known, chosen: Sequence[int], present: StreamFilter | None
+    ) -> Tensor:
         """``present``: None where all streams are."""
         if present is None:
             whole = self.run(known, chosen)
@@ -218,7 +220,7 @@ class _Root(_RegionPlan):
         for node, step, over in zip(self._nodes, self._steps, self._over, strict=True):
             if present(node.path):
                 step.run(known, chosen)
-            elif not present.passes_on(node.path):
+            elif not present.is_bypassed(node.path):
                 known[node.output] = None
             else:
                 target = self._targets[node.output]
@@ -263,7 +265,7 @@ class _OpPlan:
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
         if self._places is not None:
             vals.append(self._places)
-        self._key = _picker([v.index for v in union(vals)])
+        self._key = _picker([v.index for v in union_variables(vals)])
         self._first = node.inputs[0]
         self._only = len(node.inputs) == 1
         self._ready: dict[Any, Callable[..., Tensor]] = {}

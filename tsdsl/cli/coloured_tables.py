@@ -9,16 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from tsdsl.analysis.costs.cost_table import CostTable
-from tsdsl.analysis.costs.items import By, group, items
+from tsdsl.analysis.costs.items import Grouping, cost_items, grouped
 from tsdsl.cli import cost_tables
 from tsdsl.ir.network import Network
 
 
 def print_costs(
-    network: Network, by: By, views: int | None, measured: Sequence[CostTable] = ()
+    network: Network, by: Grouping, views: int | None, measured: Sequence[CostTable] = ()
 ) -> None:
     """Print the table of one network, coloured."""
-    found = group(items(network, measured), by)
+    found = grouped(cost_items(network, measured), by)
     console = Console(force_terminal=True, highlight=False, soft_wrap=False)
     console.print(cost_tables.title(network), style="bold", markup=False)
     console.print(_table(cost_tables.cells(found, by, measured)))

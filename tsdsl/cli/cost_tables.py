@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tsdsl
-from tsdsl.analysis.costs.items import By, Group, group, items
+from tsdsl.analysis.costs.items import CostGroup, Grouping, cost_items, grouped
 from tsdsl.cli.output import aligned
 from tsdsl.cli.quantities import flops, quantity, scaled, several, size, unit
 from tsdsl.diagnostics.render import visible
@@ -31,7 +31,9 @@ def note(name: str) -> str:
     )
 
 
-def cells(found: Sequence[Group], by: By, measured: Sequence[CostTable] = ()) -> list[list[str]]:
+def cells(
+    found: Sequence[CostGroup], by: Grouping, measured: Sequence[CostTable] = ()
+) -> list[list[str]]:
     """Header, rows and total as text, with a column for each cost table."""
     macs, params = sum(row.macs for row in found), sum(row.params for row in found)
     name, scale = unit(macs)
@@ -63,9 +65,11 @@ def cells(found: Sequence[Group], by: By, measured: Sequence[CostTable] = ()) ->
 NUMBERS = (1, 2, 3, 4)
 
 
-def costs(network: Network, by: By, views: int | None, measured: Sequence[CostTable] = ()) -> str:
+def costs(
+    network: Network, by: Grouping, views: int | None, measured: Sequence[CostTable] = ()
+) -> str:
     """The table of one network, the convention, and what several views cost."""
-    found = group(items(network, measured), by)
+    found = grouped(cost_items(network, measured), by)
     rows = cells(found, by, measured)
     table = aligned(rows, range(1, len(rows[0])))
     said = "".join(f"\n{origin(t)}" for t in measured)
@@ -153,7 +157,7 @@ def option(arch: tsdsl.Architecture, path: str) -> str:
 def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
     """What there is to know of a network: input, output, size, cost by stage."""
     network = space.network(arch)
-    found = items(network)
+    found = cost_items(network)
     tensors = sum(len(call.params) for _, call in network.ops())
     macs, params = sum(item.macs for item in found), sum(item.params for item in found)
     facts = [
@@ -163,5 +167,5 @@ def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
         ["params", f"{params:,} in {tensors} tensors"],
         ["operations", str(len(found))],
     ]
-    table = aligned(cells(group(found, "stage"), "stage"), NUMBERS)
+    table = aligned(cells(grouped(found, "stage"), "stage"), NUMBERS)
     return f"{network.name}\n{aligned(facts)}\n\n{table}"

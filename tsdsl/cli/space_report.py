@@ -8,7 +8,7 @@ from math import inf, log10
 from typing import NamedTuple
 
 from tsdsl.analysis.costs.cost_table import CostTable
-from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.costs.items import Grouping
 from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.summary import SHARES, CostSummary, Summary
 from tsdsl.analysis.windows.window import Between, CountBetween
@@ -58,7 +58,7 @@ def unit_of(cost: CostSummary) -> Unit:
 
 
 def overview(
-    found: Summary, by: By | None, under: str, width: int, blocks: bool, colour: bool
+    found: Summary, by: Grouping | None, under: str, width: int, blocks: bool, colour: bool
 ) -> str:
     """The whole page. ``under`` names the distribution, ``blocks`` says whether the terminal has
     block characters."""
@@ -253,7 +253,7 @@ def _spread(
 # ------------------------------------------------------------------ shares and phases
 
 
-def _shares(found: Summary, by: By | None, under: str, bold: Paint) -> str:
+def _shares(found: Summary, by: Grouping | None, under: str, bold: Paint) -> str:
     """The expected cost by group: streams with their stages, unless one kind is asked for."""
     costs = [cost for cost in found.costs.values() if cost.breakdown]
     if not costs:
@@ -277,11 +277,11 @@ def _shares(found: Summary, by: By | None, under: str, bold: Paint) -> str:
     return f"{bold(what)}\n{aligned(rows, range(1, len(rows[0])))}\nexact"
 
 
-def _groups(cost: CostSummary, by: By | None) -> list[tuple[str, By, str]]:
+def _groups(cost: CostSummary, by: Grouping | None) -> list[tuple[str, Grouping, str]]:
     """Name, what kind it is, and how it is shown."""
     if by is not None:
         return [(name, by, name) for name in cost.breakdown[by]]
-    rows: list[tuple[str, By, str]] = []
+    rows: list[tuple[str, Grouping, str]] = []
     for stream in cost.breakdown["stream"]:
         rows.append((stream, "stream", stream))
         inner = [name for name in cost.breakdown["stage"] if name.startswith(stream + ".")]

@@ -28,18 +28,18 @@ from tsdsl.ir.values import Val, Variable, reduce
 from tsdsl.record import Record, replace
 
 #: Numbers of decisions, in the order of the space.
-Group = tuple[int, ...]
+DecisionGroup = tuple[int, ...]
 #: Combinations of the largest group.
 MAX_COMBINED = 4096
 
 
-class Groups(Record):
-    joined: tuple[Group, ...]
+class DecisionGroups(Record):
+    joined: tuple[DecisionGroup, ...]
     #: Those with too many combinations.
-    too_large: tuple[Group, ...]
+    too_large: tuple[DecisionGroup, ...]
 
 
-def blocks(space: SpaceGraph, among: Collection[str] | None = None) -> Groups:
+def block_groups(space: SpaceGraph, among: Collection[str] | None = None) -> DecisionGroups:
     """The groups of a space: the decisions of one block that are active under the same guards. A
     block is one of a stage (``sparse.s1[0]``), a stem, a fusion, an attention, the head; what a
     stage binds belongs to its block if it has one only. What a stage, a stream or the space binds
@@ -52,8 +52,8 @@ def blocks(space: SpaceGraph, among: Collection[str] | None = None) -> Groups:
         if block and len(d.options) > 1 and (among is None or d.path in among):
             found.setdefault((block, _same(d.guards)), []).append(k)
     several = [tuple(group) for group in found.values() if len(group) > 1]
-    large = {g for g in several if combinations(space, g) > MAX_COMBINED}
-    return Groups(tuple(g for g in several if g not in large), tuple(sorted(large)))
+    large = {g for g in several if combination_count(space, g) > MAX_COMBINED}
+    return DecisionGroups(tuple(g for g in several if g not in large), tuple(sorted(large)))
 
 
 def _single(space: SpaceGraph) -> set[str]:
@@ -69,26 +69,26 @@ def _block_of(space: SpaceGraph, single: Collection[str], path: str) -> str:
     """The path of the block that a decision belongs to; empty for what several blocks share."""
     if "[" in path:
         return path[: path.index("]") + 1]
-    parts = path.split(".")
-    if parts[0] in ("fuse", "attend"):
-        return ".".join(parts[:3])
-    if parts[0] == "head":
-        return parts[0]
-    place = ".".join(parts[:2])
-    if len(parts) > 2 and parts[0] in space.streams:
-        if parts[1] == "stem":
+    names = path.split(".")
+    if names[0] in ("fuse", "attend"):
+        return ".".join(names[:3])
+    if names[0] == "head":
+        return names[0]
+    place = ".".join(names[:2])
+    if len(names) > 2 and names[0] in space.streams:
+        if names[1] == "stem":
             return place
         # Blocks of a stage have a number: what has none there, all of its blocks share.
         return f"{place}[0]" if place in single else ""
     return ""
 
 
-def combinations(space: SpaceGraph, group: Group) -> int:
+def combination_count(space: SpaceGraph, group: DecisionGroup) -> int:
     """How many options a group has as one decision."""
     return prod(len(space.decisions[k].options) for k in group)
 
 
-def parts(space: SpaceGraph, groups: Sequence[Group]) -> tuple[Group, ...]:
+def partition(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> tuple[DecisionGroup, ...]:
     """For each decision of the joined graph, those of the space that it is made of. Raises
     `ValueError` for what cannot be joined."""
     taken: set[int] = set()
@@ -100,16 +100,16 @@ def parts(space: SpaceGraph, groups: Sequence[Group]) -> tuple[Group, ...]:
         for other in others:
             if _same(other.guards) != _same(first.guards):
                 raise ValueError(f"'{first.path}' and '{other.path}' are not active together")
-        if combinations(space, group) > MAX_COMBINED:
+        if combination_count(space, group) > MAX_COMBINED:
             raise ValueError(
-                f"'{first.path}' and {len(others)} more have {combinations(space, group):,}"
+                f"'{first.path}' and {len(others)} more have {combination_count(space, group):,}"
                 f" combinations; the limit is {MAX_COMBINED:,}"
             )
     alone = ((k,) for k in range(len(space.decisions)) if k not in taken)
     return tuple(sorted((*map(tuple, groups), *alone)))
 
 
-def name_of(paths: Sequence[str]) -> str:
+def group_name(paths: Sequence[str]) -> str:
     """What a group is called: ``sparse.s1[0].{kernel, expand}``."""
     if len(paths) == 1:
         return paths[0]
@@ -122,23 +122,23 @@ def name_of(paths: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=8)
-def joined(space: SpaceGraph, groups: tuple[Group, ...]) -> SpaceGraph:
+def join_decisions(space: SpaceGraph, groups: tuple[DecisionGroup, ...]) -> SpaceGraph:
     """The space with some groups joined, each at the place of its first decision; the space itself
     without any. Raises `ValueError`."""
     if not groups:
         return space
-    made = parts(space, groups)
+    made = partition(space, groups)
     heads = {space.decisions[g[0]].variable.index: g for g in made if len(g) > 1}
     apart = _meeting(space, {space.decisions[k].variable.index: g for g in groups for k in g})
     variables: list[Variable] = []
     combined: dict[int, Variable] = {}
     definitions: dict[int, Val] = {}
-    again = _Again()
+    rewriter = _Rewriter()
     for variable in space.variables:
         if variable.index in heads:
             group = heads[variable.index]
             ours = [space.decisions[k] for k in group]
-            name = name_of([d.path for d in ours])
+            name = group_name([d.path for d in ours])
             each = tuple(product(*(range(len(d.options)) for d in ours)))
             head = Variable(len(variables), name, each)
             variables.append(head)
@@ -147,15 +147,15 @@ def joined(space: SpaceGraph, groups: tuple[Group, ...]) -> SpaceGraph:
                 at = tuple(options[place] for options in each)
                 definitions[d.variable.index] = Val((head,), at)
                 if d.variable.index not in apart:
-                    again.inside[d.variable.index] = head
+                    rewriter.joint[d.variable.index] = head
         definition = definitions.get(variable.index)
         if definition is None and variable.definition is not None:
-            definition = again.val(variable.definition)
+            definition = rewriter.val(variable.definition)
         mine = Variable(len(variables), variable.name, variable.domain, definition)
         variables.append(mine)
-        again.variables[variable.index] = mine
+        rewriter.variables[variable.index] = mine
     members = tuple(
-        replace(d, variable=again.variables[d.variable.index], guards=again.guards(d.guards))
+        replace(d, variable=rewriter.variables[d.variable.index], guards=rewriter.guards(d.guards))
         for d in space.decisions
     )
     decisions = tuple(
@@ -165,16 +165,16 @@ def joined(space: SpaceGraph, groups: tuple[Group, ...]) -> SpaceGraph:
         for group in made
     )
     requirements = tuple(
-        replace(r, condition=again.val(r.condition), guards=again.guards(r.guards))
+        replace(r, condition=rewriter.val(r.condition), guards=rewriter.guards(r.guards))
         for r in space.requirements
     )
     return replace(
         space,
-        clip=again.edge(space.clip),
+        clip=rewriter.edge(space.clip),
         decisions=decisions,
         variables=tuple(variables),
         requirements=requirements,
-        root=again.region(space.root),
+        root=rewriter.region(space.root),
         stated_hash=space.hash,
         members=members,
     )
@@ -203,7 +203,7 @@ def _same(guards: Sequence[Guard]) -> tuple[Any, ...]:
     )
 
 
-def _meeting(space: SpaceGraph, grouped: Mapping[int, Group]) -> set[int]:
+def _meeting(space: SpaceGraph, grouped: Mapping[int, DecisionGroup]) -> set[int]:
     """Variables of groups (index -> its group) that some table has with those of another group."""
     found: set[int] = set()
     for together in _tables(space):
@@ -234,14 +234,14 @@ def _variables(vals: Sequence[Val], guards: Sequence[Guard] = ()) -> set[int]:
     return {v.index for val in every for v in val.variables}
 
 
-class _Again:
+class _Rewriter:
     """Parts of a graph over other variables; what was one object stays one."""
 
     def __init__(self) -> None:
         #: By the index that a variable had.
         self.variables: dict[int, Variable] = {}
         #: For which the joint variable stands, wherever there is a value of them.
-        self.inside: dict[int, Variable] = {}
+        self.joint: dict[int, Variable] = {}
         self._known: dict[int, Any] = {}
 
     def val(self, val: Val) -> Val:
@@ -253,7 +253,7 @@ class _Again:
         return found
 
     def _over(self, val: Val) -> Val:
-        heads = {self.inside[v.index].index for v in val.variables if v.index in self.inside}
+        heads = {self.joint[v.index].index for v in val.variables if v.index in self.joint}
         if not heads:
             return Val(tuple(self.variables[v.index] for v in val.variables), val.entries)
         #: For each new variable: how far each of its values is into the entries.

@@ -90,7 +90,7 @@ class Guard(Record, eq=True):
     case: int
 
 
-class Placed(Record, eq=True):
+class PlacedOp(Record, eq=True):
     """An operation of the graph with where it stands and when it runs."""
 
     #: Full path from the space: ``("sparse", "s1", "0", "conv1")``.
@@ -107,11 +107,11 @@ def walk(
     path: Path = (),
     guards: tuple[Guard, ...] = (),
     blocks: tuple[BlockInfo, ...] = (),
-) -> Iterator[Placed]:
+) -> Iterator[PlacedOp]:
     """Every operation of a region, in order of execution."""
     for node in region.nodes:
         if isinstance(node, OpNode):
-            yield Placed(path + node.path, node, guards, blocks)
+            yield PlacedOp(path + node.path, node, guards, blocks)
         elif isinstance(node, CallNode):
             yield from walk(node.body, path + node.path, guards, (*blocks, node.block))
         elif node.selector.is_constant:

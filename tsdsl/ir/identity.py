@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=16)
 def space_hash(space: SpaceGraph) -> str:
     """32 hexadecimal digits."""
-    writer = _Writer()
+    writer = _HashWriter()
     for decision in space.decisions:
         writer.write("decision", decision.path, decision.kind, *map(repr, decision.options))
         writer.names[decision.variable.index] = decision.path
@@ -36,7 +36,7 @@ def space_hash(space: SpaceGraph) -> str:
     return writer.digest.hexdigest()[:32]
 
 
-class _Writer:
+class _HashWriter:
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
         self.names: dict[int, str] = {}

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 Runs = tuple[tuple[int, int], ...]
 
 
-class Layout(NamedTuple):
+class ChannelLayout(NamedTuple):
     """Positions of the channels of one architecture, out of ``whole`` for all of them."""
 
     runs: Runs
@@ -36,11 +36,11 @@ class Layout(NamedTuple):
 
 #: Layouts of the channels and of the columns of a matrix; None where they are the first positions,
 #: in order. What has no columns has None there.
-Axes = tuple[Layout | None, Layout | None]
+Axes = tuple[ChannelLayout | None, ChannelLayout | None]
 PLAIN: Axes = (None, None)
 
 
-class Reach(NamedTuple):
+class Occurrences(NamedTuple):
     """What an operation has in some architecture of the space."""
 
     #: For each input, the number of positions that its channels need at most.
@@ -52,14 +52,14 @@ class Reach(NamedTuple):
     laid_out: bool
 
 
-def positions(layout: Layout | None, size: int) -> list[int]:
+def positions(layout: ChannelLayout | None, size: int) -> list[int]:
     """The position of each channel."""
     if layout is None:
         return list(range(size))
     return [p for start, length in layout.runs for p in range(start, start + length)]
 
 
-def layout_of(found: Iterable[int], whole: int) -> Layout:
+def layout_of(found: Iterable[int], whole: int) -> ChannelLayout:
     """The layout with these positions."""
     runs: list[list[int]] = []
     for position in found:
@@ -67,17 +67,17 @@ def layout_of(found: Iterable[int], whole: int) -> Layout:
             runs[-1][1] += 1
         else:
             runs.append([position, 1])
-    return Layout(tuple((start, length) for start, length in runs), whole)
+    return ChannelLayout(tuple((start, length) for start, length in runs), whole)
 
 
-def ranked(layout: Layout) -> Layout | None:
+def ranked(layout: ChannelLayout) -> ChannelLayout | None:
     """None for a layout of the first positions in order."""
     return None if len(layout.runs) == 1 and layout.runs[0][0] == 0 else layout
 
 
 def side_by_side(
-    layouts: Sequence[Layout | None], sizes: Sequence[int], extents: Sequence[int]
-) -> Layout | None:
+    layouts: Sequence[ChannelLayout | None], sizes: Sequence[int], extents: Sequence[int]
+) -> ChannelLayout | None:
     """Several axes one after another, each in a segment of its own of ``extents`` positions."""
     runs: list[tuple[int, int]] = []
     start = 0
@@ -88,4 +88,4 @@ def side_by_side(
             else:
                 runs.append((start + first, length))
         start += extent
-    return ranked(Layout(tuple(runs), start))
+    return ranked(ChannelLayout(tuple(runs), start))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tsdsl.ir.layout import Axes, Reach
+from tsdsl.ir.layout import Axes, Occurrences
 from tsdsl.record import Record, factory
 
 #: Sizes of a tensor without its batch axis. A feature map is (channels, time, height, width), a
@@ -132,7 +132,11 @@ class Op(ABC):
 
     @classmethod
     def layout(
-        cls, args: Any, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+        cls,
+        args: Any,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        occurrences: Occurrences,
     ) -> Axes:
         """Where the result's channels lie in a supernet (`tsdsl.ir.layout`), from where those of
         the inputs do. Of aligned inputs that differ, the first that is not plain counts."""

@@ -16,7 +16,7 @@ from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 
 
-class Plan(Record):
+class EliminationPlan(Record):
     """An elimination order with, for each step, the neighbours that the variable still has."""
 
     order: tuple[int, ...]
@@ -53,7 +53,9 @@ class TooCoupled(DiagnosticError):
         )
 
 
-def plan(scopes: Iterable[Iterable[int]], sizes: Sequence[int], keep: Iterable[int] = ()) -> Plan:
+def plan(
+    scopes: Iterable[Iterable[int]], sizes: Sequence[int], keep: Iterable[int] = ()
+) -> EliminationPlan:
     """The better of the two greedy orders for eliminating all variables of ``scopes``, apart from
     those to ``keep``. ``sizes[v]`` is how many values variable v has."""
     sets = [set(scope) for scope in scopes]
@@ -62,7 +64,9 @@ def plan(scopes: Iterable[Iterable[int]], sizes: Sequence[int], keep: Iterable[i
     return min(plans, key=lambda p: (p.total, p.peak))
 
 
-def _greedy(scopes: list[set[int]], sizes: Sequence[int], kept: set[int], score: str) -> Plan:
+def _greedy(
+    scopes: list[set[int]], sizes: Sequence[int], kept: set[int], score: str
+) -> EliminationPlan:
     around: dict[int, set[int]] = {}
     for scope in scopes:
         for variable in scope:
@@ -105,4 +109,4 @@ def _greedy(scopes: list[set[int]], sizes: Sequence[int], kept: set[int], score:
             if other in waiting and waiting[other] != (new := rate(other)):
                 waiting[other] = new
                 heappush(heap, new)
-    return Plan(tuple(order), tuple(neighbours), peak, total)
+    return EliminationPlan(tuple(order), tuple(neighbours), peak, total)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from tsdsl.ir.constraints import Constraints, Table, equals, project
-from tsdsl.ir.ordering import Plan, TooCoupled, plan
+from tsdsl.ir.ordering import EliminationPlan, TooCoupled, plan
 from tsdsl.ir.space import Decision, Requirement, SpaceGraph
 from tsdsl.ir.values import Val, Variable
 
@@ -60,7 +60,7 @@ class Solver:
         self._all = Constraints(variables, decisions, requirements, nullable=True)
         self._base: list[int] | None = None
         self._known = False
-        self._plans: dict[frozenset[tuple[int, ...]], Plan] = {}
+        self._plans: dict[frozenset[tuple[int, ...]], EliminationPlan] = {}
 
     def base(self) -> list[int] | None:
         """An architecture that satisfies all requirements; None if there is none."""
@@ -145,7 +145,7 @@ class Solver:
         cells = self._all.align(table, (*rest, variable))
         return Table(rest, cells[value :: self._all.sizes[variable]])
 
-    def _eliminate(self, tables: list[Table], order: Plan) -> dict[int, int] | None:
+    def _eliminate(self, tables: list[Table], order: EliminationPlan) -> dict[int, int] | None:
         sizes = self._all.sizes
         buckets: dict[int, list[Table]] = {v: [] for v in order.order}
         rank = {v: k for k, v in enumerate(order.order)}

@@ -32,7 +32,7 @@ class Decision(Record):
     doc: str = ""
 
 
-def beginnings(path: str) -> set[str]:
+def path_prefixes(path: str) -> set[str]:
     """Everything that a ``learn`` can name a decision by: its path, or a beginning of it."""
     return {path, *(path[:at] for at, sign in enumerate(path) if sign in ".[")}
 

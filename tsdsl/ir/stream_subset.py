@@ -1,16 +1,17 @@
 """A space of which only some streams exist, as in a phase of a progressive search.
 
-With a stream go the fusions from and to it and the attention on it. What is left stays as it is in
-the whole space: the head with all of its inputs, every operation with the shapes that it has there,
-all decisions and requirements. A stream without a fusion into it is as it was before; where the
-fusion would have made it wider (a lateral connection that is concatenated), zeros stand in for what
-is not there, as they do in the head: operations that join tensors (`JOINS`) go on with some of
-them, all others need all.
+An absent stream takes the fusions from and to it, and the attention on it, with it. Everything else
+stays as it is in the whole space: the head with all of its inputs, every operation with its shapes,
+all decisions and requirements. A stream whose incoming fusion is absent goes on as it was before
+the fusion. Where the fusion would have made it wider (a lateral connection that is concatenated),
+zeros stand in for the absent channels, as they do in the head: operations that join tensors
+(`JOINS`) run as soon as one of their inputs exists, all other operations need all of theirs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import IntEnum
 from itertools import product
 
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, walk
@@ -21,12 +22,18 @@ from tsdsl.record import replace
 #: Operations that join tensors, so that some of them may be absent.
 JOINS = frozenset({"concat", "add"})
 
-#: Of a tensor: in no architecture, in some at most, in all of them.
-GONE, SOME, THERE = range(3)
+
+class Presence(IntEnum):
+    """In which architectures of a restricted space a tensor exists."""
+
+    NEVER = 0
+    #: In some, or possibly in all.
+    SOMETIMES = 1
+    ALWAYS = 2
 
 
-class Present:
-    """Whether what stands at a path exists where only ``streams`` do."""
+class StreamFilter:
+    """Decides whether the node at a path exists where only ``streams`` do."""
 
     def __init__(self, space: SpaceGraph, streams: Collection[str]) -> None:
         self._absent = set(space.streams) - set(streams)
@@ -40,24 +47,28 @@ class Present:
             return self._absent.isdisjoint(self._fusions[rest[0]])
         return (rest[0] if first == "attend" else first) not in self._absent
 
-    def passes_on(self, path: Path) -> bool:
-        """Whether something that does not exist is a fusion into a stream that does: that stream
-        is then as it was."""
+    def is_bypassed(self, path: Path) -> bool:
+        """Whether an absent node is a fusion into a stream that exists: that stream then goes on
+        as it was before the fusion."""
         return path[0] == "fuse" and self._targets[path[1]] not in self._absent
 
 
-def only(space: SpaceGraph, streams: Collection[str]) -> SpaceGraph:
-    """The space with these streams only. For questions about costs: nothing is built of it."""
+def restrict(space: SpaceGraph, streams: Collection[str]) -> SpaceGraph:
+    """The space with these streams only.
+
+    It answers questions about costs and decisions. No network is built from it: edges of absent
+    nodes stay in the graph as inputs of the nodes that remain.
+    """
     if set(space.streams) <= set(streams):
         return space
-    present = Present(space, streams)
-    nodes = tuple(node for node in space.root.nodes if present(node.path))
+    exists = StreamFilter(space, streams)
+    nodes = tuple(node for node in space.root.nodes if exists(node.path))
     root = Region(nodes, space.root.result)
     return replace(space, root=root, stated_hash=space.hash)
 
 
-def targets(space: SpaceGraph) -> dict[Edge, Edge]:
-    """Of each fusion's result, the tensor of the stream that it goes into."""
+def fusion_targets(space: SpaceGraph) -> dict[Edge, Edge]:
+    """For the result of each fusion, the tensor of the target stream that it replaces."""
     now: dict[str, Edge] = {}
     found: dict[Edge, Edge] = {}
     into = {f"{a}_to_{b}": b for a, b in product(space.streams, repeat=2)}
@@ -72,40 +83,42 @@ def targets(space: SpaceGraph) -> dict[Edge, Edge]:
     return found
 
 
-def result_is(space: SpaceGraph, streams: Collection[str]) -> int:
-    """Whether the network has a result where only ``streams`` exist: `GONE`, `SOME`, `THERE`.
-    `SOME` may be all: what decisions exclude is not looked at."""
-    present, before = Present(space, streams), targets(space)
-    known = {space.clip: THERE}
+def result_presence(space: SpaceGraph, streams: Collection[str]) -> Presence:
+    """In which architectures the network has a result where only ``streams`` exist.
+
+    `SOMETIMES` is conservative: combinations of decisions that cannot occur are not ruled out.
+    """
+    exists, replaced = StreamFilter(space, streams), fusion_targets(space)
+    known = {space.clip: Presence.ALWAYS}
     for node in space.root.nodes:
-        if present(node.path):
-            known[node.output] = _state(node, known)
-        elif not present.passes_on(node.path):
-            known[node.output] = GONE
+        if exists(node.path):
+            known[node.output] = _presence(node, known)
+        elif not exists.is_bypassed(node.path):
+            known[node.output] = Presence.NEVER
         else:
-            target = before[node.output]
+            target = replaced[node.output]
             known[node.output] = known[target]
             if not _same(node.output.shape, target.shape):
-                known[node.output] = min(known[target], _state(node, known))
+                known[node.output] = min(known[target], _presence(node, known))
     return known[space.root.result]
 
 
-def _state(node: Node, known: dict[Edge, int]) -> int:
+def _presence(node: Node, known: dict[Edge, Presence]) -> Presence:
     if isinstance(node, OpNode):
-        states = [known[edge] for edge in node.inputs]
-        return max(states) if node.op.name in JOINS else min(states)
+        inputs = [known[edge] for edge in node.inputs]
+        return max(inputs) if node.op.name in JOINS else min(inputs)
     if isinstance(node, CallNode):
         inside = dict(zip(node.formals, (known[edge] for edge in node.inputs), strict=True))
-        return _of_region(node.body, inside)
-    # Of the cases that there are: what a constant excludes has nothing in it.
-    chosen = {int(e) for e in node.selector.entries if e is not None and not isinstance(e, Fault)}
-    states = [_of_region(node.cases[k], dict(known)) for k in chosen]
-    return states[0] if len(set(states)) == 1 else SOME
+        return _region_presence(node.body, inside)
+    # A constant selector leaves the cases that it excludes empty: they are not looked at.
+    reached = {int(e) for e in node.selector.entries if e is not None and not isinstance(e, Fault)}
+    cases = {_region_presence(node.cases[k], dict(known)) for k in reached}
+    return cases.pop() if len(cases) == 1 else Presence.SOMETIMES
 
 
-def _of_region(region: Region, known: dict[Edge, int]) -> int:
+def _region_presence(region: Region, known: dict[Edge, Presence]) -> Presence:
     for node in region.nodes:
-        known[node.output] = _state(node, known)
+        known[node.output] = _presence(node, known)
     return known[region.result]
 
 
@@ -113,14 +126,17 @@ def _same(one: Val, other: Val) -> bool:
     return one.variables == other.variables and one.entries == other.entries
 
 
-def heard(space: SpaceGraph, streams: Collection[str]) -> set[str]:
-    """Paths of the decisions that matter where only ``streams`` exist: all but those of streams,
-    fusions and attention that do not, unless an operation of a stream that exists asks for them."""
+def relevant_decisions(space: SpaceGraph, streams: Collection[str]) -> set[str]:
+    """Paths of the decisions that matter where only ``streams`` exist.
+
+    A decision of an absent stream, fusion or attention matters only if an operation of a stream
+    that exists depends on it.
+    """
     absent = set(space.streams) - set(streams)
     found: set[int] = set()
     waiting = [
         variable
-        for placed in walk(only(space, streams).root)
+        for placed in walk(restrict(space, streams).root)
         if placed.path[0] != "head"
         for val in (*placed.node.args.values(), *(guard.selector for guard in placed.guards))
         for variable in val.variables
@@ -138,8 +154,8 @@ def heard(space: SpaceGraph, streams: Collection[str]) -> set[str]:
 
 
 def _streams_of(path: str) -> list[str]:
-    """The streams of a decision: ``sparse.s1[0].kernel``, ``fuse.dense->sparse.s1``,
-    ``attend.sparse.s2``."""
+    """The streams that a decision belongs to: one for ``sparse.s1[0].kernel`` and for
+    ``attend.sparse.s2``, two for ``fuse.dense->sparse.s1``."""
     first, _, rest = path.partition(".")
     if first in ("fuse", "attend"):
         return rest.split(".")[0].split("->")

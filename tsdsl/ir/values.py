@@ -97,7 +97,7 @@ class TableTooLarge(DiagnosticError):
         super().__init__([])
 
 
-def union(vals: Sequence[Val]) -> tuple[Variable, ...]:
+def union_variables(vals: Sequence[Val]) -> tuple[Variable, ...]:
     """All variables of some values, sorted by index."""
     first = vals[0].variables if vals else ()
     if all(val.variables == first or not val.variables for val in vals[1:]):
@@ -106,7 +106,7 @@ def union(vals: Sequence[Val]) -> tuple[Variable, ...]:
     return tuple(found[index] for index in sorted(found))
 
 
-def spread(val: Val, variables: tuple[Variable, ...]) -> Sequence[Any]:
+def broadcast(val: Val, variables: tuple[Variable, ...]) -> Sequence[Any]:
     """The entries of ``val`` as a table over more variables."""
     if val.variables == variables:
         return val.entries
@@ -137,14 +137,14 @@ def lift(function: Callable[..., Any], *vals: Val) -> Val:
     The function is called once for each distinct combination of argument values. Arguments that
     are faults pass on as they are. Raises `TableTooLarge`.
     """
-    variables = union(vals)
+    variables = union_variables(vals)
     if not variables:
         return constant(_apply(function, tuple(val.entries[0] for val in vals)))
     if prod(len(v) for v in variables) > MAX_ENTRIES:
         raise TableTooLarge(variables)
     known: dict[Any, Any] = {}
     entries: list[Any] = []
-    tables = [spread(val, variables) for val in vals]
+    tables = [broadcast(val, variables) for val in vals]
     if any(_mixes(val) for val in vals):
         for key in zip(*tables, strict=True):
             tagged = tuple(map(_exact, key))
@@ -220,13 +220,13 @@ def select(selector: Val, cases: Sequence[Val]) -> Val:
     if selector.is_constant:
         chosen = selector.value
         return constant(chosen) if isinstance(chosen, Fault) else cases[int(chosen)]
-    variables = union([selector, *cases])
+    variables = union_variables([selector, *cases])
     if prod(len(v) for v in variables) > MAX_ENTRIES:
         raise TableTooLarge(variables)
-    tables = [spread(case, variables) for case in cases]
+    tables = [broadcast(case, variables) for case in cases]
     entries = tuple(
         chosen if type(chosen) is Fault else tables[chosen][at]
-        for at, chosen in enumerate(spread(selector, variables))
+        for at, chosen in enumerate(broadcast(selector, variables))
     )
     return reduce(Val(variables, entries))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tsdsl.ir.layout import Axes, Reach, layout_of, positions, ranked
+from tsdsl.ir.layout import Axes, Occurrences, layout_of, positions, ranked
 from tsdsl.ir.op import Channels, FunctionCall, Op, OpArgs, Shape, ShapeError
 
 
@@ -35,16 +35,16 @@ class ChannelShuffle(Op):
         args: ChannelShuffleArgs,
         shapes: tuple[Shape, ...],
         layouts: tuple[Axes, ...],
-        reach: Reach,
+        occurrences: Occurrences,
     ) -> Axes:
         rows, columns = layouts[0]
-        if not reach.laid_out:
+        if not occurrences.laid_out:
             # Channels of one tensor: as anywhere, a narrower architecture takes the first ones.
             return None, columns
         found = positions(rows, shapes[0][0])
         size = len(found) // args.groups
         shuffled = [found[k * size + j] for j in range(size) for k in range(args.groups)]
-        return ranked(layout_of(shuffled, reach.extents[0])), columns
+        return ranked(layout_of(shuffled, occurrences.extents[0])), columns
 
     @staticmethod
     def module(args: ChannelShuffleArgs, *shapes: Shape) -> FunctionCall:

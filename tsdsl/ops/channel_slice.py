@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tsdsl.ir.layout import Axes, Reach, layout_of, positions
+from tsdsl.ir.layout import Axes, Occurrences, layout_of, positions
 from tsdsl.ir.op import Channels, FunctionCall, Offset, Op, OpArgs, Shape, ShapeError
 
 
@@ -40,14 +40,14 @@ class ChannelSlice(Op):
         args: ChannelSliceArgs,
         shapes: tuple[Shape, ...],
         layouts: tuple[Axes, ...],
-        reach: Reach,
+        occurrences: Occurrences,
     ) -> Axes:
         rows, columns = layouts[0]
-        if not reach.laid_out:
+        if not occurrences.laid_out:
             # The first of these channels is the first in every architecture.
             return None, columns
         kept = positions(rows, shapes[0][0])[args.start : args.stop]
-        return layout_of(kept, reach.extents[0]), columns
+        return layout_of(kept, occurrences.extents[0]), columns
 
     @staticmethod
     def module(args: ChannelSliceArgs, *shapes: Shape) -> FunctionCall:

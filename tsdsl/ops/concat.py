@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsdsl.ir.layout import Axes, Reach, side_by_side
+from tsdsl.ir.layout import Axes, Occurrences, side_by_side
 from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
 from tsdsl.ops.common import NoArgs, bounded, show
 
@@ -34,10 +34,14 @@ class Concat(Op):
 
     @classmethod
     def layout(
-        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+        cls,
+        args: NoArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        occurrences: Occurrences,
     ) -> Axes:
         rows = [own[0] for own in layouts]
-        joined = side_by_side(rows, [shape[0] for shape in shapes], reach.extents)
+        joined = side_by_side(rows, [shape[0] for shape in shapes], occurrences.extents)
         return joined, next((own[1] for own in layouts if own[1]), None)
 
     @staticmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tsdsl.ir.layout import PLAIN, Axes, Reach, layout_of, positions, ranked
+from tsdsl.ir.layout import PLAIN, Axes, Occurrences, layout_of, positions, ranked
 from tsdsl.ir.op import (
     Channels,
     Dims,
@@ -94,13 +94,17 @@ class Conv(Op):
 
     @classmethod
     def layout(
-        cls, args: ConvArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+        cls,
+        args: ConvArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        occurrences: Occurrences,
     ) -> Axes:
         """With groups, the outputs of a group lie where its inputs do. That cannot be said of a
         group whose inputs are torn apart: outputs are ranked then, as if the input were plain, and
         groups of different inputs of a ``concat`` share weights."""
         rows, channels = layouts[0][0], shapes[0][0]
-        if args.groups == 1 or not reach.laid_out:
+        if args.groups == 1 or not occurrences.laid_out:
             return PLAIN
         found = positions(rows, channels)
         inputs, outputs = channels // args.groups, args.out // args.groups
@@ -108,9 +112,9 @@ class Conv(Op):
         if found != [p + j for p in first for j in range(inputs)]:
             return PLAIN
         # Room for the configuration with the most outputs for each input.
-        most = max(Fraction(own.out, taken[0][0]) for own, taken in reach.configurations)
+        most = max(Fraction(own.out, taken[0][0]) for own, taken in occurrences.configurations)
         placed = (ceil(p * most) + j for p in first for j in range(outputs))
-        return ranked(layout_of(placed, ceil(reach.extents[0] * most))), None
+        return ranked(layout_of(placed, ceil(occurrences.extents[0] * most))), None
 
     @staticmethod
     def module(args: ConvArgs, *shapes: Shape) -> ModuleCall:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tsdsl.ir.layout import Axes, Reach
+from tsdsl.ir.layout import Axes, Occurrences
 from tsdsl.ir.op import Channels, ModuleCall, Op, OpArgs, Param, Shape
 from tsdsl.ops.common import initialisation, positions
 
@@ -45,7 +45,11 @@ class Linear(Op):
 
     @classmethod
     def layout(
-        cls, args: LinearArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+        cls,
+        args: LinearArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        occurrences: Occurrences,
     ) -> Axes:
         return None, layouts[0][1]
 

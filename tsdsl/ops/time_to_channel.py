@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tsdsl.ir.layout import Axes, Reach, side_by_side
+from tsdsl.ir.layout import Axes, Occurrences, side_by_side
 from tsdsl.ir.op import Extent, FunctionCall, Op, OpArgs, Shape, ShapeError
 from tsdsl.ops.common import bounded, need_map
 
@@ -35,11 +35,11 @@ class TimeToChannel(Op):
         args: TimeToChannelArgs,
         shapes: tuple[Shape, ...],
         layouts: tuple[Axes, ...],
-        reach: Reach,
+        occurrences: Occurrences,
     ) -> Axes:
         # A segment for each frame.
         n, (rows, _) = args.n, layouts[0]
-        return side_by_side([rows] * n, [shapes[0][0]] * n, reach.extents * n), None
+        return side_by_side([rows] * n, [shapes[0][0]] * n, occurrences.extents * n), None
 
     @staticmethod
     def module(args: TimeToChannelArgs, *shapes: Shape) -> FunctionCall:

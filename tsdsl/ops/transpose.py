@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsdsl.ir.layout import Axes, Reach
+from tsdsl.ir.layout import Axes, Occurrences
 from tsdsl.ir.op import FunctionCall, Op, Shape
 from tsdsl.ops.common import NoArgs, need_matrix
 
@@ -21,7 +21,11 @@ class Transpose(Op):
 
     @classmethod
     def layout(
-        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+        cls,
+        args: NoArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        occurrences: Occurrences,
     ) -> Axes:
         rows, columns = layouts[0]
         return columns, rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsdsl.ir.layout import Axes, Reach
+from tsdsl.ir.layout import Axes, Occurrences
 from tsdsl.ir.op import FunctionCall, Op, Shape, ShapeError
 from tsdsl.ops.common import NoArgs, need_map, need_matrix, show
 
@@ -31,7 +31,11 @@ class Unflatten(Op):
 
     @classmethod
     def layout(
-        cls, args: NoArgs, shapes: tuple[Shape, ...], layouts: tuple[Axes, ...], reach: Reach
+        cls,
+        args: NoArgs,
+        shapes: tuple[Shape, ...],
+        layouts: tuple[Axes, ...],
+        occurrences: Occurrences,
     ) -> Axes:
         return layouts[0][0], None
 

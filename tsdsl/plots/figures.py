@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.costs.items import Grouping
 from tsdsl.analysis.summary import Summary, summarise
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.plots.confusion_panel import ConfusionPanel, MistakesPanel
@@ -49,7 +49,7 @@ def overview(found: Space | Summary) -> Figure:
 
 
 def network(
-    space: Space, architecture: Mapping[str, Any] | None = None, by: By = "stage"
+    space: Space, architecture: Mapping[str, Any] | None = None, by: Grouping = "stage"
 ) -> Figure:
     """Where the multiply-adds of one architecture lie, and each cost of a table; of a space, those
     of its cheapest and its dearest architecture and the mean."""

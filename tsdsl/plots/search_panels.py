@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
-from tsdsl.ir.space import beginnings
+from tsdsl.ir.space import path_prefixes
 from tsdsl.plots.panel import bare, describe
 from tsdsl.plots.style import DARK, INK, LIGHT, MUTED, RULE, SMALL, TEXT, TITLE, WINDOW, settings
 from tsdsl.plots.units import AxisUnit, plain
@@ -235,9 +235,9 @@ class _Group:
 def _wanted(history: History, only: Sequence[str]) -> list[int]:
     paths = [path for path, _ in history.decisions]
     for asked in only:
-        if not any(asked in beginnings(path) for path in paths):
+        if not any(asked in path_prefixes(path) for path in paths):
             raise ValueError(f"no decision begins with '{asked}'")
-    return [k for k, path in enumerate(paths) if not only or beginnings(path) & set(only)]
+    return [k for k, path in enumerate(paths) if not only or path_prefixes(path) & set(only)]
 
 
 def _columns(history: History, wanted: Sequence[int]) -> tuple[list[list[_Group]], bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from tsdsl.analysis.costs.items import By, belongs, items
+from tsdsl.analysis.costs.items import Grouping, cost_items, group_path
 from tsdsl.plots.panel import bare, cost_axis, describe, drawn, headline, rows_axis
 from tsdsl.plots.style import INK, MUTED, RULE, SMALL, TEXT, Look, looks
 from tsdsl.plots.units import AxisUnit, percent
@@ -48,7 +48,7 @@ class StagePanel:
     rows: list[str]
     unit: AxisUnit
     looks: Mapping[str, Look]
-    by: By
+    by: Grouping
     #: What the bars are of.
     subject: str
 
@@ -60,7 +60,7 @@ class StagePanel:
         *,
         architecture: Mapping[str, Any] | None = None,
         distribution: Given = None,
-        by: By = "stage",
+        by: Grouping = "stage",
     ) -> StagePanel:
         of_space = architecture is None and bool(space.decisions)
         if of_space:
@@ -130,7 +130,7 @@ def stages(
     *,
     architecture: Mapping[str, Any] | None = None,
     distribution: Given = None,
-    by: By = "stage",
+    by: Grouping = "stage",
 ) -> Axes:
     """A cost by stage, each bar divided among the streams, their fusion and attention.
 
@@ -143,16 +143,16 @@ def stages(
 
 
 def _bars(
-    space: Space, cost: str, name: str, architecture: Mapping[str, Any] | None, by: By
+    space: Space, cost: str, name: str, architecture: Mapping[str, Any] | None, by: Grouping
 ) -> _Bars:
     network: Network = space.network(architecture)
     asked = space.cost(cost)
     tables = [] if isinstance(asked, str) else [asked]
     found = [
         (item.path, item.op, item.costs[0] if tables else getattr(item, str(asked)))
-        for item in items(network, tables)
+        for item in cost_items(network, tables)
     ]
-    cells = _cells((path, belongs(path, op, by), value, by) for path, op, value in found)
+    cells = _cells((path, group_path(path, op, by), value, by) for path, op, value in found)
     return _Bars(name, cells, sum(value for _, _, value in found))
 
 
@@ -164,7 +164,7 @@ def _mean(space: Space, cost: str, distribution: Given) -> _Bars:
     return _Bars("mean", cells, sum(groups.values()))
 
 
-def _cells(found: Iterable[tuple[Path, Path, float, By]]) -> Cells:
+def _cells(found: Iterable[tuple[Path, Path, float, Grouping]]) -> Cells:
     cells: Cells = {}
     for path, group, value, by in found:
         # Streams, and what joins them, have their points in common: one row for all.

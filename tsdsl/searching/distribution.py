@@ -27,14 +27,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from tsdsl.analysis.costs.assignments import active, assignments
+from tsdsl.analysis.costs.assignments import active_decisions, assignments
 from tsdsl.analysis.distribution import Distribution, Floats, Given
 from tsdsl.analysis.elimination.cache import engine
 from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.files import PathLike
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.decision_groups import Group
+from tsdsl.ir.decision_groups import DecisionGroup
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.resolve import by_todays_paths, option_index
 from tsdsl.space import Space, Window, Within
@@ -132,7 +132,7 @@ class Categoricals:
         graph = self.space.graph
         assigned = assignments(graph, architectures)
         options = assigned[:, [d.variable.index for d in graph.decisions]] @ self._steps
-        on = active(graph, assigned)[:, self._first]
+        on = active_decisions(graph, assigned)[:, self._first]
         return Chosen(options + self._starts, on, assigned)
 
     def log_probability(self, architectures: Architectures | Chosen) -> Floats:
@@ -229,7 +229,7 @@ class Alpha(nn.Module):
         free = sorted(k for part, at in pairs if at < 0 for k in part)
         return tuple(self._space.decisions[k].path for k in free)
 
-    def join(self, groups: Sequence[Group]) -> None:
+    def join(self, groups: Sequence[DecisionGroup]) -> None:
         """Let the decisions of these groups be distributed jointly, and no others: the logits of a
         new group are sums of its members' marginal log-probabilities, those of one that is taken
         apart are its marginals, and all others are the parameters that they were. What stands is

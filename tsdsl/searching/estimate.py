@@ -19,7 +19,7 @@ from tsdsl.analysis.elimination.optimum import Optimum, allowed
 from tsdsl.backends.supernet import Supernet
 from tsdsl.ir.graph import Path
 from tsdsl.ir.ordering import TooCoupled
-from tsdsl.ir.stream_subset import Present
+from tsdsl.ir.stream_subset import StreamFilter
 from tsdsl.record import Record
 from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.plan import PhasePlan, Plan, present, standing
@@ -104,7 +104,7 @@ def _phase(
     clips: int,
     passes: int,
 ) -> Expense:
-    search, there = plan.search, Present(space.graph, phase.streams)
+    search, there = plan.search, StreamFilter(space.graph, phase.streams)
     learned = sum(size for path, size in sizes.items() if there(path))
     kept = 2 if isinstance(search.weights, Adam) else int(search.weights.momentum > 0)
     samples = _samples(space, plan, phase)

@@ -11,10 +11,17 @@ from tsdsl.analysis.elimination.cache import engine
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.constraints import Constraints, equals
-from tsdsl.ir.decision_groups import MAX_COMBINED, Group, blocks, combinations, joined, name_of
+from tsdsl.ir.decision_groups import (
+    MAX_COMBINED,
+    DecisionGroup,
+    block_groups,
+    combination_count,
+    group_name,
+    join_decisions,
+)
 from tsdsl.ir.solve import Solver
-from tsdsl.ir.space import beginnings
-from tsdsl.ir.stream_subset import GONE, heard, only, result_is
+from tsdsl.ir.space import path_prefixes
+from tsdsl.ir.stream_subset import Presence, relevant_decisions, restrict, result_presence
 from tsdsl.ir.values import Val
 from tsdsl.record import Record
 from tsdsl.sema.sections import Budget, PhaseRates, Search
@@ -38,7 +45,7 @@ class PhasePlan(Record):
     #: Steps at its beginning in which alpha does not move.
     warmup: int
     #: Of the decisions that it learns, numbers of those that are joint where the search is.
-    joint: tuple[Group, ...] = ()
+    joint: tuple[DecisionGroup, ...] = ()
     #: Paths of decisions that it names, and that nothing depends on in it: they stand.
     unheard: tuple[str, ...] = ()
 
@@ -73,24 +80,24 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
     for phase in search.phases:
         streams = tuple(s for s in space.graph.streams if not phase.streams or s in phase.streams)
         named = tuple(
-            d.path for d in space.decisions if not beginnings(d.path).isdisjoint(phase.learn)
+            d.path for d in space.decisions if not path_prefixes(d.path).isdisjoint(phase.learn)
         )
         if not named:
             message = f"phase '{phase.name}' has nothing to learn: its decisions are all fixed"
             raise _unfit(space, message, "take it out, or fix fewer decisions with --set")
-        if result_is(space.graph, streams) == GONE:
+        if result_presence(space.graph, streams) == Presence.NEVER:
             message = f"phase '{phase.name}' has no network: with {_streams(streams)} alone,"
             message += " nothing reaches the head"
             hint = "only concat and add do without some of their inputs; name the streams it needs"
             raise _unfit(space, message, hint)
-        there = heard(space.graph, streams)
+        there = relevant_decisions(space.graph, streams)
         learned = tuple(path for path in named if path in there)
         if not learned:
             message = f"phase '{phase.name}' has nothing to learn: of what it learns, nothing runs"
             message += f" with {_streams(streams)} alone"
             raise _unfit(space, message, "learn decisions of streams that exist in it")
         own = {budget.cost for budget in phase.budgets}
-        groups = blocks(space.graph, learned).joined if search.joint_from else ()
+        groups = block_groups(space.graph, learned).joined if search.joint_from else ()
         steps = max(1, round(phase.epochs * steps_per_epoch))
         made.append(
             PhasePlan(
@@ -115,7 +122,7 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
 
 def present(space: Space, phase: PhasePlan) -> Space:
     """The space of a phase: its streams only, for questions about costs."""
-    graph = only(space.graph, phase.streams)
+    graph = restrict(space.graph, phase.streams)
     return space if graph is space.graph else Space(graph, space.sections, space.costs)
 
 
@@ -271,12 +278,12 @@ def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
             )
         )
     for phase in plan.phases:
-        for group in blocks(space.graph, phase.learned).too_large:
+        for group in block_groups(space.graph, phase.learned).too_large:
             paths = [space.decisions[k].path for k in group]
-            count = combinations(space.graph, group)
+            count = combination_count(space.graph, group)
             messages.append(
                 (
-                    f"phase '{phase.name}': {name_of(paths)} stays factorised:"
+                    f"phase '{phase.name}': {group_name(paths)} stays factorised:"
                     f" {count:,} combinations are too many",
                     f"{MAX_COMBINED:,} are the most; options that matter less can be fixed",
                 )
@@ -285,12 +292,12 @@ def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
         if groups:
             there = present(space, phase)
             costs = [there.cost(budget.cost) for budget in phase.budgets]
-            engine(joined(there.graph, groups)).program(*costs)
+            engine(join_decisions(there.graph, groups)).program(*costs)
     file = space.graph.source
     return [Diagnostic("W0975", m, file=file, help=h, severity="warning") for m, h in messages]
 
 
-def joint_within(plan: Plan) -> list[tuple[Group, ...]]:
+def joint_within(plan: Plan) -> list[tuple[DecisionGroup, ...]]:
     """For each phase, the groups that are joint at its end."""
     return [
         phase.joint
@@ -323,7 +330,7 @@ def describe(
             "budgets": [budget.model_dump(mode="json") for budget in phase.budgets],
             "macs": known[phase.name],
             "joint_groups": len(joint),
-            "joint_logits": sum(combinations(space.graph, group) for group in joint),
+            "joint_logits": sum(combination_count(space.graph, group) for group in joint),
         }
         for phase, joint in zip(plan.phases, joint_within(plan), strict=True)
     ]

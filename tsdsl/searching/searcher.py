@@ -25,7 +25,7 @@ from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.decision_groups import Group, combinations
+from tsdsl.ir.decision_groups import DecisionGroup, combination_count
 from tsdsl.record import Record
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.foresight import choose, missed_budgets
@@ -175,7 +175,7 @@ class Searcher:
                 if self.step == phase.first + phase.steps:
                     yield self._end(phase)
 
-    def _begin(self, phase: PhasePlan, groups: Sequence[Group] | None = None) -> None:
+    def _begin(self, phase: PhasePlan, groups: Sequence[DecisionGroup] | None = None) -> None:
         """``groups``: what is joint, if it is not what follows from the step."""
         search = self.plan.search
         self.alpha.join(self._groups(phase) if groups is None else groups)
@@ -204,7 +204,7 @@ class Searcher:
             micro_batch=self._micro_batch,
         )
 
-    def _groups(self, phase: PhasePlan) -> list[Group]:
+    def _groups(self, phase: PhasePlan) -> list[DecisionGroup]:
         """What is joint at the next step: the groups of its phase, and those of earlier ones that
         stand as they were joined."""
         start = self.plan.joint_from
@@ -233,7 +233,7 @@ class Searcher:
             self.step,
             phase.name,
             tuple(tuple(graph.decisions[k].path for k in group) for group in phase.joint),
-            sum(combinations(graph, group) for group in phase.joint),
+            sum(combination_count(graph, group) for group in phase.joint),
             sum(len(graph.decisions[k].options) for group in phase.joint for k in group),
         )
 

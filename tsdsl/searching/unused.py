@@ -32,7 +32,7 @@ from tsdsl.backends.supernet import Supernet
 from tsdsl.ir.architecture import Option
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, walk
 from tsdsl.ir.space import Requirement, SpaceGraph
-from tsdsl.ir.stream_subset import JOINS, Present, only
+from tsdsl.ir.stream_subset import JOINS, StreamFilter, restrict
 from tsdsl.ir.values import Val, lift
 from tsdsl.record import replace
 
@@ -55,7 +55,7 @@ class Unused:
         fixed = {p: option for p, option in standing.items() if len(_options(space, p)) > 1}
         if set(space.streams) <= set(streams) and not fixed:
             return
-        there = only(_restricted(space, fixed), streams)
+        there = restrict(_restricted(space, fixed), streams)
         configurations = {path: set(own) for path, own in by_operation(there)}
         zeros = _zeros(space, supernet._layouts, streams)
         masks: dict[str, tuple[Elastic, str, Tensor]] = {}
@@ -150,10 +150,10 @@ def _zeros(
     space: SpaceGraph, layouts: ChannelLayouts, streams: Collection[str]
 ) -> dict[Edge, Zeros]:
     """Where tensors are zero because a stream is absent, as far as that can be told."""
-    present = Present(space, streams)
+    present = StreamFilter(space, streams)
     known: dict[Edge, Zeros] = {space.clip: _NONE}
     for node in space.root.nodes:
-        gone = not present(node.path) and not present.passes_on(node.path)
+        gone = not present(node.path) and not present.is_bypassed(node.path)
         known[node.output] = None if gone else _of_node(node, node.path, known, layouts)
     return known
 

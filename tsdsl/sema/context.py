@@ -20,7 +20,7 @@ from tsdsl.ir.values import (
     lift,
     of_variable,
     select,
-    union,
+    union_variables,
 )
 from tsdsl.record import Record
 from tsdsl.sema.functions import Wrong
@@ -130,7 +130,7 @@ class Context:
             if type(result.entries[0]) is Fault:
                 self.suspects.append(Suspect(result, self.guards))
             return result
-        self.spend(min(prod(map(len, union(vals))), MAX_ENTRIES), span)
+        self.spend(min(prod(map(len, union_variables(vals))), MAX_ENTRIES), span)
         try:
             result = lift(guarded, *vals)
         except TableTooLarge as error:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
 from tsdsl.ir.resolve import moved
-from tsdsl.ir.space import beginnings
+from tsdsl.ir.space import path_prefixes
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
@@ -68,7 +68,7 @@ class _Reader:
         self.space = space
         #: What ``--set`` gives settings, as modules of their own, by the identity of their text.
         self.given: dict[int, Module] = {}
-        self.prefixes = {p for d in self.context.decisions for p in beginnings(d.path)}
+        self.prefixes = {p for d in self.context.decisions for p in path_prefixes(d.path)}
 
     def section(self, section: ast.Section) -> BaseModel | None:
         places: Places = {(): section.name.span if section.name else section.span}
@@ -282,7 +282,7 @@ class _Reader:
         paths = [d.path for d in self.context.decisions]
         starts = dict.fromkeys(p.split(".")[0] for p in paths)
         given = self.elaborator.overrides
-        if any(today in beginnings(moved(key, self.moves)) for key in given):
+        if any(today in path_prefixes(moved(key, self.moves)) for key in given):
             # They are fixed.
             return True
         own, span = self.tree.span, target.span
@@ -300,7 +300,7 @@ class _Reader:
 
     def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
         learned = {target for phase in search.phases for target in phase.learn}
-        left = [d.path for d in self.context.decisions if learned.isdisjoint(beginnings(d.path))]
+        left = [d.path for d in self.context.decisions if learned.isdisjoint(path_prefixes(d.path))]
         if search.phases and left:
             shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             assert section.name is not None

@@ -24,13 +24,13 @@ def assignments(space: SpaceGraph, architectures: Sequence[Mapping[str, Any]]) -
     an option written differently, something that does not fit) goes through `assignment`.
     """
     given, odd = _given(space.decisions, architectures)
-    at, misfit = completed(space, given)
+    at, misfit = complete_assignments(space, given)
     for row in np.flatnonzero(odd | misfit).tolist():
         at[row] = assignment(space, architectures[row])
     return at
 
 
-def indexed(space: SpaceGraph, options: Array) -> Array:
+def assignments_from_indices(space: SpaceGraph, options: Array) -> Array:
     """Assignments [architecture, variable] of option indices [architecture, decision]. Raises
     `ValueError` for an index that is none; requirements are not looked at."""
     given = np.asarray(options)
@@ -42,10 +42,10 @@ def indexed(space: SpaceGraph, options: Array) -> Array:
         row, column = wrong[0].tolist()
         path = space.decisions[column].path
         raise ValueError(f"row {row}: '{path}' has no option {int(given[row, column])}")
-    return completed(space, given.astype(np.int64))[0]
+    return complete_assignments(space, given.astype(np.int64))[0]
 
 
-def completed(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
+def complete_assignments(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
     """Assignments of option indices (-1: not given), defaults where a decision is not active; and
     which rows lack something or violate a requirement."""
     odd: Array = np.zeros(len(given), np.bool_)
@@ -56,27 +56,27 @@ def completed(space: SpaceGraph, given: Array) -> tuple[Array, Array]:
         if variable.definition is not None:
             entries = variable.definition.entries
             table = np.array([-1 if isinstance(e, Fault) else e for e in entries], np.int64)
-            found = table_at(table, variable.definition, at)
+            found = entries_at(table, variable.definition, at)
             odd |= found < 0
             at[:, index] = np.maximum(found, 0)
         elif index in columns:
             decision = space.decisions[columns[index]]
-            active = hold(decision.guards, at)
+            running = guards_hold(decision.guards, at)
             found = given[:, columns[index]]
-            odd |= active & (found < 0)
-            at[:, index] = np.where(active & (found >= 0), found, decision.default)
+            odd |= running & (found < 0)
+            at[:, index] = np.where(running & (found >= 0), found, decision.default)
     for requirement in space.requirements:
         fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
-        odd |= hold(requirement.guards, at) & table_at(fails, requirement.condition, at)
+        odd |= guards_hold(requirement.guards, at) & entries_at(fails, requirement.condition, at)
     return at, odd
 
 
-def active(space: SpaceGraph, at: Array) -> Array:
+def active_decisions(space: SpaceGraph, at: Array) -> Array:
     """Which of the space's own decisions are active, for each row of an array of assignments."""
     known: dict[tuple[Guard, ...], Array] = {}
     for d in space.own:
         if d.guards not in known:
-            known[d.guards] = hold(d.guards, at)
+            known[d.guards] = guards_hold(d.guards, at)
     columns = [known[d.guards] for d in space.own]
     return np.stack(columns, 1) if columns else np.zeros((len(at), 0), np.bool_)
 
@@ -120,16 +120,16 @@ def _given(
     return np.where(table == missing, -1, table), np.array(odd, np.bool_)
 
 
-def hold(guards: Sequence[Guard], at: Array) -> Array:
+def guards_hold(guards: Sequence[Guard], at: Array) -> Array:
     """In which rows all guards hold."""
     holds: Array = np.ones(len(at), np.bool_)
     for guard in guards:
         cells = [not isinstance(e, Fault) and e == guard.case for e in guard.selector.entries]
-        holds &= table_at(np.array(cells, np.bool_), guard.selector, at)
+        holds &= entries_at(np.array(cells, np.bool_), guard.selector, at)
     return holds
 
 
-def table_at(table: Array, val: Val, at: Array) -> Array:
+def entries_at(table: Array, val: Val, at: Array) -> Array:
     """The entry of a value's table for each row."""
     sizes = [len(v) for v in val.variables]
     return _look_up(table, sizes, [v.index for v in val.variables], at)

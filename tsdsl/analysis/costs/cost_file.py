@@ -126,7 +126,7 @@ def parse(source: Source) -> CostTable:
     except Invalid as error:
         raise SpecError(_findings(error, source)) from None
     _check_name(document, source)
-    reader = _Reader(source)
+    reader = _EntryReader(source)
     for at, entry in enumerate(document.entries):
         reader.add(at, entry)
         if len(reader.found) >= MAX_FINDINGS:
@@ -138,7 +138,7 @@ def parse(source: Source) -> CostTable:
     )
 
 
-class _Reader:
+class _EntryReader:
     """Entries of a file as configurations, each once, and what is wrong with them."""
 
     def __init__(self, source: Source) -> None:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.ir.constraints import Constraints, Table
-from tsdsl.ir.graph import Guard, Placed, walk
+from tsdsl.ir.graph import Guard, PlacedOp, walk
 from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
@@ -75,7 +75,7 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
     return merged
 
 
-def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[Placed, Factor | None]]:
+def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[PlacedOp, Factor | None]]:
     """Every operation with its cost, None if that is always 0. Raises `TooCoupled`."""
     tabler = _tabler(space, cost)
     for placed in walk(space.root):
@@ -110,7 +110,7 @@ class Tabler:
         self._masks: dict[tuple[int, int], Factor] = {}
         self._known: dict[tuple[Any, ...], int] = {}
 
-    def table(self, placed: Placed) -> Factor | None:
+    def table(self, placed: PlacedOp) -> Factor | None:
         """The cost of one operation, 0 where it does not run; None if it is always 0."""
         node = placed.node
         op = node.op

@@ -12,10 +12,10 @@ from tsdsl.ir.graph import Path
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Shape
 
-By = Literal["stream", "stage", "block", "op"]
+Grouping = Literal["stream", "stage", "block", "op"]
 
 #: How many leading segments of a path name its group, by the first segment; "" is for streams.
-_DEPTH: dict[By, dict[str, int]] = {
+_DEPTH: dict[Grouping, dict[str, int]] = {
     "stream": {"": 1, "fuse": 1, "attend": 1, "head": 1},
     "stage": {"": 2, "fuse": 3, "attend": 3, "head": 1},
     "block": {"": 3, "fuse": 3, "attend": 3, "head": 2},
@@ -23,7 +23,7 @@ _DEPTH: dict[By, dict[str, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CostItem:
     """One operation. ``macs`` are multiply-accumulates for one clip; ``shape`` is the result's,
     without the batch axis."""
 
@@ -42,7 +42,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CostGroup:
     """What the operations of one group cost together."""
 
     name: str
@@ -53,12 +53,12 @@ class Group:
     costs: tuple[int, ...] = ()
 
 
-def items(network: Network, tables: Sequence[CostTable] = ()) -> list[Item]:
+def cost_items(network: Network, tables: Sequence[CostTable] = ()) -> list[CostItem]:
     """Every operation, in order of execution. Raises `SpecError`, if a table lacks one."""
     for table in tables:
         total(network, table)
     return [
-        Item(
+        CostItem(
             path,
             call.op.name,
             call.macs,
@@ -73,7 +73,7 @@ def items(network: Network, tables: Sequence[CostTable] = ()) -> list[Item]:
 def total(network: Network, cost: Cost) -> int:
     """A cost of the whole network."""
     if not isinstance(cost, CostTable):
-        return sum(getattr(item, cost) for item in items(network))
+        return sum(getattr(item, cost) for item in cost_items(network))
     values = {call: cost.value(call.op, call.args, call.shapes) for _, call in network.ops()}
     missed = [call for call, value in values.items() if value is None]
     if missed:
@@ -82,27 +82,27 @@ def total(network: Network, cost: Cost) -> int:
     return sum(value or 0 for value in values.values())
 
 
-def group(found: Iterable[Item], by: By) -> list[Group]:
+def grouped(found: Iterable[CostItem], by: Grouping) -> list[CostGroup]:
     """Costs by stream, stage, block (a stem, fusion or attention counts as one) or kind of
     operation, in order of first appearance."""
     sums: dict[str, list[int]] = {}
     for item in found:
-        name = ".".join(belongs(item.path, item.op, by))
+        name = ".".join(group_path(item.path, item.op, by))
         total = sums.setdefault(name, [0, 0, 0, *(0 for _ in item.costs)])
         for at, more in enumerate((item.macs, item.params, 1, *item.costs)):
             total[at] += more
     return [
-        Group(name, macs, params, ops, tuple(costs))
+        CostGroup(name, macs, params, ops, tuple(costs))
         for name, (macs, params, ops, *costs) in sums.items()
     ]
 
 
-def belongs(path: Path, op: str, by: By) -> Path:
+def group_path(path: Path, op: str, by: Grouping) -> Path:
     """The group of an operation: what its name is joined of."""
     return (op,) if by == "op" else _leading(path, by)
 
 
-def _leading(path: Path, by: By) -> Path:
+def _leading(path: Path, by: Grouping) -> Path:
     if by not in _DEPTH:
         raise ValueError(f"a cost goes by {', '.join(_DEPTH)} or op, not by {by}")
     depths = _DEPTH[by]

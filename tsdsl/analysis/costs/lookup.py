@@ -31,7 +31,7 @@ CHUNK = 4096
 DIGIT = 24
 
 
-class Sums:
+class TableSum:
     """Sums of tables over the variables of a space: of integers of one type."""
 
     def __init__(self, space: SpaceGraph, factors: Sequence[Factor]) -> None:
@@ -88,7 +88,7 @@ class Sums:
         return columns
 
 
-class Lookup(Sums):
+class CostLookup(TableSum):
     """One cost of one space. Raises `TooCoupled`."""
 
     def __init__(self, space: SpaceGraph, cost: Cost) -> None:

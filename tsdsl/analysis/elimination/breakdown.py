@@ -16,7 +16,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
-from tsdsl.analysis.costs.items import By, belongs
+from tsdsl.analysis.costs.items import Grouping, group_path
 from tsdsl.analysis.distribution import Given, distribution_of, under
 from tsdsl.analysis.elimination.bucket_tree import Potential
 from tsdsl.analysis.elimination.cache import engine
@@ -27,7 +27,7 @@ from tsdsl.ir.space import SpaceGraph
 Parts = Mapping[Path, Mapping[int, Array]]
 
 
-def breakdown(space: SpaceGraph, cost: Cost, by: By, given: Given = None) -> dict[str, float]:
+def breakdown(space: SpaceGraph, cost: Cost, by: Grouping, given: Given = None) -> dict[str, float]:
     """The exact expected cost of each group of operations, in order of first appearance.
 
     Groups are those of `items.group`, for all architectures; what an architecture does not run
@@ -44,12 +44,12 @@ def breakdown(space: SpaceGraph, cost: Cost, by: By, given: Given = None) -> dic
     }
 
 
-def parts(space: SpaceGraph, cost: Cost, by: By) -> Parts:
+def parts(space: SpaceGraph, cost: Cost, by: Grouping) -> Parts:
     """The tables of a cost by group, over the potentials of the space's program for that cost.
     Their sum is the cost. Raises `TooCoupled`."""
     found: dict[Path, dict[int, Array]] = {}
     for (path, op), tables in _finest(space, cost).items():
-        into = found.setdefault(belongs(path, op, by), {})
+        into = found.setdefault(group_path(path, op, by), {})
         for number, table in tables.items():
             into[number] = plus(into[number], table) if number in into else table
     return found
@@ -62,7 +62,7 @@ def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[
     found: dict[tuple[Path, str], dict[int, Array]] = {}
     for placed, factor in placed_factors(space, cost):
         op = placed.node.op.name
-        tables = found.setdefault((belongs(placed.path, op, "block"), op), {})
+        tables = found.setdefault((group_path(placed.path, op, "block"), op), {})
         if factor is not None:
             number = homes.of(factor.scope)
             table = expand(factor, homes.scope(number))

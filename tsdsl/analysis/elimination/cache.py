@@ -10,7 +10,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.costs.lookup import Lookup
+from tsdsl.analysis.costs.lookup import CostLookup
 from tsdsl.analysis.elimination.bucket_tree import Program, program
 from tsdsl.analysis.elimination.coverage import check_complete
 from tsdsl.analysis.elimination.expectation import Expectation
@@ -31,7 +31,7 @@ class Engine:
         self.space = space
         self._programs: dict[tuple[Cost, ...], Program] = {}
         self._expectations: dict[Cost, Expectation] = {}
-        self._lookups: dict[Cost, Lookup] = {}
+        self._lookups: dict[Cost, CostLookup] = {}
         self._means: Expectation | None = None
         self._ends: dict[Cost, tuple[int, int]] = {}
         self._allowed: dict[tuple[Cost, ...], list[Array]] = {}
@@ -63,11 +63,11 @@ class Engine:
             self._expectations[cost] = Expectation(self.program(cost))
         return self._expectations[cost]
 
-    def lookup(self, cost: Cost) -> Lookup:
+    def lookup(self, cost: Cost) -> CostLookup:
         """The cost of given architectures."""
         if cost not in self._lookups:
             self._check((cost,))
-            self._lookups[cost] = Lookup(self.space, cost)
+            self._lookups[cost] = CostLookup(self.space, cost)
         return self._lookups[cost]
 
     def allowed(self, *costs: Cost) -> list[Array]:

@@ -19,8 +19,8 @@ from tsdsl.analysis.distribution import Distribution, Floats, Given, distributio
 from tsdsl.analysis.elimination.cache import engine
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
-from tsdsl.ir.space import Decision, SpaceGraph, beginnings
-from tsdsl.ir.stream_subset import only
+from tsdsl.ir.space import Decision, SpaceGraph, path_prefixes
+from tsdsl.ir.stream_subset import restrict
 
 if TYPE_CHECKING:
     from tsdsl.sema.sections import Budget, Search
@@ -63,7 +63,7 @@ def phases(
     earlier: set[str] = set()
     for phase in search.phases:
         learned = {
-            d.path for d in space.decisions if not beginnings(d.path).isdisjoint(phase.learn)
+            d.path for d in space.decisions if not path_prefixes(d.path).isdisjoint(phase.learn)
         }
         certain = {
             k: _certain(d, probabilities[d.path] if d.path in earlier else None)
@@ -72,7 +72,7 @@ def phases(
         }
         earlier |= learned
         streams = tuple(s for s in space.streams if not phase.streams or s in phase.streams)
-        there = only(space, streams)
+        there = restrict(space, streams)
         mean, std, least, most = _costs(cost, distribution.standing(certain).over(there))
         own = _of(phase.budgets, cost)
         made.append(

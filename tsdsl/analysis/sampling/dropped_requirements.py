@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tsdsl.analysis.costs.assignments import hold, table_at
+from tsdsl.analysis.costs.assignments import entries_at, guards_hold
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import Engine, engine
@@ -64,13 +64,15 @@ def met(space: SpaceGraph, at: Array) -> Array:
         if variable.definition is None:
             continue
         cells = [-1 if isinstance(e, Fault) else e for e in variable.definition.entries]
-        found = table_at(np.array(cells, np.int64), variable.definition, at)
+        found = entries_at(np.array(cells, np.int64), variable.definition, at)
         if variable.index in needed:
             fits &= found >= 0
         at[:, variable.index] = np.maximum(found, 0)
     for requirement in space.requirements:
         fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
-        fits &= ~(hold(requirement.guards, at) & table_at(fails, requirement.condition, at))
+        fits &= ~(
+            guards_hold(requirement.guards, at) & entries_at(fails, requirement.condition, at)
+        )
     return fits
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tsdsl.analysis.costs.assignments import completed
+from tsdsl.analysis.costs.assignments import complete_assignments
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import Engine
 from tsdsl.analysis.windows.enumeration import Windows
@@ -57,7 +57,7 @@ class Independent:
         for lookup, least, most in self._lookups:
             costs = lookup.many(found)
             found = found[(costs >= least) & (costs <= most)]
-        at, odd = completed(self._space, found.astype(np.int64))
+        at, odd = complete_assignments(self._space, found.astype(np.int64))
         at = at[~odd]
         self.drawn += n
         self.accepted += len(at)

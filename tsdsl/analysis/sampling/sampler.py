@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from tsdsl.analysis.costs.assignments import active, table_at
+from tsdsl.analysis.costs.assignments import active_decisions, entries_at
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.distribution import distribution_of, under
 from tsdsl.analysis.elimination.cache import Engine
@@ -326,7 +326,7 @@ def architectures(
 ) -> list[Architecture]:
     """The architectures of assignments [architecture, variable]; ``noted`` is their provenance."""
     at = _own(space, at)
-    running = active(space, at).tolist()
+    running = active_decisions(space, at).tolist()
     paths = [d.path for d in space.own]
     # All options in a row, so that numpy looks them up.
     sizes = [len(d.options) for d in space.own]
@@ -357,7 +357,7 @@ def _own(space: SpaceGraph, at: Array) -> Array:
     for variable in tied:
         assert variable.definition is not None
         table = np.array(variable.definition.entries, at.dtype)
-        at[:, variable.index] = table_at(table, variable.definition, at)
+        at[:, variable.index] = entries_at(table, variable.definition, at)
     return at
 
 

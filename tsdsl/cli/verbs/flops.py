@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.analysis.costs.items import By, items
+from tsdsl.analysis.costs.items import Grouping, cost_items
 from tsdsl.cli import cost_tables
 from tsdsl.cli.colour import colour_option
 from tsdsl.cli.open_spec import architecture
@@ -62,7 +62,7 @@ def command(
     name: str | None,
     costs: tuple[str, ...],
     views: int | None,
-    by: By | None,
+    by: Grouping | None,
     as_json: bool,
     plot: str | None,
     low: int | None,
@@ -96,7 +96,7 @@ def command(
         print_costs(network, by or "stage", views, list(space.costs.values()))
     else:
         data(cost_tables.costs(network, by or "stage", views, list(space.costs.values())))
-    macs = sum(item.macs for item in items(network))
+    macs = sum(item.macs for item in cost_items(network))
     return _window(file, macs, macs, low, high)
 
 
@@ -161,7 +161,7 @@ def _head(space: tsdsl.Space, views: int | None) -> dict[str, Any]:
 
 def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[str, Any]:
     measured = space.costs
-    found = items(network, list(measured.values()))
+    found = cost_items(network, list(measured.values()))
     costs = {
         name: {"unit": table.unit, "value": sum(item.costs[k] for item in found)}
         for k, (name, table) in enumerate(measured.items())

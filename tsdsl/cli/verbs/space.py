@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.analysis.costs.items import By
+from tsdsl.analysis.costs.items import Grouping
 from tsdsl.cli.colour import colour_option
 from tsdsl.cli.options import budgets, costs_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import coloured, data, show
@@ -69,7 +69,7 @@ def command(
     file: str,
     distribution: str | None,
     windows: Sequence[tuple[str, Ends]],
-    by: By | None,
+    by: Grouping | None,
     settings: dict[str, Any],
     name: str | None,
     costs: tuple[str, ...],
@@ -97,7 +97,7 @@ def command(
 
     given = Distribution.load(space.graph, distribution) if distribution is not None else None
     width = shutil.get_terminal_size((80, 24)).columns
-    kinds: tuple[By, ...] = (
+    kinds: tuple[Grouping, ...] = (
         ("stream", "stage") if by in (None, "stream", "stage") else ("stream", "stage", by)
     )
     found = summarise(space, given, asked, kinds, BINS if as_json else columns(width))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tsdsl.analysis.costs.assignments import active, assignments, completed
+from tsdsl.analysis.costs.assignments import active_decisions, assignments, complete_assignments
 from tsdsl.analysis.networks import Distinct, labels
 from tsdsl.analysis.sampling.sampler import architectures, stream
 from tsdsl.diagnostics import Diagnostic, SpecError
@@ -179,7 +179,7 @@ class Evolution:
         graph = self.space.graph
         at = assignments(graph, [each.architecture for each in parents])
         options_PD: Ints = at[:, [d.variable.index for d in graph.decisions]]
-        active_PD = active(graph, at)
+        active_PD = active_decisions(graph, at)
         made: list[Candidate] = []
         left = CHUNKS
         while left and len(made) < count:
@@ -241,7 +241,7 @@ class Evolution:
         """Rows that meet all requirements and lie in the windows, with their architectures and
         keys."""
         graph = self.space.graph
-        at, odd = completed(graph, options_BD)
+        at, odd = complete_assignments(graph, options_BD)
         rows = np.flatnonzero(~odd)
         # Of equal ones the first.
         _, first = np.unique(at[rows], axis=0, return_index=True)

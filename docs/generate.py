@@ -269,21 +269,21 @@ def _default(model: type[BaseModel], name: str) -> str:
 
 def limits() -> str:
     from tsdsl.analysis.costs import cost_file
-    from tsdsl.diagnostics.diagnostic import Collector as Findings
+    from tsdsl.diagnostics import Collector
     from tsdsl.ir import arch_file, op, solve, values
     from tsdsl.sema import apply, context, decide, modules, reachability, stages
     from tsdsl.sema import functions as arithmetic
-    from tsdsl.syntax import builder
     from tsdsl.syntax import parser as parsing
+    from tsdsl.syntax import tree_builder
 
     rows = [
         ("bytes of a spec", modules.MAX_BYTES, "E0804"),
         ("bytes of an `arch.json`", arch_file.MAX_BYTES, "E0804"),
         ("bytes of a cost table", cost_file.MAX_BYTES, "E0804"),
         ("a value of a cost table", cost_file.MAX_VALUE, "E0724"),
-        ("findings that are shown", Findings.LIMIT, ""),
+        ("findings that are shown", Collector.LIMIT, ""),
         ("depth of brackets", parsing.MAX_BRACKETS, "E0108"),
-        ("depth of an expression", builder.MAX_DEPTH, "E0108"),
+        ("depth of an expression", tree_builder.MAX_DEPTH, "E0108"),
         ("imports one inside the other", modules.MAX_CHAIN, "E0211"),
         ("files in all", modules.MAX_FILES, "E0211"),
         ("blocks that call each other, deep", apply.MAX_CALLS, "E0207"),

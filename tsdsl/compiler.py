@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError, did_you_mean
 from tsdsl.ir.architecture import Architecture
-from tsdsl.sema.check import Checked, check_file
+from tsdsl.sema.check import CheckedFile, check_file
 from tsdsl.space import Space
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def tables(
     return found
 
 
-def select(checked: Checked, file: str, name: str | None = None) -> Space:
+def select(checked: CheckedFile, file: str, name: str | None = None) -> Space:
     """The one space of a checked file, or the one of that name. Raises `SpecError`."""
     if checked.has_errors:
         raise SpecError(d for d in checked.diagnostics if d.severity == "error")

@@ -11,7 +11,7 @@ import pytest
 
 import tsdsl
 from tsdsl.data.lists import ListError, read_list
-from tsdsl.diagnostics import Collector, diagnostic, nearest
+from tsdsl.diagnostics import Collector, nearest, suggestions
 from tsdsl.ir import resolve
 
 SPACE = """tsnet 1
@@ -31,13 +31,13 @@ MOST = 2 * Collector.LIMIT + 1
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names for which a near one was looked for."""
     names: list[str] = []
-    real = diagnostic.get_close_matches
+    real = suggestions.get_close_matches
 
     def counted(name: str, *rest: Any, **options: Any) -> list[str]:
         names.append(name)
         return real(name, *rest, **options)
 
-    monkeypatch.setattr(diagnostic, "get_close_matches", counted)
+    monkeypatch.setattr(suggestions, "get_close_matches", counted)
     return names
 
 

@@ -24,7 +24,7 @@ from tsdsl.diagnostics.catalogue import (
     WARNINGS,
 )
 from tsdsl.diagnostics.render import render_all
-from tsdsl.sema.check import Checked, check_text
+from tsdsl.sema.check import CheckedFile, check_text
 
 CORPUS = Path(__file__).parent / "corpus"
 PROGRAMS = sorted(CORPUS.glob("*.tsnet"))
@@ -33,7 +33,7 @@ PROGRAMS = sorted(CORPUS.glob("*.tsnet"))
 ELSEWHERE = {"E0508", "E0513", "E0591", "E0592", "E0593", "E0594", "W0970"}
 
 
-def checked(path: Path) -> Checked:
+def checked(path: Path) -> CheckedFile:
     return check_text(path.read_text(encoding="utf-8"), path.name, path)
 
 

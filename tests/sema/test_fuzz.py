@@ -18,7 +18,7 @@ from tsdsl import SpecError
 from tsdsl.diagnostics import Collector, Source
 from tsdsl.diagnostics.catalogue import CATALOGUE
 from tsdsl.diagnostics.render import render_all
-from tsdsl.sema.check import Checked, check_text
+from tsdsl.sema.check import CheckedFile, check_text
 from tsdsl.space import Space
 from tsdsl.syntax.lexer import lex
 from tsdsl.syntax.parser import parse
@@ -80,7 +80,7 @@ def mutated(text: str, random: Random) -> str:
     return text
 
 
-def judged(text: str, path: Path) -> Checked:
+def judged(text: str, path: Path) -> CheckedFile:
     """Check a text, and that what is said of it is in order."""
     began = time.process_time()
     checked = check_text(text, path.name, path)

@@ -12,7 +12,7 @@ from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
 from tsdsl.ir.values import Fault, Val, constant
 from tsdsl.sema import signatures
 from tsdsl.sema.context import POISON, ROUND, SILENT, STATEMENT, Context
-from tsdsl.sema.functions import Wrong, show, type_name
+from tsdsl.sema.functions import ValueFault, show, type_name
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
 from tsdsl.sema.signatures import Parameter
 from tsdsl.syntax import ast
@@ -51,7 +51,7 @@ class Applier(ABC):
 
         def one(value: Any) -> Any:
             if not isinstance(value, OpValue):
-                raise Wrong("E0301", f"{show(value)} ({type_name(value)}) cannot be called")
+                raise ValueFault("E0301", f"{show(value)} ({type_name(value)}) cannot be called")
             return self.bind_one(value, positional, named, span)
 
         return self.context.lift(one, span, operation)
@@ -119,7 +119,7 @@ class Applier(ABC):
                 hint = "int(...), round(...) or round8(...) makes a whole number of it"
             if parameter.type == "dims" and type(entry) is int:
                 hint = "sizes are time x height x width, as in 1x3x3"
-            raise Wrong(
+            raise ValueFault(
                 "E0303",
                 f"{value.name}: {parameter.name} is of type {parameter.type}, "
                 f"not {type_name(entry)} ({show(entry)})",

@@ -9,14 +9,14 @@ from typing import Any
 from tsdsl.diagnostics import Collector, Diagnostic, did_you_mean
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.record import Record
-from tsdsl.sema.additions import check_additions
-from tsdsl.sema.context import Context, Enough
-from tsdsl.sema.elaborate import Elaborated, Elaborator
-from tsdsl.sema.kinds import check_kinds
+from tsdsl.sema.block_names import check_block_names
+from tsdsl.sema.block_types import check_block_types
+from tsdsl.sema.context import Context, TooManyFindings
+from tsdsl.sema.elaborate import ElaboratedSpace, Elaborator
 from tsdsl.sema.merge import Added, base_of, changes_values_only, merged
-from tsdsl.sema.modules import STD, Loader, Module
-from tsdsl.sema.names import check_blocks
+from tsdsl.sema.modules import STD, LoadedModule, Loader
 from tsdsl.sema.settings import Sections, read_sections
+from tsdsl.sema.unused_additions import check_additions
 from tsdsl.syntax import ast
 
 
@@ -27,7 +27,7 @@ class CheckedSpace(Record, eq=True):
     relies_on_base: bool = False
 
 
-class Checked(Record, eq=True):
+class CheckedFile(Record, eq=True):
     """A file, checked: the spaces in which nothing is wrong, by name, and all findings."""
 
     spaces: Mapping[str, CheckedSpace]
@@ -47,62 +47,62 @@ def check_file(
     overrides: Mapping[str, Any] | None = None,
     spaces: Collection[str] = (),
     bases: bool = True,
-) -> Checked:
+) -> CheckedFile:
     """Check a file. ``spaces``: those that the overrides are for; all that no other one extends, if
     left out. With ``bases``, spaces that others extend are checked as they are written, too, in
     whichever file they are; without, only those among ``spaces``. Raises `FileError` where the file
     cannot be read, and for nothing else."""
-    found = Collector()
-    loader = Loader(found)
-    return _check(loader.load(path), loader, found, overrides or {}, spaces, bases)
+    findings = Collector()
+    loader = Loader(findings)
+    return _check(loader.load(path), loader, findings, overrides or {}, spaces, bases)
 
 
 def check_text(
     text: str, name: str, path: Path, overrides: Mapping[str, Any] | None = None
-) -> Checked:
+) -> CheckedFile:
     """Check a text as if it were the file at ``path`` (an editor's buffer)."""
-    found = Collector()
-    loader = Loader(found)
-    return _check(loader.load_text(text, name, path), loader, found, overrides or {})
+    findings = Collector()
+    loader = Loader(findings)
+    return _check(loader.load_text(text, name, path), loader, findings, overrides or {})
 
 
 def _check(
-    module: Module,
+    module: LoadedModule,
     loader: Loader,
-    found: Collector,
+    findings: Collector,
     overrides: Mapping[str, Any],
     meant: Collection[str] = (),
     complete: bool = True,
-) -> Checked:
+) -> CheckedFile:
     checked_files = [m for p, m in loader.modules.items() if p.parent != STD or m is module]
-    acyclic = all([check_blocks(loaded, found) for loaded in checked_files])
+    acyclic = all([check_block_names(loaded, findings) for loaded in checked_files])
     extended = {s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)}
     names = tuple(name for name in module.spaces if name not in extended)
     bases = tuple(name for name in module.spaces if name in extended)
     # After a syntax error the trees have holes, and a block that calls itself has no end: what is
     # told of the spaces must not be guesswork.
-    acyclic = not any([_circles(m, found) for m in loader.modules.values()]) and acyclic
+    acyclic = not any([_circles(m, findings) for m in loader.modules.values()]) and acyclic
     usable = acyclic and all(m.clean for m in loader.modules.values())
     spaces: dict[str, CheckedSpace] = {}
     wanted = (*names, *(name for name in bases if complete or name in meant))
     for name in wanted if usable else ():
         own = overrides if name in meant or (not meant and name in names) else {}
-        checked = _space(module.spaces[name], loader, found, own)
+        checked = _space(module.spaces[name], loader, findings, own)
         if checked is not None:
             spaces[name] = checked
     if usable and complete:
-        _check_foreign_bases(module, loader, found, spaces)
+        _check_foreign_bases(module, loader, findings, spaces)
     # After the elaboration, which says more of what both find.
     for loaded in checked_files:
         if usable:
-            check_kinds(loaded, found)
-    if found.has_errors:
+            check_block_types(loaded, findings)
+    if findings.has_errors:
         spaces = {}
-    return Checked(spaces, names, bases, tuple(found))
+    return CheckedFile(spaces, names, bases, tuple(findings))
 
 
 def _check_foreign_bases(
-    module: Module, loader: Loader, found: Collector, spaces: Mapping[str, CheckedSpace]
+    module: LoadedModule, loader: Loader, findings: Collector, spaces: Mapping[str, CheckedSpace]
 ) -> None:
     """Check the spaces of other files that those of a file (``spaces``, checked) extend, directly
     or through another one, where more than plain values of them is replaced. All but the numbers of
@@ -113,26 +113,26 @@ def _check_foreign_bases(
         while tree.base is not None:
             covered = checked is not None and not checked.relies_on_base
             covered = covered and changes_values_only(tree, loader)
-            base = base_of(tree, loader, found)
+            base = base_of(tree, loader, findings)
             if base is None:
                 break
             if base.span.source is module.tree.source:
                 checked = spaces.get(base.name.text)
             elif not covered:
                 if id(base) not in done:
-                    done[id(base)] = _space(base, loader, found, {})
+                    done[id(base)] = _space(base, loader, findings, {})
                 checked = done[id(base)]
             tree = base
 
 
 def _space(
-    tree: ast.Space, loader: Loader, found: Collector, overrides: Mapping[str, Any]
+    tree: ast.Space, loader: Loader, findings: Collector, overrides: Mapping[str, Any]
 ) -> CheckedSpace | None:
     added: list[Added] = []
-    statements = merged(tree, loader, found, added)
+    statements = merged(tree, loader, findings, added)
     if statements is None:
         return None
-    context = Context(found, loader)
+    context = Context(findings, loader)
     elaborator = Elaborator(context, overrides)
     try:
         space = elaborator.run(tree.name, statements)
@@ -142,17 +142,19 @@ def _space(
         check_additions(added, elaborator.read, context)
         _check_moved(space, context, [] if elaborator.used else tree.body)
         if context.decisions or context.suspects:
-            from tsdsl.sema.reachability import Reach
+            from tsdsl.sema.reachability import Reachability
 
-            Reach(space).run()
-    except Enough:
+            Reachability(space).run()
+    except TooManyFindings:
         return None
-    if found.has_errors:
+    if findings.has_errors:
         return None
     return CheckedSpace(_graph(tree, space), sections, context.relies_on_base)
 
 
-def _check_moved(space: Elaborated, context: Context, complete: Sequence[ast.Statement]) -> None:
+def _check_moved(
+    space: ElaboratedSpace, context: Context, complete: Sequence[ast.Statement]
+) -> None:
     """Report moves that cannot be followed. ``complete`` are those that must lead to a decision:
     an extending space, or ``--set``, may have fixed that of another one."""
     paths = {d.path for d in context.decisions}
@@ -185,7 +187,7 @@ def _check_moved(space: Elaborated, context: Context, complete: Sequence[ast.Sta
             )
 
 
-def _circles(module: Module, found: Collector) -> bool:
+def _circles(module: LoadedModule, findings: Collector) -> bool:
     """Report spaces that extend themselves; whether there are any."""
     inside: set[str] = set()
     for first in module.spaces.values():
@@ -201,7 +203,7 @@ def _circles(module: Module, found: Collector) -> bool:
             names = [s.name.text for s in (*chain, first)]
             inside.update(names)
             assert first.base is not None
-            found.add(
+            findings.add(
                 Diagnostic(
                     "E0206",
                     "spaces extend each other in a circle: " + " -> ".join(names),
@@ -212,7 +214,7 @@ def _circles(module: Module, found: Collector) -> bool:
     return bool(inside)
 
 
-def _graph(tree: ast.Space, space: Elaborated) -> SpaceGraph:
+def _graph(tree: ast.Space, space: ElaboratedSpace) -> SpaceGraph:
     context = space.context
     return SpaceGraph(
         name=tree.name.text,

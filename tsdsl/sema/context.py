@@ -23,7 +23,7 @@ from tsdsl.ir.values import (
     union_variables,
 )
 from tsdsl.record import Record
-from tsdsl.sema.functions import Wrong
+from tsdsl.sema.functions import ValueFault
 from tsdsl.sema.modules import Loader
 
 #: A space with more operations than this is taken for a mistake (``repeat 1000000000``).
@@ -46,7 +46,7 @@ def is_broken(value: object) -> bool:
     return isinstance(value, Val) and not value.variables and type(value.entries[0]) is Fault
 
 
-class Enough(Exception):
+class TooManyFindings(Exception):
     """There is no use in going on: the space is too large (which has been recorded), or more is
     wrong with it than is shown."""
 
@@ -59,8 +59,8 @@ class Suspect(Record, eq=True):
 
 
 class Context:
-    def __init__(self, found: Collector, loader: Loader) -> None:
-        self.found = found
+    def __init__(self, findings: Collector, loader: Loader) -> None:
+        self.findings = findings
         self.loader = loader
         self.variables: list[Variable] = []
         self.decisions: list[Decision] = []
@@ -86,13 +86,13 @@ class Context:
         labels: Sequence[Label] = (),
     ) -> Val:
         """Record a finding; the poison that stands for the value."""
-        self.found.add(self.diagnostic(code, message, span, hint, labels))
-        if self.found.is_full:
-            raise Enough
+        self.findings.add(self.diagnostic(code, message, span, hint, labels))
+        if self.findings.is_full:
+            raise TooManyFindings
         return POISON
 
     def warn(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
-        self.found.add(Diagnostic(code, message, span, help=hint, severity="warning"))
+        self.findings.add(Diagnostic(code, message, span, help=hint, severity="warning"))
 
     def diagnostic(
         self,
@@ -112,12 +112,16 @@ class Context:
     # -------------------------------------------------------------- values
 
     def lift(self, function: Callable[..., Any], span: Span, *vals: Val) -> Val:
-        """`tsdsl.ir.values.lift` of a function that may raise `Wrong`; large tables are derived."""
+        """Apply a function of plain values to tables, entry by entry (`tsdsl.ir.values.lift`).
+
+        Where ``function`` raises `ValueFault`, the entry is a fault. A large table is replaced by a
+        derived variable.
+        """
 
         def guarded(*arguments: Any) -> Any:
             try:
                 return function(*arguments)
-            except Wrong as wrong:
+            except ValueFault as wrong:
                 return Fault(self.diagnostic(wrong.code, wrong.message, span, wrong.hint))
 
         if all(not val.variables for val in vals):
@@ -154,7 +158,7 @@ class Context:
             self.suspects.append(Suspect(result, self.guards))
 
     def too_wide(self, error: TableTooLarge, span: Span) -> Val:
-        if self.found.has_errors_but("E0512"):
+        if self.findings.has_errors_but("E0512"):
             # Tables of what was given up on are larger than those of the space will be.
             return POISON
         names = ", ".join(v.name for v in error.variables[:6])
@@ -199,7 +203,7 @@ class Context:
     def _too_large(self, message: str, span: Span) -> None:
         hint = "repeat fewer blocks, or let fewer decisions meet in one value"
         self.error("E0511", message, self.uses[0] if self.uses else span, hint)
-        raise Enough
+        raise TooManyFindings
 
     def emit(self, node: Node, span: Span) -> None:
         self._count += 1

@@ -16,7 +16,7 @@ from tsdsl.record import replace
 from tsdsl.sema.context import POISON, Context
 from tsdsl.sema.evaluate import Evaluator
 from tsdsl.sema.functions import is_number, show, type_name
-from tsdsl.sema.modules import Module
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
 from tsdsl.syntax import ast, printer
 
@@ -376,14 +376,14 @@ class Decider(Evaluator):
         from tsdsl.syntax.parser import parse
 
         source = Source(f"--set {key}", f"tsnet 1\nspace set {{ param value = {given}\n}}")
-        found = Collector()
-        tree = parse(source, found).module
-        if not len(found) and tree.spaces and len(tree.spaces[0].body) == 1:
+        findings = Collector()
+        tree = parse(source, findings).module
+        if not len(findings) and tree.spaces and len(tree.spaces[0].body) == 1:
             statement = tree.spaces[0].body[0]
             assert isinstance(statement, ast.Param)
-            before = len(self.context.found)
-            val = self.evaluate(statement.value, Env(Scope(""), Module(tree)))
-            if isinstance(val, Val) and val.is_constant and len(self.context.found) == before:
+            before = len(self.context.findings)
+            val = self.evaluate(statement.value, Env(Scope(""), LoadedModule(tree)))
+            if isinstance(val, Val) and val.is_constant and len(self.context.findings) == before:
                 return val
             return POISON
         return self.context.error(
@@ -391,7 +391,7 @@ class Decider(Evaluator):
         )
 
     @abstractmethod
-    def block(self, tree: ast.Block, module: Module) -> BlockRef: ...
+    def block(self, tree: ast.Block, module: LoadedModule) -> BlockRef: ...
 
     @abstractmethod
     def require(self, statement: ast.Require, env: Env) -> None: ...

@@ -13,7 +13,7 @@ from tsdsl.sema import signatures
 from tsdsl.sema.context import POISON, SILENT, Context
 from tsdsl.sema.decide import Decider
 from tsdsl.sema.functions import BUILTINS, need_bool
-from tsdsl.sema.modules import Module
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.scope import BlockRef, Env, Scope
 from tsdsl.sema.submodule_names import name_sites
 from tsdsl.syntax import ast, printer
@@ -88,7 +88,9 @@ class Declarer(Decider):
                 self.context.error(
                     "E0305", f"'{argument.name.text}' is given twice", argument.name.span
                 )
-            elif isinstance(value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.Record):
+            elif isinstance(
+                value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.RecordValue
+            ):
                 self.context.error(
                     "E0501", f"'{argument.name.text}' is fixed here, with '='", argument.span
                 )
@@ -138,7 +140,7 @@ class Declarer(Decider):
             Requirement(condition, guards, message, text, statement.span)
         )
 
-    def block(self, tree: ast.Block, module: Module) -> BlockRef:
+    def block(self, tree: ast.Block, module: LoadedModule) -> BlockRef:
         found = self._blocks.get(id(tree))
         if found is None:
             tensors = tuple(f.name.text for f in tree.formals if signatures.is_tensor(f))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tsdsl.diagnostics import Collector, Label, did_you_mean, nearest
+from tsdsl.diagnostics import Label, did_you_mean, nearest
 from tsdsl.ir.graph import Edge, Region
 from tsdsl.ir.op import MAX_EXTENT
 from tsdsl.ir.resolve import moved
@@ -16,16 +16,15 @@ from tsdsl.record import Record, factory
 from tsdsl.sema import signatures
 from tsdsl.sema.context import POISON, Context, is_broken
 from tsdsl.sema.declare import IGNORED
-from tsdsl.sema.functions import Wrong, show, type_name
-from tsdsl.sema.modules import Loader
-from tsdsl.sema.overrides import is_setting
+from tsdsl.sema.functions import ValueFault, show, type_name
 from tsdsl.sema.scope import OpValue, Scope
+from tsdsl.sema.setting_overrides import is_setting
 from tsdsl.sema.streams import Streams
 from tsdsl.sema.submodule_names import name_sites
 from tsdsl.syntax import ast
 
 
-class Elaborated(Record, eq=True):
+class ElaboratedSpace(Record, eq=True):
     """What elaboration found out about a space."""
 
     context: Context
@@ -38,9 +37,6 @@ class Elaborated(Record, eq=True):
     moved: dict[str, tuple[str, ast.Moved]] = factory(default_factory=dict)
 
 
-_Slot = tuple[int, ast.Fuse | ast.Attend, ast.Ident]
-
-
 class Elaborator(Streams):
     """`run` elaborates a space."""
 
@@ -48,7 +44,7 @@ class Elaborator(Streams):
         super().__init__(context, overrides)
         self.clip = Edge(POISON, "clip")
 
-    def run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> Elaborated | None:
+    def run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> ElaboratedSpace | None:
         """Elaborate a space; None where it is too broken to have a graph."""
         with _deep_recursion():
             try:
@@ -57,7 +53,7 @@ class Elaborator(Streams):
                 self.context.error("E0108", "this space nests too deep", name.span)
                 return None
 
-    def _run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> Elaborated | None:
+    def _run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> ElaboratedSpace | None:
         self._follow_moves(statements)
         params = self._params(statements)
         interval = self._input(name, statements)
@@ -85,7 +81,7 @@ class Elaborator(Streams):
                     if isinstance(inner, ast.Require):
                         self.require(inner, self.env(inner.span, scope))
         self._unused_overrides(name)
-        return Elaborated(
+        return ElaboratedSpace(
             self.context,
             self.clip,
             interval,
@@ -209,7 +205,7 @@ class Elaborator(Streams):
 
         def check(shape: Any) -> Any:
             if len(shape) != 1:
-                raise Wrong(
+                raise ValueFault(
                     "E0402",
                     f"the head gives [{', '.join(map(str, shape))}], not one score for each class",
                     "end it with global_avg_pool and linear(classes)",
@@ -284,14 +280,3 @@ def _deep_recursion() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-
-
-def elaborate(
-    name: ast.Ident,
-    statements: Sequence[ast.Statement],
-    loader: Loader,
-    found: Collector,
-    overrides: Mapping[str, Any],
-) -> Elaborated | None:
-    """Elaborate the statements of a space. Findings go to ``found``."""
-    return Elaborator(Context(found, loader), overrides).run(name, statements)

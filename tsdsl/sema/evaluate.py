@@ -15,8 +15,8 @@ from tsdsl.ops.mul import Mul
 from tsdsl.sema import functions
 from tsdsl.sema.apply import Applier
 from tsdsl.sema.context import EXPRESSION, POISON, Context, is_broken
-from tsdsl.sema.functions import BUILTINS, DIMS_MEMBERS, TENSOR_MEMBERS, Wrong
-from tsdsl.sema.modules import Module
+from tsdsl.sema.functions import BUILTINS, DIMS_MEMBERS, TENSOR_MEMBERS, ValueFault
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.scope import BlockRef, Env, OpValue, Scope, Value
 from tsdsl.syntax import ast, printer
 
@@ -95,7 +95,7 @@ class Evaluator(Applier):
             return found
         return self.unknown(node.text, node.span, env)
 
-    def definition(self, name: str, module: Module) -> Value | None:
+    def definition(self, name: str, module: LoadedModule) -> Value | None:
         """A block or import of the module, or a primitive operation."""
         if name in module.blocks:
             return constant(OpValue(self.block(module.blocks[name], module), name))
@@ -126,7 +126,7 @@ class Evaluator(Applier):
         name = node.name.text
         if is_broken(owner):
             return POISON
-        if isinstance(owner, Module):
+        if isinstance(owner, LoadedModule):
             if name in owner.blocks:
                 return constant(OpValue(self.block(owner.blocks[name], owner), name))
             if name in owner.lost:
@@ -150,7 +150,7 @@ class Evaluator(Applier):
 
         def extent(value: Any) -> int:
             if type(value) is not tuple or name not in DIMS_MEMBERS:
-                raise Wrong(
+                raise ValueFault(
                     "E0204",
                     f"{functions.show(value)} ({functions.type_name(value)}) has no '{name}'",
                     "a size has .t, .h and .w" if type(value) is tuple else None,
@@ -426,7 +426,7 @@ class Evaluator(Applier):
                 )
             path = env.decisions.join(argument.name.text)
             return self.decide(path, argument.name, value, env.decisions, env)
-        if isinstance(value, ast.ValueRange | ast.Record):
+        if isinstance(value, ast.ValueRange | ast.RecordValue):
             return self.context.error(
                 "E0302",
                 "a call takes no range or record",
@@ -440,7 +440,7 @@ class Evaluator(Applier):
         values: list[Val] = []
         for argument in node.arguments:
             if argument.name is not None or isinstance(
-                argument.value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.Record
+                argument.value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.RecordValue
             ):
                 return self.context.error(
                     "E0304", f"{name} takes its arguments by position", argument.span
@@ -462,4 +462,4 @@ class Evaluator(Applier):
     ) -> Val: ...
 
     @abstractmethod
-    def block(self, tree: ast.Block, module: Module) -> BlockRef: ...
+    def block(self, tree: ast.Block, module: LoadedModule) -> BlockRef: ...

@@ -1,4 +1,4 @@
-"""Operators and builtin functions on plain values. Each gives a value, or raises `Wrong`."""
+"""Operators and builtin functions on plain values. Each gives a value, or raises `ValueFault`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tsdsl.ir.op import Shape
-from tsdsl.syntax.builder import MAX_INT
+from tsdsl.syntax.tree_builder import MAX_INT
 
 
-class Wrong(Exception):
+class ValueFault(Exception):
     """The operation has no value here: a code, a headline and a help line."""
 
     def __init__(self, code: str, message: str, hint: str | None = None) -> None:
@@ -53,19 +53,21 @@ def is_number(value: Any) -> bool:
 
 
 def binary(operator: str, left: Any, right: Any) -> Any:
-    """``left operator right``. Raises `Wrong`."""
+    """``left operator right``. Raises `ValueFault`."""
     if operator in ("==", "!="):
         if type_name(left) != type_name(right) and not (is_number(left) and is_number(right)):
-            raise Wrong(
+            raise ValueFault(
                 "E0303",
                 f"{type_name(left)} and {type_name(right)} cannot be compared: "
                 f"{show(left)} {operator} {show(right)}",
             )
         if type_name(left) == "op":
-            raise Wrong("E0303", "operations cannot be compared", "pass a bool to tell them apart")
+            raise ValueFault(
+                "E0303", "operations cannot be compared", "pass a bool to tell them apart"
+            )
         return (left == right) is (operator == "==")
     if not is_number(left) or not is_number(right):
-        raise Wrong(
+        raise ValueFault(
             "E0303",
             f"'{operator}' takes numbers, not {type_name(left)} and {type_name(right)} "
             f"({show(left)} {operator} {show(right)})",
@@ -84,7 +86,7 @@ def binary(operator: str, left: Any, right: Any) -> Any:
             return divide(left, right)
         case "%":
             if right == 0:
-                raise Wrong("E0405", f"{show(left)} % 0 has no value")
+                raise ValueFault("E0405", f"{show(left)} % 0 has no value")
             return left % right
         case "<":
             return left < right
@@ -99,10 +101,10 @@ def binary(operator: str, left: Any, right: Any) -> Any:
 
 def divide(left: Any, right: Any) -> Any:
     if right == 0:
-        raise Wrong("E0405", f"{show(left)} / 0 has no value")
+        raise ValueFault("E0405", f"{show(left)} / 0 has no value")
     if type(left) is int and type(right) is int:
         if left % right:
-            raise Wrong(
+            raise ValueFault(
                 "E0405",
                 f"{left} does not divide by {right}: the remainder is {left % right}",
                 f"div({left}, {right}) rounds down; {left} * (1.0 / {right}) is a ratio",
@@ -113,15 +115,15 @@ def divide(left: Any, right: Any) -> Any:
 
 def bounded(value: Any) -> Any:
     if type(value) is int and abs(value) > MAX_INT:
-        raise Wrong("E0406", "this number is larger than 2^53")
+        raise ValueFault("E0406", "this number is larger than 2^53")
     if type(value) is float and not math.isfinite(value):
-        raise Wrong("E0406", "this number is not finite")
+        raise ValueFault("E0406", "this number is not finite")
     return value
 
 
 def negate(value: Any) -> Any:
     if not is_number(value):
-        raise Wrong("E0303", f"'-' takes a number, not a {type_name(value)}")
+        raise ValueFault("E0303", f"'-' takes a number, not a {type_name(value)}")
     return -value
 
 
@@ -131,7 +133,7 @@ def invert(value: Any) -> Any:
 
 def need_bool(operator: str, value: Any) -> bool:
     if type(value) is not bool:
-        raise Wrong(
+        raise ValueFault(
             "E0303", f"'{operator}' takes true or false, not the {type_name(value)} {show(value)}"
         )
     return value
@@ -149,22 +151,24 @@ def round8(value: float) -> int:
 def _numbers(name: str, values: tuple[Any, ...]) -> None:
     for value in values:
         if not is_number(value):
-            raise Wrong("E0303", f"{name} takes numbers, not the {type_name(value)} {show(value)}")
+            raise ValueFault(
+                "E0303", f"{name} takes numbers, not the {type_name(value)} {show(value)}"
+            )
 
 
 def _extents(values: tuple[Any, ...]) -> tuple[int, int, int]:
     for value in values:
         if type(value) is not int:
-            raise Wrong("E0303", f"dims takes ints, not the {type_name(value)} {show(value)}")
+            raise ValueFault("E0303", f"dims takes ints, not the {type_name(value)} {show(value)}")
     t, h, w = values
     return t, h, w
 
 
 def _div(values: tuple[Any, ...]) -> Any:
     if any(type(v) is not int for v in values):
-        raise Wrong("E0303", "div takes two ints")
+        raise ValueFault("E0303", "div takes two ints")
     if values[1] == 0:
-        raise Wrong("E0405", f"div({values[0]}, 0) has no value")
+        raise ValueFault("E0405", f"div({values[0]}, 0) has no value")
     return values[0] // values[1]
 
 
@@ -204,5 +208,5 @@ TENSOR_MEMBERS = {
 def tensor_member(name: str, shape: Shape) -> int:
     position, ranks = TENSOR_MEMBERS[name]
     if len(shape) not in ranks:
-        raise Wrong("E0404", f"a tensor [{', '.join(map(str, shape))}] has no {name}")
+        raise ValueFault("E0404", f"a tensor [{', '.join(map(str, shape))}] has no {name}")
     return shape[position]

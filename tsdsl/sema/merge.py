@@ -35,23 +35,23 @@ class Added(Record):
 
 
 def merged(
-    space: ast.Space, loader: Loader, found: Collector, added: list[Added]
+    space: ast.Space, loader: Loader, findings: Collector, added: list[Added]
 ) -> list[ast.Statement] | None:
     """All statements that make up a space, base first; None where a base is not to be had, which is
     reported. That no space extends itself is checked before. ``added`` gets what extending spaces
     add."""
-    own = _once(space.body, found)
+    own = _once(space.body, findings)
     if space.base is None:
         return own
-    base = base_of(space, loader, found)
-    inherited = merged(base, loader, found, added) if base is not None else None
+    base = base_of(space, loader, findings)
+    inherited = merged(base, loader, findings, added) if base is not None else None
     if inherited is None:
         return None
-    merge = _Merge(tuple(own), tuple(inherited), found, added)
+    merge = _Merge(tuple(own), tuple(inherited), findings, added)
     return merge.apply(inherited, own, "")
 
 
-def base_of(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | None:
+def base_of(space: ast.Space, loader: Loader, findings: Collector) -> ast.Space | None:
     """The space that another one extends; None where it is not to be had, which is reported."""
     base = space.base
     assert base is not None
@@ -62,7 +62,9 @@ def base_of(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | N
         alias = base.object.text
         if alias not in module.imports:
             hint = did_you_mean(alias, module.imports, "import the file first")
-            found.add(Diagnostic("E0201", f"'{alias}' is no import", base.object.span, help=hint))
+            findings.add(
+                Diagnostic("E0201", f"'{alias}' is no import", base.object.span, help=hint)
+            )
             return None
         imported = module.imports[alias]
         if imported is None:
@@ -71,7 +73,7 @@ def base_of(space: ast.Space, loader: Loader, found: Collector) -> ast.Space | N
     if name not in module.spaces:
         if name not in module.lost:
             hint = did_you_mean(name, module.spaces)
-            found.add(Diagnostic("E0201", f"there is no space '{name}'", base.span, help=hint))
+            findings.add(Diagnostic("E0201", f"there is no space '{name}'", base.span, help=hint))
         return None
     return module.spaces[name]
 
@@ -178,14 +180,14 @@ def _key(statement: Any) -> Hashable | None:
             return None
 
 
-def _once(statements: Sequence[Any], found: Collector) -> list[Any]:
+def _once(statements: Sequence[Any], findings: Collector) -> list[Any]:
     """The statements of one body, with a finding where one of them is there twice."""
     seen: dict[Hashable, Any] = {}
     kept: list[Any] = []
     for statement in statements:
         key = _key(statement)
         if key is not None and key in seen:
-            _twice(statement, seen[key], found)
+            _twice(statement, seen[key], findings)
             continue
         if key is not None:
             seen[key] = statement
@@ -193,11 +195,11 @@ def _once(statements: Sequence[Any], found: Collector) -> list[Any]:
     return kept
 
 
-def _twice(statement: Any, first: Any, found: Collector) -> None:
+def _twice(statement: Any, first: Any, findings: Collector) -> None:
     name = getattr(statement, "name", None)
     kind = statement.kind if isinstance(statement, ast.Section) else type(statement).__name__
     shown = f"'{name.text}'" if name else f"'{kind.lower()}'"
-    found.add(
+    findings.add(
         Diagnostic(
             "E0202",
             f"{shown} is declared twice",
@@ -222,7 +224,7 @@ class _Merge(Record):
 
     own: tuple[Any, ...]
     base: tuple[Any, ...]
-    found: Collector
+    findings: Collector
     added: list[Added]
 
     def note(self, statement: Any, place: str, beside: Iterator[Any]) -> None:
@@ -232,11 +234,11 @@ class _Merge(Record):
 
     def apply(self, base: list[Any], changes: Sequence[Any], place: str) -> list[Any]:
         """The statements of the space, or of the stream at ``place``, with changes."""
-        found = self.found
+        findings = self.findings
         result = list(base)
         index = {_key(s): at for at, s in enumerate(result) if _key(s) is not None}
         for change in changes:
-            if found.is_full:
+            if findings.is_full:
                 break
             key = _key(change)
             at = index.get(key) if key is not None else None
@@ -246,7 +248,7 @@ class _Merge(Record):
             elif isinstance(change, ast.Stream) and change.arguments is None:
                 if at is None:
                     names = [k[1] for k in index if isinstance(k, tuple) and k[0] == "stream"]
-                    found.add(
+                    findings.add(
                         Diagnostic(
                             "E0208",
                             f"there is no stream '{change.name.text}' to amend",
@@ -263,11 +265,11 @@ class _Merge(Record):
                     body = self.apply(list(stream.body), change.body, stream.name.text)
                     result[at] = replace(stream, body=tuple(body))
             elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
-                _check_amended(result[at], change, found)
+                _check_amended(result[at], change, findings)
                 result[at] = self.amend(result[at], change, place)
             elif isinstance(change, ast.Stage) and at is None and _only_amends(change):
                 stages = [s.name.text for s in result if isinstance(s, ast.Stage)]
-                found.add(
+                findings.add(
                     Diagnostic(
                         "E0208",
                         f"there is no stage '{change.name.text}' to amend",
@@ -315,7 +317,7 @@ def _only_amends(stage: ast.Stage) -> bool:
     )
 
 
-def _check_amended(stage: ast.Stage, change: ast.Stage, found: Collector) -> None:
+def _check_amended(stage: ast.Stage, change: ast.Stage, findings: Collector) -> None:
     """A value that the stage neither has nor mentions would be set without any effect."""
     if not _only_amends(change):
         return
@@ -323,11 +325,11 @@ def _check_amended(stage: ast.Stage, change: ast.Stage, found: Collector) -> Non
     used = {s.text for s in _inside(stage.body) if isinstance(s, ast.Name | ast.Ident)}
     own = {s.text for s in _inside(change.body) if isinstance(s, ast.Name)}
     for binding in change.body:
-        if found.is_full:
+        if findings.is_full:
             return
         if isinstance(binding, ast.Binding) and binding.name.text not in used | own:
             hint = did_you_mean(binding.name.text, known, f"it has {', '.join(known)}")
-            found.add(
+            findings.add(
                 Diagnostic(
                     "E0208",
                     f"there is no '{binding.name.text}' in stage '{stage.name.text}' to amend",

@@ -23,12 +23,12 @@ MAX_CHAIN, MAX_FILES = 50, 500
 STD = Path(__file__).resolve().parent.parent / "std"
 
 
-class Module(MutableRecord):
+class LoadedModule(MutableRecord):
     """A parsed file with what its names mean."""
 
     tree: ast.Module
     #: alias -> module; None where the import failed (already reported).
-    imports: dict[str, Module | None] = factory(default_factory=dict)
+    imports: dict[str, LoadedModule | None] = factory(default_factory=dict)
     blocks: dict[str, ast.Block] = factory(default_factory=dict)
     spaces: dict[str, ast.Space] = factory(default_factory=dict)
     #: Names that the recovery from syntax errors threw away.
@@ -40,27 +40,27 @@ class Module(MutableRecord):
 class Loader:
     """Loads an entry file and everything that it imports, each file once."""
 
-    def __init__(self, found: Collector) -> None:
-        self.found = found
-        self.modules: dict[Path, Module] = {}
+    def __init__(self, findings: Collector) -> None:
+        self.findings = findings
+        self.modules: dict[Path, LoadedModule] = {}
         self._open: list[Path] = []
         self.root = Path()
 
-    def load(self, path: str | Path) -> Module:
+    def load(self, path: str | Path) -> LoadedModule:
         """The module of an entry file. Raises `FileError` where it cannot be read."""
         text = read_text(path, limit=MAX_BYTES)
         return self.load_text(text, str(path), Path(path).resolve())
 
-    def load_text(self, text: str, name: str, path: Path) -> Module:
+    def load_text(self, text: str, name: str, path: Path) -> LoadedModule:
         self.root = _root(path)
         return self._module(Source(name, text), path)
 
-    def by_source(self, source: Source) -> Module:
+    def by_source(self, source: Source) -> LoadedModule:
         return next(m for m in self.modules.values() if m.tree.source is source)
 
-    def _module(self, source: Source, path: Path) -> Module:
-        parsed = parse(source, self.found)
-        module = Module(parsed.module, lost=parsed.lost, clean=parsed.clean)
+    def _module(self, source: Source, path: Path) -> LoadedModule:
+        parsed = parse(source, self.findings)
+        module = LoadedModule(parsed.module, lost=parsed.lost, clean=parsed.clean)
         self.modules[path] = module
         self._open.append(path)
         seen: dict[str, Span] = {}
@@ -78,7 +78,7 @@ class Loader:
 
     def _declare(self, seen: dict[str, Span], name: ast.Ident) -> None:
         if name.text in seen:
-            self.found.add(
+            self.findings.add(
                 Diagnostic(
                     "E0202",
                     f"'{name.text}' is declared twice",
@@ -89,8 +89,8 @@ class Loader:
             )
         seen.setdefault(name.text, name.span)
 
-    def _import(self, import_: ast.Import, source: Source, path: Path) -> Module | None:
-        target = self._locate(import_, path) if not self.found.is_full else None
+    def _import(self, import_: ast.Import, source: Source, path: Path) -> LoadedModule | None:
+        target = self._locate(import_, path) if not self.findings.is_full else None
         if target is None:
             return None
         if target in self._open:
@@ -153,7 +153,7 @@ class Loader:
         return target
 
     def _fail(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
-        self.found.add(Diagnostic(code, message, span, help=hint))
+        self.findings.add(Diagnostic(code, message, span, help=hint))
 
 
 def _root(path: Path) -> Path:

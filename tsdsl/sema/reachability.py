@@ -20,8 +20,8 @@ from tsdsl.ir.space import Decision
 from tsdsl.ir.values import Fault, Val, Variable, assignments
 from tsdsl.record import replace
 from tsdsl.sema.context import SILENT, Context, Suspect
-from tsdsl.sema.effects import without_effect
-from tsdsl.sema.elaborate import Elaborated
+from tsdsl.sema.elaborate import ElaboratedSpace
+from tsdsl.sema.ineffective_decisions import without_effect
 
 #: Combinations of one place that are tried before it is taken for unreachable.
 MAX_TRIES = 64
@@ -34,11 +34,11 @@ MAX_CELLS_BROKEN = 2_000_000
 MAX_ROWS = 100_000
 
 
-class Reach:
-    def __init__(self, space: Elaborated) -> None:
+class Reachability:
+    def __init__(self, space: ElaboratedSpace) -> None:
         self.space = space
         self.context: Context = space.context
-        limit = MAX_CELLS_BROKEN if self.context.found.has_errors else MAX_CELLS
+        limit = MAX_CELLS_BROKEN if self.context.findings.has_errors else MAX_CELLS
         self.solver = Solver(
             self.context.variables, self.context.decisions, self.context.requirements, limit
         )
@@ -48,15 +48,15 @@ class Reach:
         """Report what is reached, then what the constraints leave of the space."""
         try:
             self._faults()
-            if not self.context.found.has_errors and self.context.requirements:
+            if not self.context.findings.has_errors and self.context.requirements:
                 self._constraints()
         except TooCoupled as error:
-            if self.context.found.has_errors:
+            if self.context.findings.has_errors:
                 # Tables of what was given up on are larger than those of the space will be.
                 return
             paths = {d.path for d in self.context.decisions}
             names = ", ".join([n for n in error.names if n in paths][:6] or ["many decisions"])
-            self.context.found.add(
+            self.context.findings.add(
                 Diagnostic(
                     "W0906",
                     f"this space is too coupled to check completely: {names}",
@@ -66,7 +66,7 @@ class Reach:
                     severity="warning",
                 )
             )
-        if not self.context.found.has_errors:
+        if not self.context.findings.has_errors:
             self._effects()
 
     # -------------------------------------------------------------- faults
@@ -88,7 +88,7 @@ class Reach:
 
     def _reaches(self, suspect: Suspect, fault: Fault) -> bool:
         if suspect.value.is_constant and not suspect.guards:
-            self.context.found.add(fault.diagnostic)
+            self.context.findings.add(fault.diagnostic)
             return True
         evidence = [(suspect.value, lambda e: e == fault), *map(_holds, suspect.guards)]
         witness = self.solver.find(evidence)
@@ -98,7 +98,7 @@ class Reach:
         diagnostic = fault.diagnostic
         if chosen:
             diagnostic = replace(diagnostic, message=f"{diagnostic.message}; {_when(chosen)}")
-        self.context.found.add(diagnostic)
+        self.context.findings.add(diagnostic)
         return True
 
     def _cause(

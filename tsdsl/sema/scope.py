@@ -10,7 +10,7 @@ from tsdsl.ir.graph import BlockInfo, Edge, Guard, Path
 from tsdsl.ir.op import Op
 from tsdsl.ir.values import Val
 from tsdsl.record import MutableRecord, Record, factory
-from tsdsl.sema.modules import Module
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.syntax import ast
 
 
@@ -18,7 +18,7 @@ class BlockRef(Record):
     """A block's definition in its module."""
 
     tree: ast.Block
-    module: Module
+    module: LoadedModule
     info: BlockInfo
     #: Call expression (by identity) -> the name of the submodule that it makes.
     sites: dict[int, str]
@@ -102,7 +102,7 @@ class Env(MutableRecord):
     """Where an expression is evaluated: its names, its module, and the names of its call sites."""
 
     scope: Scope
-    module: Module
+    module: LoadedModule
     #: The block whose body it is; None in a space.
     block: BlockRef | None = None
     sites: dict[int, str] = factory(default_factory=dict)
@@ -116,4 +116,4 @@ class Env(MutableRecord):
         return (*self.prefix, self.sites.get(id(node), default))
 
 
-Value = Val | Edge | Scope | Module
+Value = Val | Edge | Scope | LoadedModule

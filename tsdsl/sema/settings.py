@@ -13,11 +13,11 @@ from tsdsl.ir.space import path_prefixes
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
-from tsdsl.sema.elaborate import Elaborated, Elaborator
+from tsdsl.sema.elaborate import ElaboratedSpace, Elaborator
 from tsdsl.sema.functions import show
-from tsdsl.sema.modules import Module
-from tsdsl.sema.overrides import is_setting, override, section_of
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.scope import Env
+from tsdsl.sema.setting_overrides import is_setting, override, section_of
 from tsdsl.syntax import ast, printer
 
 #: Where the parts of a section are written; with `NAME` at the end, where their name is.
@@ -35,7 +35,7 @@ def read_sections(
     tree: ast.Space,
     statements: Sequence[ast.Statement],
     elaborator: Elaborator,
-    space: Elaborated,
+    space: ElaboratedSpace,
 ) -> Sections:
     """Validate the sections among the statements of a space, its base's included. Findings go to
     the elaborator's context."""
@@ -60,14 +60,14 @@ def read_sections(
 
 
 class _Reader:
-    def __init__(self, elaborator: Elaborator, space: Elaborated, tree: ast.Space) -> None:
+    def __init__(self, elaborator: Elaborator, space: ElaboratedSpace, tree: ast.Space) -> None:
         self.tree = tree
         self.moves = {old: new for old, (new, _) in space.moved.items()}
         self.elaborator = elaborator
         self.context = elaborator.context
         self.space = space
         #: What ``--set`` gives settings, as modules of their own, by the identity of their text.
-        self.given: dict[int, Module] = {}
+        self.given: dict[int, LoadedModule] = {}
         self.prefixes = {p for d in self.context.decisions for p in path_prefixes(d.path)}
 
     def section(self, section: ast.Section) -> BaseModel | None:
@@ -88,7 +88,7 @@ class _Reader:
         title = section.kind if model is not sections.Evaluate else f"evaluate.{values['name']}"
 
         def read(assign: ast.Assign, tree: ast.Module, at: tuple[Any, ...]) -> tuple[Any, bool]:
-            self.given[id(tree.source)] = Module(tree)
+            self.given[id(tree.source)] = LoadedModule(tree)
             key = (*at, assign.name.text)
             places[key], places[(*key, NAME)] = assign.value.span, assign.name.span
             found = self._value(assign.value, places, key)
@@ -186,14 +186,14 @@ class _Reader:
         )
 
     def _value(
-        self, node: ast.Expr | ast.ValueRange | ast.Record, places: Places, at: tuple[Any, ...]
+        self, node: ast.Expr | ast.ValueRange | ast.RecordValue, places: Places, at: tuple[Any, ...]
     ) -> Any:
         scope = self.space.scope
         match node:
             case ast.ValueRange(low, high):
                 limits = [self._value(low, places, (*at, 0)), self._value(high, places, (*at, 1))]
                 return _BROKEN if _BROKEN in limits else limits
-            case ast.Record(fields):
+            case ast.RecordValue(fields):
                 return self._fields(fields, places, at)
             case ast.Name(text) if scope.lookup(text) is None:
                 return text

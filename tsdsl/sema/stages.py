@@ -11,7 +11,7 @@ from tsdsl.ir.values import Val, constant
 from tsdsl.record import MutableRecord, factory
 from tsdsl.sema.context import POISON, ROUND, STATEMENT
 from tsdsl.sema.declare import Declarer
-from tsdsl.sema.functions import Wrong, show, type_name
+from tsdsl.sema.functions import ValueFault, show, type_name
 from tsdsl.sema.scope import Scope
 from tsdsl.syntax import ast
 
@@ -67,7 +67,9 @@ class Stages(Declarer):
 
             def check(value: Any) -> Any:
                 if type_name(value) != "dims":
-                    raise Wrong("E0303", f"a stride is a size such as 1x2x2, not {show(value)}")
+                    raise ValueFault(
+                        "E0303", f"a stride is a size such as 1x2x2, not {show(value)}"
+                    )
                 return value
 
             checked = self.context.lift(check, span, val)
@@ -154,11 +156,11 @@ class Stages(Declarer):
     def _counts(self, count: Val, item: ast.Repeat) -> Val | None:
         def check(value: Any) -> Any:
             if type(value) is not int or value < 0:
-                raise Wrong(
+                raise ValueFault(
                     "E0517", f"a repeat takes a whole number of at least 0, not {show(value)}"
                 )
             if value > MAX_REPEAT:
-                raise Wrong(
+                raise ValueFault(
                     "E0511", f"{value:,} blocks in one repeat; at most {MAX_REPEAT:,} are meant"
                 )
             return value

@@ -52,7 +52,9 @@ def _collect(node: ast.Expr, found: list[tuple[ast.Expr, str]], ignored: frozens
                 if isinstance(argument.value, ast.SetDomain):
                     for option in argument.value.options:
                         _collect(option.value, found, ignored)
-                elif not isinstance(argument.value, ast.RangeDomain | ast.ValueRange | ast.Record):
+                elif not isinstance(
+                    argument.value, ast.RangeDomain | ast.ValueRange | ast.RecordValue
+                ):
                     _collect(argument.value, found, ignored)
             _note(node, function, found, ignored)
         case ast.Unary(_, operand):

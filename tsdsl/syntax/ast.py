@@ -1,6 +1,8 @@
-"""The syntax tree of a `.tsnet` file: frozen, and every node knows its span.
+"""The syntax tree of a `.tsnet` file: immutable nodes, each with its span.
 
-Lark's trees and tokens stop at `tsdsl.syntax.builder`; everything after works on these classes.
+Only `tsdsl.syntax` handles tokens; all later passes work on these classes. They are named after the
+grammar and are always written with the module's name (``ast.Stage``), because other packages have
+classes for what a stage or a section means.
 """
 
 from __future__ import annotations
@@ -77,7 +79,7 @@ class Argument(SyntaxNode):
     """``value``, ``name = value`` or ``name ~ domain``."""
 
     name: Ident | None
-    value: Expr | Domain | ValueRange | Record
+    value: Expr | Domain | ValueRange | RecordValue
     span: Span
 
 
@@ -166,7 +168,7 @@ class ValueRange(SyntaxNode):
     span: Span
 
 
-class Record(SyntaxNode):
+class RecordValue(SyntaxNode):
     """``(weights=0.4, arch=0.015)``."""
 
     fields: tuple[Argument, ...]
@@ -291,7 +293,7 @@ class Moved(SyntaxNode):
 
 class Assign(SyntaxNode):
     name: Ident
-    value: Expr | ValueRange | Record
+    value: Expr | ValueRange | RecordValue
     span: Span
 
 

@@ -43,7 +43,7 @@ def _scanner() -> tuple[re.Pattern[str], dict[str, int], dict[str, int]]:
     return pattern, tables.keywords, tables.punctuation
 
 
-def lex(source: Source, found: Collector) -> Tokens:
+def lex(source: Source, findings: Collector) -> Tokens:
     """All tokens of a text. What is no token is reported, and what was meant put in its place."""
     tables: Tables = load()
     pattern, keywords, punctuation = _scanner()
@@ -68,7 +68,7 @@ def lex(source: Source, found: Collector) -> Tokens:
             if errors > MAX_ERRORS:
                 return Tokens(items, comments, docs, doubtful, complete=False)
             start = at
-            terminal, value, at = _report(source, at, found)
+            terminal, value, at = _report(source, at, findings)
             suspect = True
             if terminal:
                 doubtful.add(start)
@@ -120,14 +120,14 @@ def _skip_blank(text: str, at: int) -> int:
     return blank.end() if blank else at
 
 
-def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
+def _report(source: Source, at: int, findings: Collector) -> tuple[str, str, int]:
     """Say what is wrong with the text at an offset that begins no token. What was meant, for the
     parser to go on with (terminal, text; no terminal to leave it out); and where it ends."""
     text = source.text
     if text[at] == '"':
         stop = text.find("\n", at)
         stop = len(text) if stop < 0 else stop
-        found.add(
+        findings.add(
             Diagnostic(
                 "E0102",
                 "this text is not closed",
@@ -146,11 +146,11 @@ def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
             kind, value = "DIMS", "1x1x1"
             hint = "sizes are time x height x width, as in 1x3x3"
         message = f"'{word.group()[:40]}' is not a number"
-        found.add(Diagnostic("E0103", message, Span(source, at, word.end()), help=hint))
+        findings.add(Diagnostic("E0103", message, Span(source, at, word.end()), help=hint))
         return kind, value, word.end()
     if word and text[at].isidentifier():
         name = word.group().partition(".")[0]
-        found.add(
+        findings.add(
             Diagnostic(
                 "E0101",
                 f"'{name[:40]}' cannot be a name",
@@ -162,7 +162,7 @@ def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
     quoted = _QUOTED.match(text, at)
     if quoted:
         message = 'a text is written in double quotes: "..."'
-        found.add(Diagnostic("E0101", message, Span(source, at, quoted.end())))
+        findings.add(Diagnostic("E0101", message, Span(source, at, quoted.end())))
         return "STRING", '""', quoted.end()
     stop = at + 1
     while stop < len(text) and text[stop] == text[at]:
@@ -170,7 +170,7 @@ def _report(source: Source, at: int, found: Collector) -> tuple[str, str, int]:
     shown = text[at] if text[at].isprintable() else f"U+{ord(text[at]):04X}"
     message = f"'{shown}' has no meaning here"
     hint, kind, value = _SIGNS.get(text[at], ("", "", ""))
-    found.add(Diagnostic("E0101", message, Span(source, at, stop), help=hint or None))
+    findings.add(Diagnostic("E0101", message, Span(source, at, stop), help=hint or None))
     if text[at] == "#":
         line_end = text.find("\n", at)
         stop = len(text) if line_end < 0 else line_end

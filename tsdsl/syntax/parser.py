@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Source, Span
 from tsdsl.syntax import ast
-from tsdsl.syntax.builder import Builder
 from tsdsl.syntax.lexer import Token, lex
 from tsdsl.syntax.tables import Tables, load
+from tsdsl.syntax.tree_builder import TreeBuilder
 
 #: Brackets and braces may nest this deep.
 MAX_BRACKETS = 200
@@ -41,11 +41,13 @@ class Parsed:
         self.clean = clean
 
 
-def parse(source: Source, found: Collector) -> Parsed:
-    """Parse a text. All syntax errors go to ``found``; what could be read is returned."""
-    before = len(found)
-    tokens = lex(source, found)
-    run = _Run(source, load(), Builder(source, tokens.docs, found), found, tokens.doubtful)
+def parse(source: Source, findings: Collector) -> Parsed:
+    """Parse a text. All syntax errors go to ``findings``; what could be read is returned."""
+    before = len(findings)
+    tokens = lex(source, findings)
+    run = _Run(
+        source, load(), TreeBuilder(source, tokens.docs, findings), findings, tokens.doubtful
+    )
     readable = tokens.complete and run.shallow(tokens.items)
     module = run.parse(tokens.items) if readable else None
     if module is None:
@@ -53,7 +55,7 @@ def parse(source: Source, found: Collector) -> Parsed:
     module = ast.Module(
         source, module.version, module.imports, module.spaces, module.blocks, tuple(tokens.comments)
     )
-    return Parsed(module, frozenset(run.lost), len(found) == before)
+    return Parsed(module, frozenset(run.lost), len(findings) == before)
 
 
 class _Run:
@@ -61,15 +63,15 @@ class _Run:
         self,
         source: Source,
         tables: Tables,
-        builder: Builder,
-        found: Collector,
+        builder: TreeBuilder,
+        findings: Collector,
         doubtful: set[int],
     ) -> None:
         self.source = source
         self.doubtful = doubtful
         self.tables = tables
         self.builder = builder
-        self.found = found
+        self.findings = findings
         self.lost: set[str] = set()
         self.errors = 0
         self.kind = {name: at for at, name in enumerate(tables.terminals)}
@@ -241,7 +243,7 @@ class _Run:
                     break
                 closed -= 1
         owner = self.context(at)
-        self.found.add(
+        self.findings.add(
             Diagnostic(
                 "E0105",
                 f"the {{ of {owner or 'this part'} is not closed",
@@ -266,7 +268,7 @@ class _Run:
             self.context(),
             as_name,
         )
-        self.found.add(Diagnostic("E0106", message, span, help=help_line))
+        self.findings.add(Diagnostic("E0106", message, span, help=help_line))
 
     def context(self, end: int | None = None) -> str | None:
         """What was being written: the construct whose keyword is innermost on the stack (or among
@@ -371,7 +373,7 @@ class _Run:
 
     def too_deep(self, token: Token, message: str) -> None:
         span = Span(self.source, token.start, token.end)
-        self.found.add(
+        self.findings.add(
             Diagnostic("E0108", message, span, help="name a part with let, or use a block")
         )
 

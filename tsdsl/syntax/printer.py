@@ -14,7 +14,7 @@ def expression(node: ast.Expr) -> str:
     return _print(node, -1)
 
 
-def value(node: ast.Expr | ast.Domain | ast.ValueRange | ast.Record) -> str:
+def value(node: ast.Expr | ast.Domain | ast.ValueRange | ast.RecordValue) -> str:
     match node:
         case ast.SetDomain(options, default):
             inside = ", ".join(
@@ -26,7 +26,7 @@ def value(node: ast.Expr | ast.Domain | ast.ValueRange | ast.Record) -> str:
             return f"{_limit(low)}..{_limit(high)}{stride}{_default(default)}"
         case ast.ValueRange(low, high):
             return f"{_limit(low)}..{_limit(high)}"
-        case ast.Record(fields):
+        case ast.RecordValue(fields):
             return "(" + ", ".join(map(_argument, fields)) + ")"
         case _:
             return expression(node)

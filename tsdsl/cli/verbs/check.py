@@ -13,7 +13,7 @@ from tsdsl.cli.output import data, note, show
 from tsdsl.compiler import select, tables
 from tsdsl.diagnostics.catalogue import FILES
 from tsdsl.diagnostics.render import summary
-from tsdsl.sema.check import Checked, check_file
+from tsdsl.sema.check import CheckedFile, check_file
 
 EPILOG = """\b
 Examples:
@@ -78,7 +78,7 @@ def _code(found: list[tsdsl.Diagnostic]) -> int:
     return int(any(d.severity == "error" for d in found))
 
 
-def _check(file: str, costs: tuple[str, ...]) -> tuple[list[tsdsl.Diagnostic], Checked | None]:
+def _check(file: str, costs: tuple[str, ...]) -> tuple[list[tsdsl.Diagnostic], CheckedFile | None]:
     """What is wrong, and the file's spaces, if it could be read."""
     try:
         checked = check_file(Path(file))

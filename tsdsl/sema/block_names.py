@@ -14,23 +14,23 @@ from tsdsl.ops import BY_NAME
 from tsdsl.sema import signatures
 from tsdsl.sema.evaluate import IDENTITIES
 from tsdsl.sema.functions import BUILTINS
-from tsdsl.sema.modules import Module
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.syntax import ast
 
 
-def check_blocks(module: Module, found: Collector) -> bool:
-    """Check every block of a module. Findings go to ``found``; False where blocks call each other
-    in a circle."""
+def check_block_names(module: LoadedModule, findings: Collector) -> bool:
+    """Check the names in every block of a module. Returns False where blocks call each other in a
+    circle: such blocks must not be elaborated."""
     acyclic = True
     done: set[int] = set()
     for block in module.tree.blocks:
-        if found.is_full:
+        if findings.is_full:
             break
-        _Names(module, found).block(block)
+        _Names(module, findings).block(block)
         cycle = _cycle(block, module, done)
         if cycle:
             acyclic = False
-            found.add(
+            findings.add(
                 Diagnostic(
                     "E0207",
                     "blocks call each other in a circle: " + " -> ".join(cycle),
@@ -42,9 +42,9 @@ def check_blocks(module: Module, found: Collector) -> bool:
 
 
 class _Names:
-    def __init__(self, module: Module, found: Collector) -> None:
+    def __init__(self, module: LoadedModule, findings: Collector) -> None:
         self.module = module
-        self.found = found
+        self.findings = findings
         self.local: dict[str, Span] = {}
         self.wrong = False
 
@@ -57,7 +57,7 @@ class _Names:
         labels: list[Label] | None = None,
     ) -> None:
         self.wrong = True
-        self.found.add(Diagnostic(code, message, span, tuple(labels or ()), hint))
+        self.findings.add(Diagnostic(code, message, span, tuple(labels or ()), hint))
 
     def declare(self, name: ast.Ident) -> None:
         if name.text in self.local:
@@ -101,7 +101,7 @@ class _Names:
                 f"write: block {block.name.text}(x, ...) {{",
             )
         for statement in block.body:
-            if self.found.is_full:
+            if self.findings.is_full:
                 return
             if isinstance(statement, ast.Let):
                 self.expression(statement.value)
@@ -124,7 +124,7 @@ class _Names:
             else:
                 idle.append(statement.name)
         for name in reversed(idle):
-            self.found.add(
+            self.findings.add(
                 Diagnostic(
                     "W0909",
                     f"'{name.text}' is thrown away: block '{block.name.text}' does not use it",
@@ -137,7 +137,7 @@ class _Names:
     def expression(self, node: ast.Expr) -> None:
         called: set[int] = set()
         for part in walk(node):
-            if self.found.is_full:
+            if self.findings.is_full:
                 return
             if isinstance(part, ast.Name):
                 self.name(part, id(part) in called)
@@ -182,7 +182,7 @@ class _Names:
                 did_you_mean(name, imported.blocks, "it has: " + ", ".join(imported.blocks)),
             )
 
-    def _import(self, node: ast.Expr) -> Module | None:
+    def _import(self, node: ast.Expr) -> LoadedModule | None:
         if isinstance(node, ast.Name) and node.text not in self.local:
             return self.module.imports.get(node.text)
         return None
@@ -251,7 +251,7 @@ def walk(node: ast.Expr) -> Iterator[ast.Expr]:
                 value = argument.value
                 if isinstance(value, ast.SetDomain | ast.RangeDomain):
                     continue
-                if not isinstance(value, ast.ValueRange | ast.Record):
+                if not isinstance(value, ast.ValueRange | ast.RecordValue):
                     yield from walk(value)
         case ast.Unary(_, operand):
             yield from walk(operand)
@@ -269,7 +269,7 @@ def walk(node: ast.Expr) -> Iterator[ast.Expr]:
             pass
 
 
-def _calls(block: ast.Block, module: Module) -> Iterator[tuple[ast.Block, Module]]:
+def _calls(block: ast.Block, module: LoadedModule) -> Iterator[tuple[ast.Block, LoadedModule]]:
     local = {f.name.text for f in block.formals}
     local.update(s.name.text for s in block.body if isinstance(s, ast.Let))
     values = [s.value if isinstance(s, ast.Let) else s.condition for s in block.body]
@@ -284,7 +284,7 @@ def _calls(block: ast.Block, module: Module) -> Iterator[tuple[ast.Block, Module
                     yield imported.blocks[part.name.text], imported
 
 
-def _cycle(start: ast.Block, module: Module, done: set[int]) -> list[str] | None:
+def _cycle(start: ast.Block, module: LoadedModule, done: set[int]) -> list[str] | None:
     """Names of the blocks of a call chain that comes back to where it was, if one begins at a
     block. ``done`` are blocks that were looked at: each circle is found once."""
     if id(start) in done:

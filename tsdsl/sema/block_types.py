@@ -13,7 +13,7 @@ from tsdsl.ops import BY_NAME
 from tsdsl.record import Record
 from tsdsl.sema import signatures
 from tsdsl.sema.functions import BUILTINS, DIMS_MEMBERS, TENSOR_MEMBERS
-from tsdsl.sema.modules import Module
+from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.signatures import Parameter
 from tsdsl.syntax import ast
 
@@ -30,27 +30,27 @@ class _Callee(Record):
     tensors: int | None
 
 
-def check_kinds(module: Module, found: Collector) -> None:
-    """Check the bodies of all blocks of a module. Findings go to ``found``."""
+def check_block_types(module: LoadedModule, findings: Collector) -> None:
+    """Check the bodies of all blocks of a module. Findings go to ``findings``."""
     for block in module.tree.blocks:
-        if found.is_full:
+        if findings.is_full:
             return
         names = [f.name.text for f in block.formals]
         names += [s.name.text for s in block.body if isinstance(s, ast.Let)]
         if len(names) > len(set(names)) or not any(map(signatures.is_tensor, block.formals)):
             # Reported already, and what follows would be guesswork.
             continue
-        _Kinds(module, found).block(block)
+        _Kinds(module, findings).block(block)
 
 
 class _Kinds:
-    def __init__(self, module: Module, found: Collector) -> None:
+    def __init__(self, module: LoadedModule, findings: Collector) -> None:
         self.module = module
-        self.found = found
+        self.findings = findings
         self.local: dict[str, Kind] = {}
 
     def error(self, code: str, message: str, span: Span, hint: str | None = None) -> None:
-        self.found.add(Diagnostic(code, message, span, help=hint))
+        self.findings.add(Diagnostic(code, message, span, help=hint))
 
     def block(self, block: ast.Block) -> None:
         for formal in block.formals:
@@ -82,7 +82,7 @@ class _Kinds:
             self.error("E0303", f"{message}, not the {kind}", node.span)
 
     def kind(self, node: ast.Expr) -> Kind:
-        if self.found.is_full:
+        if self.findings.is_full:
             return None
         match node:
             case ast.Number(value):
@@ -215,7 +215,9 @@ class _Kinds:
         tensors, sure = piped, True
         for argument in node.arguments:
             value = argument.value
-            if isinstance(value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.Record):
+            if isinstance(
+                value, ast.SetDomain | ast.RangeDomain | ast.ValueRange | ast.RecordValue
+            ):
                 return None
             kind = self.kind(value)
             if argument.name is not None:

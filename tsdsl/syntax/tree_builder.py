@@ -19,13 +19,13 @@ MAX_INT = 1 << 53
 _ESCAPES = {"\\": "\\", '"': '"', "n": "\n", "t": "\t"}
 
 
-class Builder:
+class TreeBuilder:
     """Holds what the functions share: the source, the documentation comments, the findings."""
 
-    def __init__(self, source: Source, docs: dict[int, str], found: Collector) -> None:
+    def __init__(self, source: Source, docs: dict[int, str], findings: Collector) -> None:
         self.source = source
         self.docs = docs
-        self.found = found
+        self.findings = findings
         self._depths: dict[int, int] = {}
         self._alive: list[Any] = []
         self._told_depth = False
@@ -55,7 +55,7 @@ class Builder:
         if depth > MAX_DEPTH:
             if not self._told_depth:
                 self._told_depth = True
-                self.found.add(
+                self.findings.add(
                     Diagnostic(
                         "E0108",
                         f"this expression nests more than {MAX_DEPTH} deep",
@@ -83,7 +83,7 @@ class Builder:
     def on_header(self, children: list[Any], start: int, end: int) -> int:
         token: Token = children[0]
         if token.text != "1":
-            self.found.add(
+            self.findings.add(
                 Diagnostic(
                     "E0107",
                     f"this compiler reads version 1 of the language, not '{token.text}'",
@@ -279,8 +279,8 @@ class Builder:
     def on_value_range(self, children: list[Any], start: int, end: int) -> ast.ValueRange:
         return ast.ValueRange(children[0], children[1], self.span(start, end))
 
-    def on_record(self, children: list[Any], start: int, end: int) -> ast.Record:
-        return ast.Record(tuple(children), self.span(start, end))
+    def on_record(self, children: list[Any], start: int, end: int) -> ast.RecordValue:
+        return ast.RecordValue(tuple(children), self.span(start, end))
 
     # -------------------------------------------------------------- domains
 
@@ -377,7 +377,7 @@ class Builder:
             wrong = f"'{token.text}' is no whole number of nanoseconds"
         if wrong:
             span = self.span(token.start, token.end)
-            self.found.add(Diagnostic("E0103", wrong, span))
+            self.findings.add(Diagnostic("E0103", wrong, span))
             return 0
         return int(found)
 
@@ -387,14 +387,14 @@ class Builder:
         percent = text.endswith("%")
         digits = text[:-1] if scale > 1 or percent else text
         if len(digits) > 30:
-            self.found.add(
+            self.findings.add(
                 Diagnostic("E0103", "this number is too long", self.span(token.start, token.end))
             )
             return 0
         if digits.isdecimal():
             whole = int(digits) * scale
             if whole > MAX_INT:
-                self.found.add(
+                self.findings.add(
                     Diagnostic(
                         "E0103", "this number is above 2^53", self.span(token.start, token.end)
                     )
@@ -408,7 +408,7 @@ class Builder:
             return int(exact)
         value = float(exact) if exact is not None else float(digits) * scale
         if value in (float("inf"), float("-inf")):
-            self.found.add(
+            self.findings.add(
                 Diagnostic("E0103", "this number is too large", self.span(token.start, token.end))
             )
             return 0
@@ -417,7 +417,7 @@ class Builder:
     def on_dims(self, children: list[Any], start: int, end: int) -> ast.DimsLiteral:
         parts = children[0].text.split("x")
         if any(len(part) > 18 for part in parts):
-            self.found.add(Diagnostic("E0103", "this size is too large", self.span(start, end)))
+            self.findings.add(Diagnostic("E0103", "this size is too large", self.span(start, end)))
             parts = ["1", "1", "1"]
         t, h, w = (int(part) for part in parts)
         return ast.DimsLiteral((t, h, w), self.span(start, end))
@@ -429,7 +429,7 @@ class Builder:
             sign = escape.group()[1]
             if sign not in _ESCAPES:
                 place = self.span(start + 1 + escape.start(), start + 1 + escape.end())
-                self.found.add(
+                self.findings.add(
                     Diagnostic(
                         "E0104",
                         f"'{escape.group()}' means nothing in a text",

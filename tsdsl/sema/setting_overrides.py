@@ -74,9 +74,9 @@ def _parsed(
     source = Source(
         f"--set {key}", f"tsnet 1\nspace set {{ train {{ {name} = {_text(given)}\n}} }}"
     )
-    found = Collector()
-    tree = parse(source, found).module
-    if not len(found) and tree.spaces and len(tree.spaces[0].body) == 1:
+    findings = Collector()
+    tree = parse(source, findings).module
+    if not len(findings) and tree.spaces and len(tree.spaces[0].body) == 1:
         section = tree.spaces[0].body[0]
         if isinstance(section, ast.Section) and len(section.settings) == 1:
             assign = section.settings[0]

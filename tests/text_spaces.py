@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import tsdsl
-from tsdsl.analysis.distribution import Given
+from tsdsl.analysis.distribution import DistributionLike
 from tsdsl.diagnostics import ArchitectureError
 from tsdsl.ir.architecture import Architecture
 
@@ -47,7 +47,9 @@ MORE = (
 PAIRS = ((0, 1), (0, 2), (1, 2), (2, 0), (2, 1))
 
 
-def every_architecture(space: tsdsl.Space, given: Given = None) -> dict[Architecture, float]:
+def every_architecture(
+    space: tsdsl.Space, given: DistributionLike = None
+) -> dict[Architecture, float]:
     """All architectures with their probabilities under a distribution."""
     p = space.distribution(given).probabilities
     odds: dict[Architecture, float] = {}

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from tsdsl.analysis.costs.cost_table import Cost, CostTable
     from tsdsl.analysis.costs.items import Grouping
-    from tsdsl.analysis.distribution import Distribution, Given
+    from tsdsl.analysis.distribution import Distribution, DistributionLike
     from tsdsl.analysis.elimination.bounds import Bounds
-    from tsdsl.analysis.elimination.cache import Engine
+    from tsdsl.analysis.elimination.cache import QueryCache
     from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.analysis.windows.window import Between, CountBetween, Histogram, Weighting
     from tsdsl.backends.supernet import Supernet
@@ -187,26 +187,26 @@ class Space:
         return made
 
     @property
-    def engine(self) -> Engine:
+    def query_cache(self) -> QueryCache:
         """The plans and tables that exact answers come from; each is made on first use."""
-        from tsdsl.analysis.elimination.cache import engine
+        from tsdsl.analysis.elimination.cache import query_cache
 
-        return engine(self.graph)
+        return query_cache(self.graph)
 
-    def _engine_of(self, given: Distribution) -> Engine:
+    def _engine_of(self, given: Distribution) -> QueryCache:
         """Of the graph in which a distribution is one of single decisions."""
-        from tsdsl.analysis.elimination.cache import engine
+        from tsdsl.analysis.elimination.cache import query_cache
 
-        return engine(given.graph)
+        return query_cache(given.graph)
 
-    def distribution(self, given: Given = None) -> Distribution:
+    def distribution(self, given: DistributionLike = None) -> Distribution:
         """The distribution that is meant: the spec's initial weights, or weights by decision
         path."""
-        from tsdsl.analysis.distribution import distribution_of
+        from tsdsl.analysis.distribution import as_distribution
 
-        return distribution_of(self.graph, given)
+        return as_distribution(self.graph, given)
 
-    def expectation(self, cost: str, distribution: Given = None) -> float:
+    def expectation(self, cost: str, distribution: DistributionLike = None) -> float:
         """The exact mean of a cost under a distribution (left out: the initial one).
 
         An architecture has the product of the probabilities of its *active* decisions' options, on
@@ -215,16 +215,18 @@ class Space:
         means = self._engine_of(given).expectation(self.cost(cost))
         return means.mean(given.flat_probabilities, lambda: given.flat_logs)
 
-    def variance(self, cost: str, distribution: Given = None) -> float:
+    def variance(self, cost: str, distribution: DistributionLike = None) -> float:
         """The exact variance of a cost; see `expectation`."""
         given = self.distribution(distribution)
         return self._engine_of(given).expectation(self.cost(cost)).moments(given).variance
 
-    def std(self, cost: str, distribution: Given = None) -> float:
+    def std(self, cost: str, distribution: DistributionLike = None) -> float:
         """The exact standard deviation of a cost; see `expectation`."""
         return float(self.variance(cost, distribution) ** 0.5)
 
-    def gradient(self, cost: str, distribution: Given = None) -> dict[str, NDArray[float64]]:
+    def gradient(
+        self, cost: str, distribution: DistributionLike = None
+    ) -> dict[str, NDArray[float64]]:
         """The exact gradient of `expectation` with respect to the logits of each decision, or of
         each group that a joint distribution has."""
         given = self.distribution(distribution)
@@ -233,7 +235,7 @@ class Space:
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
 
     def breakdown(
-        self, cost: str, by: Grouping = "stage", distribution: Given = None
+        self, cost: str, by: Grouping = "stage", distribution: DistributionLike = None
     ) -> dict[str, float]:
         """The exact mean of a cost in each "stream", "stage", "block" or kind of "op", by name, in
         order of appearance; they sum to `expectation`."""
@@ -241,7 +243,7 @@ class Space:
 
         return breakdown(self.graph, self.cost(cost), by, distribution)
 
-    def phases(self, cost: str = "macs", distribution: Given = None) -> list[PhaseCost]:
+    def phases(self, cost: str = "macs", distribution: DistributionLike = None) -> list[PhaseCost]:
         """Mean, deviation, least and greatest of a cost in each phase of the search section, with
         the budgets that hold there.
 
@@ -385,7 +387,7 @@ class Space:
     @overload
     def most_probable(
         self,
-        distribution: Given = None,
+        distribution: DistributionLike = None,
         *,
         k: None = None,
         flops: Window = None,
@@ -395,7 +397,7 @@ class Space:
     @overload
     def most_probable(
         self,
-        distribution: Given = None,
+        distribution: DistributionLike = None,
         *,
         k: int,
         flops: Window = None,
@@ -404,7 +406,7 @@ class Space:
     ) -> list[Architecture]: ...
     def most_probable(
         self,
-        distribution: Given = None,
+        distribution: DistributionLike = None,
         *,
         k: int | None = None,
         flops: Window = None,
@@ -483,10 +485,10 @@ class Space:
 
             return total(self.network(asked), cost)
         if not isinstance(asked, Sequence):
-            return self.engine.lookup(cost).many(asked)
+            return self.query_cache.lookup(cost).many(asked)
         from tsdsl.analysis.costs.assignments import assignments
 
-        return self.engine.lookup(cost).assigned(assignments(self.graph, asked))
+        return self.query_cache.lookup(cost).assigned(assignments(self.graph, asked))
 
     def _look_up(self, cost: Cost, architecture: Architecture) -> int | None:
         """From tables; None if they are too large or the architecture has anything unusual."""
@@ -495,7 +497,7 @@ class Space:
         from tsdsl.ir.ordering import TooCoupled
 
         try:
-            return self.engine.lookup(cost).one(architecture)
+            return self.query_cache.lookup(cost).one(architecture)
         except TooCoupled:
             self._wide.add(cost)
             return None

@@ -10,8 +10,8 @@ import numpy as np
 
 import tsdsl
 from tsdsl.analysis.costs.assignments import assignments
-from tsdsl.analysis.sampling.window_sampler import BINS, Inside
-from tsdsl.analysis.windows.window import weights
+from tsdsl.analysis.sampling.window_sampler import BINS, WindowSampler
+from tsdsl.analysis.windows.window import option_weights
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.space import Space
 
@@ -30,11 +30,11 @@ DISTINCT = 10_000
 
 def ready(space: Space) -> Space:
     """With the tables of its cost and all plans, and nothing asked of them."""
-    known = space.engine
-    known.program("macs")
-    known.expectation("macs")
-    known.lookup("macs")
-    known.allowed("macs")
+    cache = space.query_cache
+    cache.bucket_tree("macs")
+    cache.expectation("macs")
+    cache.lookup("macs")
+    cache.allowed("macs")
     return space
 
 
@@ -82,10 +82,10 @@ def measure(file: Path, found: dict[str, tuple[int, int]], long: float) -> list[
 
 
 def _moments(space: Space, made: dict[str, float]) -> None:
-    known, graph = space.engine, space.graph
+    cache, graph = space.query_cache, space.graph
 
     def extreme(sign: int) -> object:
-        at = known.program("macs").complete(known.extreme("macs", sign).best())
+        at = cache.bucket_tree("macs").complete(cache.optimum("macs", sign).best())
         return architecture_at(graph, at)
 
     made["min"] = timed(lambda: extreme(1), 15)
@@ -105,7 +105,9 @@ def _costs(space: Space, made: dict[str, float]) -> None:
 def draws(space: Space, window: tuple[int, int]) -> Iterator[np.ndarray]:
     """Draws from a grid that are inside, batch by batch."""
     random = np.random.Generator(np.random.PCG64(0))
-    inside = Inside(space.engine, weights(space.engine, None).rows, {"macs": window}, BINS)
+    inside = WindowSampler(
+        space.query_cache, option_weights(space.query_cache, None).rows, {"macs": window}, BINS
+    )
     while True:
         yield inside.draw(random, BATCH)
 

@@ -30,7 +30,7 @@ MAX_ARCHITECTURES = 800
 
 
 def probabilities(graph: SpaceGraph, found: list[list[int]], p: np.ndarray) -> np.ndarray:
-    """Of each architecture; not normalised."""
+    """The weight of each architecture, not normalised."""
     starts = Distribution.initial(graph).layout.starts
     weights = np.ones(len(found))
     for row, at in enumerate(found):
@@ -140,11 +140,11 @@ def test_every_architecture_alike() -> None:
             continue
         space = Space(graph)
         costs = space.flops([tsdsl.Architecture(decisions_of(graph, at)) for at in found])
-        alike = space.engine.expectation("macs").alike()
+        alike = space.query_cache.expectation("macs").uniform_moments()
         assert alike.mean == pytest.approx(costs.mean(), rel=1e-12)
         assert alike.variance == pytest.approx(costs.var(), rel=1e-9, abs=1e-6)
     long = Space(chain(blocks=240))
     assert long.size > sys.float_info.max
-    alike = long.engine.expectation("macs").alike()
+    alike = long.query_cache.expectation("macs").uniform_moments()
     ends = long.bounds("macs")
     assert ends.min.value < alike.mean < ends.max.value and alike.variance > 0

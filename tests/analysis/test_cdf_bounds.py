@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, enumerated
 
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.windows import distinct_costs, window
-from tsdsl.analysis.windows.cdf_bounds import Edges
-from tsdsl.analysis.windows.characteristic import Characteristic
-from tsdsl.analysis.windows.cost_distribution import Mass, Spread
+from tsdsl.analysis.windows.cdf_bounds import CdfBounds
+from tsdsl.analysis.windows.characteristic import CharacteristicFunction
+from tsdsl.analysis.windows.cost_distribution import CostDistribution, WindowMass
 
 
 def frequencies(values: np.ndarray, weights: np.ndarray, period: int, count: int) -> np.ndarray:
@@ -27,7 +27,7 @@ def test_bounds_hold_for_atoms_anywhere(seed: int) -> None:
     values = rng.integers(0, span + 1, size)
     weights = rng.dirichlet(np.full(size, 0.3))
     count = int(rng.integers(2, 300))
-    edges = Edges(frequencies(values, weights, span + empty, count), span + empty, empty)
+    edges = CdfBounds(frequencies(values, weights, span + empty, count), span + empty, empty)
 
     def below(x: float, itself: bool) -> float:
         return float(weights[values <= x if itself else values < x].sum())
@@ -57,7 +57,7 @@ def test_bounds_come_as_near_as_they_should() -> None:
     weights = np.full(len(values), 1 / len(values))
     for count in (64, 256, 1024):
         period = 10_500
-        edges = Edges(frequencies(values, weights, period, count), period, 500)
+        edges = CdfBounds(frequencies(values, weights, period, count), period, 500)
         estimate, least, most = edges.between(4799.5, 5200.5)
         right = ((values >= 4800) & (values <= 5200)).mean()
         density = np.exp(-0.5 * 0.25**2) / (800 * np.sqrt(2 * np.pi))
@@ -71,10 +71,10 @@ def test_the_characteristic_function_is_the_mean_of_phases(seed: int, tilt: floa
     graph, found = enumerated(seed)
     if not found:
         return
-    known = engine(graph)
-    made = known.program("macs")
-    ends = known.ends("macs")
-    every = Characteristic(made, [ok.astype(float) for ok in known.allowed("macs")], [ends])
+    cache = query_cache(graph)
+    made = cache.bucket_tree("macs")
+    ends = cache.cost_range("macs")
+    every = CharacteristicFunction(made, [ok.astype(float) for ok in cache.allowed("macs")], [ends])
     costs = np.array([brute_cost(graph, at)[0] for at in found]) - ends[0]
     span = max(ends[1] - ends[0], 1)
     every = every.tilted(tilt / span)
@@ -92,13 +92,13 @@ def test_several_costs_at_once(seed: int) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
-    known = engine(graph)
-    made = known.program("macs", "params")
-    ends = [known.ends("macs"), known.ends("params")]
-    weights = [ok.astype(float) for ok in known.allowed("macs", "params")]
+    cache = query_cache(graph)
+    made = cache.bucket_tree("macs", "params")
+    ends = [cache.cost_range("macs"), cache.cost_range("params")]
+    weights = [ok.astype(float) for ok in cache.allowed("macs", "params")]
     costs = np.array([brute_cost(graph, at) for at in found]) - np.array(ends)[:, 0]
     theta = [2.0 / max(ends[0][1] - ends[0][0], 1), -3.0 / max(ends[1][1] - ends[1][0], 1)]
-    every = Characteristic(made, weights, ends).tilted(*theta)
+    every = CharacteristicFunction(made, weights, ends).tilted(*theta)
     tilt = np.exp(-costs @ np.array(theta))
     assert every.log_total == pytest.approx(np.log(tilt.sum()), abs=1e-9)
     periods = [int(high - low) + 5 for low, high in ends]
@@ -122,13 +122,13 @@ def test_masses_of_windows_are_bounded_also_in_tails(
     graph, found = enumerated(seed)
     if not found:
         return
-    known = engine(graph)
-    ends = known.ends("macs")
+    cache = query_cache(graph)
+    ends = cache.cost_range("macs")
     costs = np.array([brute_cost(graph, at)[0] for at in found])
     monkeypatch.setattr("tsdsl.analysis.windows.cost_distribution.FREQUENCIES", count)
-    every = Spread(
-        known.program("macs"),
-        [ok.astype(float) for ok in known.allowed("macs")],
+    every = CostDistribution(
+        cache.bucket_tree("macs"),
+        [ok.astype(float) for ok in cache.allowed("macs")],
         [ends],
         len(found),
     )
@@ -138,7 +138,7 @@ def test_masses_of_windows_are_bounded_also_in_tails(
     windows.append((ends[0], int(np.quantile(costs, 0.05, method="nearest"))))
     windows.append((int(np.quantile(costs, 0.95, method="nearest")), ends[1]))
     for low, high in windows:
-        mass: Mass = every.inside(low, high)
+        mass: WindowMass = every.inside(low, high)
         scale = np.exp(mass.log) * len(found)
         right = ((costs >= low) & (costs <= high)).sum()
         assert mass.low * scale <= right * (1 + 1e-9) + 1e-9
@@ -149,7 +149,7 @@ def test_precision_is_had_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     graph, found = next((g, f) for g, f in map(enumerated, range(60)) if len(f) > 200)
     monkeypatch.setattr(distinct_costs, "MAX_SUMS", -1)
     monkeypatch.setattr(window, "MAX_LISTED", -1)
-    engine.cache_clear()
+    query_cache.cache_clear()
     costs = np.sort([brute_cost(graph, at)[0] for at in found])
     half = {"macs": (int(costs[0]), int(costs[len(costs) // 2]))}
     coarse = window.mass(graph, half, "architectures")
@@ -158,4 +158,4 @@ def test_precision_is_had_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch)
     assert fine.high - fine.low <= 0.01 * fine.high
     assert coarse.low <= right <= coarse.high
     assert fine.low <= right <= fine.high
-    engine.cache_clear()
+    query_cache.cache_clear()

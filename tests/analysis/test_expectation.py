@@ -10,7 +10,7 @@ import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
 from tsdsl.analysis.distribution import Distribution, softmax
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.diagnostics import FileError, SpecError
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph
@@ -63,7 +63,7 @@ def test_gradient(seed: int) -> None:
     start = Distribution.initial(graph)
     flat = rng.normal(size=start.flat.shape)
     exact = np.concatenate(list(space.gradient("macs", Distribution(graph, flat)).values()))
-    means = engine(graph).expectation("macs")
+    means = query_cache(graph).expectation("macs")
     scale = max(1.0, float(np.abs(exact).max()))
     for k in rng.choice(len(flat), min(len(flat), 8), replace=False):
         ends = []
@@ -81,7 +81,7 @@ def test_gradient_where_an_option_is_impossible() -> None:
         distribution = made(graph, seed)
         if np.isinf(distribution.flat).any():
             break
-    _, pull = engine(graph).expectation("macs").gradient(distribution.flat_probabilities)
+    _, pull = query_cache(graph).expectation("macs").gradient(distribution.flat_probabilities)
     assert np.isfinite(pull).all()
     assert (pull[np.isinf(distribution.flat)] == 0).all()
 

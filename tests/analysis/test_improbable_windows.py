@@ -14,11 +14,11 @@ from random_spaces import brute_cost, decisions_of, enumerated
 
 import tsdsl.analysis.sampling.improbable_windows as improbable
 from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling import sampler
-from tsdsl.analysis.sampling.meet_in_the_middle import Completed
+from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler
 from tsdsl.analysis.sampling.most_probable import most_probable
-from tsdsl.analysis.windows.enumeration import Lister
+from tsdsl.analysis.windows.enumeration import Enumerator
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import SpaceGraph
@@ -125,10 +125,10 @@ def test_an_error_in_a_part_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) ->
     graph, found = enumerated(2)
     space = Space(graph)
 
-    def broken(self: Completed) -> None:
+    def broken(self: MeetInTheMiddleSampler) -> None:
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setattr(Completed, "_flatten", broken)
+    monkeypatch.setattr(MeetInTheMiddleSampler, "_flatten", broken)
     monkeypatch.setattr(sampler, "MAX_LISTED", 0)
     monkeypatch.setattr(sampler, "TRIED", 0)
     monkeypatch.setattr(sampler, "RARE", 2.0)
@@ -161,7 +161,9 @@ def drawn(
     random = np.random.Generator(np.random.PCG64(7))
     rows = given.layout.split(given.flat_logs)
     made: list[Architecture] = []
-    for at, _ in improbable.improbable(engine(graph), rows, {"macs": window}, random, distinct):
+    for at, _ in improbable.improbable(
+        query_cache(graph), rows, {"macs": window}, random, distinct
+    ):
         made += sampler.architectures(graph, at)
         made = list(dict.fromkeys(made)) if distinct else made
         if len(made) >= n:
@@ -172,7 +174,7 @@ def drawn(
 @pytest.mark.parametrize("gap", (3.0, 30.0, 300.0))
 def test_draws_by_powers_of_the_distribution(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing is listed to draw from: a power of the distribution, mended by accepting.
-    monkeypatch.setattr(Lister, "list", lambda *_: None)
+    monkeypatch.setattr(Enumerator, "assignments", lambda *_: None)
     monkeypatch.setattr(improbable, "_likely", lambda *_: None)
     monkeypatch.setattr(improbable, "CHUNK", 512)
     spaces = [made for seed in range(1, 12, 2) if len((made := enumerated(seed))[1]) > 20]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, enumerated
 
-from tsdsl.analysis.elimination.cache import engine
-from tsdsl.analysis.windows.cost_distribution import Spread
+from tsdsl.analysis.elimination.cache import query_cache
+from tsdsl.analysis.windows.cost_distribution import CostDistribution
 from tsdsl.analysis.windows.joint_bounds import polynomials
 
 
@@ -35,15 +35,15 @@ def test_bounds_hold(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
-    known = engine(graph)
+    cache = query_cache(graph)
     names = ("macs", "params", "elements")[: 2 + seed % 2]
-    made = known.program(*names)
-    ends = [known.ends(name) for name in names]
+    made = cache.bucket_tree(*names)
+    ends = [cache.cost_range(name) for name in names]
     rng = np.random.default_rng(seed)
-    tables = [ok * rng.uniform(0.1, 2.0, ok.shape) for ok in known.allowed(*names)]
+    tables = [ok * rng.uniform(0.1, 2.0, ok.shape) for ok in cache.allowed(*names)]
     both = np.array([brute_cost(graph, at) for at in found])
     if len(names) == 3:
-        elements = known.lookup("elements").assigned(np.array(found))
+        elements = cache.lookup("elements").assigned(np.array(found))
         both = np.column_stack([both, elements])
     weights = np.ones(len(found))
     for table, potential in zip(tables, made.potentials, strict=True):
@@ -51,7 +51,7 @@ def test_bounds_hold(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tsdsl.analysis.windows.cost_distribution.FREQUENCIES", int(rng.choice([20, 400, 4000]))
     )
-    every = Spread(made, tables, ends, len(found))
+    every = CostDistribution(made, tables, ends, len(found))
     for share in (0.02, 0.3, 0.8):
         windows = []
         for column in both.T:

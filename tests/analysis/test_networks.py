@@ -14,7 +14,7 @@ from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
 import tsdsl
 from tsdsl.analysis import networks as module
 from tsdsl.analysis.costs.assignments import assignments
-from tsdsl.analysis.networks import networks
+from tsdsl.analysis.networks import network_keys
 from tsdsl.analysis.sampling import most_probable_networks, sampler
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.resolve import architecture_at
@@ -141,7 +141,7 @@ def space_of(tmp_path: Path, inside: str) -> tsdsl.Space:
 
 
 def keys(space: tsdsl.Space, found: list[tsdsl.Architecture]) -> list[tuple[int, int]]:
-    return [tuple(row) for row in networks(space.graph).keys(assignments(space.graph, found))]
+    return [tuple(row) for row in network_keys(space.graph).keys(assignments(space.graph, found))]
 
 
 def agree(left: list, right: list) -> bool:
@@ -164,7 +164,7 @@ def test_by_hand(case: str, tmp_path: Path) -> None:
     found = keys(space, every)
     assert len(set(found)) == count
     assert agree(found, structures(space.graph, every))
-    assert not networks(space.graph).are_architectures or count == size
+    assert not network_keys(space.graph).are_architectures or count == size
     for seed in range(4):
         drawn = space.sample(100, seed=seed)
         assert len(drawn) == count == len({structures(space.graph, [a])[0] for a in drawn})
@@ -214,12 +214,12 @@ def test_networks_are_counted_where_architectures_can_be_listed(
             assert tsdsl.Space(graph).networks == len(set(structures(graph, every)))
     assert tsdsl.Space(chain(40)).networks is None
     monkeypatch.setattr(module, "MAX_CELLS", 1)
-    networks.cache_clear()
+    network_keys.cache_clear()
     # What cannot be told apart is not counted; each architecture is drawn.
     graph, found = enumerated(10)
     assert tsdsl.Space(graph).networks is None
     assert len(tsdsl.Space(graph).sample(1000, seed=0)) == len(found)
-    networks.cache_clear()
+    network_keys.cache_clear()
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -230,19 +230,19 @@ def test_random_spaces(seed: int) -> None:
         return
     every = [architecture_at(graph, at) for at in found]
     right = structures(graph, every)
-    assert agree([tuple(row) for row in networks(graph).keys(np.array(found))], right)
+    assert agree([tuple(row) for row in network_keys(graph).keys(np.array(found))], right)
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 5))
 def test_choices_that_are_too_wide_to_follow(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer are found to be one network, but never two that are not."""
     monkeypatch.setattr(module, "MAX_FOLLOWED", 2)
-    networks.cache_clear()
+    network_keys.cache_clear()
     graph, found = enumerated(seed)
     found = found[:: max(1, len(found) // 150)]
     right = structures(graph, [architecture_at(graph, at) for at in found])
-    made = [tuple(row) for row in networks(graph).keys(np.array(found))] if found else []
-    networks.cache_clear()
+    made = [tuple(row) for row in network_keys(graph).keys(np.array(found))] if found else []
+    network_keys.cache_clear()
     assert len(set(made)) == len(set(zip(made, right, strict=True)))
 
 
@@ -329,13 +329,13 @@ def test_where_each_architecture_is_proven_to_be_a_network(tmp_path: Path) -> No
     """The proof is given for a space of 2 x (2 + 4 + 8) x 2 networks and for the shipped ones, and
     never where two architectures are one network."""
     space = space_of(tmp_path, NESTED)
-    assert networks(space.graph).are_architectures
+    assert network_keys(space.graph).are_architectures
     every = list(every_architecture(space))
     assert len(every) == space.size == 56 == len(set(structures(space.graph, every)))
     for name in ("auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l"):
-        assert networks(tsdsl.load(SPECS / f"{name}.tsnet").graph).are_architectures
+        assert network_keys(tsdsl.load(SPECS / f"{name}.tsnet").graph).are_architectures
     for seed in range(60):
         graph, found = enumerated(seed)
         some = structures(graph, [architecture_at(graph, at) for at in found[:200]])
         if len(set(some)) < len(some):
-            assert not networks(graph).are_architectures
+            assert not network_keys(graph).are_architectures

@@ -14,13 +14,13 @@ import tsdsl
 from tsdsl.analysis.costs.lookup import CostLookup
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination import bucket_tree as program_module
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling import meet_in_the_middle, sampler, window_sampler
-from tsdsl.analysis.sampling.meet_in_the_middle import Completed
-from tsdsl.analysis.sampling.rejection import PARTS, Independent, _guide, _sums
+from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler
+from tsdsl.analysis.sampling.rejection import PARTS, RejectionSampler, _guide, _sums
 from tsdsl.analysis.sampling.sampler import options_within, sample, stream
-from tsdsl.analysis.sampling.window_sampler import Inside
-from tsdsl.analysis.windows.tilted import Tilt
+from tsdsl.analysis.sampling.window_sampler import WindowSampler
+from tsdsl.analysis.windows.tilted import ExponentialTilt
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir import constraints
 from tsdsl.ir.architecture import Architecture
@@ -90,19 +90,21 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
     if len(found) < 2:
         return
     rng = np.random.default_rng([seed, count])
-    known = engine(graph)
+    cache = query_cache(graph)
     values = all_costs(graph, found)
     windows = some_windows(values, count, rng)
     fits = held(values, windows)
     p = Distribution(graph, rng.normal(size=len(Space(graph).distribution().flat)))
     rows = p.layout.split(p.flat_probabilities)
-    drawer: Inside | Completed | Independent = Inside(known, rows, windows, (20, 60))
+    drawer: WindowSampler | MeetInTheMiddleSampler | RejectionSampler = WindowSampler(
+        cache, rows, windows, (20, 60)
+    )
     if way == "independent":
-        assert Independent.suits(known, rows)
-        drawer = Independent(known, rows, windows)
+        assert RejectionSampler.suits(cache, rows)
+        drawer = RejectionSampler(cache, rows, windows)
     if way == "completed":
         try:
-            drawer = Completed(drawer)
+            drawer = MeetInTheMiddleSampler(drawer)
         except ValueError as no_part:
             assert "no part" in str(no_part)
             return
@@ -159,14 +161,14 @@ def test_tilted_moments(seed: int) -> None:
     if len(found) < 2:
         return
     rng = np.random.default_rng(seed)
-    known = engine(graph)
+    cache = query_cache(graph)
     values = all_costs(graph, found).astype(float)
-    made = known.program(*COSTS)
+    made = cache.bucket_tree(*COSTS)
     p = Distribution.initial(graph)
     rows = p.layout.split(p.flat_probabilities)
-    ends = [known.ends(cost) for cost in COSTS]
+    ends = [cache.cost_range(cost) for cost in COSTS]
     windows = list(some_windows(values, 3, rng).values())
-    tilt = Tilt(made, [q.weights(rows) for q in made.potentials], windows, ends)
+    tilt = ExponentialTilt(made, [q.weights(rows) for q in made.potentials], windows, ends)
     rates = np.array([tilt.rate(k) for k in range(3)])
     least = values.min(0)
     weight = odds(graph, found, p) * np.exp(-(values - least) @ rates)
@@ -331,7 +333,7 @@ def test_requirements_too_coupled_to_plan_for(
     limit: tuple[object, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(*limit, 40)
-    engine.cache_clear()
+    query_cache.cache_clear()
     space = coupled(176)
     drawn = space.sample(300, seed=1)
     assert len(set(drawn)) == 300

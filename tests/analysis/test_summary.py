@@ -40,7 +40,7 @@ def test_equal_to_enumeration(tmp_path: Path) -> None:
     assert found.share.exact and found.share.low == len(inside) / len(weighed)
     cost = found.costs["macs"]
     assert cost.mean == pytest.approx(sum(w * macs[a] for a, w in weighed.items()))
-    assert cost.alike_mean == pytest.approx(sum(macs.values()) / len(macs))
+    assert cost.uniform_mean == pytest.approx(sum(macs.values()) / len(macs))
     assert cost.std == pytest.approx(space.std("macs"))
     assert cost.quantiles is not None and len(cost.quantiles) == len(SHARES)
     assert cost.histogram is not None and cost.histogram.share.sum() == pytest.approx(1)

@@ -10,11 +10,11 @@ from random_spaces import brute_cost, chain, decisions_of, enumerated, structure
 
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling import sampler
 from tsdsl.analysis.sampling.sampler import sample_within
 from tsdsl.analysis.windows import cost_distribution, distinct_costs, window
-from tsdsl.analysis.windows.enumeration import Lister
+from tsdsl.analysis.windows.enumeration import Enumerator
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.freeze import freeze
@@ -29,7 +29,7 @@ SEEDS = range(60)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Small spaces are exact; here also as if they were large, from few frequencies and on a
     coarse grid."""
-    engine.cache_clear()
+    query_cache.cache_clear()
     if request.param == "resolved":
         monkeypatch.setattr(distinct_costs, "MAX_SUMS", -1)
         monkeypatch.setattr(window, "MAX_LISTED", -1)
@@ -198,13 +198,13 @@ def test_listing_within_windows() -> None:
         graph, found = enumerated(seed)
         if not found:
             continue
-        known = engine(graph)
+        cache = query_cache(graph)
         ours = [d.variable.index for d in graph.decisions]
-        every = Lister(known, ()).list({})[:, ours].tolist()
+        every = Enumerator(cache, ()).assignments({})[:, ours].tolist()
         assert sorted(every) == sorted([at[v] for v in ours] for at in found)
         both = np.array([brute_cost(graph, at) for at in found])
         a, b = np.quantile(both, [0.2, 0.7], axis=0, method="nearest")
-        listed = Lister(known, ("macs", "params")).list(
+        listed = Enumerator(cache, ("macs", "params")).assignments(
             {"macs": (int(a[0]), int(b[0])), "params": (int(a[1]), int(b[1]))}
         )
         right = [at for at, c in zip(found, both, strict=True) if (a <= c).all() and (c <= b).all()]

@@ -77,7 +77,7 @@ def architectures_of(space: tsdsl.Space) -> list[Architecture]:
 def joint(space: tsdsl.Space, seed: int = 0, scale: float = 1.0) -> Distribution:
     """Logits that are all different, joint within all blocks."""
     groups = block_groups(space.graph).joined
-    empty = Distribution.uniform(space.graph).joint(groups)
+    empty = Distribution.uniform(space.graph).with_groups(groups)
     return Distribution(
         space.graph, np.random.default_rng(seed).normal(0, scale, len(empty.flat)), groups
     )

@@ -229,7 +229,7 @@ def test_costs_without_tables(wide: tsdsl.Space, monkeypatch: pytest.MonkeyPatch
     first = again.next()
     for each in first:
         again.add(each, worth(each.architecture, 0))
-    monkeypatch.setattr(type(wide.engine), "lookup", too_large)
+    monkeypatch.setattr(type(wide.query_cache), "lookup", too_large)
     rest = evolve(again)
     assert [[c.architecture for c in g] for g in (first, *rest)] == [
         [c.architecture for c in g] for g in whole

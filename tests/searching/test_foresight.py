@@ -156,7 +156,7 @@ def test_no_search_strands(tmp_path: Path, part: int) -> None:
             }
             ways = brute.ways(at, chosen)
             best = next(each for each in ways if brute.reaches(at + 1, each[1]))
-            found = choose(space, plan, at, chosen, free.standing(stands))
+            found = choose(space, plan, at, chosen, free.with_fixed(stands))
             assert found.met and found.open and found.proven
             own = {p: o for p, o in found.architecture.items() if p in phase.learned}
             assert {**chosen, **own} == best[1], (seed, phase.name)

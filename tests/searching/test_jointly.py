@@ -38,7 +38,7 @@ def test_the_conversion_changes_no_probability(kind: str, tmp_path: Path) -> Non
     groups = block_groups(space.graph).joined
     assert paths_of(space, groups) == GROUPS[kind]
     given = stirred(space, 1, 2.0)
-    before, after = Categoricals(space, given), Categoricals(space, given.joint(groups))
+    before, after = Categoricals(space, given), Categoricals(space, given.with_groups(groups))
     every = architectures_of(space)
     logs = before.log_probability(every)
     assert after.log_probability(every) == pytest.approx(logs, abs=1e-12)
@@ -48,7 +48,7 @@ def test_the_conversion_changes_no_probability(kind: str, tmp_path: Path) -> Non
     )
     assert after.entropy().value == pytest.approx(before.entropy().value, abs=1e-12)
     # And back: marginals of a product are its factors.
-    again = Categoricals(space, after.distribution.joint(()))
+    again = Categoricals(space, after.distribution.with_groups(()))
     assert again.log_probability(every) == pytest.approx(logs, abs=1e-12)
     assert space.most_probable(after.distribution) == space.most_probable(given)
 
@@ -61,9 +61,9 @@ def test_what_is_less_probable_than_any_float_stays_so(tmp_path: Path) -> None:
     given = Distribution(space.graph, flat)
     path = "main.s1[0].width"
     assert given.logits[path].tolist() == [0.0, -2000.0, -np.inf]
-    made = given.joint(block_groups(space.graph).joined)
+    made = given.with_groups(block_groups(space.graph).joined)
     assert made.logits[path] == pytest.approx([0.0, -2000.0, -np.inf])
-    assert made.joint(()).logits[path] == pytest.approx([0.0, -2000.0, -np.inf])
+    assert made.with_groups(()).logits[path] == pytest.approx([0.0, -2000.0, -np.inf])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,7 +81,9 @@ def test_against_enumeration(kind: str, tmp_path: Path) -> None:
     assert space.variance("macs", given) == pytest.approx(p @ (costs - mean) ** 2, rel=1e-9)
     assert sum(space.breakdown("macs", "block", given).values()) == pytest.approx(mean, rel=1e-12)
     # A factorised distribution with the same marginals is another one.
-    assert space.variance("macs", given.joint(())) != pytest.approx(space.variance("macs", given))
+    assert space.variance("macs", given.with_groups(())) != pytest.approx(
+        space.variance("macs", given)
+    )
     for low, high in [(0, int(costs.max())), *np.quantile(costs, [(0.2, 0.5), (0.6, 0.9)])]:
         inside = (costs >= low) & (costs <= high)
         window = (float(low), float(high))
@@ -134,7 +136,7 @@ def test_gradients_against_autograd(kind: str, tmp_path: Path) -> None:
     logs = log_p(space, now.distribution, every)
     (torch.tensor(factors) @ logs).backward(retain_graph=True)
     assert now.gradient(every, factors) == pytest.approx(logs.flat.grad.numpy(), abs=1e-10)
-    # The exact gradient of a mean, and of the cost term, from the engine.
+    # The exact gradient of a mean, and of the cost term, from the query_cache.
     costs = torch.tensor(space.flops(every), dtype=torch.float64)
     logs.flat.grad = None
     mean = logs.exp() @ costs
@@ -185,8 +187,8 @@ def test_with_streams_of_a_phase_only(kind: str, tmp_path: Path) -> None:
     there = tsdsl.Space(restrict(space.graph, [stream]))
     given = joint(space, 8)
     odds = odds_of(space, given)
-    costs = there.engine.lookup("macs").many(space.encode(list(odds)))
-    assert there.expectation("macs", given.over(there.graph)) == pytest.approx(
+    costs = there.query_cache.lookup("macs").many(space.encode(list(odds)))
+    assert there.expectation("macs", given.on_graph(there.graph)) == pytest.approx(
         np.array(list(odds.values())) @ costs, rel=1e-12
     )
 
@@ -217,9 +219,9 @@ def test_groups_that_are_none(tmp_path: Path) -> None:
     at = {d.path: k for k, d in enumerate(space.decisions)}
     plain = Distribution.initial(space.graph)
     with pytest.raises(ValueError, match="not active together"):
-        plain.joint([(at["main.s1[0].width"], at["main.s1[1].width"])])
+        plain.with_groups([(at["main.s1[0].width"], at["main.s1[1].width"])])
     with pytest.raises(ValueError, match="no group of their own"):
-        plain.joint([(0, 0)])
+        plain.with_groups([(0, 0)])
     assert block_groups(space.graph, ["main.s1[0].width", "main.s1[1].body"]).joined == ()
 
 
@@ -434,14 +436,14 @@ def test_a_correlated_target_needs_a_joint_distribution(tmp_path: Path) -> None:
     good = [pairs[0, 0], pairs[1, 1]]
     assert min(good) > 0.1 and sum(good) > 0.97
     # What a factorised one with these marginals makes of it.
-    apart = odds_of(space, together.now().distribution.joint(()))
+    apart = odds_of(space, together.now().distribution.with_groups(()))
     assert sum(p for a, p in apart.items() if likelihood(a)) < 0.9
 
 
 def test_large_groups_need_no_large_tables(tmp_path: Path) -> None:
     """640 combinations in each of ten blocks of one width; 520 in each of twelve whose widths meet:
     tables over all pairs of combinations would be refused, or slow."""
-    from tsdsl.analysis.elimination.bucket_tree import program
+    from tsdsl.analysis.elimination.bucket_tree import bucket_tree
 
     head = """tsnet 1
 import "std/video" as v
@@ -474,9 +476,9 @@ space Many {
         (tmp_path / "many.tsnet").write_text(head + body + tail)
         space = tsdsl.load(tmp_path / "many.tsnet")
         plain = stirred(space, 12)
-        made = plain.joint(block_groups(space.graph).joined)
+        made = plain.with_groups(block_groups(space.graph).joined)
         assert [len(made.logits_of(g)) for g in made.groups] == [each] * blocks_
         for ask in (space.expectation, space.variance):
             assert ask("macs", made) == pytest.approx(ask("macs", plain), rel=1e-9)
-        steps = program(made.graph, ("macs",)).steps
+        steps = bucket_tree(made.graph, ("macs",)).steps
         assert sum(int(np.prod(step.shape)) for step in steps) < 1 << 19

@@ -200,11 +200,11 @@ def test_the_plan_says_so(tiny: Tiny) -> None:
 def test_what_cannot_be_answered_is_said_at_once(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tsdsl.analysis.elimination import bucket_tree as program
+    from tsdsl.analysis.elimination import bucket_tree
 
     space = tiny(search__joint_from=2)
     plan = plan_of(space, 3)
-    monkeypatch.setattr(program, "MAX_KEPT", -1)
+    monkeypatch.setattr(bucket_tree, "MAX_KEPT", -1)
     with pytest.raises(TooCoupled, match="limit is -1"):
         check_joint(space, plan)
     assert not check_joint(tiny(), plan_of(tiny(), 3))
@@ -214,7 +214,7 @@ def test_costs_of_phases(tiny: Tiny) -> None:
     """Of what exists, with what a phase does not learn at its default."""
     space = tiny()
     groups = [p for p in block_groups(space.graph).joined]
-    start = Distribution.uniform(space.graph).joint(groups)
+    start = Distribution.uniform(space.graph).with_groups(groups)
     given = Distribution(space.graph, np.random.default_rng(0).normal(size=len(start.flat)), groups)
     p = {part: np.exp(row) / np.exp(row).sum() for part, row in _rows(given)}
     every = space.sample(10**4, weights="architectures", seed=0)
@@ -228,7 +228,7 @@ def test_costs_of_phases(tiny: Tiny) -> None:
                 weight *= row[np.ravel_multi_index(at, [len(d.options) for d in members])]
         weights.append(weight)
     there = tsdsl.Space(restrict(space.graph, ["a"]))
-    costs = there.engine.lookup("macs").many(space.encode(every))
+    costs = there.query_cache.lookup("macs").many(space.encode(every))
     assert sum(weights) == pytest.approx(1)
     first, second = space.phases("macs", given)
     assert first.mean == pytest.approx(np.array(weights) @ costs)

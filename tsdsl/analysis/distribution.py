@@ -54,7 +54,7 @@ Logit = (
 )
 
 
-class DecisionDocument(BaseModel):
+class DecisionLogits(BaseModel):
     """The logits of one decision."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,7 +65,7 @@ class DecisionDocument(BaseModel):
     logits: list[Logit] = Field(description="one for each option; null: never taken")
 
 
-class JointDocument(BaseModel):
+class JointLogits(BaseModel):
     """The logits of some decisions together."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,16 +87,16 @@ class DistributionDocument(BaseModel):
     space_hash: str = Field(
         default="", strict=True, description="hash of the space that it was made for"
     )
-    decisions: dict[str, DecisionDocument] = Field(
+    decisions: dict[str, DecisionLogits] = Field(
         description="decision path -> its logits; of those in `joint`, their marginals"
     )
-    joint: list[JointDocument] = Field(
+    joint: list[JointLogits] = Field(
         default=[], description="decisions that are distributed jointly"
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
+class LogitLayout:
     """Where each decision of a space, or each group of them, stands in a flat vector of logits."""
 
     paths: tuple[str, ...]
@@ -106,7 +106,7 @@ class Layout:
     parts: tuple[DecisionGroup, ...]
 
     @classmethod
-    def of(cls, space: SpaceGraph, groups: Sequence[DecisionGroup] = ()) -> Layout:
+    def of(cls, space: SpaceGraph, groups: Sequence[DecisionGroup] = ()) -> LogitLayout:
         made = partition(space, groups)
         sizes = tuple(combination_count(space, part) for part in made)
         paths = tuple(group_name([space.decisions[k].path for k in part]) for part in made)
@@ -128,7 +128,7 @@ class Distribution:
         self.space = space
         #: Numbers of the decisions that are distributed jointly.
         self.groups = tuple(sorted(groups))
-        self.layout = Layout.of(space, self.groups)
+        self.layout = LogitLayout.of(space, self.groups)
         self.flat = np.array(flat, np.float64)
         self.flat.flags.writeable = False
         if self.flat.shape != (int(self.layout.starts[-1]),):
@@ -146,18 +146,18 @@ class Distribution:
         whatever is asked under this distribution is asked of it."""
         return join_decisions(self.space, self.groups)
 
-    def over(self, space: SpaceGraph) -> Distribution:
+    def on_graph(self, space: SpaceGraph) -> Distribution:
         """The same logits over another graph with the same decisions."""
         return self if space is self.space else Distribution(space, self.flat, self.groups)
 
-    def joint(self, groups: Sequence[DecisionGroup]) -> Distribution:
+    def with_groups(self, groups: Sequence[DecisionGroup]) -> Distribution:
         """With these groups and no others. Joint logits are sums of the members' marginal
         log-probabilities: without groups before, exactly the same distribution. A group that there
         was is kept as it is; one that is taken apart leaves its marginals."""
         groups = tuple(sorted(groups))
         had = dict(zip(self.layout.parts, self.layout.split(self.flat), strict=True))
         rows: list[Floats] = []
-        for part in Layout.of(self.space, groups).parts:
+        for part in LogitLayout.of(self.space, groups).parts:
             row = had.get(part)
             if row is None:
                 row = np.zeros(())
@@ -166,11 +166,11 @@ class Distribution:
             rows.append(row.reshape(-1))
         return Distribution(self.space, np.concatenate([*rows, np.zeros(0)]), groups)
 
-    def standing(self, at: Mapping[int, int]) -> Distribution:
+    def with_fixed(self, at: Mapping[int, int]) -> Distribution:
         """Where some decisions, by number, stand at an option. A group of which a part stands is
         taken apart."""
         kept = [g for g in self.groups if at.keys() >= set(g) or at.keys().isdisjoint(g)]
-        made = self.joint(kept)
+        made = self.with_groups(kept)
         rows: list[Floats] = []
         for part, row in zip(made.layout.parts, made.layout.split(made.flat), strict=True):
             if part[0] in at:
@@ -326,10 +326,10 @@ class Distribution:
 
 #: What is taken where a distribution is expected: None or "initial" is the spec's own; a mapping
 #: gives weights by decision path.
-Given = Distribution | Literal["initial"] | Mapping[str, Sequence[float]] | None
+DistributionLike = Distribution | Literal["initial"] | Mapping[str, Sequence[float]] | None
 
 
-def distribution_of(space: SpaceGraph, given: Given) -> Distribution:
+def as_distribution(space: SpaceGraph, given: DistributionLike) -> Distribution:
     """The distribution that is meant. Raises `ValueError` if it is one of another space."""
     if given is None or given == "initial":
         return Distribution.initial(space)
@@ -338,7 +338,7 @@ def distribution_of(space: SpaceGraph, given: Given) -> Distribution:
             same = [(d.path, d.options) for d in given.space.decisions]
             if same != [(d.path, d.options) for d in space.decisions]:
                 raise ValueError(f"{given!r} is none of space {space.name}")
-        return given.over(space)
+        return given.on_graph(space)
     if isinstance(given, Mapping):
         return Distribution.from_weights(space, given)
     raise ValueError(
@@ -350,16 +350,16 @@ def distribution_of(space: SpaceGraph, given: Given) -> Distribution:
 Asked = TypeVar("Asked")
 
 
-def under(space: SpaceGraph, given: Asked) -> tuple[SpaceGraph, Asked | Distribution]:
+def on_joint_graph(space: SpaceGraph, given: Asked) -> tuple[SpaceGraph, Asked | Distribution]:
     """The graph to ask where a distribution, or anything else that is taken for one, is given; and
     what is given, over this graph. It is the space itself unless the distribution is joint."""
     if not isinstance(given, Distribution) or not given.groups:
         return space, given
-    graph = distribution_of(space, given).graph
+    graph = as_distribution(space, given).graph
     return graph, Distribution(graph, given.flat)
 
 
-def softmax(flat: Floats, layout: Layout) -> Floats:
+def softmax(flat: Floats, layout: LogitLayout) -> Floats:
     """Probabilities of the options of each decision."""
     if not len(flat):
         return flat
@@ -370,7 +370,7 @@ def softmax(flat: Floats, layout: Layout) -> Floats:
     return np.asarray(shifted / np.repeat(np.add.reduceat(shifted, starts), sizes))
 
 
-def log_softmax(flat: Floats, layout: Layout) -> Floats:
+def log_softmax(flat: Floats, layout: LogitLayout) -> Floats:
     """Logarithms of the probabilities of the options of each decision; -inf for an option that is
     never taken."""
     if not len(flat):
@@ -383,7 +383,7 @@ def log_softmax(flat: Floats, layout: Layout) -> Floats:
     return np.asarray(shifted - np.repeat(np.log(sums), sizes))
 
 
-def _none(flat: Floats, layout: Layout) -> int | None:
+def _none(flat: Floats, layout: LogitLayout) -> int | None:
     """The number of the first decision whose logits are no distribution; None if all are one."""
     if not len(flat):
         return None
@@ -479,7 +479,7 @@ def _match_joint(
     try:
         if len(joint) < len(document.joint):
             raise ValueError("a group of decisions is given twice")
-        layout = Layout.of(space, tuple(joint))
+        layout = LogitLayout.of(space, tuple(joint))
     except ValueError as bad:
         raise _failure(name, [str(bad)]) from None
     rows = dict(zip(((k,) for k in at.values()), made.layout.split(made.flat), strict=True))

@@ -56,12 +56,12 @@ NOTHING = 0
 
 
 @lru_cache(maxsize=8)
-def networks(space: SpaceGraph) -> Networks:
+def network_keys(space: SpaceGraph) -> NetworkKeys:
     """The networks of a space."""
-    return Networks(space)
+    return NetworkKeys(space)
 
 
-class Networks:
+class NetworkKeys:
     """Keys of the networks of one space."""
 
     def __init__(self, space: SpaceGraph) -> None:
@@ -76,11 +76,11 @@ class Networks:
         return decision_keys(self.space, at)
 
     @cached_property
-    def facts(self) -> Facts | None:
+    def facts(self) -> NetworkFacts | None:
         """None if an operation depends on too many decisions at once: each architecture then counts
         as a network of its own."""
         try:
-            return Facts(self.space)
+            return NetworkFacts(self.space)
         except TooCoupled:
             return None
 
@@ -115,8 +115,8 @@ def decision_keys(space: SpaceGraph, at: Array) -> Array:
 
 def labels(space: SpaceGraph, at: Array, distinct: Distinct) -> list[bytes]:
     """16 bytes for each assignment, equal for those that are one network, or one architecture."""
-    by_decision = distinct == "architectures" or networks(space).are_architectures
-    found = decision_keys(space, at) if by_decision else networks(space).keys(at)
+    by_decision = distinct == "architectures" or network_keys(space).are_architectures
+    found = decision_keys(space, at) if by_decision else network_keys(space).keys(at)
     return [row.tobytes() for row in found]
 
 
@@ -140,7 +140,7 @@ def _added(tables: Sequence[Factor], numbers: Array) -> list[Factor]:
     return [Factor(scope, table) for scope, table in found.items()]
 
 
-class Facts:
+class NetworkFacts:
     """The facts of all networks of a space: ``tables`` have the number of a fact in each entry,
     below ``count``; equal facts have equal numbers. Raises `TooCoupled`."""
 

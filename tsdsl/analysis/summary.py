@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tsdsl.analysis.costs.cost_table import COUNTED, Cost, CostTable
 from tsdsl.analysis.costs.items import Grouping
-from tsdsl.analysis.distribution import Distribution, Given
+from tsdsl.analysis.distribution import Distribution, DistributionLike
 from tsdsl.analysis.elimination.bounds import Bounds
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.windows.window import Between, CountBetween, Histogram
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
@@ -32,15 +32,15 @@ SHARES = (0.01, 0.1, 0.5, 0.9, 0.99)
 @dataclass(slots=True)
 class CostSummary:
     """One cost over a space; None where it could not be answered. ``mean`` and ``std`` are under
-    the distribution, ``alike_mean`` and ``alike_std`` with every architecture equally probable: all
-    exact."""
+    the distribution, ``uniform_mean`` and ``uniform_std`` with every architecture equally probable:
+    all exact."""
 
     cost: Cost
     bounds: Bounds | None = None
     mean: float | None = None
     std: float | None = None
-    alike_mean: float | None = None
-    alike_std: float | None = None
+    uniform_mean: float | None = None
+    uniform_std: float | None = None
     #: Under the distribution, at `SHARES`.
     quantiles: list[Between] | None = None
     histogram: Histogram | None = None
@@ -59,7 +59,7 @@ class CostSummary:
 
 
 @dataclass(slots=True)
-class Summary:
+class SpaceSummary:
     """Of one space under one distribution."""
 
     space: Space
@@ -90,18 +90,18 @@ class Summary:
 
 def summarise(
     space: Space,
-    distribution: Given = None,
+    distribution: DistributionLike = None,
     windows: Mapping[str, tuple[float, float]] | None = None,
     by: Sequence[Grouping] = ("stream", "stage"),
     bins: int = 40,
-) -> Summary:
+) -> SpaceSummary:
     """Ask everything, each question once. ``windows`` by the cost's name; None for the budgets
     that the spec's search ends with. Quantiles and histograms are of multiply-adds and of what has
     a window.
 
     Raises `SpecError` if there is no architecture, or none with a probability.
     """
-    ask = _Asker(space)
+    ask = _Answers(space)
     given = space.distribution(distribution)
     windows_from = ""
     if windows is None:
@@ -124,12 +124,12 @@ def summarise(
         held = costs[name]
         if held.bounds is not None and held.bounds.min.value < held.bounds.max.value:
             _spread(space, held, given, bins, ask)
-    return Summary(
+    return SpaceSummary(
         space, given, size, space.networks, costs, named, windows_from, count, mass, ask.notes
     )
 
 
-class _Asker:
+class _Answers:
     """Answers what can be answered; what cannot leaves a note, once."""
 
     def __init__(self, space: Space) -> None:
@@ -155,30 +155,30 @@ class _Asker:
 
 
 def _cost(
-    space: Space, cost: Cost, given: Distribution, by: Sequence[Grouping], ask: _Asker
+    space: Space, cost: Cost, given: Distribution, by: Sequence[Grouping], ask: _Answers
 ) -> CostSummary:
     made = CostSummary(cost)
     name = made.name
     made.bounds = ask(lambda: space.bounds(name))
     if made.bounds is None:
         return made
-    moments = engine(given.graph).expectation(cost).moments(given)
-    alike = space.engine.expectation(cost).alike()
+    moments = query_cache(given.graph).expectation(cost).moments(given)
+    alike = space.query_cache.expectation(cost).uniform_moments()
     made.mean, made.std = moments.mean, moments.variance**0.5
-    made.alike_mean, made.alike_std = alike.mean, alike.variance**0.5
+    made.uniform_mean, made.uniform_std = alike.mean, alike.variance**0.5
     if cost != "elements":
         made.breakdown = {kind: space.breakdown(name, kind, given) for kind in by}
         made.phases = space.phases(name, given)
     return made
 
 
-def _spread(space: Space, into: CostSummary, given: Distribution, bins: int, ask: _Asker) -> None:
+def _spread(space: Space, into: CostSummary, given: Distribution, bins: int, ask: _Answers) -> None:
     into.quantiles = ask(lambda: space.quantiles(into.name, SHARES, given))
     if into.quantiles is not None:
         into.histogram = ask(lambda: space.histogram(into.name, bins, given))
 
 
-def _budgets(space: Space, ask: _Asker) -> tuple[dict[str, tuple[float, float]], str]:
+def _budgets(space: Space, ask: _Answers) -> tuple[dict[str, tuple[float, float]], str]:
     """The budgets that what a search finds has to keep, and whose they are: those of its last
     phase, if all streams exist in it, else the whole search's."""
     search = space.sections.search if space.sections else None

@@ -16,8 +16,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.distribution import Floats, Layout, log_softmax, softmax
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.distribution import Floats, LogitLayout, log_softmax, softmax
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.ir.space import SpaceGraph
 
@@ -31,8 +31,8 @@ class ExpectedCost:
     """
 
     def __init__(self, space: SpaceGraph, cost: Cost) -> None:
-        self.layout = Layout.of(space)
-        self._means = engine(space).expectation(cost)
+        self.layout = LogitLayout.of(space)
+        self._means = query_cache(space).expectation(cost)
 
     def __call__(self, logits: Tensor | Mapping[str, Tensor]) -> Tensor:
         if isinstance(logits, Mapping):
@@ -46,7 +46,7 @@ class ExpectedCost:
 
 class _Expected(Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, means: Expectation, layout: Layout) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, means: Expectation, layout: LogitLayout) -> Tensor:
         flat = logits.detach().to("cpu", torch.float64).numpy()
         probabilities = softmax(np.asarray(flat), layout)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.items import Grouping
 from tsdsl.analysis.elimination.phases import PhaseCost
-from tsdsl.analysis.summary import SHARES, CostSummary, Summary
+from tsdsl.analysis.summary import SHARES, CostSummary, SpaceSummary
 from tsdsl.analysis.windows.window import Between, CountBetween
 from tsdsl.cli.cost_tables import note, origin
 from tsdsl.cli.output import aligned
@@ -58,7 +58,7 @@ def unit_of(cost: CostSummary) -> Unit:
 
 
 def overview(
-    found: Summary, by: Grouping | None, under: str, width: int, blocks: bool, colour: bool
+    found: SpaceSummary, by: Grouping | None, under: str, width: int, blocks: bool, colour: bool
 ) -> str:
     """The whole page. ``under`` names the distribution, ``blocks`` says whether the terminal has
     block characters."""
@@ -137,13 +137,13 @@ def _exactly(count: int) -> str:
     return f"{big(count)} = {count:,}" if 10**SHORT <= count < 10**BESIDE else big(count)
 
 
-def _windows(found: Summary) -> str:
+def _windows(found: SpaceSummary) -> str:
     return ", ".join(
         window_text(name, ends, found.costs[name].unit) for name, ends in found.windows.items()
     )
 
 
-def _numbers(found: Summary, under: str) -> list[list[str]]:
+def _numbers(found: SpaceSummary, under: str) -> list[list[str]]:
     """Of architectures."""
     rows: list[list[str]] = []
     if found.size is not None:
@@ -178,13 +178,13 @@ def _numbers(found: Summary, under: str) -> list[list[str]]:
     return rows
 
 
-def _costs(found: Summary, under: str) -> str:
+def _costs(found: SpaceSummary, under: str) -> str:
     """The ends and means of every cost."""
     rows = [["", "min", "max", "mean", "std", "mean, all alike", "std"]]
     for cost in found.costs.values():
         unit = unit_of(cost)
         ends = [end.value for end in cost.bounds] if cost.bounds else [None, None]
-        values = (*ends, cost.mean, cost.std, cost.alike_mean, cost.alike_std)
+        values = (*ends, cost.mean, cost.std, cost.uniform_mean, cost.uniform_std)
         rows.append([unit.name, *(UNKNOWN if v is None else unit.text(v) for v in values)])
     unknown = f"; {UNKNOWN}: see the note" if any(UNKNOWN in row for row in rows) else ""
     return (
@@ -193,7 +193,7 @@ def _costs(found: Summary, under: str) -> str:
     )
 
 
-def _single(found: Summary) -> str:
+def _single(found: SpaceSummary) -> str:
     """The costs of the only network."""
     rows = [
         [unit_of(cost).name, unit_of(cost).text(cost.bounds.min.value)]
@@ -207,7 +207,7 @@ def _single(found: Summary) -> str:
 
 
 def _spread(
-    found: Summary,
+    found: SpaceSummary,
     cost: CostSummary,
     under: str,
     width: int,
@@ -253,7 +253,7 @@ def _spread(
 # ------------------------------------------------------------------ shares and phases
 
 
-def _shares(found: Summary, by: Grouping | None, under: str, bold: Paint) -> str:
+def _shares(found: SpaceSummary, by: Grouping | None, under: str, bold: Paint) -> str:
     """The expected cost by group: streams with their stages, unless one kind is asked for."""
     costs = [cost for cost in found.costs.values() if cost.breakdown]
     if not costs:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from tsdsl.analysis.costs.items import Grouping
-from tsdsl.analysis.summary import Summary, summarise
+from tsdsl.analysis.summary import SpaceSummary, summarise
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.plots.confusion_panel import ConfusionPanel, MistakesPanel
 from tsdsl.plots.panel import Panel, settle
@@ -20,7 +20,7 @@ from tsdsl.space import Space
 from tsdsl.training.scores import Scores
 
 
-def overview(found: Space | Summary) -> Figure:
+def overview(found: Space | SpaceSummary) -> Figure:
     """All that there is to draw of a space, or of the summary of one under a distribution: how
     multiply-adds, parameters and the costs of its tables are spread, with the windows that the
     summary asks for; costs by stage; and in each phase of the search.
@@ -28,7 +28,7 @@ def overview(found: Space | Summary) -> Figure:
     A panel whose tables would be too large is left out, as in the summary. Raises `SpecError` if
     none is left.
     """
-    summary = found if isinstance(found, Summary) else summarise(found)
+    summary = found if isinstance(found, SpaceSummary) else summarise(found)
     space, given = summary.space, summary.distribution
     costs = list(dict.fromkeys(("macs", "params", *space.costs, *summary.windows)))
     named = "budget" if summary.windows_from else "window"

@@ -16,7 +16,7 @@ from tsdsl.plots.units import AxisUnit
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import Cost
-    from tsdsl.analysis.distribution import Given
+    from tsdsl.analysis.distribution import DistributionLike
     from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.space import Space
 
@@ -31,7 +31,9 @@ class PhasePanel:
     found: Sequence[PhaseCost]
 
     @classmethod
-    def of(cls, space: Space, cost: str = "macs", *, distribution: Given = None) -> PhasePanel:
+    def of(
+        cls, space: Space, cost: str = "macs", *, distribution: DistributionLike = None
+    ) -> PhasePanel:
         found = space.phases(cost, distribution)
         if not found:
             raise ValueError(f"the search section of {space.name} has no phases")
@@ -85,7 +87,11 @@ _ABSENT = "where streams are absent, the head counts as in the whole network"
 
 
 def phases(
-    space: Space, cost: str = "macs", ax: Axes | None = None, *, distribution: Given = None
+    space: Space,
+    cost: str = "macs",
+    ax: Axes | None = None,
+    *,
+    distribution: DistributionLike = None,
 ) -> Axes:
     """A row for each phase of the search section: a line from minimum to maximum, thick within a
     standard deviation of the mean, which is the dot; and the budgets, shaded. See `Space.phases`

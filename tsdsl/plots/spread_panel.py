@@ -17,7 +17,7 @@ from tsdsl.plots.units import AxisUnit, percent, short
 
 if TYPE_CHECKING:
     from tsdsl.analysis.costs.cost_table import Cost
-    from tsdsl.analysis.distribution import Given
+    from tsdsl.analysis.distribution import DistributionLike
     from tsdsl.analysis.elimination.expectation import Moments
     from tsdsl.analysis.windows.window import Between, Histogram, Weighting
     from tsdsl.space import Space
@@ -86,7 +86,7 @@ class SpreadPanel:
         *,
         window: tuple[float, float] | None = None,
         window_name: str = "window",
-        distribution: Given = None,
+        distribution: DistributionLike = None,
         uniform: bool = True,
         bins: int = BINS,
     ) -> SpreadPanel:
@@ -98,11 +98,11 @@ class SpreadPanel:
             given = space.distribution(distribution)
             initial = (given.flat == space.distribution().flat).all()
             named = "initial distribution" if initial else "given distribution"
-            means = space.engine.expectation(asked)
+            means = space.query_cache.expectation(asked)
             outlines.append(_Outline.of(space, cost, bins, given, named, means.moments(given)))
             if uniform:
                 named = "all architectures alike"
-                moments = means.alike()
+                moments = means.uniform_moments()
                 every = _Outline.of(space, cost, bins, "architectures", named, moments)
                 # The same outline would hide the first.
                 if abs(outlines[0].histogram.share - every.histogram.share).max() > 1e-9:
@@ -169,7 +169,7 @@ def spread(
     ax: Axes | None = None,
     *,
     window: tuple[float, float] | None = None,
-    distribution: Given = None,
+    distribution: DistributionLike = None,
     uniform: bool = True,
     bins: int = BINS,
 ) -> Axes:

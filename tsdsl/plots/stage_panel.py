@@ -15,7 +15,7 @@ from tsdsl.plots.style import INK, MUTED, RULE, SMALL, TEXT, Look, looks
 from tsdsl.plots.units import AxisUnit, percent
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.distribution import Given
+    from tsdsl.analysis.distribution import DistributionLike
     from tsdsl.ir.graph import Path
     from tsdsl.ir.network import Network
     from tsdsl.space import Space
@@ -59,7 +59,7 @@ class StagePanel:
         cost: str = "macs",
         *,
         architecture: Mapping[str, Any] | None = None,
-        distribution: Given = None,
+        distribution: DistributionLike = None,
         by: Grouping = "stage",
     ) -> StagePanel:
         of_space = architecture is None and bool(space.decisions)
@@ -129,7 +129,7 @@ def stages(
     ax: Axes | None = None,
     *,
     architecture: Mapping[str, Any] | None = None,
-    distribution: Given = None,
+    distribution: DistributionLike = None,
     by: Grouping = "stage",
 ) -> Axes:
     """A cost by stage, each bar divided among the streams, their fusion and attention.
@@ -156,7 +156,7 @@ def _bars(
     return _Bars(name, cells, sum(value for _, _, value in found))
 
 
-def _mean(space: Space, cost: str, distribution: Given) -> _Bars:
+def _mean(space: Space, cost: str, distribution: DistributionLike) -> _Bars:
     groups = space.breakdown(cost, "stage", distribution)
     cells = _cells(
         ((path := tuple(name.split("."))), path, value, "stage") for name, value in groups.items()

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tsdsl.analysis.costs.assignments import active_decisions, assignments
-from tsdsl.analysis.distribution import Distribution, Floats, Given
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.distribution import Distribution, DistributionLike, Floats
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.files import PathLike
@@ -71,7 +71,7 @@ class Categoricals:
     requirements is too coupled for the engine, whatever needs Z raises `TooCoupled`.
     """
 
-    def __init__(self, space: Space, given: Given = None) -> None:
+    def __init__(self, space: Space, given: DistributionLike = None) -> None:
         self.space = space
         self.distribution = space.distribution(given)
         layout = self.distribution.layout
@@ -101,9 +101,9 @@ class Categoricals:
     @cached_property
     def _taken(self) -> tuple[float, Floats]:
         """log Z and q, flat."""
-        means = engine(self.distribution.graph).means
+        means = query_cache(self.distribution.graph).feasibility
         given = self.distribution
-        return means.taken(given.flat_probabilities, lambda: given.flat_logs)
+        return means.option_marginals(given.flat_probabilities, lambda: given.flat_logs)
 
     @property
     def log_feasible(self) -> float:
@@ -193,7 +193,7 @@ class Alpha(nn.Module):
     move.
     """
 
-    def __init__(self, space: Space, given: Given = None) -> None:
+    def __init__(self, space: Space, given: DistributionLike = None) -> None:
         super().__init__()
         self._space = space
         start = space.distribution(given)
@@ -234,7 +234,7 @@ class Alpha(nn.Module):
         new group are sums of its members' marginal log-probabilities, those of one that is taken
         apart are its marginals, and all others are the parameters that they were. What stands is
         free until `stand` is called again."""
-        joint = self._distribution(self._rows()).joint(groups)
+        joint = self._distribution(self._rows()).with_groups(groups)
         had = dict(zip(self._layout.parts, self.logits, strict=True))
         rows = zip(joint.layout.parts, joint.layout.split(joint.flat), strict=True)
         self.groups, self._layout = joint.groups, joint.layout
@@ -303,7 +303,11 @@ class Alpha(nn.Module):
                 chosen = np.unravel_index(int(possible[0]), sizes)
                 standing |= {d.path: d.options[k] for d, k in zip(owners, chosen, strict=True)}
                 # Logits for when it is learned again: the spec's.
-                row = space.distribution().joint([part] if len(part) > 1 else ()).logits_of(part)
+                row = (
+                    space.distribution()
+                    .with_groups([part] if len(part) > 1 else ())
+                    .logits_of(part)
+                )
             rows.append(row)
         made = cls(space, Distribution(space.graph, np.concatenate(rows), given.groups))
         made.stand(standing)

@@ -143,7 +143,7 @@ def _largest(space: Space, phase: PhasePlan, free: Collection[str]) -> int | Non
         for d in space.decisions
     ]
     try:
-        made = present(space, phase).engine.program("elements")
+        made = present(space, phase).query_cache.bucket_tree("elements")
         possible = [allowed(p, rows) for p in made.potentials]
         tables = [None if (t := p.costs[0]) is None else -t for p in made.potentials]
         found = Optimum(made, tables, possible)

@@ -172,7 +172,7 @@ def choose(space: Space, plan: Plan, at: int, chosen: Chosen, distribution: Dist
     sure = True
     seen = {architecture}
     goes = (LISTED,) if _is_small(space, phase) else RANKED
-    now = distribution.over(present(space, phase).graph)
+    now = distribution.on_graph(present(space, phase).graph)
     for k in goes:
         for each in _inside(space, phase, now, k):
             if each in seen:
@@ -269,7 +269,7 @@ def _standing(space: Space, phase: PhasePlan, chosen: Chosen, given: Distributio
         for k, d in enumerate(space.decisions)
         if d.path in stands
     }
-    return given.standing(at).over(present(space, phase).graph)
+    return given.with_fixed(at).on_graph(present(space, phase).graph)
 
 
 def _inside(space: Space, phase: PhasePlan, now: Distribution, k: int) -> list[Architecture]:

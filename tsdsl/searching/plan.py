@@ -7,7 +7,7 @@ from math import ceil
 from typing import Any
 
 from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.constraints import Constraints, equals
@@ -141,7 +141,7 @@ def inside(space: Space, phase: PhasePlan, distribution: Distribution) -> tuple[
     """The most probable architecture within the budgets of a phase, by the exact query, and True;
     the most probable of all, and False, where none is inside."""
     there = present(space, phase)
-    now = distribution.over(there.graph)
+    now = distribution.on_graph(there.graph)
     windows: dict[str, Window] = {b.cost: (b.low, b.high) for b in phase.budgets}
     try:
         return there.most_probable(now, within=windows), True
@@ -292,7 +292,7 @@ def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
         if groups:
             there = present(space, phase)
             costs = [there.cost(budget.cost) for budget in phase.budgets]
-            engine(join_decisions(there.graph, groups)).program(*costs)
+            query_cache(join_decisions(there.graph, groups)).bucket_tree(*costs)
     file = space.graph.source
     return [Diagnostic("W0975", m, file=file, help=h, severity="warning") for m, h in messages]
 

@@ -279,7 +279,7 @@ def head(space: Space, searcher: Searcher) -> dict[str, Any]:
 
 def _of(there: Space, now: Categoricals) -> Distribution:
     """The same logits in the space of a phase."""
-    return now.distribution.over(there.graph)
+    return now.distribution.on_graph(there.graph)
 
 
 def _costs(phase: PhasePlan) -> list[str]:

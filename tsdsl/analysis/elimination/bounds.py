@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.resolve import architecture_at
@@ -35,9 +35,9 @@ def bounds(space: SpaceGraph, cost: Cost) -> Bounds:
 
 
 def _extreme(space: SpaceGraph, cost: Cost, sign: int) -> Bound:
-    known = engine(space)
-    found = known.extreme(cost, sign)
+    cache = query_cache(space)
+    found = cache.optimum(cost, sign)
     if not found.possible:
         raise no_architecture(space)
-    at = known.program(cost).complete(found.best())
+    at = cache.bucket_tree(cost).complete(found.best())
     return Bound(sign * int(found.value), architecture_at(space, at))

@@ -2,8 +2,8 @@
 
 The cost is a sum of tables, each of one operation, and the expectation of a sum is the sum of
 expectations. One pass of elimination and one back give the probability of every combination of
-every potential of a `Program`; an operation's table, which lies inside some potential's scope, is
-weighed with it. So all groups together cost what one gradient costs.
+every potential of a `BucketTree`; an operation's table, whose scope is part of some potential's, is
+weighted by it. So all groups together cost what one gradient costs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
 from tsdsl.analysis.costs.items import Grouping, group_path
-from tsdsl.analysis.distribution import Given, distribution_of, under
+from tsdsl.analysis.distribution import DistributionLike, as_distribution, on_joint_graph
 from tsdsl.analysis.elimination.bucket_tree import Potential
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.ir.graph import Path
 from tsdsl.ir.space import SpaceGraph
 
@@ -27,17 +27,19 @@ from tsdsl.ir.space import SpaceGraph
 Parts = Mapping[Path, Mapping[int, Array]]
 
 
-def breakdown(space: SpaceGraph, cost: Cost, by: Grouping, given: Given = None) -> dict[str, float]:
+def breakdown(
+    space: SpaceGraph, cost: Cost, by: Grouping, given: DistributionLike = None
+) -> dict[str, float]:
     """The exact expected cost of each group of operations, in order of first appearance.
 
     Groups are those of `items.group`, for all architectures; what an architecture does not run
     costs 0 there. They sum to the expectation of the cost. Raises `SpecError` if no architecture
     has a probability, `TooCoupled`.
     """
-    space, given = under(space, given)
-    known = engine(space)
-    weights = distribution_of(space, given)
-    beliefs = known.expectation(cost).beliefs(weights.flat_probabilities, lambda: weights.flat_logs)
+    space, given = on_joint_graph(space, given)
+    cache = query_cache(space)
+    weights = as_distribution(space, given)
+    beliefs = cache.expectation(cost).beliefs(weights.flat_probabilities, lambda: weights.flat_logs)
     return {
         ".".join(name): sum(float(np.sum(beliefs[k] * t)) for k, t in tables.items())
         for name, tables in parts(space, cost, by).items()
@@ -58,7 +60,7 @@ def parts(space: SpaceGraph, cost: Cost, by: Grouping) -> Parts:
 @lru_cache(maxsize=4)
 def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[int, Array]]:
     """The same for each kind of operation of each block: of these, every group is a union."""
-    homes = _Homes(engine(space).program(cost).potentials)
+    homes = _PotentialIndex(query_cache(space).bucket_tree(cost).potentials)
     found: dict[tuple[Path, str], dict[int, Array]] = {}
     for placed, factor in placed_factors(space, cost):
         op = placed.node.op.name
@@ -70,7 +72,7 @@ def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[
     return found
 
 
-class _Homes:
+class _PotentialIndex:
     """In which potential a scope lies."""
 
     def __init__(self, potentials: Sequence[Potential]) -> None:

@@ -35,7 +35,7 @@ Scope = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Weighted:
+class DecisionAxis:
     """A decision whose weights stand in a potential. ``view`` spreads its options over the
     potential's axes; ``active`` is 1 where it is active, ``rest`` 1 where it is not and stands at
     its default (both None if it always is)."""
@@ -44,19 +44,19 @@ class Weighted:
     view: tuple[int, ...]
     others: tuple[int, ...]
     active: Array | None
-    rest: Array | None
+    inactive: Array | None
 
     def table(self, weights: Array) -> Array:
         """Its weights over the potential's axes."""
         row = weights.reshape(self.view)
-        return row if self.active is None else self.active * row + self.rest
+        return row if self.active is None else self.active * row + self.inactive
 
     def log_table(self, logs: Array) -> Array:
         """The logarithm of `table`, from the logarithms of its weights."""
         row = logs.reshape(self.view)
-        if self.active is None or self.rest is None:
+        if self.active is None or self.inactive is None:
             return row
-        return np.where(self.active > 0, row, np.where(self.rest > 0, 0.0, -np.inf))
+        return np.where(self.active > 0, row, np.where(self.inactive > 0, 0.0, -np.inf))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class Potential:
     shape: tuple[int, ...]
     #: What must hold here; None for everything.
     holds: Array | None
-    decisions: tuple[Weighted, ...]
+    decisions: tuple[DecisionAxis, ...]
     #: The part of each cost, in the order of the program's costs; None for 0.
     costs: tuple[Array | None, ...]
 
@@ -92,7 +92,7 @@ class Potential:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class EliminationStep:
     inputs: tuple[int, ...]
     scope: Scope
     shape: tuple[int, ...]
@@ -101,31 +101,35 @@ class Step:
     others: tuple[tuple[int, ...], ...]
     #: Positions in ``scope`` of the variables that are summed out, and what remains.
     axes: tuple[int, ...]
-    rest: Scope
-    rest_shape: tuple[int, ...]
-    rest_view: tuple[int, ...]
+    separator: Scope
+    separator_shape: tuple[int, ...]
+    separator_view: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Program:
+class BucketTree:
     space: SpaceGraph
     costs: tuple[Cost, ...]
     potentials: tuple[Potential, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[EliminationStep, ...]
     #: How many values each variable has.
     sizes: tuple[int, ...]
 
     def scope_of(self, number: int) -> Scope:
         """Of an input."""
         count = len(self.potentials)
-        return self.potentials[number].scope if number < count else self.steps[number - count].rest
+        return (
+            self.potentials[number].scope
+            if number < count
+            else self.steps[number - count].separator
+        )
 
     def complete(self, solved: dict[int, int]) -> list[int]:
         """The assignment of all variables."""
         return constraints(self.space).complete(solved)
 
 
-def program(space: SpaceGraph, costs: Sequence[Cost]) -> Program:
+def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
     """Plan the elimination of all decisions, with some costs. Raises `TooCoupled`."""
     known = constraints(space)
     sizes = tuple(known.sizes)
@@ -147,7 +151,7 @@ def program(space: SpaceGraph, costs: Sequence[Cost]) -> Program:
         for k, d in enumerate(space.decisions)
     ]
     scopes = [f.scope for f in holds] + own + [f.scope for fs in parts for f in fs]
-    homes = _Homes(scopes, sizes)
+    homes = _MaximalScopes(scopes, sizes)
     masks: dict[Scope, Array] = {}
     for f in holds:
         home = homes.of(f.scope)
@@ -159,7 +163,7 @@ def program(space: SpaceGraph, costs: Sequence[Cost]) -> Program:
             key = homes.of(f.scope), c
             table = expand(f, key[0])
             sums[key] = sums[key] + table if key in sums else table
-    weighted: dict[Scope, list[Weighted]] = {}
+    weighted: dict[Scope, list[DecisionAxis]] = {}
     for k, d in enumerate(space.decisions):
         home = homes.of(own[k])
         weighted.setdefault(home, []).append(
@@ -181,10 +185,10 @@ def program(space: SpaceGraph, costs: Sequence[Cost]) -> Program:
         )
     names = [v.name for v in space.variables]
     steps = _steps([p.scope for p in potentials], sizes, names)
-    return Program(space, tuple(costs), tuple(potentials), tuple(steps), sizes)
+    return BucketTree(space, tuple(costs), tuple(potentials), tuple(steps), sizes)
 
 
-class _Homes:
+class _MaximalScopes:
     """The scopes that are part of no other."""
 
     def __init__(self, scopes: Iterable[Scope], sizes: Sequence[int]) -> None:
@@ -217,29 +221,31 @@ def _weighted(
     active: Factor | None,
     home: Scope,
     sizes: Sequence[int],
-) -> Weighted:
+) -> DecisionAxis:
     view = tuple(sizes[v] if v == variable else 1 for v in home)
     others = tuple(k for k, v in enumerate(home) if v != variable)
     if active is None:
-        return Weighted(number, view, others, None, None)
+        return DecisionAxis(number, view, others, None, None)
     on = expand(active, home).astype(np.float64)
     standing: Array = np.zeros(sizes[variable])
     standing[default] = 1.0
-    return Weighted(number, view, others, on, (1.0 - on) * standing.reshape(view))
+    return DecisionAxis(number, view, others, on, (1.0 - on) * standing.reshape(view))
 
 
-def _steps(scopes: Sequence[Scope], sizes: Sequence[int], names: Sequence[str]) -> list[Step]:
+def _steps(
+    scopes: Sequence[Scope], sizes: Sequence[int], names: Sequence[str]
+) -> list[EliminationStep]:
     rests: dict[int, Scope] = dict(enumerate(scopes))
     users: dict[int, int] = {}
     for scope in scopes:
         for v in scope:
             users[v] = users.get(v, 0) + 1
-    made: list[Step] = []
+    steps: list[EliminationStep] = []
 
     def join(inputs: tuple[int, ...], gone: set[int]) -> int:
-        made.append(_step(inputs, gone, rests, sizes))
-        rests[len(scopes) + len(made) - 1] = made[-1].rest
-        return len(scopes) + len(made) - 1
+        steps.append(_step(inputs, gone, rests, sizes))
+        rests[len(scopes) + len(steps) - 1] = steps[-1].separator
+        return len(scopes) + len(steps) - 1
 
     # Variables that one potential alone mentions go first, together.
     fronts: list[int] = []
@@ -264,14 +270,14 @@ def _steps(scopes: Sequence[Scope], sizes: Sequence[int], names: Sequence[str]) 
     for variable in order.order:
         file(join(tuple(buckets.pop(variable)), {variable}))
     join(tuple(loose), set())
-    return made
+    return steps
 
 
 def _step(
     inputs: tuple[int, ...], gone: set[int], rests: dict[int, Scope], sizes: Sequence[int]
-) -> Step:
+) -> EliminationStep:
     scope = tuple(sorted({v for number in inputs for v in rests[number]}))
-    return Step(
+    return EliminationStep(
         inputs,
         scope,
         tuple(sizes[v] for v in scope),

@@ -11,35 +11,35 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.costs.lookup import CostLookup
-from tsdsl.analysis.elimination.bucket_tree import Program, program
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, bucket_tree
 from tsdsl.analysis.elimination.coverage import check_complete
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
 from tsdsl.ir.space import SpaceGraph
 
-Kept = TypeVar("Kept")
+Answer = TypeVar("Answer")
 #: How many are kept.
 KEPT = 8
 
 
-class Engine:
+class QueryCache:
     """Everything here raises `TooCoupled` where a table would be too large; what does not need
     that table can be asked all the same."""
 
     def __init__(self, space: SpaceGraph) -> None:
         self.space = space
-        self._programs: dict[tuple[Cost, ...], Program] = {}
+        self._bucket_trees: dict[tuple[Cost, ...], BucketTree] = {}
         self._expectations: dict[Cost, Expectation] = {}
         self._lookups: dict[Cost, CostLookup] = {}
-        self._means: Expectation | None = None
-        self._ends: dict[Cost, tuple[int, int]] = {}
+        self._feasibility: Expectation | None = None
+        self._cost_ranges: dict[Cost, tuple[int, int]] = {}
         self._allowed: dict[tuple[Cost, ...], list[Array]] = {}
-        self._kept: dict[Any, Any] = {}
+        self._remembered: dict[Any, Any] = {}
         self._checked: set[Cost] = set()
 
     @cached_property
-    def ones(self) -> list[Array]:
+    def unit_weights(self) -> list[Array]:
         """Weight 1 for each option of each decision."""
         return [np.ones(len(d.options)) for d in self.space.decisions]
 
@@ -50,17 +50,17 @@ class Engine:
                 check_complete(self.space, cost)
                 self._checked.add(cost)
 
-    def program(self, *costs: Cost) -> Program:
+    def bucket_tree(self, *costs: Cost) -> BucketTree:
         """The elimination of all decisions, with the tables of some costs."""
-        if costs not in self._programs:
+        if costs not in self._bucket_trees:
             self._check(costs)
-            self._programs[costs] = program(self.space, costs)
-        return self._programs[costs]
+            self._bucket_trees[costs] = bucket_tree(self.space, costs)
+        return self._bucket_trees[costs]
 
     def expectation(self, cost: Cost) -> Expectation:
         """Means of a cost under any distribution."""
         if cost not in self._expectations:
-            self._expectations[cost] = Expectation(self.program(cost))
+            self._expectations[cost] = Expectation(self.bucket_tree(cost))
         return self._expectations[cost]
 
     def lookup(self, cost: Cost) -> CostLookup:
@@ -73,43 +73,43 @@ class Engine:
     def allowed(self, *costs: Cost) -> list[Array]:
         """For each potential of a program, where it is possible."""
         if costs not in self._allowed:
-            made = self.program(*costs)
-            self._allowed[costs] = [allowed(p, self.ones) for p in made.potentials]
+            tree = self.bucket_tree(*costs)
+            self._allowed[costs] = [allowed(p, self.unit_weights) for p in tree.potentials]
         return self._allowed[costs]
 
-    def extreme(self, cost: Cost, sign: int) -> Optimum:
+    def optimum(self, cost: Cost, sign: int) -> Optimum:
         """The least of ``sign`` times a cost."""
-        made = self.program(cost)
-        tables = [None if (t := p.costs[0]) is None else sign * t for p in made.potentials]
-        return Optimum(made, tables, self.allowed(cost))
+        tree = self.bucket_tree(cost)
+        tables = [None if (t := p.costs[0]) is None else sign * t for p in tree.potentials]
+        return Optimum(tree, tables, self.allowed(cost))
 
-    def ends(self, cost: Cost) -> tuple[int, int]:
+    def cost_range(self, cost: Cost) -> tuple[int, int]:
         """The least and the greatest of a cost. Raises `SpecError` if there is no architecture."""
-        if cost not in self._ends:
-            low, high = self.extreme(cost, 1), self.extreme(cost, -1)
+        if cost not in self._cost_ranges:
+            low, high = self.optimum(cost, 1), self.optimum(cost, -1)
             if not low.possible:
                 raise no_architecture(self.space)
-            self._ends[cost] = (int(low.value), -int(high.value))
-        return self._ends[cost]
+            self._cost_ranges[cost] = (int(low.value), -int(high.value))
+        return self._cost_ranges[cost]
 
-    def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """What was made for a key, of those last asked for."""
-        if key not in self._kept:
-            while len(self._kept) >= KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = make()
-        found: Kept = self._kept[key]
+    def remember(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
+        """What was tree for a key, of those last asked for."""
+        if key not in self._remembered:
+            while len(self._remembered) >= KEPT:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[key] = make()
+        found: Answer = self._remembered[key]
         return found
 
     @property
-    def means(self) -> Expectation:
+    def feasibility(self) -> Expectation:
         """What is asked of a distribution alone, without a cost."""
-        if self._means is None:
-            self._means = Expectation(self.program())
-        return self._means
+        if self._feasibility is None:
+            self._feasibility = Expectation(self.bucket_tree())
+        return self._feasibility
 
 
 @lru_cache(maxsize=8)
-def engine(space: SpaceGraph) -> Engine:
+def query_cache(space: SpaceGraph) -> QueryCache:
     """The engine of a space."""
-    return Engine(space)
+    return QueryCache(space)

@@ -1,7 +1,7 @@
 """Which operations, with which arguments on which shapes, the architectures of a space have.
 
 Not the product of the tables: a combination that a requirement, a gate or a tie excludes has no
-architecture, and nobody has to measure it. One pass of (or, and) up the steps of a `Program` and
+architecture, and nobody has to measure it. One pass of (or, and) up the steps of a `BucketTree` and
 one down again leaves, over the scope of each potential, what some architecture has.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Absent, Configuration
 from tsdsl.analysis.costs.factors import Array, placed_factors
-from tsdsl.analysis.elimination.bucket_tree import Program, Scope, program
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope, bucket_tree
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.optimum import allowed
 from tsdsl.ir.graph import Path
@@ -26,7 +26,7 @@ from tsdsl.ir.space import SpaceGraph
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ConfigurationSet:
     """Each configuration once, in order of execution."""
 
     configurations: tuple[Configuration, ...]
@@ -34,14 +34,14 @@ class Found:
     exact: bool
 
 
-def of_network(network: Network) -> Found:
+def of_network(network: Network) -> ConfigurationSet:
     """What one frozen network has."""
     calls = (call for _, call in network.ops())
     asked = (Configuration.of(call.op, call.args, call.shapes) for call in calls)
-    return Found(tuple(dict.fromkeys(asked)), exact=True)
+    return ConfigurationSet(tuple(dict.fromkeys(asked)), exact=True)
 
 
-def configurations(space: SpaceGraph) -> Found:
+def configurations(space: SpaceGraph) -> ConfigurationSet:
     """What at least one architecture has; more, and not ``exact``, where the space is too coupled
     to tell.
 
@@ -49,7 +49,7 @@ def configurations(space: SpaceGraph) -> Found:
     too many decisions."""
     by_operation, exact = _by_operation(space)
     found = (asked for _, own in by_operation for asked in own)
-    return Found(tuple(dict.fromkeys(found)), exact)
+    return ConfigurationSet(tuple(dict.fromkeys(found)), exact)
 
 
 def by_operation(space: SpaceGraph) -> list[tuple[Path, tuple[Configuration, ...]]]:
@@ -67,18 +67,18 @@ def _by_operation(
 ) -> tuple[list[tuple[Path, tuple[Configuration, ...]]], bool]:
     numbered = _Numbered()
     try:
-        beliefs: _Beliefs | None = _Beliefs(program(space, (numbered,)))
+        beliefs: _Beliefs | None = _Beliefs(bucket_tree(space, (numbered,)))
     except TooCoupled:
         beliefs = None
     if beliefs is not None and not beliefs.possible:
         raise no_architecture(space)
     numbers: list[tuple[Path, list[int]]] = []
-    for placed, made in placed_factors(space, numbered):
-        if made is None:
+    for placed, factor in placed_factors(space, numbered):
+        if factor is None:
             continue
-        table = made.table
+        table = factor.table
         if beliefs is not None:
-            table = table[beliefs.over(made.scope)]
+            table = table[beliefs.over(factor.scope)]
         numbers.append((placed.path, [n for n in np.unique(table).tolist() if n]))
     known = list(numbered.numbers)
     found = [(path, tuple(known[n - 1] for n in own)) for path, own in numbers]
@@ -101,12 +101,12 @@ class _Numbered(Absent):
 class _Beliefs:
     """Over the scope of each potential: whether an architecture has that combination."""
 
-    def __init__(self, made: Program) -> None:
-        self._program = made
-        ones = [np.ones(len(d.options)) for d in made.space.decisions]
-        up = [allowed(p, ones) for p in made.potentials]
+    def __init__(self, tree: BucketTree) -> None:
+        self._tree = tree
+        ones = [np.ones(len(d.options)) for d in tree.space.decisions]
+        up = [allowed(p, ones) for p in tree.potentials]
         joints: list[Array] = []
-        for step in made.steps:
+        for step in tree.steps:
             joint: Array = np.ones(step.shape, np.bool_)
             for n, view in zip(step.inputs, step.views, strict=True):
                 joint &= up[n].reshape(view)
@@ -115,17 +115,17 @@ class _Beliefs:
         self.possible = bool(up[-1])
         #: By number of the input, as in the program; what holds of all it is part of.
         down: dict[int, Array] = {len(up) - 1: up[-1]}
-        count = len(made.potentials)
-        for at in reversed(range(len(made.steps))):
-            step = made.steps[at]
+        count = len(tree.potentials)
+        for at in reversed(range(len(tree.steps))):
+            step = tree.steps[at]
             joint = joints.pop()
-            joint &= down.pop(count + at).reshape(step.rest_view)
+            joint &= down.pop(count + at).reshape(step.separator_view)
             for n, others in zip(step.inputs, step.others, strict=True):
                 down[n] = np.any(joint, axis=others)
         self._tables = down
         self._known: dict[Scope, Array] = {}
         self._holders: dict[int, list[int]] = {}
-        for number, potential in enumerate(made.potentials):
+        for number, potential in enumerate(tree.potentials):
             for v in potential.scope:
                 self._holders.setdefault(v, []).append(number)
 
@@ -136,7 +136,7 @@ class _Beliefs:
         return self._known[scope]
 
     def _project(self, scope: Scope) -> Array:
-        potentials = self._program.potentials
+        potentials = self._tree.potentials
         wider = [n for n in self._holders[scope[0]] if set(scope) <= set(potentials[n].scope)]
         number = min(wider, key=lambda n: prod(potentials[n].shape))
         others = tuple(k for k, v in enumerate(potentials[number].scope) if v not in scope)

@@ -44,7 +44,7 @@ class Semiring:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TracedStep:
     """One variable eliminated: ``kept`` is over ``rest`` (and, last, the variable, if it is the
     joint table)."""
 
@@ -104,7 +104,7 @@ def eliminate(
     names: Sequence[str],
     ring: Semiring,
     keep: Callable[[Array], Array] | None = None,
-) -> tuple[Any, list[Step]]:
+) -> tuple[Any, list[TracedStep]]:
     """The sum over all assignments of the product of ``factors``, and the steps that gave it.
 
     ``keep`` says what a step keeps of its joint table, whose last axis is the eliminated variable.
@@ -121,7 +121,7 @@ def eliminate(
     rank = {v: k for k, v in enumerate(order.order)}
     buckets: dict[int, list[Factor]] = {v: [] for v in order.order}
     value: Array = np.full((), ring.one, ring.dtype)
-    steps: list[Step] = []
+    steps: list[TracedStep] = []
     for factor in narrow:
         if factor.scope:
             buckets[min(factor.scope, key=rank.__getitem__)].append(factor)
@@ -134,7 +134,7 @@ def eliminate(
         axis = scope.index(variable)
         rest = scope[:axis] + scope[axis + 1 :]
         if keep is not None:
-            steps.append(Step(variable, rest, keep(np.moveaxis(joint, axis, -1))))
+            steps.append(TracedStep(variable, rest, keep(np.moveaxis(joint, axis, -1))))
         summed = np.asarray(ring.plus(joint, axis), ring.dtype)
         if rest:
             buckets[min(rest, key=rank.__getitem__)].append(Factor(rest, summed))
@@ -143,7 +143,7 @@ def eliminate(
     return value.item(), steps
 
 
-def trace(steps: Sequence[Step]) -> dict[int, int]:
+def trace(steps: Sequence[TracedStep]) -> dict[int, int]:
     """The assignment that steps which kept the best option of their variable lead back to."""
     found: dict[int, int] = {}
     for step in reversed(steps):

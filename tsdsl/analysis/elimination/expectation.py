@@ -3,7 +3,7 @@
 The distribution of architectures: the product over the *active* decisions of the probability of
 the option taken, on the condition that all requirements hold (renormalised, where there are any).
 
-One pass over the steps of a `Program` carries, for each combination of what remains, its
+One pass over the steps of a `BucketTree` carries, for each combination of what remains, its
 probability, the mean and the variance of the cost below it. A second pass in reverse carries the
 probability and the mean outside; together they give E[cost | an option is taken], and with it the
 gradient with respect to each logit: P(option) (E[cost | option] - E[cost]), less its mean over the
@@ -11,7 +11,7 @@ options of the decision.
 
 Probabilities are floats, as long as the requirements leave a probability above `LEAST`: no weight
 is greater than 1, so that what underflows on the way adds up to less than 1e-20 of it. Below that,
-the same passes run over conditional probabilities, which are made in logarithms (`normalised`).
+the same passes run over conditional probabilities, which are made in logarithms (`conditionals`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.distribution import Distribution, Floats, Layout
-from tsdsl.analysis.elimination.bucket_tree import Program
+from tsdsl.analysis.distribution import Distribution, Floats, LogitLayout
+from tsdsl.analysis.elimination.bucket_tree import BucketTree
+from tsdsl.analysis.elimination.conditionals import to_conditionals
 from tsdsl.analysis.elimination.no_architecture import no_architecture
-from tsdsl.analysis.elimination.normalised import normalised
 
 #: The least probability of all requirements together that is computed with floats.
 LEAST = 1e-280
@@ -69,13 +69,13 @@ def _moments(passed: _Pass) -> Moments:
 class Expectation:
     """Means of the first cost of a program, for any distribution."""
 
-    def __init__(self, made: Program) -> None:
-        self._program = made
-        self._layout = Layout.of(made.space)
+    def __init__(self, tree: BucketTree) -> None:
+        self._tree = tree
+        self._layout = LogitLayout.of(tree.space)
         self._zero: Array = np.zeros(())
         self._costs: list[Array] = [
             self._zero if not p.costs or p.costs[0] is None else np.array(p.costs[0], np.float64)
-            for p in made.potentials
+            for p in tree.potentials
         ]
 
     def moments(self, distribution: Distribution) -> Moments:
@@ -89,7 +89,7 @@ class Expectation:
         logarithms, which also have what is less than any float: only where they are needed."""
         return float(self._passed(probabilities, logs)[0].m[-1])
 
-    def alike(self) -> Moments:
+    def uniform_moments(self) -> Moments:
         """Mean and variance where every architecture has the same probability. (``feasible`` is
         1.)"""
         rows: list[Array] = [np.ones(size) for size in self._layout.sizes]
@@ -107,13 +107,13 @@ class Expectation:
         passed, way = self._passed(probabilities, logs)
         outer = way._down(passed)
         if way is self:
-            return [outer[number][0] for number in range(len(self._program.potentials))]
+            return [outer[number][0] for number in range(len(self._tree.potentials))]
         # The steps' tables are wider than the potentials that they join.
         found: dict[int, Array] = {}
-        for k, step in enumerate(self._program.steps):
+        for k, step in enumerate(self._tree.steps):
             for n, others in zip(step.inputs, step.others, strict=True):
                 found[n] = np.asarray(np.add.reduce(outer[k][0], others))
-        return [found[number] for number in range(len(self._program.potentials))]
+        return [found[number] for number in range(len(self._tree.potentials))]
 
     def gradient(self, probabilities: Floats, logs: Logs | None = None) -> tuple[float, Floats]:
         """The mean, and its gradient with respect to all logits. See `mean`."""
@@ -125,7 +125,9 @@ class Expectation:
             pull -= probabilities * np.repeat(np.add.reduceat(pull, starts), sizes)
         return float(passed.m[-1]), pull
 
-    def taken(self, probabilities: Floats, logs: Logs | None = None) -> tuple[float, Floats]:
+    def option_marginals(
+        self, probabilities: Floats, logs: Logs | None = None
+    ) -> tuple[float, Floats]:
         """The logarithm of the probability that a free draw satisfies all requirements; and for
         each option that, if it does, its decision is active and takes it. See `mean`."""
         passed, way = self._passed(probabilities, logs)
@@ -136,7 +138,7 @@ class Expectation:
         all combinations in which the decision is active and takes it."""
         found: Floats = np.zeros(int(self._layout.starts[-1]))
         rows = self._layout.split(found)
-        for number, potential in enumerate(self._program.potentials):
+        for number, potential in enumerate(self._tree.potentials):
             for weighted in potential.decisions:
                 seen = outer[number][which]
                 seen = seen if weighted.active is None else seen * weighted.active
@@ -164,27 +166,27 @@ class Expectation:
     def _normalised(self, logs: Floats) -> tuple[Expectation, float]:
         """The expectation over conditional probabilities, and the logarithm of all weight."""
         rows = self._layout.split(logs)
-        made = self._program
-        found, log_total = normalised(made, [p.log_weights(rows) for p in made.potentials])
+        tree = self._tree
+        found, log_total = to_conditionals(tree, [p.log_weights(rows) for p in tree.potentials])
         if found is None:
-            raise no_architecture(made.space, "a probability above 0")
+            raise no_architecture(tree.space, "a probability above 0")
         return Expectation(found), log_total
 
     def _check(self, passed: _Pass) -> None:
         if not float(passed.p[-1]) > 0:
-            raise no_architecture(self._program.space, "a probability above 0")
+            raise no_architecture(self._tree.space, "a probability above 0")
 
     def _rows(self, probabilities: Floats) -> list[Array]:
         return self._layout.split(probabilities)
 
     def _up(self, rows: list[Array], variance: bool = False) -> _Pass:
-        p = [potential.weights(rows) for potential in self._program.potentials]
+        p = [potential.weights(rows) for potential in self._tree.potentials]
         m = list(self._costs)
         v: list[Array] = [self._zero] * len(m)
         joint_p: list[Array] = []
         joint_m: list[Array] = []
         add = np.add.reduce
-        for step in self._program.steps:
+        for step in self._tree.steps:
             pairs = [(n, view) for n, view in zip(step.inputs, step.views, strict=True)]
             psi: Array = np.ones(())
             mean: Array = self._zero
@@ -201,7 +203,7 @@ class Expectation:
                 for n, view in pairs:
                     if v[n] is not self._zero:
                         spread = spread + v[n].reshape(view)
-                apart = (mean - below.reshape(step.rest_view)) ** 2 + spread
+                apart = (mean - below.reshape(step.separator_view)) ** 2 + spread
                 v.append(_ratio(add(_full(psi * apart, step.shape), axes), total))
             p.append(np.asarray(total))
             m.append(np.asarray(below))
@@ -220,22 +222,22 @@ class Expectation:
     def _down(self, passed: _Pass) -> dict[int, tuple[Array, Array]]:
         """For each potential, by number and for each of its combinations: its probability, and
         that times (E[cost | it] - E[cost])."""
-        made = self._program
-        count = len(made.potentials)
+        tree = self._tree
+        count = len(tree.potentials)
         mean = passed.m[-1]
         outer: dict[int, tuple[Array, Array]] = {
-            count + len(made.steps) - 1: (np.ones(()), np.zeros(()))
+            count + len(tree.steps) - 1: (np.ones(()), np.zeros(()))
         }
         add = np.add.reduce
-        for k in range(len(made.steps) - 1, -1, -1):
-            step = made.steps[k]
+        for k in range(len(tree.steps) - 1, -1, -1):
+            step = tree.steps[k]
             belief, weighed = outer.pop(count + k)
             inside = passed.p[count + k]
             scale = _ratio(belief, inside)
             # Where belief is 0, nothing is asked of what lies outside.
             shift = _ratio(weighed, belief) + mean - passed.m[count + k]
-            joint = passed.joint_p[k] * scale.reshape(step.rest_view)
-            excess = joint * (passed.joint_m[k] + (shift - mean).reshape(step.rest_view))
+            joint = passed.joint_p[k] * scale.reshape(step.separator_view)
+            excess = joint * (passed.joint_m[k] + (shift - mean).reshape(step.separator_view))
             joint, excess = _full(joint, step.shape), _full(excess, step.shape)
             for n, others in zip(step.inputs, step.others, strict=True):
                 outer[n] = (add(joint, others), add(excess, others)) if others else (joint, excess)

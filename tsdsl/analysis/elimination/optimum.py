@@ -1,8 +1,8 @@
 """The least value of a sum of tables over all architectures, with what it takes to search near it.
 
-One pass of (min, +) over the steps of a `Program`. The *excess* of an option is how much more than
-the least the whole sum gets if it is taken, everything after it at its best. So the excesses along
-a path from the root are exact lower bounds of all its ends.
+One pass of (min, +) over the steps of a `BucketTree`. The *excess* of an option is how much more
+than the least the whole sum gets if it is taken, everything after it at its best. So the excesses
+along a path from the root are exact lower bounds of all its ends.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.bucket_tree import Potential, Program
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, Potential
 
 #: Integers below are exact as floats.
 EXACT_FLOAT = 1 << 52
@@ -23,9 +23,9 @@ class Optimum:
     """Of one objective: a table for each potential of the program (None for 0)."""
 
     def __init__(
-        self, made: Program, tables: Sequence[Array | None], allowed: Sequence[Array]
+        self, tree: BucketTree, tables: Sequence[Array | None], allowed: Sequence[Array]
     ) -> None:
-        self._program = made
+        self._tree = tree
         present = [t for t in tables if t is not None]
         exact = _bound(present) >= EXACT_FLOAT and all(t.dtype.kind != "f" for t in present)
         # Floats hold these integers exactly; larger ones are kept as Python's.
@@ -40,7 +40,7 @@ class Optimum:
         #: For each step: over its rest and, last, the options that it eliminates, in a row.
         self.rows: list[Array] = []
         self.least: list[Array] = []
-        for step in made.steps:
+        for step in tree.steps:
             joint: Any = 0
             for n, view in zip(step.inputs, step.views, strict=True):
                 table = values[n].reshape(view)
@@ -51,7 +51,7 @@ class Optimum:
             joint = np.asarray(joint, dtype)
             if joint.shape != step.shape:
                 joint = np.broadcast_to(joint, step.shape)
-            rows = arranged(joint, step.axes, step.rest_shape)
+            rows = arranged(joint, step.axes, step.separator_shape)
             values.append(np.asarray(np.min(rows, -1), dtype))
             self.rows.append(rows)
             self.least.append(values[-1])
@@ -76,8 +76,8 @@ class Optimum:
     def best(self) -> dict[int, int]:
         """An assignment with the least value."""
         solved: dict[int, int] = {}
-        for step, rows in zip(reversed(self._program.steps), reversed(self.rows), strict=True):
-            row = rows[tuple(solved[v] for v in step.rest)]
+        for step, rows in zip(reversed(self._tree.steps), reversed(self.rows), strict=True):
+            row = rows[tuple(solved[v] for v in step.separator)]
             options = unravel(int(np.argmin(row)), step.shape, step.axes)
             solved.update(zip((step.scope[k] for k in step.axes), options, strict=True))
         return solved

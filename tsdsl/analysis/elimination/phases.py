@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.distribution import Distribution, Floats, Given, distribution_of
-from tsdsl.analysis.elimination.cache import engine
+from tsdsl.analysis.distribution import Distribution, DistributionLike, Floats, as_distribution
+from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
 from tsdsl.ir.space import Decision, SpaceGraph, path_prefixes
@@ -46,7 +46,7 @@ class PhaseCost:
 
 
 def phases(
-    space: SpaceGraph, search: Search | None, cost: Cost, given: Given = None
+    space: SpaceGraph, search: Search | None, cost: Cost, given: DistributionLike = None
 ) -> list[PhaseCost]:
     """A cost in each phase of a search, in order; none without phases.
 
@@ -57,7 +57,7 @@ def phases(
     """
     if search is None or not search.phases:
         return []
-    distribution = distribution_of(space, given)
+    distribution = as_distribution(space, given)
     probabilities = distribution.probabilities
     made: list[PhaseCost] = []
     earlier: set[str] = set()
@@ -73,7 +73,7 @@ def phases(
         earlier |= learned
         streams = tuple(s for s in space.streams if not phase.streams or s in phase.streams)
         there = restrict(space, streams)
-        mean, std, least, most = _costs(cost, distribution.standing(certain).over(there))
+        mean, std, least, most = _costs(cost, distribution.with_fixed(certain).on_graph(there))
         own = _of(phase.budgets, cost)
         made.append(
             PhaseCost(
@@ -102,22 +102,22 @@ def _costs(
     cost: Cost, distribution: Distribution
 ) -> tuple[float, float, int, int] | tuple[None, None, None, None]:
     """Mean, deviation and ends of a cost."""
-    made = engine(distribution.graph).program(cost)
+    tree = query_cache(distribution.graph).bucket_tree(cost)
     # 1 for each option that can be taken, however improbable.
     possible_options = (distribution.flat_logs > -np.inf).astype(np.float64)
     rows = distribution.layout.split(possible_options)
-    possible = [allowed(p, rows) for p in made.potentials]
+    possible = [allowed(p, rows) for p in tree.potentials]
     ends = [
         Optimum(
-            made,
-            [None if (t := p.costs[0]) is None else sign * t for p in made.potentials],
+            tree,
+            [None if (t := p.costs[0]) is None else sign * t for p in tree.potentials],
             possible,
         )
         for sign in (1, -1)
     ]
     if not ends[0].possible:
         return None, None, None, None
-    moments = Expectation(made).moments(distribution)
+    moments = Expectation(tree).moments(distribution)
     return moments.mean, moments.variance**0.5, int(ends[0].value), -int(ends[1].value)
 
 

@@ -1,4 +1,4 @@
-"""Assignments drawn from a `Resolved` distribution, given which bins their cost lies in.
+"""Assignments drawn from a `CostGrid` distribution, given which bins their cost lies in.
 
 Backwards through its nodes, for many draws at once: a bin of the root, then at each node what it
 was made of, in proportion. That gives every architecture of these bins exactly in proportion to its
@@ -11,7 +11,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.optimum import arranged, unravel_many
-from tsdsl.analysis.sampling.cost_grid import Leaf, Node
+from tsdsl.analysis.sampling.cost_grid import GridLeaf, GridNode
 
 #: Cells that are weighed at once.
 CELLS = 1 << 17
@@ -24,13 +24,13 @@ BLOCK = 16
 Random = np.random.Generator
 
 
-class Drawer:
+class BackwardSampler:
     """Draws from the bins ``first`` to ``end`` (not included) of a root; ``logs`` are added to the
     logarithms of their masses. After each draw, ``picked`` has the bins of the root, from ``first``
     on, and ``left_over`` those of a node that is made of nothing, where the tree has one."""
 
     def __init__(
-        self, root: Node, variables: int, first: int, end: int, logs: Array | None = None
+        self, root: GridNode, variables: int, first: int, end: int, logs: Array | None = None
     ) -> None:
         self._root = root
         self._variables = variables
@@ -69,7 +69,9 @@ class Drawer:
                 self.left_over = bins
         return at
 
-    def _option(self, node: Node, leaf: Leaf, bins: Array, at: Array, random: Random) -> None:
+    def _option(
+        self, node: GridNode, leaf: GridLeaf, bins: Array, at: Array, random: Random
+    ) -> None:
         """What a leaf decides: an option in its bin, by weight."""
         if not leaf.decided:
             return
@@ -82,8 +84,14 @@ class Drawer:
         decide(leaf, order[chosen] % leaf.cost.shape[1], at)
 
     def _split(
-        self, node: Node, left: Node, right: Node, bins: Array, at: Array, random: Random
-    ) -> list[tuple[Node, Array]]:
+        self,
+        node: GridNode,
+        left: GridNode,
+        right: GridNode,
+        bins: Array,
+        at: Array,
+        random: Random,
+    ) -> list[tuple[GridNode, Array]]:
         """How a bin is shared between two nodes."""
         if right.mass.shape[1] > left.mass.shape[1]:
             left, right = right, left
@@ -98,7 +106,9 @@ class Drawer:
         )
         return [(left, bins - taken), (right, taken)]
 
-    def _choose(self, node: Node, below: Node, bins: Array, at: Array, random: Random) -> Array:
+    def _choose(
+        self, node: GridNode, below: GridNode, bins: Array, at: Array, random: Random
+    ) -> Array:
         """The variables that were summed out; what bin the node below has then."""
         if id(node) not in self._rows:
             rows = np.arange(len(below.mass)).reshape(below.shape)
@@ -120,7 +130,7 @@ class Drawer:
 class _Split:
     """How bins are shared between two joined nodes, of which the second is the narrower."""
 
-    def __init__(self, left: Node, right: Node) -> None:
+    def __init__(self, left: GridNode, right: GridNode) -> None:
         self._left = left
         self._right = right
         self._guesses: tuple[Array, Array] | None = None
@@ -193,13 +203,13 @@ def row_of(scope: tuple[int, ...], shape: tuple[int, ...], at: Array) -> Array:
     return row
 
 
-def decide(leaf: Leaf, options: Array, at: Array) -> None:
+def decide(leaf: GridLeaf, options: Array, at: Array) -> None:
     """Set the variables of a leaf to an option of it, for each assignment."""
     for v, size in zip(reversed(leaf.decided), reversed(leaf.sizes), strict=True):
         options, at[:, v] = np.divmod(options, size)
 
 
-def _ordered(node: Node, leaf: Leaf) -> tuple[Array, Array, Array]:
+def _ordered(node: GridNode, leaf: GridLeaf) -> tuple[Array, Array, Array]:
     """Options by row and bin: their positions; cumulative weights that grow by 1 over each group
     (so each keeps all its digits); where each group starts."""
     assert node.leaf is not None

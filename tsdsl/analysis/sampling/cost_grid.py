@@ -17,7 +17,7 @@ from math import frexp, gcd, prod
 import numpy as np
 
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
-from tsdsl.analysis.elimination.bucket_tree import Program, Scope
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope
 from tsdsl.analysis.elimination.optimum import arranged
 from tsdsl.ir.ordering import TooCoupled
 
@@ -28,7 +28,7 @@ MAX_ENTRIES = 1 << 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Leaf:
+class GridLeaf:
     """Tables over the same ``scope``, joined: exact costs [row, option] and weights."""
 
     scope: Scope
@@ -41,7 +41,7 @@ class Leaf:
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class GridNode:
     """``mass[row, bin]`` times 2 ** ``scale``, where the bin counts from ``offset[row]``."""
 
     scope: Scope
@@ -51,18 +51,18 @@ class Node:
     scale: int
     #: What it is made of: a leaf with the bin of each option; two nodes; or one, with the
     #: variables that are summed out (their positions in its scope).
-    leaf: tuple[Leaf, Array] | None = None
-    left: Node | None = None
-    right: Node | None = None
+    leaf: tuple[GridLeaf, Array] | None = None
+    left: GridNode | None = None
+    right: GridNode | None = None
     axes: tuple[int, ...] = ()
 
 
-def leaves(made: Program, weights: list[Array], cost: int, sign: int) -> list[Leaf]:
+def leaves(tree: BucketTree, weights: list[Array], cost: int, sign: int) -> list[GridLeaf]:
     """The potentials, without the variables that each has for itself, joined where that is
     small. ``weights`` has a table for each potential."""
-    own = {step.inputs[0]: step for step in made.steps[: _fronts(made)]}
-    single: list[Leaf] = []
-    for number, potential in enumerate(made.potentials):
+    own = {step.inputs[0]: step for step in tree.steps[: _fronts(tree)]}
+    single: list[GridLeaf] = []
+    for number, potential in enumerate(tree.potentials):
         table = potential.costs[cost]
         costs = np.zeros(potential.shape, np.int64) if table is None else sign * table
         step = own.get(number)
@@ -72,7 +72,7 @@ def leaves(made: Program, weights: list[Array], cost: int, sign: int) -> list[Le
         apart = arranged(costs, axes, rows).reshape(prod(rows), -1)
         weight = arranged(weights[number], axes, rows).reshape(prod(rows), -1)
         single.append(
-            Leaf(
+            GridLeaf(
                 tuple(potential.scope[k] for k in kept),
                 rows,
                 apart,
@@ -81,7 +81,7 @@ def leaves(made: Program, weights: list[Array], cost: int, sign: int) -> list[Le
                 tuple(potential.shape[k] for k in axes),
             )
         )
-    joined: list[Leaf] = []
+    joined: list[GridLeaf] = []
     for leaf in sorted(single, key=lambda x: (x.scope, x.cost.shape[1])):
         last = joined[-1] if joined else None
         if last and last.scope == leaf.scope and last.cost.size * leaf.cost.shape[1] <= MAX_LEAF:
@@ -91,14 +91,14 @@ def leaves(made: Program, weights: list[Array], cost: int, sign: int) -> list[Le
     return joined
 
 
-def _fronts(made: Program) -> int:
+def _fronts(tree: BucketTree) -> int:
     """How many steps only take a potential's own variables."""
     count = 0
-    for step in made.steps[:-1]:
-        if len(step.inputs) != 1 or step.inputs[0] >= len(made.potentials):
+    for step in tree.steps[:-1]:
+        if len(step.inputs) != 1 or step.inputs[0] >= len(tree.potentials):
             break
         count += 1
-    taken = [step.inputs[0] for step in made.steps[:count]]
+    taken = [step.inputs[0] for step in tree.steps[:count]]
     # A later step may take a single potential too; it shows in their order.
     for k in range(1, count):
         if taken[k] <= taken[k - 1]:
@@ -106,9 +106,9 @@ def _fronts(made: Program) -> int:
     return count
 
 
-def _product(a: Leaf, b: Leaf) -> Leaf:
+def _product(a: GridLeaf, b: GridLeaf) -> GridLeaf:
     rows = len(a.cost)
-    return Leaf(
+    return GridLeaf(
         a.scope,
         a.shape,
         (a.cost[:, :, None] + b.cost[:, None, :]).reshape(rows, -1),
@@ -118,23 +118,23 @@ def _product(a: Leaf, b: Leaf) -> Leaf:
     )
 
 
-class Resolved:
+class CostGrid:
     """The weight of all architectures by cost. ``limit`` bins above the least are kept."""
 
     def __init__(
-        self, made: Program, leaf: list[Leaf], unit: int, limit: int | None = None
+        self, tree: BucketTree, leaf: list[GridLeaf], unit: int, limit: int | None = None
     ) -> None:
         self.unit = unit
         self.base = 0
         #: Least and greatest difference between a cost and what its bin stands for.
         self.error = (0, 0)
         self._limit = limit if limit is not None else MAX_INT64
-        self._names = [v.name for v in made.space.variables]
-        fronts = _fronts(made)
-        count = len(made.potentials)
+        self._names = [v.name for v in tree.space.variables]
+        fronts = _fronts(tree)
+        count = len(tree.potentials)
         waiting = [self._leaf(x) for x in leaf]
-        sums: list[Node] = []
-        for step in made.steps[fronts:]:
+        sums: list[GridNode] = []
+        for step in tree.steps[fronts:]:
             gone = {step.scope[k] for k in step.axes}
             held = [node for node in waiting if not gone or gone & set(node.scope)]
             waiting = [node for node in waiting if node not in held]
@@ -165,7 +165,7 @@ class Resolved:
             clip((high - start - last) // unit + 1),
         )
 
-    def _leaf(self, leaf: Leaf) -> Node:
+    def _leaf(self, leaf: GridLeaf) -> GridNode:
         possible = leaf.weight > 0
         base, bins, wrong = rounded(leaf, self.unit)
         self.base += base
@@ -184,7 +184,7 @@ class Resolved:
         ).reshape(-1, width)
         return self._node(leaf.scope, leaf.shape, offset, mass, 0, leaf=(leaf, bins))
 
-    def _all(self, held: list[Node]) -> Node:
+    def _all(self, held: list[GridNode]) -> GridNode:
         """Joined two by two, the smallest result first."""
         nodes = list(held)
         if not nodes:
@@ -198,7 +198,7 @@ class Resolved:
             nodes.append(self._join(a, b))
         return nodes[0]
 
-    def _join(self, a: Node, b: Node) -> Node:
+    def _join(self, a: GridNode, b: GridNode) -> GridNode:
         if a.mass.shape[1] < b.mass.shape[1]:
             a, b = b, a
         extents = {
@@ -219,7 +219,7 @@ class Resolved:
                 mass[row] = np.convolve(a.mass[i], b.mass[j])[:width]
         return self._node(scope, shape, offset, mass, a.scale + b.scale, left=a, right=b)
 
-    def _sum(self, node: Node, axes: tuple[int, ...]) -> Node:
+    def _sum(self, node: GridNode, axes: tuple[int, ...]) -> GridNode:
         if not axes:
             return node
         scope = tuple(v for k, v in enumerate(node.scope) if k not in axes)
@@ -251,14 +251,14 @@ class Resolved:
         mass: Array,
         scale: int,
         **made_of: object,
-    ) -> Node:
+    ) -> GridNode:
         """Scaled by a power of two, which is exact; without bins at the end that hold nothing."""
         used = np.flatnonzero(mass.any(0))
         mass = mass[:, : int(used[-1]) + 1] if len(used) else mass[:, :1]
         exponent = frexp(float(mass.max()))[1]
         if abs(exponent) > 64:
             mass, scale = np.ldexp(mass, -exponent), scale + exponent
-        return Node(scope, shape, offset, mass, scale, **made_of)  # type: ignore[arg-type]
+        return GridNode(scope, shape, offset, mass, scale, **made_of)  # type: ignore[arg-type]
 
     def _check(self, scope: Scope, rows: int, width: int) -> None:
         if rows * width > MAX_ENTRIES:
@@ -266,7 +266,7 @@ class Resolved:
             raise TooCoupled(names, rows * width, MAX_ENTRIES, "this resolution")
 
 
-def rounded(leaf: Leaf, unit: int) -> tuple[int, Array, Array]:
+def rounded(leaf: GridLeaf, unit: int) -> tuple[int, Array, Array]:
     """The least cost of a leaf, the bin of each cost from there on, and what that is off by."""
     possible = leaf.weight > 0
     if not possible.any():
@@ -278,7 +278,7 @@ def rounded(leaf: Leaf, unit: int) -> tuple[int, Array, Array]:
     return base, bins.astype(np.int64), apart - bins * unit
 
 
-def finest(leaf: list[Leaf]) -> int:
+def finest(leaf: list[GridLeaf]) -> int:
     """A unit that all costs are multiples of, beyond the least of each leaf."""
     unit = 0
     for x in leaf:
@@ -288,7 +288,7 @@ def finest(leaf: list[Leaf]) -> int:
     return max(unit, 1)
 
 
-def _work(a: Node, b: Node) -> tuple[int, int, int]:
+def _work(a: GridNode, b: GridNode) -> tuple[int, int, int]:
     shapes = {
         **dict(zip(a.scope, a.shape, strict=True)),
         **dict(zip(b.scope, b.shape, strict=True)),
@@ -297,12 +297,12 @@ def _work(a: Node, b: Node) -> tuple[int, int, int]:
     return rows, a.mass.shape[1] * b.mass.shape[1], a.mass.shape[1]
 
 
-def _extents(a: Node, b: Node) -> dict[int, int]:
+def _extents(a: GridNode, b: GridNode) -> dict[int, int]:
     """How many values each variable of two nodes has."""
     return dict(zip(a.scope + b.scope, a.shape + b.shape, strict=True))
 
 
-def _spread(node: Node, scope: Scope, shape: tuple[int, ...]) -> Array:
+def _spread(node: GridNode, scope: Scope, shape: tuple[int, ...]) -> Array:
     """The node's row for each row of a wider scope."""
     view = [n if v in node.scope else 1 for v, n in zip(scope, shape, strict=True)]
     rows = np.arange(prod(node.shape)).reshape(view)

@@ -14,7 +14,7 @@ import numpy as np
 from tsdsl.analysis.costs.assignments import entries_at, guards_hold
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.cache import Engine, engine
+from tsdsl.analysis.elimination.cache import QueryCache, query_cache
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Requirement, SpaceGraph
 from tsdsl.ir.values import Fault
@@ -25,13 +25,15 @@ MAX_TRIED = 64
 
 
 @lru_cache(maxsize=8)
-def plannable(space: SpaceGraph, costs: tuple[Cost, ...]) -> tuple[Engine, tuple[Requirement, ...]]:
+def plannable(
+    space: SpaceGraph, costs: tuple[Cost, ...]
+) -> tuple[QueryCache, tuple[Requirement, ...]]:
     """What to draw from, and the requirements that it leaves out. Raises `TooCoupled`, if there is
     no plan even without requirements."""
-    known = engine(space)
+    cache = query_cache(space)
     try:
-        known.program(*costs)
-        return known, ()
+        cache.bucket_tree(*costs)
+        return cache, ()
     except TooCoupled as wide:
         kept: list[Requirement] = []
         best = _planned(space, kept, costs)
@@ -46,10 +48,12 @@ def plannable(space: SpaceGraph, costs: tuple[Cost, ...]) -> tuple[Engine, tuple
         return best, tuple(r for r in space.requirements if id(r) not in held)
 
 
-def _planned(space: SpaceGraph, kept: list[Requirement], costs: tuple[Cost, ...]) -> Engine | None:
-    made = Engine(replace(space, requirements=tuple(kept)))
+def _planned(
+    space: SpaceGraph, kept: list[Requirement], costs: tuple[Cost, ...]
+) -> QueryCache | None:
+    made = QueryCache(replace(space, requirements=tuple(kept)))
     try:
-        made.program(*costs)
+        made.bucket_tree(*costs)
     except TooCoupled:
         return None
     return made

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.cache import Engine
+from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.no_architecture import no_architecture
-from tsdsl.analysis.windows.enumeration import Lister, Windows
+from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.analysis.windows.window import shown_window
 from tsdsl.diagnostics import SpecError
 
@@ -15,37 +15,37 @@ MAX_LISTED = 1 << 12
 MAX_TRIED = 80
 
 
-def nothing_inside(known: Engine, windows: Windows) -> SpecError:
+def nothing_inside(cache: QueryCache, windows: Windows) -> SpecError:
     """No architecture is in all of the windows."""
     for cost, window in windows.items():
-        low, high = known.ends(cost)
+        low, high = cache.cost_range(cost)
         if window[0] > window[1] or window[1] < low or window[0] > high:
             asked = f"{cost} in {shown_window(window)}"
             return no_architecture(
-                known.space, asked, f"the space has {low:,}..{high:,}{_unit(cost)}"
+                cache.space, asked, f"the space has {low:,}..{high:,}{_unit(cost)}"
             )
     asked = " and ".join(f"{cost} in {shown_window(window)}" for cost, window in windows.items())
-    near = [found for cost in windows if (found := _nearest(known, windows, cost))]
+    near = [found for cost in windows if (found := _nearest(cache, windows, cost))]
     if near:
         rest = ", with the other windows as they are" if len(windows) > 1 else ""
         return no_architecture(
-            known.space, asked, f"the nearest there are have {' or '.join(near)}{rest}"
+            cache.space, asked, f"the nearest there are have {' or '.join(near)}{rest}"
         )
     ends = [
         f"{cost} {low:,}..{high:,}{_unit(cost)}"
         for cost in windows
-        for low, high in [known.ends(cost)]
+        for low, high in [cache.cost_range(cost)]
     ]
     return no_architecture(
-        known.space, asked, f"there are {' and '.join(ends)}, but not these together"
+        cache.space, asked, f"there are {' and '.join(ends)}, but not these together"
     )
 
 
-def _nearest(known: Engine, windows: Windows, cost: Cost) -> str | None:
+def _nearest(cache: QueryCache, windows: Windows, cost: Cost) -> str | None:
     """The costs that come next below and above a window, the other windows as they are."""
-    low, high = known.ends(cost)
-    below = _next(known, windows, cost, windows[cost][0], low)
-    above = _next(known, windows, cost, windows[cost][1], high)
+    low, high = cache.cost_range(cost)
+    below = _next(cache, windows, cost, windows[cost][0], low)
+    above = _next(cache, windows, cost, windows[cost][1], high)
     found = [f"{x:,}" for x in (below, above) if x is not None]
     return f"{cost} {' and '.join(found)}{_unit(cost)}" if found else None
 
@@ -54,11 +54,11 @@ def _unit(cost: Cost) -> str:
     return f" {cost.unit}" if isinstance(cost, CostTable) else ""
 
 
-def _next(known: Engine, windows: Windows, cost: Cost, end: int, limit: int) -> int | None:
+def _next(cache: QueryCache, windows: Windows, cost: Cost, end: int, limit: int) -> int | None:
     """The cost nearest to an end of a window, towards a limit: by windows that grow from there
     while they are empty, and shrink while they hold too much."""
     sign = 1 if limit > end else -1
-    lister = Lister(known, tuple(windows))
+    enumerator = Enumerator(cache, tuple(windows))
     span = abs(limit - end)
     empty, full, reach = 0, span + 1, max(span >> 24, 1)
     for _ in range(MAX_TRIED):
@@ -67,9 +67,9 @@ def _next(known: Engine, windows: Windows, cost: Cost, end: int, limit: int) -> 
                 return None
             reach = span
         ends = sorted((end, end + sign * reach))
-        listed = lister.list({**windows, cost: (ends[0], ends[1])}, MAX_LISTED)
+        listed = enumerator.assignments({**windows, cost: (ends[0], ends[1])}, MAX_LISTED)
         if listed is not None and len(listed):
-            found: Array = known.lookup(cost).assigned(listed)
+            found: Array = cache.lookup(cost).assigned(listed)
             return int(found.min() if sign > 0 else found.max())
         if listed is None:
             full = reach

@@ -5,16 +5,16 @@ of exp(-1000), while what lies next to the window has much more. There are three
 this order:
 
 - All architectures inside are listed, with the logarithms of their weights.
-- With the price of each cost at which `Search` bounds -log P, x weighs exp(-excess(x)), where
-  excess(x) = -log P(x) + price * cost(x), less the least of it over all architectures. Inside of
-  the windows, P(x) <= exp(-dual - excess(x)). So those up to an excess of t are listed, and what is
-  left out is, compared to the best known, exp(-dual - gap), at most
+- With the price of each cost at which `MostProbableSearch` bounds -log P, x weighs
+  exp(-excess(x)), where excess(x) = -log P(x) + price * cost(x), less the least of it over all
+  architectures. Inside the windows, P(x) <= exp(-dual - excess(x)). So those up to an excess of t
+  are listed, and what is left out is, compared to the best known, exp(-dual - gap), at most
 
       exp(gap - (1 - s) t) * sum over all x of exp(-s * excess(x)),    for any s from 0 to 1.
 
   t is such that this is less than `NEGLECTED`.
 - Draws from a power of the distribution, tilted in the same way: the weights exp(-excess(x)), as
-  conditional probabilities (`normalised`), from a grid of one cost. Its bins are drawn in
+  conditional probabilities (`conditionals`), from a grid of one cost. Its bins are drawn in
   proportion to exp(price * cost), which undoes the tilt; what costs differ within a bin, the tilt
   by other costs and the rest of the power are mended by accepting.
 
@@ -32,15 +32,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.cache import Engine
+from tsdsl.analysis.elimination.cache import QueryCache
+from tsdsl.analysis.elimination.conditionals import to_conditionals
 from tsdsl.analysis.elimination.no_architecture import rarely_inside
-from tsdsl.analysis.elimination.normalised import normalised
-from tsdsl.analysis.sampling.window_sampler import Inside, Prepared, Underflow
-from tsdsl.analysis.windows.enumeration import Lister, Windows
+from tsdsl.analysis.sampling.window_sampler import TiltedWeights, Underflow, WindowSampler
+from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.analysis.windows.window import clipped, log_weights, shown_window
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.sampling.most_probable import Search
+    from tsdsl.analysis.sampling.most_probable import MostProbableSearch
 
 #: The logarithm of the share that may be left out: probabilities are right to nine digits.
 NEGLECTED = -21.0
@@ -64,7 +64,7 @@ STEPS, NEAR = 16, 0.5
 
 
 def improbable(
-    known: Engine,
+    cache: QueryCache,
     logs: Sequence[Array],
     windows: Windows,
     random: np.random.Generator,
@@ -73,50 +73,50 @@ def improbable(
     """Draws, and of how many they are left; ``logs`` are the logarithms of the weights of the
     options of each decision. They come to an end where nothing has a weight; distinct ones
     do where all are listed. Raises `SpecError` where none of the ways does."""
-    every = Lister(known, tuple(windows)).list(windows, MAX_LISTED)
+    every = Enumerator(cache, tuple(windows)).assignments(windows, MAX_LISTED)
     if every is not None:
-        yield from _from_list(every, log_weights(known, logs, every), random, distinct)
+        yield from _from_list(every, log_weights(cache, logs, every), random, distinct)
         return
     # The search draws, too: it imports what imports this.
-    from tsdsl.analysis.sampling.most_probable import Search
+    from tsdsl.analysis.sampling.most_probable import MostProbableSearch
 
-    search = Search(known, logs, clipped(known, windows) or {}, 1)
+    search = MostProbableSearch(cache, logs, clipped(cache, windows) or {}, 1)
     _, proven = search.run()
     if proven and not search.count:
         return
-    listed = _likely(known, search)
+    listed = _likely(cache, search)
     if listed is not None:
-        yield from _from_list(listed, log_weights(known, logs, listed), random, distinct)
+        yield from _from_list(listed, log_weights(cache, logs, listed), random, distinct)
     # Nothing inside is more probable than exp(-floor).
     floor = search.worst - SLACK if proven and search.worst < inf else search.dual
-    tempered = _tempered(known, logs, search.windows, floor, random)
+    tempered = _tempered(cache, logs, search.windows, floor, random)
     if tempered is None:
         asked = ", ".join(f"{c} {shown_window(w)}" for c, w in windows.items())
-        raise rarely_inside(known.space, 0, CHUNK, asked)
+        raise rarely_inside(cache.space, 0, CHUNK, asked)
     if not distinct:
         while True:
             yield tempered.draw(random, CHUNK), CHUNK
-    seen = _Values(known)
+    seen = _DrawnValues(cache)
     drawn = fresh = 0
     while True:
         at = tempered.draw(random, CHUNK)
         yield at, CHUNK
-        drawn, fresh = drawn + len(at), fresh + seen.add(at, -log_weights(known, logs, at))
+        drawn, fresh = drawn + len(at), fresh + seen.add(at, -log_weights(cache, logs, at))
         if drawn < ENOUGH:
             continue
         if fresh < drawn * FRESH:
             floor = seen.complete(search, logs)
             if floor > tempered.floor:
-                tempered = _tempered(known, logs, search.windows, floor, random) or tempered
+                tempered = _tempered(cache, logs, search.windows, floor, random) or tempered
         drawn = fresh = 0
 
 
-class _Values:
+class _DrawnValues:
     """What has been drawn, with -log P."""
 
-    def __init__(self, known: Engine) -> None:
-        self._known = known
-        self._decided = [d.variable.index for d in known.space.decisions]
+    def __init__(self, cache: QueryCache) -> None:
+        self._cache = cache
+        self._decided = [d.variable.index for d in cache.space.decisions]
         self._values: dict[bytes, float] = {}
 
     def _keys(self, at: Array) -> list[bytes]:
@@ -128,19 +128,21 @@ class _Values:
         self._values.update(zip(self._keys(at), values.tolist(), strict=True))
         return len(self._values) - before
 
-    def complete(self, search: Search, logs: Sequence[Array]) -> float:
+    def complete(self, search: MostProbableSearch, logs: Sequence[Array]) -> float:
         """A value below which all that is inside has been drawn; -inf if none is known."""
         held = sorted(self._values.values())
-        lister, priced = Lister(self._known, tuple(search.windows)), search.priced()
+        enumerator, priced = Enumerator(self._cache, tuple(search.windows)), search.priced()
 
         def least_new(top: float) -> float | None:
             """The least value that has not been drawn, if it is about ``top`` or less, else
             infinity; None if there are too many."""
             cutoff = top - search.dual + 2 * SLACK
-            at, complete = lister.near(search.windows, priced, cutoff, MAX_LISTED, whole=True)
+            at, complete = enumerator.near_optimal(
+                search.windows, priced, cutoff, MAX_LISTED, whole=True
+            )
             if not complete:
                 return None
-            values = -log_weights(self._known, logs, at)
+            values = -log_weights(self._cache, logs, at)
             new = [k for k, key in enumerate(self._keys(at)) if key not in self._values]
             # Above the top, others may be missing.
             least = float(values[new].min(initial=inf))
@@ -170,14 +172,19 @@ class _Values:
         return float(np.nextafter(low, inf))
 
 
-class _Tempered:
+class _TemperedSampler:
     """Draws of what is inside and has a -log P of ``floor`` or more. ``window_sampler`` draws from
     a power of the distribution, each accepted in proportion to the power that is missing."""
 
     def __init__(
-        self, known: Engine, logs: Sequence[Array], inside: Inside, power: float, floor: float
+        self,
+        cache: QueryCache,
+        logs: Sequence[Array],
+        inside: WindowSampler,
+        power: float,
+        floor: float,
     ) -> None:
-        self._known = known
+        self._cache = cache
         self._logs = logs
         self._inside = inside
         self._power = power
@@ -188,7 +195,7 @@ class _Tempered:
     def draw(self, random: np.random.Generator, n: int) -> Array:
         """Those of ``n`` draws that are accepted: assignments [draw, variable]."""
         at = self._inside.draw(random, n)
-        above = -log_weights(self._known, self._logs, at) - self.floor
+        above = -log_weights(self._cache, self._logs, at) - self.floor
         share = np.where(above < 0, 0.0, np.exp((self._power - 1) * np.maximum(above, 0.0)))
         self.below += int((above < 0).sum())
         self.expected += float(share.sum())
@@ -196,34 +203,34 @@ class _Tempered:
 
 
 def _tempered(
-    known: Engine,
+    cache: QueryCache,
     logs: Sequence[Array],
     windows: Windows,
     floor: float,
     random: np.random.Generator,
-) -> _Tempered | None:
+) -> _TemperedSampler | None:
     """The power of which most draws are accepted; None if there is none."""
     # The search draws, too: it imports what imports this.
-    from tsdsl.analysis.sampling.most_probable import Search
+    from tsdsl.analysis.sampling.most_probable import MostProbableSearch
 
     best, most = None, -1.0
     low, high = 0.0, 1.0
     for _ in range(TEMPERS):
         power = (low + high) / 2 if low else high / 4 if high < 1 else 0.5
         powered = [power * log for log in logs]
-        search = Search(known, powered, windows, 1)
+        search = MostProbableSearch(cache, powered, windows, 1)
         search.set_prices()
-        made, _ = normalised(search.made, [-table for table in search.tables()])
-        if made is None:
+        tree, _ = to_conditionals(search.tree, [-table for table in search.tables()])
+        if tree is None:
             return None
-        weights = [potential.weights(()) for potential in made.potentials]
+        weights = [potential.weights(()) for potential in tree.potentials]
         try:
-            prepared = Prepared(made, weights, search.prices)
-            inside = Inside(known, known.ones, windows, prepared=prepared)
+            prepared = TiltedWeights(tree, weights, search.prices)
+            inside = WindowSampler(cache, cache.unit_weights, windows, prepared=prepared)
         except Underflow:
             high = power
             continue
-        found = _Tempered(known, logs, inside, power, floor)
+        found = _TemperedSampler(cache, logs, inside, power, floor)
         found.draw(random, PILOT)
         if found.expected > most:
             best, most = found, found.expected
@@ -237,7 +244,7 @@ def _tempered(
     return best
 
 
-def _likely(known: Engine, search: Search) -> Array | None:
+def _likely(cache: QueryCache, search: MostProbableSearch) -> Array | None:
     """The architectures in the windows of a search, without a tail whose weight is at most
     exp(`NEGLECTED`) times that of the best one found; None if they are too many, or none was
     found."""
@@ -251,10 +258,10 @@ def _likely(known: Engine, search: Search) -> Array | None:
         logs = [
             np.where(np.isfinite(t), -power * np.where(np.isfinite(t), t, 0), -inf) for t in tables
         ]
-        total = normalised(search.made, logs).log_total + power * float(priced.value)
+        total = to_conditionals(search.tree, logs).log_total + power * float(priced.value)
         cutoff = min(cutoff, (gap + total - NEGLECTED) / (1 - power))
-    lister = Lister(known, tuple(search.windows))
-    at, complete = lister.near(search.windows, priced, cutoff, MAX_LISTED, whole=True)
+    enumerator = Enumerator(cache, tuple(search.windows))
+    at, complete = enumerator.near_optimal(search.windows, priced, cutoff, MAX_LISTED, whole=True)
     return at if complete else None
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.optimum import arranged, unravel
-from tsdsl.analysis.sampling.backward_sampling import Drawer, Random, decide, row_of
-from tsdsl.analysis.sampling.cost_grid import Leaf, Node, Resolved, finest, leaves, rounded
-from tsdsl.analysis.sampling.window_sampler import Inside
+from tsdsl.analysis.sampling.backward_sampling import BackwardSampler, Random, decide, row_of
+from tsdsl.analysis.sampling.cost_grid import CostGrid, GridLeaf, GridNode, finest, leaves, rounded
+from tsdsl.analysis.sampling.window_sampler import WindowSampler
 
 #: Combinations of different cost that a part has at most, all rows together, before and after
 #: those of equal cost are one.
@@ -33,7 +33,7 @@ CELLS = 1 << 20
 MAX_KEY = 1 << 62
 
 
-class Points(NamedTuple):
+class WeightedKeys(NamedTuple):
     """What a node can cost and how much weight has that: for each row, keys in order."""
 
     keys: list[Array]
@@ -50,7 +50,7 @@ class _Costs:
     counted in its own unit from the least of a leaf on."""
 
     #: For each cost, the tables of the leaves; how many leaves there are.
-    tables: list[list[Leaf]]
+    tables: list[list[GridLeaf]]
     units: list[int]
     strides: list[int]
 
@@ -64,7 +64,7 @@ class _Costs:
         return joint
 
     @staticmethod
-    def base(leaf: Leaf) -> int:
+    def base(leaf: GridLeaf) -> int:
         """The least cost of a leaf."""
         possible = leaf.cost[leaf.weight > 0]
         return int(possible.min()) if possible.size else 0
@@ -82,10 +82,10 @@ class NoPart(Exception):
     """No part of the space can be left out of the grid, so that it could be completed."""
 
 
-class Completed:
-    """As `Inside`, whose grid it takes. Raises `NoPart` where no part would do, `TooCoupled`."""
+class MeetInTheMiddleSampler:
+    """As `WindowSampler`, whose grid it takes. Raises `NoPart`, `TooCoupled`."""
 
-    def __init__(self, inside: Inside) -> None:
+    def __init__(self, inside: WindowSampler) -> None:
         self._inside = inside
         first = inside.first
         order = [first, *(k for k in range(len(inside.costs)) if k != first)]
@@ -103,7 +103,7 @@ class Completed:
         #: How far the rest's costs are from what its bin says of them.
         self._vague = [8.0 * inside.grid.unit, *(2 * inside.deviations[k] for k in order[1:])]
         self._number = {id(leaf): k for k, leaf in enumerate(inside.leaf)}
-        self._points: dict[int, Points] = {}
+        self._points: dict[int, WeightedKeys] = {}
         self._part = self._best()
         mine = set(_leaves_of(self._part))
         self._others = [k for k, leaf in enumerate(inside.leaf) if id(leaf) not in mine]
@@ -114,7 +114,7 @@ class Completed:
 
     @property
     def rate(self) -> float:
-        """As that of `Inside`: combinations that are looked at take time too."""
+        """As that of `WindowSampler`: combinations that are looked at take time too."""
         return self.accepted / (self.drawn + self._looked / 1000) if self.drawn else 0.0
 
     def draw(self, random: Random, n: int) -> Array:
@@ -132,12 +132,12 @@ class Completed:
         self.accepted += len(at)
         return at
 
-    def _best(self) -> Node:
+    def _best(self) -> GridNode:
         """The part: a node that is not all, of those whose points are known the one whose weight
         is densest, compared to what a window holds at most."""
         grid = self._inside.grid
         self._collect(grid.root)
-        best: tuple[float, Node] | None = None
+        best: tuple[float, GridNode] | None = None
         for node in _nodes(grid.root):
             points = self._points.get(id(node))
             if points is None or node is grid.root or not points.size:
@@ -165,9 +165,9 @@ class Completed:
             found *= min(width / (int(at.max() - at.min()) + 1 + vague / unit), 1.0)
         return found
 
-    def _collect(self, node: Node) -> Points | None:
+    def _collect(self, node: GridNode) -> WeightedKeys | None:
         """The points of a node and of all below it, where they are few enough."""
-        found: Points | None
+        found: WeightedKeys | None
         if node.leaf is not None:
             leaf = node.leaf[0]
             keys = self._costs.keys(self._number[id(leaf)])
@@ -179,15 +179,20 @@ class Completed:
             below = self._collect(node.left)
             found = None if below is None else self._summed(node, node.left, below)
         else:
-            found = Points([np.zeros(1, np.int64)], [np.ones(1)])
+            found = WeightedKeys([np.zeros(1, np.int64)], [np.ones(1)])
         if found is not None and found.size <= MAX_POINTS:
             self._points[id(node)] = found
             return found
         return None
 
     def _joined(
-        self, node: Node, a: Node, left: Points | None, b: Node, right: Points | None
-    ) -> Points | None:
+        self,
+        node: GridNode,
+        a: GridNode,
+        left: WeightedKeys | None,
+        b: GridNode,
+        right: WeightedKeys | None,
+    ) -> WeightedKeys | None:
         if left is None or right is None:
             return None
         ways = list(zip(_spread(a, node), _spread(b, node), strict=True))
@@ -203,7 +208,7 @@ class Completed:
             ]
         )
 
-    def _summed(self, node: Node, below: Node, points: Points) -> Points | None:
+    def _summed(self, node: GridNode, below: GridNode, points: WeightedKeys) -> WeightedKeys | None:
         ways = _sources(node, below).tolist()
         if sum(len(points.keys[k]) for row in ways for k in row) > MAX_JOINED:
             return None
@@ -263,14 +268,14 @@ class Completed:
             pairs = np.stack([begin, stop], 1).reshape(-1)
             found = np.maximum.reduceat(tops, pairs)[::2]
             self._ceiling[row] = np.where(stop > begin, found, 0.0)
-        made = _Regrown(grid, total - start + 1)
+        made = _RegrownGrid(grid, total - start + 1)
         part = self._part
-        stub = Node(part.scope, part.shape, np.full(rows, start), self._ceiling, 0)
+        stub = GridNode(part.scope, part.shape, np.full(rows, start), self._ceiling, 0)
         root = made.replaced(grid.root, part, stub)
         at = total - int(root.offset[0])
         if not 0 <= at < root.mass.shape[1] or not root.mass[0, at]:
             raise NoPart("nothing ends inside")
-        self._drawer = Drawer(root, len(inside.made.sizes), at, at + 1)
+        self._drawer = BackwardSampler(root, len(inside.tree.sizes), at, at + 1)
 
     def _greatest(self) -> tuple[Array, Array]:
         """Where windows can begin (by row and first cost, in order), and no less than the weight
@@ -373,7 +378,7 @@ class _Completion:
 
     def __init__(
         self,
-        points: dict[int, Points],
+        points: dict[int, WeightedKeys],
         costs: _Costs,
         number: dict[int, int],
         at: Array,
@@ -385,7 +390,7 @@ class _Completion:
         self._at = at
         self._random = random
 
-    def down(self, node: Node, keys: Array) -> None:
+    def down(self, node: GridNode, keys: Array) -> None:
         if not len(keys):
             return
         if node.leaf is not None:
@@ -398,7 +403,7 @@ class _Completion:
             self._chosen(node, node.left, keys)
             self.down(node.left, keys)
 
-    def _leaf(self, leaf: Leaf, keys: Array) -> None:
+    def _leaf(self, leaf: GridLeaf, keys: Array) -> None:
         if not leaf.decided:
             return
         table = self._costs.keys(self._number[id(leaf)])
@@ -413,7 +418,7 @@ class _Completion:
             options[part] = option[_race(draw, weight[draw, option], self._random)]
         decide(leaf, options, self._at)
 
-    def _shared(self, left: Node, right: Node, keys: Array) -> Array:
+    def _shared(self, left: GridNode, right: GridNode, keys: Array) -> Array:
         """What the left one of two has of each key."""
         a, b = self._points[id(left)], self._points[id(right)]
         taken = np.zeros_like(keys)
@@ -429,7 +434,7 @@ class _Completion:
                 taken[k] = key - theirs[_one(weight, self._random)]
         return taken
 
-    def _chosen(self, node: Node, below: Node, keys: Array) -> None:
+    def _chosen(self, node: GridNode, below: GridNode, keys: Array) -> None:
         """The variables that a node sums out."""
         points, sources = self._points[id(below)], _sources(node, below)
         rows = row_of(node.scope, node.shape, self._at).tolist()
@@ -445,14 +450,14 @@ class _Completion:
             self._at[k, variables] = options
 
 
-class _Regrown(Resolved):
+class _RegrownGrid(CostGrid):
     """A resolved tree with one node in place of another."""
 
-    def __init__(self, grid: Resolved, limit: int) -> None:
+    def __init__(self, grid: CostGrid, limit: int) -> None:
         self._names = grid._names
         self._limit = max(limit, grid._limit)
 
-    def replaced(self, node: Node, old: Node, new: Node) -> Node:
+    def replaced(self, node: GridNode, old: GridNode, new: GridNode) -> GridNode:
         """A node of the tree, made anew where it has the one that is replaced."""
         if node is old:
             return new
@@ -464,14 +469,14 @@ class _Regrown(Resolved):
         return self._join(left, right)
 
 
-def _costs(inside: Inside, order: Sequence[int]) -> _Costs | None:
+def _costs(inside: WindowSampler, order: Sequence[int]) -> _Costs | None:
     """Some costs as one; None where they do not fit."""
-    tables: list[list[Leaf]] = []
+    tables: list[list[GridLeaf]] = []
     for k in order:
         if k == inside.first:
             tables.append(inside.leaf)
         else:
-            tables.append(leaves(inside.made, inside.weights, k, 1))
+            tables.append(leaves(inside.tree, inside.weights, k, 1))
     units = [finest(table) for table in tables]
     ranges = []
     for table, unit in zip(tables, units, strict=True):
@@ -485,18 +490,18 @@ def _costs(inside: Inside, order: Sequence[int]) -> _Costs | None:
     return _Costs(tables, units, [prod(ranges[k + 1 :]) for k in range(len(ranges))])
 
 
-def _rows(rows: list[tuple[Array, Array]]) -> Points:
-    """Points, those of equal keys together."""
+def _rows(rows: list[tuple[Array, Array]]) -> WeightedKeys:
+    """WeightedKeys, those of equal keys together."""
     keys: list[Array] = []
     weights: list[Array] = []
     for key, weight in rows:
         unique, at = np.unique(key, return_inverse=True)
         keys.append(unique)
         weights.append(np.bincount(at, weight, len(unique)))
-    return Points(keys, weights)
+    return WeightedKeys(keys, weights)
 
 
-def _nodes(node: Node) -> list[Node]:
+def _nodes(node: GridNode) -> list[GridNode]:
     """A node and all below it."""
     found = [node]
     for below in (node.left, node.right):
@@ -504,11 +509,11 @@ def _nodes(node: Node) -> list[Node]:
     return found
 
 
-def _leaves_of(node: Node) -> list[int]:
+def _leaves_of(node: GridNode) -> list[int]:
     return [id(n.leaf[0]) for n in _nodes(node) if n.leaf is not None]
 
 
-def _spread(node: Node, wide: Node) -> list[int]:
+def _spread(node: GridNode, wide: GridNode) -> list[int]:
     """The node's row for each row of a wider one."""
     view = [n if v in node.scope else 1 for v, n in zip(wide.scope, wide.shape, strict=True)]
     rows = np.arange(prod(node.shape)).reshape(view)
@@ -516,7 +521,7 @@ def _spread(node: Node, wide: Node) -> list[int]:
     return found
 
 
-def _sources(node: Node, below: Node) -> Array:
+def _sources(node: GridNode, below: GridNode) -> Array:
     """For each row of a node, the rows that it sums, by the option of what is summed out."""
     rows = np.arange(len(below.mass)).reshape(below.shape)
     return arranged(rows, node.axes, node.shape).reshape(len(node.mass), -1)

@@ -15,15 +15,15 @@ from math import inf
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.distribution import Given, distribution_of, under
-from tsdsl.analysis.elimination.bucket_tree import Program
-from tsdsl.analysis.elimination.cache import Engine, engine
+from tsdsl.analysis.distribution import DistributionLike, as_distribution, on_joint_graph
+from tsdsl.analysis.elimination.bucket_tree import BucketTree
+from tsdsl.analysis.elimination.cache import QueryCache, query_cache
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.optimum import Optimum
 from tsdsl.analysis.sampling.explain_empty import nothing_inside
 from tsdsl.analysis.sampling.sampler import architectures, draws, options_within
 from tsdsl.analysis.sampling.window_sampler import Underflow
-from tsdsl.analysis.windows.enumeration import Lister, Windows
+from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.analysis.windows.window import clipped
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
@@ -45,7 +45,7 @@ LARGE = 1e6
 
 
 def most_probable(
-    space: SpaceGraph, k: int, windows: Windows, given: Given = None
+    space: SpaceGraph, k: int, windows: Windows, given: DistributionLike = None
 ) -> list[Architecture]:
     """The ``k`` most probable architectures (or all) whose costs are inside, best first.
 
@@ -55,22 +55,22 @@ def most_probable(
     """
     if k < 1:
         raise ValueError(f"one architecture or more, not {k}")
-    space, given = under(space, given)
-    known = engine(space)
-    narrow = clipped(known, windows)
+    space, given = on_joint_graph(space, given)
+    cache = query_cache(space)
+    narrow = clipped(cache, windows)
     if narrow is None:
-        raise nothing_inside(known, windows)
-    distribution = distribution_of(space, given)
-    search = Search(known, distribution.layout.split(distribution.flat_logs), narrow, k)
+        raise nothing_inside(cache, windows)
+    distribution = as_distribution(space, given)
+    search = MostProbableSearch(cache, distribution.layout.split(distribution.flat_logs), narrow, k)
     bound, proven = search.run()
     if not proven and search.count < k:
         # Nothing, or too little, was on the way. The sampler says if there is nothing.
         search.keep(options_within(space, 0, max(4 * k, DRAWN), narrow, distribution))
     at, logs = search.found()
     if not len(at):
-        inside = Lister(known, tuple(narrow)).list(narrow, 1)
+        inside = Enumerator(cache, tuple(narrow)).assignments(narrow, 1)
         if inside is not None and not len(inside):
-            raise nothing_inside(known, windows)
+            raise nothing_inside(cache, windows)
         raise no_architecture(space, "costs inside of the window and a probability above 0")
     made = architectures(space, at)
     for architecture, log in zip(made, logs.tolist(), strict=True):
@@ -80,21 +80,21 @@ def most_probable(
     return made
 
 
-class Search:
+class MostProbableSearch:
     """The search for the ``k`` most probable in windows. ``logs`` are the logarithms of the
     probabilities of the options of each decision: nothing here is computed from probabilities,
     which may be less than any float."""
 
-    def __init__(self, known: Engine, logs: Sequence[Array], windows: Windows, k: int) -> None:
-        self._known = known
+    def __init__(self, cache: QueryCache, logs: Sequence[Array], windows: Windows, k: int) -> None:
+        self._cache = cache
         self._options = logs
         self.windows = windows
         self._k = k
-        self.made: Program = known.program(*windows)
-        self._logs = [-p.log_weights(logs) for p in self.made.potentials]
+        self.tree: BucketTree = cache.bucket_tree(*windows)
+        self._logs = [-p.log_weights(logs) for p in self.tree.potentials]
         self._allowed = [np.isfinite(table) for table in self._logs]
         self._best: dict[bytes, tuple[float, Array]] = {}
-        self._decided = [d.variable.index for d in known.space.decisions]
+        self._decided = [d.variable.index for d in cache.space.decisions]
         #: No sum of logarithms is larger in absolute value.
         self._largest = sum(map(_largest, self._logs))
         self._same = max(SAME, ROUNDING * self._largest)
@@ -119,19 +119,19 @@ class Search:
         if self.windows and not self._enough():
             for power in SHARPER:
                 try:
-                    self.keep(draws(self._known, self._options, power, self.windows, DRAWS))
+                    self.keep(draws(self._cache, self._options, power, self.windows, DRAWS))
                 except (SpecError, Underflow):
                     # Nothing that this distribution has can be drawn.
                     continue
                 if self._enough():
                     break
         priced = self.priced()
-        lister = Lister(self._known, tuple(self.windows))
+        enumerator = Enumerator(self._cache, tuple(self.windows))
         for beam in BEAMS:
             if self._enough():
                 return -self.dual, True
             cutoff = self.worst - self.dual + self._same
-            at, complete = lister.near(self.windows, priced, cutoff, beam)
+            at, complete = enumerator.near_optimal(self.windows, priced, cutoff, beam)
             self.keep(at)
             if complete:
                 return -self.dual, True
@@ -141,7 +141,7 @@ class Search:
         """Assignments and their log P, best first."""
         ranked = sorted(self._best.items(), key=lambda item: (item[1][0], item[0]))[: self._k]
         if not ranked:
-            return np.zeros((0, len(self.made.sizes)), np.int64), np.zeros(0)
+            return np.zeros((0, len(self.tree.sizes)), np.int64), np.zeros(0)
         at = np.stack([row for _, (_, row) in ranked])
         return at, -np.array([value for _, (value, _) in ranked])
 
@@ -158,10 +158,10 @@ class Search:
     def keep(self, at: Array) -> None:
         """Of some assignments, those inside, if they are among the best."""
         for cost, (least, most) in self.windows.items():
-            costs = self._known.lookup(cost).assigned(at)
+            costs = self._cache.lookup(cost).assigned(at)
             at = at[(costs >= least) & (costs <= most)]
         values: Array = np.zeros(len(at))
-        for table, potential in zip(self._logs, self.made.potentials, strict=True):
+        for table, potential in zip(self._logs, self.tree.potentials, strict=True):
             values += table[tuple(at[:, v] for v in potential.scope)]
         for row in np.argsort(values, kind="stable").tolist():
             value = float(values[row])
@@ -174,17 +174,17 @@ class Search:
                 self._best = dict(kept)
 
     def _assignment(self, found: Optimum) -> Array:
-        return np.array([self.made.complete(found.best())])
+        return np.array([self.tree.complete(found.best())])
 
     def priced(self, prices: Sequence[float] | None = None) -> Optimum:
         """The least of -log P plus what costs are worth (left out: at the best prices)."""
-        return Optimum(self.made, self.tables(prices), self._allowed)
+        return Optimum(self.tree, self.tables(prices), self._allowed)
 
     def tables(self, prices: Sequence[float] | None = None) -> list[Array]:
         """For each potential, -log P plus what costs are worth; infinite for what is impossible."""
         prices = self.prices if prices is None else prices
         tables: list[Array] = []
-        for log, potential in zip(self._logs, self.made.potentials, strict=True):
+        for log, potential in zip(self._logs, self.tree.potentials, strict=True):
             for price, cost in zip(prices, potential.costs, strict=True):
                 if price and cost is not None:
                     log = log + price * cost
@@ -200,7 +200,7 @@ class Search:
             price * (most if price > 0 else least)
             for price, (least, most) in zip(prices, self.windows.values(), strict=True)
         )
-        costs = [int(self._known.lookup(cost).assigned(at)[0]) for cost in self.windows]
+        costs = [int(self._cache.lookup(cost).assigned(at)[0]) for cost in self.windows]
         return found.value - paid, costs
 
     def set_prices(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tsdsl.analysis.costs.assignments import assignments
-from tsdsl.analysis.distribution import Given
+from tsdsl.analysis.distribution import DistributionLike
 from tsdsl.analysis.elimination.no_architecture import mostly_alike
-from tsdsl.analysis.networks import first_of_each, networks
+from tsdsl.analysis.networks import first_of_each, network_keys
 from tsdsl.analysis.sampling.most_probable import most_probable
 from tsdsl.analysis.windows.enumeration import Windows
 from tsdsl.ir.architecture import Architecture
@@ -17,7 +17,7 @@ MAX_RANKED, MOST_RANKED = 1 << 12, 4
 
 
 def most_probable_networks(
-    space: SpaceGraph, k: int, windows: Windows, given: Given = None
+    space: SpaceGraph, k: int, windows: Windows, given: DistributionLike = None
 ) -> list[Architecture]:
     """`most_probable`, but only the first of each network: ``k`` networks, or all.
 
@@ -29,7 +29,7 @@ def most_probable_networks(
         ranked = most_probable(space, wanted, windows, given)
         if wanted == 1:
             return ranked
-        kept = first_of_each(networks(space).keys(assignments(space, ranked)))
+        kept = first_of_each(network_keys(space).keys(assignments(space, ranked)))
         if len(kept) >= k or len(ranked) < wanted:
             return [ranked[at] for at in kept[:k].tolist()]
         if wanted >= most:

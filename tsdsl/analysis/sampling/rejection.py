@@ -13,7 +13,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.assignments import complete_assignments
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.cache import Engine
+from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.windows.enumeration import Windows
 
 #: Equal parts of 1 that are looked up; a part with several options in it is looked at closely.
@@ -21,20 +21,20 @@ PARTS = 1 << 12
 _SEVERAL = 255
 
 
-class Independent:
+class RejectionSampler:
     """Draws from one distribution (``rows``: probabilities of the options of each decision) within
     windows."""
 
-    def __init__(self, known: Engine, rows: Sequence[Array], windows: Windows) -> None:
-        self._space = known.space
-        self._lookups = [(known.lookup(cost), *window) for cost, window in windows.items()]
+    def __init__(self, cache: QueryCache, rows: Sequence[Array], windows: Windows) -> None:
+        self._space = cache.space
+        self._lookups = [(cache.lookup(cost), *window) for cost, window in windows.items()]
         self._sums = [_sums(row) for row in rows]
         self._guides = [_guide(sums) for sums in self._sums]
         #: Of all draws so far.
         self.drawn = self.accepted = 0
 
     @staticmethod
-    def suits(known: Engine, rows: Sequence[Array]) -> bool:
+    def suits(cache: QueryCache, rows: Sequence[Array]) -> bool:
         """Whether these are probabilities, and options few enough."""
         return all(abs(float(row.sum()) - 1) < 1e-9 and len(row) < _SEVERAL for row in rows)
 

@@ -24,8 +24,8 @@ import numpy as np
 
 from tsdsl.analysis.costs.assignments import active_decisions, entries_at
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.distribution import distribution_of, under
-from tsdsl.analysis.elimination.cache import Engine
+from tsdsl.analysis.distribution import as_distribution, on_joint_graph
+from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.no_architecture import (
     no_architecture,
     rarely_inside,
@@ -36,10 +36,10 @@ from tsdsl.analysis.networks import Distinct, labels
 from tsdsl.analysis.sampling.dropped_requirements import met, plannable
 from tsdsl.analysis.sampling.explain_empty import nothing_inside
 from tsdsl.analysis.sampling.improbable_windows import improbable
-from tsdsl.analysis.sampling.meet_in_the_middle import Completed, NoPart
-from tsdsl.analysis.sampling.rejection import Independent
-from tsdsl.analysis.sampling.window_sampler import BINS, Inside, Underflow
-from tsdsl.analysis.windows.enumeration import Lister, Windows
+from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler, NoPart
+from tsdsl.analysis.sampling.rejection import RejectionSampler
+from tsdsl.analysis.sampling.window_sampler import BINS, Underflow, WindowSampler
+from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.analysis.windows.window import FAR, Weighting, log_weights, shown_window
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
@@ -93,7 +93,7 @@ def stream(
     """`sample` one by one, until there are no more."""
     within = _in_order(windows or {})
     noted = provenance(seed, weighting, within)
-    space, weighting = under(space, weighting)
+    space, weighting = on_joint_graph(space, weighting)
     found = blocks(space, seed, within, weighting, distinct)
     return chain.from_iterable(architectures(space, at, noted) for at in found)
 
@@ -138,31 +138,33 @@ def blocks(
     """`stream` as assignments [architecture, variable], some at a time; under a joint distribution,
     variables are those of its graph."""
     windows = _in_order(windows)
-    space, weighting = under(space, weighting)
-    known, left_out = plannable(space, tuple(windows))
+    space, weighting = on_joint_graph(space, weighting)
+    cache, left_out = plannable(space, tuple(windows))
     if weighting == "architectures":
-        rows, logs = known.ones, [np.zeros(len(row)) for row in known.ones]
+        rows, logs = cache.unit_weights, [np.zeros(len(row)) for row in cache.unit_weights]
     else:
-        given = distribution_of(space, weighting)
+        given = as_distribution(space, weighting)
         rows = given.layout.split(given.flat_probabilities)
         logs = given.layout.split(given.flat_logs)
     for cost, (least, most) in windows.items():
-        low, high = known.ends(cost)
+        low, high = cache.cost_range(cost)
         if least > most or most < low or least > high:
-            raise nothing_inside(known, windows)
+            raise nothing_inside(cache, windows)
     random = np.random.Generator(np.random.PCG64(seed))
-    listed = None if left_out else Lister(known, tuple(windows)).list(windows, MAX_LISTED)
+    listed = (
+        None if left_out else Enumerator(cache, tuple(windows)).assignments(windows, MAX_LISTED)
+    )
     if listed is None:
-        yield from _drawn(space, known, left_out, rows, logs, windows, random, distinct)
+        yield from _drawn(space, cache, left_out, rows, logs, windows, random, distinct)
         return
     if not len(listed):
-        raise nothing_inside(known, windows) if windows else no_architecture(space)
-    weight = log_weights(known, logs, listed)
+        raise nothing_inside(cache, windows) if windows else no_architecture(space)
+    weight = log_weights(cache, logs, listed)
     listed, weight = listed[weight > -np.inf], weight[weight > -np.inf]
     if not len(listed):
         raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
     if distinct:
-        seen = _Seen(space, distinct)
+        seen = _DistinctFilter(space, distinct)
         yield from seen.new(listed[_race(weight, random)])
         return
     sums = np.cumsum(np.exp(weight - weight.max()))
@@ -178,7 +180,7 @@ def _in_order(windows: Windows) -> Windows:
 
 def _drawn(
     space: SpaceGraph,
-    known: Engine,
+    cache: QueryCache,
     left_out: Sequence[Requirement],
     rows: Sequence[Array],
     logs: Sequence[Array],
@@ -186,10 +188,10 @@ def _drawn(
     random: np.random.Generator,
     distinct: bool | Distinct,
 ) -> Iterator[Array]:
-    seen = _Seen(space, distinct)
+    seen = _DistinctFilter(space, distinct)
     missed = repeated = 0
     hopeless = False
-    for at, tried in _inside(known, rows, logs, windows, random, bool(distinct)):
+    for at, tried in _inside(cache, rows, logs, windows, random, bool(distinct)):
         known_inside = len(at)
         if left_out:
             at = at[met(space, at)]
@@ -204,9 +206,9 @@ def _drawn(
         if distinct and not left_out and repeated > len(seen) // 2 and not hopeless:
             # Most have been drawn: the others, if they are few, in the order they would come in.
             repeated = 0
-            listed = Lister(known, tuple(windows)).list(windows, MAX_REST)
+            listed = Enumerator(cache, tuple(windows)).assignments(windows, MAX_REST)
             if listed is not None:
-                weight = log_weights(known, logs, listed)
+                weight = log_weights(cache, logs, listed)
                 order = _race(weight[weight > -np.inf], random)
                 yield from seen.new(listed[weight > -np.inf][order])
                 return
@@ -222,7 +224,7 @@ def _drawn(
         raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
 
 
-class _Seen:
+class _DistinctFilter:
     """Which networks, or which architectures, were drawn, by 128 bits of each."""
 
     def __init__(self, space: SpaceGraph, distinct: bool | Distinct) -> None:
@@ -255,24 +257,26 @@ class _Seen:
             yield at[kept]
 
 
-def draws(known: Engine, logs: Sequence[Array], power: float, windows: Windows, n: int) -> Array:
+def draws(
+    cache: QueryCache, logs: Sequence[Array], power: float, windows: Windows, n: int
+) -> Array:
     """The draws, out of ``n`` from a power of a distribution, that lie in the windows.
 
     ``logs`` are the logarithms of the probabilities of the options of each decision. What has a
     probability below the smallest float may be missing. Raises `SpecError`, `Underflow`."""
     random = np.random.Generator(np.random.PCG64(0))
     rows = [np.exp(power * log) for log in logs]
-    return Inside(known, rows, windows, BINS, rough=True).draw(random, n)
+    return WindowSampler(cache, rows, windows, BINS, rough=True).draw(random, n)
 
 
-def _check_possible(known: Engine, windows: Windows) -> None:
+def _check_possible(cache: QueryCache, windows: Windows) -> None:
     """Raises `SpecError` where it is certain that nothing is inside, whatever weights are."""
     with suppress(Underflow):
-        Inside(known, known.ones, windows, BINS)
+        WindowSampler(cache, cache.unit_weights, windows, BINS)
 
 
 def _inside(
-    known: Engine,
+    cache: QueryCache,
     rows: Sequence[Array],
     logs: Sequence[Array],
     windows: Windows,
@@ -281,15 +285,15 @@ def _inside(
 ) -> Iterator[tuple[Array, int]]:
     """Draws that are inside by their exact costs; of how many. Without end, unless what comes is
     distinct and there is no more."""
-    if windows and Independent.suits(known, rows):
-        plain = Independent(known, rows, windows)
+    if windows and RejectionSampler.suits(cache, rows):
+        plain = RejectionSampler(cache, rows, windows)
         while plain.drawn < PLAIN or plain.rate >= COMMON:
             yield plain.draw(random, BLOCK), BLOCK
     try:
-        inside = Inside.of(known, rows, windows, BINS)
+        inside = WindowSampler.of(cache, rows, windows, BINS)
     except Underflow:
-        _check_possible(known, windows)
-        yield from improbable(known, logs, windows, random, distinct)
+        _check_possible(cache, windows)
+        yield from improbable(cache, logs, windows, random, distinct)
         return
     for n in CHUNKS[:-1]:
         yield inside.draw(random, n), n
@@ -297,10 +301,10 @@ def _inside(
     while inside.drawn < TRIED or inside.rate >= RARE or not windows:
         yield inside.draw(random, n), n
     if inside.empty():
-        raise nothing_inside(known, windows)
-    way: Inside | Completed = inside
+        raise nothing_inside(cache, windows)
+    way: WindowSampler | MeetInTheMiddleSampler = inside
     try:
-        completed = Completed(inside)
+        completed = MeetInTheMiddleSampler(inside)
     except (TooCoupled, NoPart):
         pass
     else:
@@ -308,7 +312,7 @@ def _inside(
         way = completed if completed.rate >= inside.rate else inside
     if way.rate < HOPELESS:
         # What is inside is far less probable than what lies next to it.
-        yield from improbable(known, logs, windows, random, distinct)
+        yield from improbable(cache, logs, windows, random, distinct)
         return
     while True:
         yield way.draw(random, n), n

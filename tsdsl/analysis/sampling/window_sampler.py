@@ -19,13 +19,13 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.bucket_tree import Program
-from tsdsl.analysis.elimination.cache import Engine
-from tsdsl.analysis.sampling.backward_sampling import Drawer
-from tsdsl.analysis.sampling.cost_grid import Resolved, finest, leaves
+from tsdsl.analysis.elimination.bucket_tree import BucketTree
+from tsdsl.analysis.elimination.cache import QueryCache
+from tsdsl.analysis.sampling.backward_sampling import BackwardSampler
+from tsdsl.analysis.sampling.cost_grid import CostGrid, finest, leaves
 from tsdsl.analysis.sampling.explain_empty import nothing_inside
 from tsdsl.analysis.windows.enumeration import Windows
-from tsdsl.analysis.windows.tilted import Tilt
+from tsdsl.analysis.windows.tilted import ExponentialTilt
 from tsdsl.analysis.windows.window import side
 
 #: Bins of the grid at least and at most.
@@ -38,41 +38,41 @@ class Underflow(Exception):
     """What is inside is less than floats hold, next to all that is outside."""
 
 
-class Prepared(NamedTuple):
+class TiltedWeights(NamedTuple):
     """Weights that are tilted already: a program with a table for each of its potentials, and the
     rate of each cost, in its unit, that they are tilted by."""
 
-    made: Program
+    tree: BucketTree
     weights: list[Array]
     rates: list[float]
 
 
-class Inside:
+class WindowSampler:
     """Draws from one distribution (``rows``: the weights of the options of each decision) within
     windows; ``rough`` ones may miss what is less than floats hold next to the rest. Raises
     `SpecError` if nothing can be inside, `Underflow`, `TooCoupled`."""
 
     def __init__(
         self,
-        known: Engine,
+        cache: QueryCache,
         rows: Sequence[Array],
         windows: Windows,
         bins: tuple[int, int] = BINS,
-        prepared: Prepared | None = None,
+        prepared: TiltedWeights | None = None,
         rough: bool = False,
     ) -> None:
-        self.known = known
+        self.cache = cache
         self._rows = rows
         self.costs: tuple[Cost, ...] = tuple(windows)
-        ends = [known.ends(cost) for cost in self.costs]
+        ends = [cache.cost_range(cost) for cost in self.costs]
         #: The windows, clipped to what there is.
         self.windows = [
             (max(least, low), min(most, high))
             for (least, most), (low, high) in zip(windows.values(), ends, strict=True)
         ]
-        self.made = known.program(*self.costs)
+        self.tree = cache.bucket_tree(*self.costs)
         #: The weights of the potentials, tilted, and the rate of each cost that they are tilted by.
-        self.weights = [p.weights(rows) for p in self.made.potentials]
+        self.weights = [p.weights(rows) for p in self.tree.potentials]
         self.rates = [0.0] * len(ends)
         #: The standard deviation of each cost, where it is tilted.
         self.deviations = [0.0] * len(ends)
@@ -84,40 +84,42 @@ class Inside:
         if prepared is not None:
             self._prepare(prepared, ends, bins)
             return
-        tilt = Tilt(self.made, self.weights, self.windows, ends) if len(ends) > 1 else None
+        tilt = (
+            ExponentialTilt(self.tree, self.weights, self.windows, ends) if len(ends) > 1 else None
+        )
         if tilt is not None:
             self._choose(tilt, ends)
         #: Of all draws so far.
         self.drawn = self.accepted = 0
         if not ends:
-            nothing = free(self.made)
-            found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
-            self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
+            nothing = free(self.tree)
+            found = CostGrid(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
+            self._drawer = BackwardSampler(found.root, len(self.tree.sizes), 0, 1)
         else:
             self._resolve(ends[self.first], bins)
         while tilt is not None and any(self.rates) and not self._drawer.weight[0]:
             if self.empty():
-                raise nothing_inside(known, windows)
+                raise nothing_inside(cache, windows)
             # So steep that what is inside is no float any more.
             tilt.rates = np.where(np.abs(tilt.rates) < 1, 0.0, tilt.rates / 2)
             self._tilt(tilt)
             self._resolve(ends[self.first], bins)
         if not self._drawer.weight[0] or (not rough and self._log_weight < self._least()):
-            if rows is known.ones and not self._drawer.weight[0]:
-                raise nothing_inside(known, windows)
+            if rows is cache.unit_weights and not self._drawer.weight[0]:
+                raise nothing_inside(cache, windows)
             raise Underflow
 
     @classmethod
     def of(
         cls,
-        known: Engine,
+        cache: QueryCache,
         rows: Sequence[Array],
         windows: Windows,
         bins: tuple[int, int] = BINS,
-    ) -> Inside:
+    ) -> WindowSampler:
         """The same, of plans that are kept for who asks again."""
         key = (cls, tuple(windows.items()), bins, tuple(row.tobytes() for row in rows))
-        found = copy(known.keep(key, lambda: cls(known, rows, windows, bins)))
+        found = copy(cache.remember(key, lambda: cls(cache, rows, windows, bins)))
         found.drawn = found.accepted = 0
         return found
 
@@ -130,7 +132,7 @@ class Inside:
     def _least(self) -> float:
         """The least logarithm of a weight that nothing is missing from: what underflows anywhere
         is less than the smallest float times all weight."""
-        most = sum(log(len(d.options)) for d in self.known.space.decisions)
+        most = sum(log(len(d.options)) for d in self.cache.space.decisions)
         free = not any(self.rates) and all(abs(float(row.sum()) - 1) < 1e-6 for row in self._rows)
         return (0.0 if free else most) - LOG_RANGE
 
@@ -145,7 +147,7 @@ class Inside:
         if self._edges is not None:
             # The bins have been drawn by what they weigh without the tilt.
             rate, edge = self.rates[self.first], self._edges[self._drawer.picked]
-            found = self.known.lookup(self.costs[self.first]).assigned(at)
+            found = self.cache.lookup(self.costs[self.first]).assigned(at)
             apart = rate * (found - edge).astype(np.float64)
             at = at[random.random(n) < np.exp(np.minimum(apart, 0.0))]
         kept = self.check_exact(at, min(len(self.costs), 1), random)
@@ -157,8 +159,10 @@ class Inside:
         """Whether it is proven that no architecture is inside."""
         if len(self.costs) < 2:
             return False
-        possible = [ok.astype(np.float64) for ok in self.known.allowed(*self.costs)]
-        tilt = Tilt(self.made, possible, self.windows, [self.known.ends(c) for c in self.costs])
+        possible = [ok.astype(np.float64) for ok in self.cache.allowed(*self.costs)]
+        tilt = ExponentialTilt(
+            self.tree, possible, self.windows, [self.cache.cost_range(c) for c in self.costs]
+        )
         # Less than one architecture, with room for rounding.
         return tilt.bound < -1e-3
 
@@ -169,7 +173,7 @@ class Inside:
         order = [self.first, *(k for k in range(len(self.costs)) if k != self.first)]
         for number, k in enumerate(order[: len(self.costs)]):
             least, most = self.windows[k]
-            found = self.known.lookup(self.costs[k]).assigned(at)
+            found = self.cache.lookup(self.costs[k]).assigned(at)
             inside = np.asarray((found >= least) & (found <= most), np.bool_)
             at, power, found = at[inside], power[inside], found[inside]
             rate = self.rates[k] if number >= mended else 0.0
@@ -181,11 +185,11 @@ class Inside:
         return at
 
     def _prepare(
-        self, prepared: Prepared, ends: Sequence[tuple[int, int]], bins: tuple[int, int]
+        self, prepared: TiltedWeights, ends: Sequence[tuple[int, int]], bins: tuple[int, int]
     ) -> None:
         """Draw from weights that are tilted already: the cost whose window is the narrowest part of
         all that there is is resolved."""
-        self.made, self.weights, self.rates = prepared
+        self.tree, self.weights, self.rates = prepared
         self.drawn = self.accepted = 0
         if ends:
             shares = [
@@ -196,9 +200,9 @@ class Inside:
             self._resolve(ends[self.first], bins)
             self._untilt()
         else:
-            nothing = free(self.made)
-            found = Resolved(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
-            self._drawer = Drawer(found.root, len(self.made.sizes), 0, 1)
+            nothing = free(self.tree)
+            found = CostGrid(nothing, leaves(nothing, self.weights, 0, 1), 1, 0)
+            self._drawer = BackwardSampler(found.root, len(self.tree.sizes), 0, 1)
         if not self._drawer.weight[0]:
             raise Underflow
 
@@ -210,11 +214,11 @@ class Inside:
         start = self.grid.base + self.grid.unit * int(self.grid.root.offset[0])
         edges = start + self.grid.unit * np.arange(first, end) + self.grid.error[int(rate > 0)]
         edges = np.clip(edges, *self.seen)
-        variables = len(self.made.sizes)
-        self._drawer = Drawer(self.grid.root, variables, first, end, rate * edges)
+        variables = len(self.tree.sizes)
+        self._drawer = BackwardSampler(self.grid.root, variables, first, end, rate * edges)
         self._edges = self.sign * edges
 
-    def _choose(self, tilt: Tilt, ends: Sequence[tuple[int, int]]) -> None:
+    def _choose(self, tilt: ExponentialTilt, ends: Sequence[tuple[int, int]]) -> None:
         """The cost whose window is narrowest is resolved."""
         self.deviations = [
             float(deviation) * (high - low)
@@ -229,26 +233,26 @@ class Inside:
         self.first = min(range(len(ends)), key=widths.__getitem__)
         self._tilt(tilt)
 
-    def _tilt(self, tilt: Tilt) -> None:
+    def _tilt(self, tilt: ExponentialTilt) -> None:
         self.weights = tilt.tables(self.first)
         self.rates = [0.0 if k == self.first else tilt.rate(k) for k in range(len(self.windows))]
 
     def _resolve(self, ends: tuple[int, int], limits: tuple[int, int]) -> None:
         low, high = ends
         least, most = self.windows[self.first]
-        sign = side(self.known, self.costs[self.first], (least, most))
+        sign = side(self.cache, self.costs[self.first], (least, most))
         span = most - low if sign > 0 else high - least
         # About one bin for each rounding in the window: half of the draws are inside then.
         bins = min(max(40 * span // max(most - least, 1), limits[0]), limits[1])
         self.sign = sign
-        self.leaf = leaves(self.made, self.weights, self.first, sign)
+        self.leaf = leaves(self.tree, self.weights, self.first, sign)
         unit = max(finest(self.leaf), -(-span // bins), 1)
-        self.grid = Resolved(self.made, self.leaf, unit, span // unit + len(self.leaf) + 2)
+        self.grid = CostGrid(self.tree, self.leaf, unit, span // unit + len(self.leaf) + 2)
         self.seen = (least, most) if sign > 0 else (-most, -least)
         first, end, _, _ = self.grid.range(*self.seen)
-        self._drawer = Drawer(self.grid.root, len(self.made.sizes), first, end)
+        self._drawer = BackwardSampler(self.grid.root, len(self.tree.sizes), first, end)
 
 
-def free(made: Program) -> Program:
+def free(tree: BucketTree) -> BucketTree:
     """The same program with one cost, which is 0."""
-    return replace(made, potentials=tuple(replace(p, costs=(None,)) for p in made.potentials))
+    return replace(tree, potentials=tuple(replace(p, costs=(None,)) for p in tree.potentials))

@@ -18,13 +18,13 @@ from tsdsl.analysis.costs.factors import Array
 
 #: What sums of floats can be off by, as a share of all mass.
 ROUNDING = 1e-11
-#: Points for each frequency at which a whole distribution is told.
+#: DistinctCosts for each frequency at which a whole distribution is told.
 FINENESS = 4
 #: Edges times frequencies that are done at once.
 CELLS = 1 << 20
 
 
-class Edges:
+class CdfBounds:
     """``values`` are the characteristic function at n = 0 ... K; costs go from 0 to
     ``period - empty``."""
 

@@ -3,8 +3,8 @@ architectures, for n = 0, 1, 2, ...; of several costs, for every combination of 
 
 Elimination over complex numbers: the factor of an operation that costs c is a phase, so that costs
 are exact and nothing is rounded or convolved. All frequencies are independent of each other; they
-go through the steps of a `Program` some at a time, as one more axis of every table. What the first
-K frequencies say of the distribution is told by `cdf_bounds`.
+go through the steps of a `BucketTree` some at a time, as one more axis of every table. What the
+first K frequencies say of the distribution is told by `cdf_bounds`.
 
 Weights may be *tilted* by exp(-theta * cost), which moves the bulk of all mass to wherever a
 question is asked, so that answers about tails keep their digits.
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
-from tsdsl.analysis.elimination.bucket_tree import Potential, Program
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, Potential
 
 #: Bytes of the largest joint table of all frequencies that are done at once: a core's cache.
 CHUNK_BYTES = 1 << 20
@@ -46,7 +46,7 @@ class _Table:
     own: tuple[int, ...]
 
 
-class Characteristic:
+class CharacteristicFunction:
     """Of all costs of a program, under weights: a table for each potential.
 
     ``ends`` are the least and the greatest of each cost. ``log_total`` is the logarithm of all
@@ -55,19 +55,19 @@ class Characteristic:
     """
 
     def __init__(
-        self, made: Program, weights: Sequence[Array], ends: Sequence[tuple[int, int]]
+        self, tree: BucketTree, weights: Sequence[Array], ends: Sequence[tuple[int, int]]
     ) -> None:
-        self.made = made
+        self.tree = tree
         self.least = [low for low, _ in ends]
         self.span = [high - low for low, high in ends]
         #: What stands in no table: the least cost of each.
         self._base = [0] * len(ends)
-        self._first = _own_steps(made)
+        self._first = _own_steps(tree)
         self._plain: list[_Table] = []
-        for number, potential in enumerate(made.potentials):
+        for number, potential in enumerate(tree.potentials):
             weight = np.asarray(weights[number], np.float64)
             step = self._first.get(number)
-            own = made.steps[step].axes if step is not None else ()
+            own = tree.steps[step].axes if step is not None else ()
             distinct, inverse = self._distinct(potential, weight > 0)
             self._plain.append(_Table(potential.shape, distinct, inverse, weight, own))
         most = [t.distinct.max(0).astype(np.float64) for t in self._plain]
@@ -90,7 +90,7 @@ class Characteristic:
         rows = [column.reshape(-1)[first] for column in columns]
         return np.stack(rows, 1), inverse.reshape(possible.shape).astype(np.intp)
 
-    def tilted(self, *theta: float) -> Characteristic:
+    def tilted(self, *theta: float) -> CharacteristicFunction:
         """The same with other weights: a rate for each cost."""
         other = copy(self)
         other._tilt(theta)
@@ -127,7 +127,7 @@ class Characteristic:
                 known[key] = len(self._tables)
                 self._tables.append(replace(t, weight=weight))
             self._which.append(known[key])
-        self._scales = [1.0] * len(self.made.steps)
+        self._scales = [1.0] * len(self.tree.steps)
         self._one = float(self._run(1, None, scaling=True)[0].real)
         self.possible = self._one > 0
         if self.possible:
@@ -147,15 +147,15 @@ class Characteristic:
     @property
     def cells(self) -> int:
         """What one frequency takes: entries of all tables."""
-        made = self.made
+        tree = self.tree
         tables = sum(prod(t.shape) for t in self._tables)
-        later = [s for k, s in enumerate(made.steps) if k not in self._first.values()]
+        later = [s for k, s in enumerate(tree.steps) if k not in self._first.values()]
         return tables + sum(prod(s.shape) for s in later)
 
     def values(self, periods: Sequence[int], counts: Sequence[int]) -> Array:
         """For the costs above their least, 1 where all n are 0. The axis of the first cost has
         n = 0 ... counts[0] - 1; those of others -(count - 1) ... count - 1."""
-        widest = max((prod(s.shape) for s in self.made.steps), default=1)
+        widest = max((prod(s.shape) for s in self.tree.steps), default=1)
         chunk = min(max(8, CHUNK_BYTES // (16 * widest)), max(counts[0], 1))
         n = np.arange(chunk)
         steps = [_phases(t.distinct[:, 0], n, periods[0]) for t in self._tables]
@@ -199,8 +199,8 @@ class Characteristic:
     def _run(self, width: int, phases: Sequence[Array] | None, scaling: bool = False) -> Array:
         """The sum over all assignments, for each of some frequencies; without phases, for 0.
         ``scaling`` finds the scales of the steps, which the size at 0 bounds for all others."""
-        made = self.made
-        count = len(made.potentials)
+        tree = self.tree
+        count = len(tree.potentials)
         tables: list[Array] = []
         for k, t in enumerate(self._tables):
             weight = t.weight[..., None]
@@ -210,7 +210,7 @@ class Characteristic:
             number: tables[which] for number, which in enumerate(self._which)
         }
         first = {step: number for number, step in self._first.items()}
-        for k, step in enumerate(made.steps):
+        for k, step in enumerate(tree.steps):
             if k in first:
                 summed = results.pop(first[k])
             else:
@@ -222,20 +222,20 @@ class Characteristic:
                 summed = np.ones(width, complex) if joint is None else joint
                 if step.axes:
                     summed = np.add.reduce(summed, step.axes)
-            summed = summed.reshape(*step.rest_shape, width)
+            summed = summed.reshape(*step.separator_shape, width)
             if scaling:
                 top = float(np.abs(summed).max(initial=0.0))
                 self._scales[k] = top if top > 0 else 1.0
             results[count + k] = summed / self._scales[k]
-        return results[count + len(made.steps) - 1].reshape(width)
+        return results[count + len(tree.steps) - 1].reshape(width)
 
 
-def _own_steps(made: Program) -> dict[int, int]:
+def _own_steps(tree: BucketTree) -> dict[int, int]:
     """Potential -> the step that only takes variables out of it."""
-    count = len(made.potentials)
+    count = len(tree.potentials)
     return {
         step.inputs[0]: k
-        for k, step in enumerate(made.steps)
+        for k, step in enumerate(tree.steps)
         if len(step.inputs) == 1 and step.inputs[0] < count
     }
 

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.bucket_tree import Program
-from tsdsl.analysis.windows.cdf_bounds import Edges
-from tsdsl.analysis.windows.characteristic import Characteristic
-from tsdsl.analysis.windows.distinct_costs import Points, merged
+from tsdsl.analysis.elimination.bucket_tree import BucketTree
+from tsdsl.analysis.windows.cdf_bounds import CdfBounds
+from tsdsl.analysis.windows.characteristic import CharacteristicFunction
+from tsdsl.analysis.windows.distinct_costs import DistinctCosts, merged
 from tsdsl.analysis.windows.joint_bounds import jointly
-from tsdsl.analysis.windows.tilted import Tilt
+from tsdsl.analysis.windows.tilted import ExponentialTilt
 
 #: Frequencies, unless tables are large; entries of tables times frequencies; at most.
 FREQUENCIES = 4096
@@ -33,7 +33,7 @@ MAX_FREQUENCIES = 1 << 20
 NEAR = 0.05
 
 
-class Mass(NamedTuple):
+class WindowMass(NamedTuple):
     """Of a window, as shares of exp(``log``) times all weight: an estimate, and proven bounds."""
 
     estimate: float
@@ -46,40 +46,40 @@ class Mass(NamedTuple):
         return tuple(min(x * scale, 1.0) * total for x in self[:3])  # type: ignore[return-value]
 
 
-class Spread:
+class CostDistribution:
     """Of the costs of a program under weights (a table for each potential, floats or integers).
     ``ends`` are the least and the greatest of each cost; ``listed`` gives the same as ``points``
     one architecture after the other, if there are few."""
 
     def __init__(
         self,
-        made: Program,
+        tree: BucketTree,
         weights: Sequence[Array],
         ends: Sequence[tuple[int, int]],
         architectures: int,
-        listed: Callable[[], Points | None] = lambda: None,
+        listed: Callable[[], DistinctCosts | None] = lambda: None,
     ) -> None:
         self._listed = listed
-        self._made = made
+        self._tree = tree
         self._weights = weights
         self.ends = ends
         self._architectures = architectures
-        self._edges: dict[int, Edges] = {}
+        self._edges: dict[int, CdfBounds] = {}
 
     @cached_property
-    def points(self) -> Points | None:
+    def points(self) -> DistinctCosts | None:
         """Every distinct cost with its weight; None if there are too many."""
-        return merged(self._made, self._weights, self._architectures) or self._listed()
+        return merged(self._tree, self._weights, self._architectures) or self._listed()
 
     @cached_property
-    def _plain(self) -> Characteristic:
-        return Characteristic(self._made, self._weights, self.ends)
+    def _plain(self) -> CharacteristicFunction:
+        return CharacteristicFunction(self._tree, self._weights, self.ends)
 
     @cached_property
     def _mean(self) -> float:
         return self._plain.mean()
 
-    def edges(self, count: int = 0) -> Edges:
+    def edges(self, count: int = 0) -> CdfBounds:
         """Of the first cost above its least, from ``count`` frequencies."""
         count = count or self.frequencies
         if count not in self._edges:
@@ -91,7 +91,7 @@ class Spread:
         """How many are looked at, if nobody asks for more."""
         return int(min(max(WORK // max(self._plain.cells, 1), 256), FREQUENCIES))
 
-    def inside(self, low: int, high: int, precision: float = inf) -> Mass:
+    def inside(self, low: int, high: int, precision: float = inf) -> WindowMass:
         """The mass of a window, ends included. More frequencies are asked, until the bounds differ
         by the share ``precision`` at most (or there are `MAX_FREQUENCIES`)."""
         least, greatest = self.ends[0]
@@ -110,9 +110,9 @@ class Spread:
         shift = function.log_total - self._plain.log_total
         return found._replace(log=shift + function.theta[0] * target)
 
-    def inside_all(self, windows: Sequence[tuple[int, int]], precision: float = inf) -> Mass:
+    def inside_all(self, windows: Sequence[tuple[int, int]], precision: float = inf) -> WindowMass:
         """The mass of several windows at once, one for each cost of the program."""
-        tilt = Tilt(self._made, self._weights, windows, self.ends)
+        tilt = ExponentialTilt(self._tree, self._weights, windows, self.ends)
         rates = [tilt.rate(k) for k in range(len(windows))]
         function = self._plain.tilted(*rates)
         while not function.sound:
@@ -130,9 +130,9 @@ class Spread:
             count *= 4
         dearer = (b if rate > 0 else a for (a, b), rate in zip(edges, rates, strict=True))
         log = sum(rate * edge for rate, edge in zip(rates, dearer, strict=True))
-        return Mass(*found, function.log_total - self._plain.log_total + log)
+        return WindowMass(*found, function.log_total - self._plain.log_total + log)
 
-    def _tilted(self, target: float) -> Characteristic:
+    def _tilted(self, target: float) -> CharacteristicFunction:
         """The mean is at a target, or as near as a tilt brings it: bracketed, then regula falsi
         (Illinois)."""
         span = max(self._plain.span[0], 1)
@@ -166,21 +166,23 @@ class Spread:
         return found
 
 
-def _edges(function: Characteristic, count: int) -> Edges:
+def _edges(function: CharacteristicFunction, count: int) -> CdfBounds:
     empty = max(function.span[0] // 50, 8)
     period = function.span[0] + empty
     # From half of the period on there is nothing new: costs are whole numbers.
     count = min(count, period // 2 + 1)
-    return Edges(function.values([period], [count]), period, empty)
+    return CdfBounds(function.values([period], [count]), period, empty)
 
 
-def _weighed(edges: Edges, function: Characteristic, a: float, b: float, target: float) -> Mass:
+def _weighed(
+    edges: CdfBounds, function: CharacteristicFunction, a: float, b: float, target: float
+) -> WindowMass:
     """The weight between two edges of the cost above its least, from a tilted distribution: each
     cost x there counts exp(theta * (x - target)). With F, the tilted mass below an edge, that is a
     Stieltjes sum, bounded where F is and where the factor is between two points."""
     theta = function.theta[0]
     if not theta:
-        return Mass(*edges.between(a, b))
+        return WindowMass(*edges.between(a, b))
     grid, *inner = edges.below()
     _, *ends = edges.below(np.array([a, b]))
     within = (grid > a) & (grid < b)
@@ -193,7 +195,7 @@ def _weighed(edges: Edges, function: Characteristic, a: float, b: float, target:
     factor = np.exp(theta * (points - target))
     most = np.maximum(factor[:-1], factor[1:])
     least = np.minimum(factor[:-1], factor[1:])
-    return Mass(
+    return WindowMass(
         _stieltjes((most + least) / 2, mass, mass),
         max(_stieltjes(least, high, low), 0.0),
         _stieltjes(most, low, high),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.bucket_tree import Program, Scope
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope
 from tsdsl.analysis.elimination.optimum import arranged
 
 #: Entries of one table, and of all.
@@ -26,7 +26,7 @@ MAX_KEY = 1 << 62
 MAX_SUMS = 1 << 28
 
 
-class Points(NamedTuple):
+class DistinctCosts(NamedTuple):
     """Distinct combinations of the program's costs [point, cost], sorted by the first, and the
     weight of each: integers where the weights of a program are."""
 
@@ -45,10 +45,10 @@ class _Node(NamedTuple):
     weight: Array
 
 
-def merged(made: Program, weights: Sequence[Array], architectures: int) -> Points | None:
+def merged(tree: BucketTree, weights: Sequence[Array], architectures: int) -> DistinctCosts | None:
     """None if there are too many. ``weights`` has a table for each potential, floats or integers;
     ``architectures`` is how many there are."""
-    held = _Merger(made, weights, architectures)
+    held = _Merger(tree, weights, architectures)
     try:
         return held.run()
     except _TooMany:
@@ -60,33 +60,33 @@ class _TooMany(Exception):
 
 
 class _Merger:
-    def __init__(self, made: Program, weights: Sequence[Array], architectures: int) -> None:
-        self._made = made
+    def __init__(self, tree: BucketTree, weights: Sequence[Array], architectures: int) -> None:
+        self._tree = tree
         self._weights = weights
         self._architectures = architectures
         self._work = 0
 
-    def run(self) -> Points:
-        made = self._made
+    def run(self) -> DistinctCosts:
+        tree = self._tree
         nodes: dict[int, _Node] = dict(enumerate(self._potentials()))
-        count = len(made.potentials)
-        for k, step in enumerate(made.steps):
+        count = len(tree.potentials)
+        for k, step in enumerate(tree.steps):
             held = sorted((nodes.pop(n) for n in step.inputs), key=lambda n: len(n.keys))
             joint = held[0] if held else self._nothing()
             for other in held[1:]:
                 joint = self._join(joint, other)
             gone = {step.scope[axis] for axis in step.axes}
             nodes[count + k] = self._sum(joint, gone)
-        return self._points(nodes[count + len(made.steps) - 1])
+        return self._points(nodes[count + len(tree.steps) - 1])
 
     def _potentials(self) -> list[_Node]:
         """The potentials, with costs from the least of each, in units that divide all."""
-        made = self._made
+        tree = self._tree
         costs: list[list[Array]] = []
-        self._base = [0] * len(made.costs)
-        self._unit = [0] * len(made.costs)
-        most = [0] * len(made.costs)
-        for number, potential in enumerate(made.potentials):
+        self._base = [0] * len(tree.costs)
+        self._unit = [0] * len(tree.costs)
+        most = [0] * len(tree.costs)
+        for number, potential in enumerate(tree.potentials):
             possible = self._weights[number] > 0
             own: list[Array] = []
             for c, table in enumerate(potential.costs):
@@ -106,7 +106,7 @@ class _Merger:
         if sums >= MAX_KEY or min(sums, self._architectures) > MAX_SUMS:
             raise _TooMany
         found: list[_Node] = []
-        for own, potential, weight in zip(costs, made.potentials, self._weights, strict=True):
+        for own, potential, weight in zip(costs, tree.potentials, self._weights, strict=True):
             key: Array = np.zeros(potential.shape, np.int64)
             for above, unit, digit in zip(own, self._unit, self._digits, strict=True):
                 key = key * digit + (above // unit).astype(np.int64)
@@ -151,7 +151,7 @@ class _Merger:
         row = np.repeat(into, np.diff(node.start))
         return _merge(scope, shape, row, node.keys, node.weight)
 
-    def _points(self, root: _Node) -> Points:
+    def _points(self, root: _Node) -> DistinctCosts:
         keys = root.keys
         columns: list[Array] = []
         for digit, unit, base in reversed(
@@ -161,7 +161,7 @@ class _Merger:
             wide = base + unit * digit >= MAX_KEY
             columns.append((part.astype(object) if wide else part) * unit + base)
         costs = np.stack(columns[::-1], 1) if columns else np.zeros((len(keys), 0), np.int64)
-        return Points(costs, root.weight)
+        return DistinctCosts(costs, root.weight)
 
 
 def _rows(node: _Node, scope: Scope, shape: tuple[int, ...]) -> Array:

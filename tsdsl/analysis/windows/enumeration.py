@@ -13,7 +13,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.cache import Engine
+from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.optimum import Optimum, unravel_many
 
 #: Cost -> the least and the greatest that is allowed, both inside.
@@ -23,32 +23,32 @@ Windows = Mapping[Cost, tuple[int, int]]
 MAX_CELLS = 1 << 24
 
 
-class Lister:
+class Enumerator:
     """Lists what lies in windows of some costs."""
 
-    def __init__(self, known: Engine, costs: Sequence[Cost]) -> None:
-        self._known = known
+    def __init__(self, cache: QueryCache, costs: Sequence[Cost]) -> None:
+        self._cache = cache
         self._costs = tuple(costs)
-        self._made = known.program(*self._costs)
+        self._tree = cache.bucket_tree(*self._costs)
 
     @cached_property
     def _ends(self) -> list[tuple[Optimum, Optimum]]:
         """The least of each cost, and of its negative; without costs, only what is possible."""
-        allowed = self._known.allowed(*self._costs)
+        allowed = self._cache.allowed(*self._costs)
         found: list[tuple[Optimum, Optimum]] = []
         for k in range(max(len(self._costs), 1)):
-            tables = [p.costs[k] if self._costs else None for p in self._made.potentials]
-            low = Optimum(self._made, tables, allowed)
-            high = Optimum(self._made, [None if t is None else -t for t in tables], allowed)
+            tables = [p.costs[k] if self._costs else None for p in self._tree.potentials]
+            low = Optimum(self._tree, tables, allowed)
+            high = Optimum(self._tree, [None if t is None else -t for t in tables], allowed)
             found.append((low, high))
         return found
 
-    def list(self, windows: Windows, limit: int | None = None) -> Array | None:
+    def assignments(self, windows: Windows, limit: int | None = None) -> Array | None:
         """Assignments [architecture, variable]; None if there are more than can be listed."""
-        at, complete = self.near(windows, None, np.inf, limit)
+        at, complete = self.near_optimal(windows, None, np.inf, limit)
         return at if complete else None
 
-    def near(
+    def near_optimal(
         self,
         windows: Windows,
         objective: Optimum | None,
@@ -59,8 +59,8 @@ class Lister:
         """Those whose objective exceeds its least by ``cutoff`` at most. Beyond the limit, those
         that look best are followed, and the second result is False; nothing comes back if there
         is no objective to tell, or the ``whole`` is asked for."""
-        made = self._made
-        width = len(made.sizes)
+        tree = self._tree
+        width = len(tree.sizes)
         cap = MAX_CELLS // max(width, 1) if limit is None else limit
         spans = [windows[cost] for cost in self._costs] or [(0, 0)]
         at: Array = np.zeros((1, width), np.int16)
@@ -72,11 +72,11 @@ class Lister:
                 return at[:0], True
             lows.append(np.array([low.value]))
             highs.append(np.array([-high.value]))
-        for k in range(len(made.steps) - 1, -1, -1):
-            step = made.steps[k]
+        for k in range(len(tree.steps) - 1, -1, -1):
+            step = tree.steps[k]
             if not step.axes:
                 continue
-            given = tuple(at[:, v] for v in step.rest)
+            given = tuple(at[:, v] for v in step.separator)
             inside: Array | None = None
             new_lows, new_highs = [], []
             for (low, high), (least, most), floor, roof in zip(

@@ -16,7 +16,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.windows.cdf_bounds import ROUNDING, fejer, vaaler
-from tsdsl.analysis.windows.characteristic import Characteristic
+from tsdsl.analysis.windows.characteristic import CharacteristicFunction
 
 #: Steps that a factor exp(theta * cost) has in a window, at most.
 STEPS = 200
@@ -24,7 +24,7 @@ STEPS = 200
 MAX_COUNT = 4096
 
 
-class Polynomials(NamedTuple):
+class SelbergPolynomials(NamedTuple):
     """Coefficients at n = 1 - count ... count - 1: near a window, above it and below it."""
 
     near: Array
@@ -33,7 +33,7 @@ class Polynomials(NamedTuple):
 
 
 def jointly(
-    function: Characteristic, windows: Sequence[tuple[float, float]], frequencies: int
+    function: CharacteristicFunction, windows: Sequence[tuple[float, float]], frequencies: int
 ) -> tuple[float, float, float]:
     """The weight inside of all windows (edges above the least of each cost), where a cost counts
     exp(theta * (cost - the dearer edge)), as a share of all tilted weight: an estimate, at least,
@@ -57,7 +57,7 @@ def jointly(
     return min(max(_mean(values, [axis.near for axis in axes]), low), high), low, high
 
 
-def polynomials(a: float, b: float, theta: float, period: int, count: int) -> Polynomials:
+def polynomials(a: float, b: float, theta: float, period: int, count: int) -> SelbergPolynomials:
     """Of the window from ``a`` to ``b``, in which x counts exp(theta * (x - b)), or, where theta
     is negative, exp(theta * (x - a))."""
     steps = min(max(ceil(abs(theta) * (b - a) / 0.02), 1), STEPS)
@@ -78,7 +78,7 @@ def polynomials(a: float, b: float, theta: float, period: int, count: int) -> Po
     windows[:, count - 1] = np.abs(end - starts) / period
     edges = width * (turns[-1] + turns[:-1])
     near = (above + below) / 2
-    return Polynomials(near @ windows, above @ (windows + edges), below @ (windows - edges))
+    return SelbergPolynomials(near @ windows, above @ (windows + edges), below @ (windows - edges))
 
 
 def _mean(values: Array, coefficients: Sequence[Array]) -> float:
@@ -90,7 +90,7 @@ def _mean(values: Array, coefficients: Sequence[Array]) -> float:
 
 
 def _counts(
-    function: Characteristic,
+    function: CharacteristicFunction,
     windows: Sequence[tuple[float, float]],
     periods: Sequence[int],
     frequencies: int,

@@ -21,7 +21,7 @@ from math import frexp, ldexp, log
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.elimination.bucket_tree import Program
+from tsdsl.analysis.elimination.bucket_tree import BucketTree
 
 #: Steps of Newton's method at most.
 STEPS = 40
@@ -32,24 +32,24 @@ GENTLE, STEEPEST = 30.0, 1e6
 NARROWEST = 1e-3
 
 
-class Tilt:
+class ExponentialTilt:
     """Of some weights (a table for each potential of the program) and all costs of the program."""
 
     def __init__(
         self,
-        made: Program,
+        tree: BucketTree,
         weights: Sequence[Array],
         windows: Sequence[tuple[int, int]],
         ends: Sequence[tuple[int, int]],
     ) -> None:
-        self._made = made
+        self._tree = tree
         self._weights = [np.asarray(weight, np.float64) for weight in weights]
         span = [max(high - low, 1) for low, high in ends]
         self._span = span
         # Costs in parts of all that there are, from a table's own least on.
         self._tables: list[list[Array | None]] = []
         base = [0] * len(span)
-        for p in made.potentials:
+        for p in tree.potentials:
             own: list[Array | None] = []
             for k, table in enumerate(p.costs):
                 if table is None:
@@ -145,7 +145,7 @@ class Tilt:
 
     def _moments(self, rates: Array) -> tuple[float, Array, Array]:
         """The logarithm of the sum of all weights, the means of the costs, their covariance."""
-        made = self._made
+        tree = self._tree
         count = len(self._span)
         pairs = list(combinations_with_replacement(range(count), 2))
         scale = 0.0
@@ -156,7 +156,7 @@ class Tilt:
             table, top = self._tilted(number, rates)
             mass.append(table)
             scale += top
-        for step in made.steps:
+        for step in tree.steps:
             psi: Array = np.ones(())
             means: list[Array] = [np.zeros(())] * count
             spreads: list[Array] = [np.zeros(())] * len(pairs)
@@ -166,9 +166,9 @@ class Tilt:
                 spreads = [_plus(s, t, view) for s, t in zip(spreads, both[n], strict=True)]
             psi = np.broadcast_to(psi, step.shape)
             total = np.asarray(psi.sum(step.axes))
-            share = psi / np.where(total > 0, total, 1.0).reshape(step.rest_view)
+            share = psi / np.where(total > 0, total, 1.0).reshape(step.separator_view)
             below = [np.asarray((share * m).sum(step.axes)) for m in means]
-            apart = [m - b.reshape(step.rest_view) for m, b in zip(means, below, strict=True)]
+            apart = [m - b.reshape(step.separator_view) for m, b in zip(means, below, strict=True)]
             both.append(
                 [
                     np.asarray((share * (apart[i] * apart[j] + spread)).sum(step.axes))

@@ -16,14 +16,19 @@ import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
-from tsdsl.analysis.distribution import Distribution, Given, distribution_of, under
-from tsdsl.analysis.elimination.cache import Engine, engine
+from tsdsl.analysis.distribution import (
+    Distribution,
+    DistributionLike,
+    as_distribution,
+    on_joint_graph,
+)
+from tsdsl.analysis.elimination.cache import QueryCache, query_cache
+from tsdsl.analysis.elimination.conditionals import to_conditionals
 from tsdsl.analysis.elimination.count import count as count_all
 from tsdsl.analysis.elimination.no_architecture import no_architecture
-from tsdsl.analysis.elimination.normalised import normalised
-from tsdsl.analysis.windows.cost_distribution import Mass, Spread
-from tsdsl.analysis.windows.distinct_costs import Points
-from tsdsl.analysis.windows.enumeration import Lister, Windows
+from tsdsl.analysis.windows.cost_distribution import CostDistribution, WindowMass
+from tsdsl.analysis.windows.distinct_costs import DistinctCosts
+from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.ir.space import SpaceGraph
 
 #: Bins of a grid, unless a common multiple needs fewer.
@@ -41,7 +46,7 @@ MAX_LISTED = 1 << 15
 LEAST = -640.0
 
 #: "architectures": every architecture weighs the same.
-Weighting = Given | Literal["architectures"]
+Weighting = DistributionLike | Literal["architectures"]
 
 
 class _Bounds(NamedTuple):
@@ -100,21 +105,21 @@ class Histogram(NamedTuple):
 def count(space: SpaceGraph, windows: Windows, precision: float = inf) -> int | CountBetween:
     """How many architectures have each cost in its window: exact, or proven bounds, which differ
     by a share of ``precision`` at most if that can be had."""
-    known = engine(space)
+    cache = query_cache(space)
     total = count_all(space)
-    narrow = clipped(known, windows) if total else None
+    narrow = clipped(cache, windows) if total else None
     if narrow is None:
         return 0
     if not narrow:
         return total
-    every = _spread(known, tuple(narrow), None)
+    every = _spread(cache, tuple(narrow), None)
     if every.points is not None:
         return int(sum(every.points.weight[_within(every.points, narrow)].tolist()))
-    listed = Lister(known, tuple(narrow)).list(narrow, MAX_LISTED)
+    listed = Enumerator(cache, tuple(narrow)).assignments(narrow, MAX_LISTED)
     if listed is not None:
         return len(listed)
     found = [
-        _counted(_spread(known, (cost,), None).inside(*window, precision), total)
+        _counted(_spread(cache, (cost,), None).inside(*window, precision), total)
         for cost, window in narrow.items()
     ]
     high = min(f.high for f in found)
@@ -130,23 +135,23 @@ def mass(
     space: SpaceGraph, windows: Windows, weighting: Weighting = None, precision: float = inf
 ) -> Between:
     """The probability that each cost is in its window; see `count`."""
-    space, weighting = under(space, weighting)
-    known = engine(space)
-    held = weights(known, weighting)
-    narrow = clipped(known, windows)
+    space, weighting = on_joint_graph(space, weighting)
+    cache = query_cache(space)
+    held = option_weights(cache, weighting)
+    narrow = clipped(cache, windows)
     if narrow is None:
         return Between(0.0, 0.0)
     if not narrow:
         return Between(1.0, 1.0)
-    every = _spread(known, tuple(narrow), held)
+    every = _spread(cache, tuple(narrow), held)
     if every.points is not None:
         weight = every.points.weight
         share = float(weight[_within(every.points, narrow)].sum() / weight.sum())
         if share > 0:
             return Between(share, share)
-    listed = Lister(known, tuple(narrow)).list(narrow, MAX_LISTED)
+    listed = Enumerator(cache, tuple(narrow)).assignments(narrow, MAX_LISTED)
     if listed is not None:
-        logs = log_weights(known, held.logs, listed)
+        logs = log_weights(cache, held.logs, listed)
         possible = bool((logs > -inf).any())
         share = float(np.exp(logs - held.log_total).sum())
         # What is possible is not impossible, although it is less than any float.
@@ -154,7 +159,7 @@ def mass(
     if every.points is not None:
         return Between(0.0, SMALLEST)
     found = [
-        _spread(known, (cost,), held).inside(*window, precision).of(1.0)
+        _spread(cache, (cost,), held).inside(*window, precision).of(1.0)
         for cost, window in narrow.items()
     ]
     low = max(sum(f[1] for f in found) - len(found) + 1, 0.0)
@@ -172,12 +177,12 @@ def histogram(
     """The shares of all mass in equal bins from the least to the greatest cost."""
     if bins < 1:
         raise ValueError(f"a histogram has 1 bin or more, not {bins}")
-    space, weighting = under(space, weighting)
-    known = engine(space)
-    held = weights(known, weighting)
-    low, high = known.ends(cost)
+    space, weighting = on_joint_graph(space, weighting)
+    cache = query_cache(space)
+    held = option_weights(cache, weighting)
+    low, high = cache.cost_range(cost)
     edges = np.linspace(float(low), float(high), bins + 1)
-    every = _spread(known, (cost,), held)
+    every = _spread(cache, (cost,), held)
     if every.points is not None:
         at = np.searchsorted(edges, every.points.costs[:, 0].astype(np.float64), side="right") - 1
         mass = np.bincount(np.clip(at, 0, bins - 1), every.points.weight.astype(float), bins)
@@ -197,11 +202,11 @@ def quantiles(
     """The least cost that at least a share of all mass does not exceed, for each share."""
     if wrong := [share for share in shares if not 0 <= share <= 1]:
         raise ValueError(f"a share is from 0 to 1: {wrong[0]} is none")
-    space, weighting = under(space, weighting)
-    known = engine(space)
-    held = weights(known, weighting)
-    low, high = known.ends(cost)
-    every = _spread(known, (cost,), held)
+    space, weighting = on_joint_graph(space, weighting)
+    cache = query_cache(space)
+    held = option_weights(cache, weighting)
+    low, high = cache.cost_range(cost)
+    every = _spread(cache, (cost,), held)
     found: list[Between] = []
     if every.points is not None:
         sums = np.cumsum(every.points.weight.astype(float))
@@ -222,52 +227,56 @@ def quantiles(
     return found
 
 
-def _spread(known: Engine, costs: tuple[Cost, ...], given: Weights | None) -> Spread:
+def _spread(
+    cache: QueryCache, costs: tuple[Cost, ...], given: OptionWeights | None
+) -> CostDistribution:
     """How costs are spread; without weights, where every architecture counts 1."""
     key = (costs, None if given is None else b"".join(row.tobytes() for row in given.logs))
-    return known.keep(key, lambda: _make(known, costs, given))
+    return cache.remember(key, lambda: _make(cache, costs, given))
 
 
-def _make(known: Engine, costs: tuple[Cost, ...], given: Weights | None) -> Spread:
-    made = known.program(*costs)
-    total = count_all(known.space)
+def _make(
+    cache: QueryCache, costs: tuple[Cost, ...], given: OptionWeights | None
+) -> CostDistribution:
+    tree = cache.bucket_tree(*costs)
+    total = count_all(cache.space)
     if given is None:
         number = np.int64 if total < MAX_INT64 else object
-        tables = [ok.astype(number) for ok in known.allowed(*costs)]
+        tables = [ok.astype(number) for ok in cache.allowed(*costs)]
     elif given.log_total >= LEAST:
-        tables = [p.weights(given.rows) for p in made.potentials]
+        tables = [p.weights(given.rows) for p in tree.potentials]
     else:
         # The requirements leave what is less than floats hold: conditional probabilities sum to 1.
-        found = normalised(made, [p.log_weights(given.logs) for p in made.potentials]).made
+        found = to_conditionals(tree, [p.log_weights(given.logs) for p in tree.potentials]).tree
         assert found is not None
-        made, tables = found, [p.weights(()) for p in found.potentials]
+        tree, tables = found, [p.weights(()) for p in found.potentials]
 
-    def listed() -> Points | None:
+    def listed() -> DistinctCosts | None:
         """Costs of any size, one architecture after the other."""
         if total > MAX_LISTED:
             return None
-        at = Lister(known, ()).list({})
+        at = Enumerator(cache, ()).assignments({})
         if at is None:
             return None
-        columns = [known.lookup(cost).assigned(at) for cost in costs]
+        columns = [cache.lookup(cost).assigned(at) for cost in costs]
         order = sorted(range(len(at)), key=columns[0].__getitem__)
         if given is None:
             held: Array = np.ones(len(at), np.int64)
         else:
-            held = np.exp(log_weights(known, given.logs, at) - given.log_total)
-        return Points(np.stack(columns, 1)[order], held[order])
+            held = np.exp(log_weights(cache, given.logs, at) - given.log_total)
+        return DistinctCosts(np.stack(columns, 1)[order], held[order])
 
-    return Spread(made, tables, [known.ends(cost) for cost in costs], total, listed)
+    return CostDistribution(tree, tables, [cache.cost_range(cost) for cost in costs], total, listed)
 
 
-def _within(points: Points, windows: Windows) -> Array:
+def _within(points: DistinctCosts, windows: Windows) -> Array:
     inside: Array = np.ones(len(points.costs), np.bool_)
     for column, (least, most) in zip(points.costs.T, windows.values(), strict=True):
         inside &= (column >= least) & (column <= most)
     return inside
 
 
-def _counted(found: Mass, total: int) -> CountBetween:
+def _counted(found: WindowMass, total: int) -> CountBetween:
     """Bounds of a count, with what logarithms of that size are off by."""
     power = floor(found.log / LOG_2)
     scale = Fraction(exp(found.log - power * LOG_2)) * Fraction(2) ** power * total
@@ -277,7 +286,7 @@ def _counted(found: Mass, total: int) -> CountBetween:
     return CountBetween(low, high, round(Fraction(found.estimate) * scale))
 
 
-class Weights(NamedTuple):
+class OptionWeights(NamedTuple):
     """The weights of the options of each decision with their logarithms, which also have what is
     less than any float; and the logarithm of the weight of all architectures together."""
 
@@ -286,27 +295,29 @@ class Weights(NamedTuple):
     log_total: float
 
 
-def weights(known: Engine, weighting: Weighting) -> Weights:
+def option_weights(cache: QueryCache, weighting: Weighting) -> OptionWeights:
     """What options weigh. Raises `SpecError` if there is no architecture, or none has a weight."""
-    space = known.space
+    space = cache.space
     if isinstance(weighting, str) and weighting == "architectures":
         total = count_all(space)
         if not total:
             raise no_architecture(space)
-        return Weights(known.ones, [np.zeros(len(row)) for row in known.ones], log(total))
-    given: Distribution = distribution_of(space, weighting)
-    return Weights(
+        return OptionWeights(
+            cache.unit_weights, [np.zeros(len(row)) for row in cache.unit_weights], log(total)
+        )
+    given: Distribution = as_distribution(space, weighting)
+    return OptionWeights(
         given.layout.split(given.flat_probabilities),
         given.layout.split(given.flat_logs),
-        known.means.moments(given).log_feasible,
+        cache.feasibility.moments(given).log_feasible,
     )
 
 
-def log_weights(known: Engine, logs: Sequence[Array], at: Array) -> Array:
+def log_weights(cache: QueryCache, logs: Sequence[Array], at: Array) -> Array:
     """The logarithm of the weight of each assignment, from the logarithms of the weights of the
     options of each decision; -inf for what is impossible."""
     found: Array = np.zeros(len(at))
-    for potential in known.program().potentials:
+    for potential in cache.bucket_tree().potentials:
         table = potential.log_weights(logs)
         found += table[tuple(at[:, v] for v in potential.scope)]
     return found
@@ -318,17 +329,17 @@ def shown_window(window: tuple[int, int]) -> str:
     return f"{low}..{high}"
 
 
-def side(known: Engine, cost: Cost, window: tuple[int, int]) -> int:
+def side(cache: QueryCache, cost: Cost, window: tuple[int, int]) -> int:
     """From which end a window is nearer: 1 for the least cost, -1 for the greatest."""
-    low, high = known.ends(cost)
+    low, high = cache.cost_range(cost)
     return 1 if window[1] - low <= high - window[0] else -1
 
 
-def clipped(known: Engine, windows: Windows) -> dict[Cost, tuple[int, int]] | None:
+def clipped(cache: QueryCache, windows: Windows) -> dict[Cost, tuple[int, int]] | None:
     """The windows that exclude something; None if one excludes everything."""
     narrow: dict[Cost, tuple[int, int]] = {}
     for cost, (least, most) in windows.items():
-        low, high = known.ends(cost)
+        low, high = cache.cost_range(cost)
         if least > most or least > high or most < low:
             return None
         if least > low or most < high:

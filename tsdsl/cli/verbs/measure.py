@@ -32,7 +32,7 @@ from tsdsl.cli.timing_options import (
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.elimination.configurations import Found
+    from tsdsl.analysis.elimination.configurations import ConfigurationSet
     from tsdsl.backends.timing import Measurements, Setup
 
 #: Architectures that are drawn, for those to check to spread evenly over what they cost.
@@ -166,7 +166,7 @@ def command(
     return 0
 
 
-def _asked(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> Found:
+def _asked(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> ConfigurationSet:
     from tsdsl.analysis.elimination.configurations import configurations, of_network
 
     if arch is not None or not space.decisions:

@@ -21,7 +21,7 @@ from tsdsl.cli.plot_option import plot_option, plotting, write
 
 if TYPE_CHECKING:
     from tsdsl.analysis.elimination.phases import PhaseCost
-    from tsdsl.analysis.summary import CostSummary, Summary
+    from tsdsl.analysis.summary import CostSummary, SpaceSummary
     from tsdsl.analysis.windows.window import CountBetween
 
 EPILOG = """\b
@@ -119,7 +119,7 @@ def command(
     return 0
 
 
-def _missed(file: str, found: Summary) -> tsdsl.Diagnostic:
+def _missed(file: str, found: SpaceSummary) -> tsdsl.Diagnostic:
     from tsdsl.cli.space_report import unit_of, window_text
 
     texts = [window_text(n, ends, found.costs[n].unit) for n, ends in found.windows.items()]
@@ -152,7 +152,7 @@ def _dumped(report: dict[str, Any]) -> str:
         sys.set_int_max_str_digits(limit)
 
 
-def _json(found: Summary, distribution: str | None) -> dict[str, Any]:
+def _json(found: SpaceSummary, distribution: str | None) -> dict[str, Any]:
     from tsdsl.cli.cost_tables import CONVENTION
 
     space = found.space
@@ -203,7 +203,7 @@ def _cost(cost: CostSummary) -> dict[str, Any]:
         "max": bounds and bounds.max.value,
         "mean": cost.mean,
         "std": cost.std,
-        "architectures": {"mean": cost.alike_mean, "std": cost.alike_std},
+        "architectures": {"mean": cost.uniform_mean, "std": cost.uniform_std},
     }
     if cost.quantiles is not None:
         from tsdsl.analysis.summary import SHARES

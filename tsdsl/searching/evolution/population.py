@@ -259,7 +259,7 @@ class Evolution:
     def _costs(self, name: str, at: Ints) -> NDArray[Any]:
         """Of assignments [architecture, variable]."""
         try:
-            return self.space.engine.lookup(self.space.cost(name)).assigned(at)
+            return self.space.query_cache.lookup(self.space.cost(name)).assigned(at)
         except TooCoupled:
             # Tables would be too large: one by one.
             return np.array(

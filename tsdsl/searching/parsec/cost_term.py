@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsdsl.analysis.distribution import Distribution, Floats
-from tsdsl.analysis.elimination.cache import Engine, engine
+from tsdsl.analysis.elimination.cache import QueryCache, query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.ir.decision_groups import DecisionGroup, join_decisions
 from tsdsl.ir.stream_subset import restrict
@@ -141,19 +141,19 @@ class _Counted:
     def __init__(self, space: Space, name: str, streams: Collection[str]) -> None:
         self._cost = space.cost(name)
         self._graph = restrict(space.graph, streams) if streams else space.graph
-        self._engine = Engine(self._graph) if streams else engine(self._graph)
-        self._joint: tuple[tuple[DecisionGroup, ...], Engine] | None = None
+        self._query_cache = QueryCache(self._graph) if streams else query_cache(self._graph)
+        self._joint: tuple[tuple[DecisionGroup, ...], QueryCache] | None = None
 
     def expectation(self, given: Distribution) -> Expectation:
         """For a distribution, which may be joint."""
         if not given.groups:
-            return self._engine.expectation(self._cost)
+            return self._query_cache.expectation(self._cost)
         if self._joint is None or self._joint[0] != given.groups:
-            self._joint = given.groups, engine(join_decisions(self._graph, given.groups))
+            self._joint = given.groups, query_cache(join_decisions(self._graph, given.groups))
         return self._joint[1].expectation(self._cost)
 
     def of(self, chosen: Chosen) -> NDArray[np.int64]:
-        return np.asarray(self._engine.lookup(self._cost).assigned(chosen.assigned), np.int64)
+        return np.asarray(self._query_cache.lookup(self._cost).assigned(chosen.assigned), np.int64)
 
 
 class Variances(Record):

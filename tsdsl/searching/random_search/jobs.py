@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import tsdsl
 from tsdsl.analysis.costs.assignments import assignments
-from tsdsl.analysis.networks import networks
+from tsdsl.analysis.networks import network_keys
 from tsdsl.diagnostics import ArchitectureError, Diagnostic, FileError, Source, SpecError
 from tsdsl.files import PathLike, folder_failure, read_text, write_atomic
 from tsdsl.ir.arch_file import MAX_BYTES, OptionValue
@@ -179,7 +179,7 @@ def _with(
     if not against:
         return tuple(made)
     every = [*(job.architecture for job in made), *(architecture for _, architecture in against)]
-    keys = networks(space.graph).keys(assignments(space.graph, every)).tolist()
+    keys = network_keys(space.graph).keys(assignments(space.graph, every)).tolist()
     of_jobs = keys[: len(made)]
     for (name, architecture), key in zip(against, keys[len(made) :], strict=True):
         # The very same first: earlier versions made jobs of architectures that are one network.

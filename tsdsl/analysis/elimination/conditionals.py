@@ -1,4 +1,4 @@
-"""A distribution as conditional probabilities, one table for each step of a `Program`.
+"""A distribution as conditional probabilities, one table for each step of a `BucketTree`.
 
 With psi(x, r), the sum of the logarithms of all that a step joins, where x is what it eliminates
 and r what remains, and T(r) = log sum over x of exp(psi(x, r)), which is the step's result:
@@ -20,19 +20,25 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array, plus
-from tsdsl.analysis.elimination.bucket_tree import Potential, Program, Scope, Step, Weighted
+from tsdsl.analysis.elimination.bucket_tree import (
+    BucketTree,
+    DecisionAxis,
+    EliminationStep,
+    Potential,
+    Scope,
+)
 
 
-class Normalised(NamedTuple):
+class ConditionalTree(NamedTuple):
     """A program with one potential for each step, and the logarithm of all weight; -inf, and no
     program, if there is none."""
 
-    made: Program | None
+    tree: BucketTree | None
     log_total: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Conditional(Potential):
+class ConditionalPotential(Potential):
     """A table of conditional probabilities. ``decisions`` are those that have their weights in it;
     these are contained in the table already."""
 
@@ -43,12 +49,12 @@ class Conditional(Potential):
         return self.table
 
 
-def normalised(made: Program, logs: Sequence[Array]) -> Normalised:
+def to_conditionals(tree: BucketTree, logs: Sequence[Array]) -> ConditionalTree:
     """``logs`` are the logarithms of the weights, a table for each potential of the program."""
-    count = len(made.potentials)
+    count = len(tree.potentials)
     tables: list[Array | None] = list(logs)
     potentials: list[Potential] = []
-    for step in made.steps:
+    for step in tree.steps:
         psi: Array = np.zeros(step.shape)
         for n, view in zip(step.inputs, step.views, strict=True):
             table = tables[n]
@@ -56,16 +62,16 @@ def normalised(made: Program, logs: Sequence[Array]) -> Normalised:
             psi = psi + table.reshape(view)
             tables[n] = None
         total = log_sum(psi, step.axes)
-        share = np.exp(psi - np.where(total > -np.inf, total, 0.0).reshape(step.rest_view))
-        potentials.append(_conditional(made, step, share))
+        share = np.exp(psi - np.where(total > -np.inf, total, 0.0).reshape(step.separator_view))
+        potentials.append(_conditional(tree, step, share))
         tables.append(total)
     last = tables[-1]
     assert last is not None
     if not float(last) > -np.inf:
-        return Normalised(None, -np.inf)
-    steps = [_renumbered(step, k, count, len(made.steps)) for k, step in enumerate(made.steps)]
-    program = replace(made, potentials=tuple(potentials), steps=tuple(steps))
-    return Normalised(program, float(last))
+        return ConditionalTree(None, -np.inf)
+    steps = [_renumbered(step, k, count, len(tree.steps)) for k, step in enumerate(tree.steps)]
+    program = replace(tree, potentials=tuple(potentials), steps=tuple(steps))
+    return ConditionalTree(program, float(last))
 
 
 def log_sum(logs: Array, axes: tuple[int, ...]) -> Array:
@@ -77,20 +83,20 @@ def log_sum(logs: Array, axes: tuple[int, ...]) -> Array:
     return np.asarray(found.reshape([n for k, n in enumerate(logs.shape) if k not in axes]))
 
 
-def _conditional(made: Program, step: Step, share: Array) -> Conditional:
+def _conditional(tree: BucketTree, step: EliminationStep, share: Array) -> ConditionalPotential:
     own = [
-        (made.potentials[n], view)
+        (tree.potentials[n], view)
         for n, view in zip(step.inputs, step.views, strict=True)
-        if n < len(made.potentials)
+        if n < len(tree.potentials)
     ]
-    costs: list[Array | None] = [None] * len(made.costs)
+    costs: list[Array | None] = [None] * len(tree.costs)
     for c in range(len(costs)):
         for potential, view in own:
             table, before = potential.costs[c], costs[c]
             if table is not None:
                 table = np.asarray(table).reshape(view)
                 costs[c] = table if before is None else plus(before, table)
-    return Conditional(
+    return ConditionalPotential(
         step.scope,
         step.shape,
         None,
@@ -100,7 +106,9 @@ def _conditional(made: Program, step: Step, share: Array) -> Conditional:
     )
 
 
-def _moved(weighted: Weighted, scope: Scope, view: tuple[int, ...], wide: Scope) -> Weighted:
+def _moved(
+    weighted: DecisionAxis, scope: Scope, view: tuple[int, ...], wide: Scope
+) -> DecisionAxis:
     """The same in a table over a wider scope."""
 
     def spread(table: Array | None) -> Array | None:
@@ -118,11 +126,11 @@ def _moved(weighted: Weighted, scope: Scope, view: tuple[int, ...], wide: Scope)
         view=here,
         others=others,
         active=spread(weighted.active),
-        rest=spread(weighted.rest),
+        inactive=spread(weighted.inactive),
     )
 
 
-def _renumbered(step: Step, k: int, before: int, count: int) -> Step:
+def _renumbered(step: EliminationStep, k: int, before: int, count: int) -> EliminationStep:
     """A step whose potentials are one, with its own number ``k``; there were ``before`` of them,
     and there are ``count``."""
     kept = [

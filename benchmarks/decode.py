@@ -111,7 +111,9 @@ def loading(folder: Path, path: Path, workers: int, steps: int) -> float:
     lines = "".join(f"{path.name} 0\n" for _ in range((steps + 1) * batch))
     (folder / "list.csv").write_text(lines)
     dataset = TrainClips(
-        read_list(folder / "list.csv"), SAMPLING, TrainTransform(160, 182, 228, autoaugment=True)
+        read_list(folder / "list.csv"),
+        SAMPLING,
+        TrainTransform(160, 182, 228, augment="autoaugment"),
     )
     batches = TrainLoader(dataset, batch, workers=workers).epoch(0)
     next(batches)

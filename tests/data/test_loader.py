@@ -17,7 +17,7 @@ from tsdsl.data.transforms import EvalTransform, TrainTransform
 from tsdsl.data.video_problems import KINDS
 
 SAMPLING = Sampling(4, 3)
-TRANSFORM = TrainTransform(24, 26, 34, autoaugment=True)
+TRANSFORM = TrainTransform(24, 26, 34, augment="autoaugment")
 
 
 @pytest.fixture(scope="module")

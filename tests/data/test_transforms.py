@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
 from tsdsl.data import transforms
+from tsdsl.data.augmentations import AUGMENTATIONS
 from tsdsl.data.autoaugment import OPERATIONS, SUB_POLICIES, auto_augment
 from tsdsl.data.dataset import generator_of
 from tsdsl.data.transforms import (
@@ -18,6 +21,7 @@ from tsdsl.data.transforms import (
     resize_short_side,
     three_crops,
 )
+from tsdsl.sema.sections import Train
 
 
 def clip(height: int, width: int, frames: int = 3) -> torch.Tensor:
@@ -60,7 +64,7 @@ def test_normalise() -> None:
 
 def test_training_draws_everything_from_the_generator() -> None:
     source = clip(40, 60)
-    transform = TrainTransform(24, 28, 36, autoaugment=True)
+    transform = TrainTransform(24, 28, 36, augment="autoaugment")
     first = transform(source, generator_of(1, 2))
     torch.manual_seed(99)
     assert torch.equal(first, transform(source, generator_of(1, 2)))
@@ -153,3 +157,7 @@ def test_operations() -> None:
         assert np.array_equal(OPERATIONS[name](image, 0, 1), image), name
         one, other = (np.asarray(OPERATIONS[name](image, 9, sign)) for sign in (1, -1))
         assert not np.array_equal(one, other), name
+
+
+def test_the_spec_can_name_exactly_the_registered_augmentations() -> None:
+    assert get_args(Train.model_fields["augment"].annotation) == tuple(AUGMENTATIONS)

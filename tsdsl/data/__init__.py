@@ -8,12 +8,12 @@
 | `video`, `images` | a file or a folder of frames, indices -> clip_CTHW (uint8) |
 | `opening`, `limits` | a path -> the container in that regular file, and nothing else |
 | `orientation` | a display matrix, an image -> the image as it is to be shown |
-| `transforms`, `autoaugment` | clip_CTHW -> clip_CTHW, drawn from a generator |
+| `transforms`, `augmentations`, `autoaugment` | clip_CTHW -> clip_CTHW, drawn from a generator |
 | `dataset`, `loader` | a list -> batches, and a report of what could not be used |
 | `glyphs`, `synth` | options -> clips of digits that move, a data set of them |
 | `check` | a list -> everything that is wrong with its videos |
 
 What is drawn for a sample depends on (seed, epoch, index) only, never on workers or ranks.
-Only `transforms`, `autoaugment`, `dataset` and `loader` import torch; only `video`,
+Only `transforms`, `augmentations`, `autoaugment`, `dataset` and `loader` import torch; only `video`,
 `images`, `opening`, `orientation` and `synth` av.
 """

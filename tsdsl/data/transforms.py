@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tsdsl.data.autoaugment import auto_augment
+from tsdsl.data.augmentations import AUGMENTATIONS
 from tsdsl.record import Record
 
 #: Of Kinetics, for each of the channels R, G, B in 0..1: DATA.MEAN and DATA.STD of
@@ -73,7 +73,8 @@ class TrainTransform(Record, eq=True):
     low: int
     high: int
     flip: float = 0.5
-    autoaugment: bool = False
+    #: A key of `AUGMENTATIONS`.
+    augment: str = "none"
 
     def __call__(self, clip_CTHW: Tensor, generator: torch.Generator) -> Tensor:
         """clip_CTHW (uint8), square. Always draws the same count of numbers."""
@@ -87,9 +88,7 @@ class TrainTransform(Record, eq=True):
         clip = crop(clip, top, left, self.size)
         if mirror < self.flip:
             clip = clip.flip(-1)
-        if self.autoaugment:
-            clip = auto_augment(clip, generator)
-        return clip.contiguous()
+        return AUGMENTATIONS[self.augment](clip, generator).contiguous()
 
 
 class EvalTransform(Record, eq=True):

@@ -53,7 +53,7 @@ class Recipe(Record, eq=True):
             self.low,
             self.high,
             flip=0.5 if self.train.flip else 0.0,
-            autoaugment=self.train.augment == "autoaugment",
+            augment=self.train.augment,
         )
 
     @property

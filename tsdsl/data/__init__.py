@@ -14,6 +14,6 @@
 | `check` | a list -> everything that is wrong with its videos |
 
 What is drawn for a sample depends on (seed, epoch, index) only, never on workers or ranks.
-Only `transforms`, `augmentations`, `autoaugment`, `dataset` and `loader` import torch; only `video`,
-`images`, `opening`, `orientation` and `synth` av.
+Only `transforms`, `augmentations`, `autoaugment`, `dataset` and `loader` import torch; only
+`video`, `images`, `safe_open`, `orientation` and `synth` import av.
 """

@@ -65,7 +65,7 @@ def trained(job: tuple[str, int, str, float | None]) -> dict[str, Any]:
         evaluate_every=10**6,  # after the last epoch only
         seed=seed,
         device="cpu",
-        tell=tell,
+        on_event=tell,
     )
     scores = seen[-1]
     right = {"top1": 0, "glyph": 0, "motion": 0}

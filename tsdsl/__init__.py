@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tsdsl.searching.random_search.run import random_search
     from tsdsl.searching.run import search
     from tsdsl.space import Space
+    from tsdsl.training.evaluation import Evaluation, evaluate
     from tsdsl.training.run import train
     from tsdsl.weights.weight_files import load_weights, save_weights
 
@@ -41,6 +42,7 @@ __all__ = [
     "Diagnostic",
     "DiagnosticError",
     "Distribution",
+    "Evaluation",
     "FileError",
     "Space",
     "SpecError",
@@ -49,6 +51,7 @@ __all__ = [
     "check",
     "compile",
     "emit",
+    "evaluate",
     "evolve",
     "load",
     "load_weights",
@@ -65,6 +68,7 @@ _HOME = {
     "Diagnostic": "tsdsl.diagnostics",
     "DiagnosticError": "tsdsl.diagnostics",
     "Distribution": "tsdsl.analysis.distribution",
+    "Evaluation": "tsdsl.training.evaluation",
     "FileError": "tsdsl.diagnostics",
     "Space": "tsdsl.space",
     "SpecError": "tsdsl.diagnostics",
@@ -72,6 +76,7 @@ _HOME = {
     "check": "tsdsl.compiler",
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",
+    "evaluate": "tsdsl.training.evaluation",
     "evolve": "tsdsl.searching.evolution.run",
     "load": "tsdsl.compiler",
     "load_weights": "tsdsl.weights.weight_files",

@@ -21,9 +21,10 @@ from tsdsl.searching.evolution import run as evolution_run
 from tsdsl.searching.evolution.population import Settings
 from tsdsl.searching.random_search import run as random_run
 from tsdsl.space import Space
-from tsdsl.training.evaluation import AT_ONCE, evaluate
+from tsdsl.training.evaluation import evaluate
 from tsdsl.training.run import run as train_run
 from tsdsl.training.run import train
+from tsdsl.training.scoring import AT_ONCE
 
 #: Verb -> the functions behind it, and what an option is called there if it is not its own name.
 BEHIND: dict[str, tuple[list[Callable[..., Any]], dict[str, str]]] = {
@@ -34,7 +35,7 @@ BEHIND: dict[str, tuple[list[Callable[..., Any]], dict[str, str]]] = {
         [evolution_run.evolve, evolution_run.run, Settings],
         {"amp": "mixed_precision", "weights": "supernet"},
     ),
-    "eval": ([evaluate], {"batch": "at_once", "amp": "autocast"}),
+    "eval": ([evaluate], {"amp": "mixed_precision"}),
     "bench": ([bench], {"compiled": "compiled"}),
     "measure": ([Setup.of], {}),
     "sample": ([Space.sample], {}),
@@ -50,6 +51,7 @@ MEANT = {
     ("train", "workers"),
     ("random", "workers"),
     ("evolve", "workers"),
+    ("eval", "workers"),
     # Without a folder, the library writes nothing; a command has to leave its result somewhere.
     ("search", "folder"),
     ("train", "folder"),
@@ -64,7 +66,7 @@ MEANT = {
 #: sides, or None on the command line), and what the verb then passes.
 RESOLVED = {
     ("evolve", "batch"): ("at_once", AT_ONCE),
-    ("eval", "batch"): ("at_once", AT_ONCE),
+    ("eval", "batch"): ("batch", AT_ONCE),
     # An open folder of jobs: the seed that it has, otherwise the library's.
     ("random", "seed"): ("seed", 0),
 }

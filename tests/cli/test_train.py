@@ -19,7 +19,7 @@ from tiny import write_spec, write_videos
 from tsdsl.data.video_problems import KINDS
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.training.checkpoint import Checkpoints
-from tsdsl.training.evaluation import EvaluationError
+from tsdsl.training.scoring import EvaluationError
 from tsdsl.training.session import ListEvaluator
 from tsdsl.weights.weight_files import load
 

@@ -19,9 +19,10 @@ from tsdsl.data.lists import read_list
 from tsdsl.data.loader import EvalLoader
 from tsdsl.searching.distribution import Alpha
 from tsdsl.searching.parsec.step import Clips, Parsec, classifier
-from tsdsl.training.evaluation import evaluate, views_of
+from tsdsl.training.evaluation import views_of
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
+from tsdsl.training.scoring import score
 from tsdsl.weights.weight_files import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,9 +78,7 @@ def test_training(tmp_path: Path, videos: Path, amp: bool) -> None:
     assert space.sections is not None
     section, recipe = space.sections.evaluations[0], Recipe.of(space)
     scores = [
-        evaluate(
-            net.to(device), EvalLoader(views_of(read_list(videos), section, recipe.sampling, 16))
-        )
+        score(net.to(device), EvalLoader(views_of(read_list(videos), section, recipe.sampling, 16)))
         for device in ("cpu", "cuda")
     ]
     np.testing.assert_allclose(scores[0].probabilities_NK, scores[1].probabilities_NK, atol=1e-4)

@@ -26,8 +26,9 @@ from tsdsl.searching.evolution.run import (
     GenerationFinished,
 )
 from tsdsl.sema.sections import Evaluate
-from tsdsl.training.evaluation import EvaluationError, evaluate, views_of
+from tsdsl.training.evaluation import views_of
 from tsdsl.training.recipe import Recipe
+from tsdsl.training.scoring import EvaluationError, score
 from tsdsl.weights.weight_files import WeightsError, load, save
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -108,7 +109,7 @@ def test_the_folder(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> 
     views = views_of(read_list(videos), Evaluate(name="x", clips=1), recipe.sampling, recipe.crop)
     from tsdsl.data.loader import EvalLoader
 
-    scores = evaluate(net, EvalLoader(views))
+    scores = score(net, EvalLoader(views))
     assert (scores.top1, scores.log_loss) == (best["top1"], best["loss"])
     with pytest.raises(FileError, match="there is a run"):
         evolve(space, trained, videos, folder=tmp_path)

@@ -19,10 +19,11 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import SpecError
 from tsdsl.searching.inherited_weights import Inherited, KeptClips
 from tsdsl.sema.sections import Evaluate
-from tsdsl.training.evaluation import EvaluationError, views_of
+from tsdsl.training.evaluation import views_of
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.scores import Scores
+from tsdsl.training.scoring import EvaluationError
 
 Tiny = Callable[..., tsdsl.Space]
 

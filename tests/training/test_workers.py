@@ -24,7 +24,7 @@ def test_training(tiny: Tiny, videos: Path) -> None:
         seen.append(len(set(active_children()) - others))
 
     done = tsdsl.train(
-        tsdsl.compile(space), videos, space, val=videos, workers=1, device="cpu", tell=tell
+        tsdsl.compile(space), videos, space, val=videos, workers=1, device="cpu", on_event=tell
     )
     # One for training, one for evaluating.
     assert max(seen) == 2 and done.step == 3
@@ -36,7 +36,13 @@ def test_training(tiny: Tiny, videos: Path) -> None:
 
     with pytest.raises(TrainingError):
         tsdsl.train(
-            tsdsl.compile(space), videos, space, val=videos, workers=1, device="cpu", tell=stumble
+            tsdsl.compile(space),
+            videos,
+            space,
+            val=videos,
+            workers=1,
+            device="cpu",
+            on_event=stumble,
         )
     assert set(active_children()) == others
 
@@ -67,7 +73,7 @@ def test_a_training_that_is_all_warm_up(tiny: Tiny, videos: Path) -> None:
 
     def told(**settings: float) -> list[str]:
         space, said = tiny(**settings), []
-        tsdsl.train(tsdsl.compile(space), videos, space, device="cpu", tell=said.append)
+        tsdsl.train(tsdsl.compile(space), videos, space, device="cpu", on_event=said.append)
         found = [d for event in said if isinstance(event, WarningRaised) for d in event.diagnostics]
         return [f"{d.message}; {d.help}" for d in found if d.code == "W0986"]
 

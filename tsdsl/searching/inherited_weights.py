@@ -29,9 +29,9 @@ from tsdsl.searching.defaults import EVOLVE_MEMORY
 from tsdsl.searching.run import reestimate
 from tsdsl.space import Space
 from tsdsl.training.dry_run import gives_probabilities
-from tsdsl.training.evaluation import AT_ONCE, EvaluationError, evaluate
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import MissingVideo, Scores
+from tsdsl.training.scoring import AT_ONCE, EvaluationError, score
 from tsdsl.training.torch_errors import out_of_memory
 
 
@@ -213,7 +213,7 @@ class Inherited:
 
     def _score(self, net: nn.Module, architecture: Architecture, loader: KeptViews) -> Scores:
         guarded = _Finite(net)
-        scores = evaluate(
+        scores = score(
             guarded,
             loader,
             ranks=self.ranks,

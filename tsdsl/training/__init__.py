@@ -14,7 +14,8 @@
 | `run`, `checks` | everything that a training needs, put together; whether it fits each other |
 | `identity` | what a resumed run is compared by, what weights say of themselves |
 | `failures` | what torch's errors mean to a user |
-| `evaluation`, `scores` | all views of all videos -> probabilities -> what is told of them |
+| `evaluation` | an `evaluate` section and a list of videos -> scores and cost of a network |
+| `scoring`, `scores` | all views of all videos -> probabilities -> accuracies |
 | `score_files` | the scores of each video as files, and back |
 | `dry_run` | classes and cost of a network for clips of some size, before anything is decoded |
 

@@ -1,60 +1,287 @@
-"""All views of all videos of a list -> `Scores`.
+"""A trained network and a list of videos -> `Evaluation`, by an ``evaluate`` section of a spec.
 
-The softmax of each view is taken in float32; a video's are summed in the order of its views, and
-divided, in float64.
-
-What the result depends on: every forward call has exactly ``at_once`` views (fewer, if all videos
-together have fewer). They are taken as they come, whatever video they belong to, and the last call
-is filled up with copies, whose scores are thrown away. The shape of a call is therefore always the
-same, and with it what the kernels do:
-
-- Any number of workers, and any number of videos that the loader has in a batch: the calls are the
-  same, and so is the result, bit for bit.
-- Any number of ranks: other views share a call. Measured with torch 2.13 on a CPU (X3D-XS, float32
-  and bfloat16, one and two threads), what a view gives does not depend on its place in a call nor
-  on its neighbours, and the result is the same bit for bit. torch does not promise that.
-- Another ``at_once``: kernels of other shapes add in another order. Measured on the same network:
-  logits differ by 1e-8 at most in float32, 2e-5 in bfloat16. Probabilities agree to rounding; a
-  prediction differs only where two classes are that close.
+A section says how many clips are taken from a video and how each one is cropped; these are the
+*views* of the video. Its class probabilities are the mean over its views (`scoring`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from time import perf_counter
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from tsdsl.data.dataset import MIN_FRAMES, EvalViews, no_usable_video
-from tsdsl.data.lists import VideoList
+from tsdsl.data.dataset import MIN_FRAMES, EvalViews
+from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import EvalLoader, ViewBatch
 from tsdsl.data.sampling import Sampling
-from tsdsl.data.transforms import EvalTransform, normalise
-from tsdsl.data.video_problems import Problem
-from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError
+from tsdsl.data.transforms import EvalTransform
+from tsdsl.diagnostics import Diagnostic, SpecError, did_you_mean
+from tsdsl.files import PathLike
+from tsdsl.record import Record
 from tsdsl.sema.sections import Evaluate
+from tsdsl.space import Space
+from tsdsl.training import fingerprint
+from tsdsl.training.checks import check_classes, check_options
+from tsdsl.training.dry_run import dry_run, gives_probabilities
 from tsdsl.training.ranks import Ranks
-from tsdsl.training.scores import MissingVideo, Scores, class_names
-from tsdsl.training.torch_errors import decoder_ended, out_of_memory
+from tsdsl.training.scores import Scores
+from tsdsl.training.scoring import AT_ONCE, MIXED, score
+from tsdsl.weights.weight_files import StoredWeights, classes_of, load, load_into
 
-#: Views of a forward call, if nothing else is said: what a small machine has memory for.
-AT_ONCE = 8
-#: Views of a video, at most.
-MOST = 10_000
-#: What mixed precision computes in: the range of float32, on CPUs and GPUs.
-MIXED = torch.bfloat16
+Data = PathLike | VideoList
+
+#: Largest number of views of a video.
+MAX_VIEWS = 10_000
 
 
-class EvaluationError(DiagnosticError, RuntimeError):
-    """An evaluation that cannot go on."""
+class EvaluatedViews(Record):
+    """Which clips of a video are evaluated, and their size."""
+
+    section: Evaluate
+    #: Side of the square crop, in pixels.
+    crop: int
+    #: Frames of a clip, and how many frames of the video lie from one to the next.
+    frames: int
+    interval: int
+
+    @classmethod
+    def of(cls, space: Space, section: Evaluate | str | None = None) -> EvaluatedViews:
+        """The views of a section of the spec, or of one that was made.
+
+        ``section`` may be the name of one of the spec's; left out, it is the spec's only one, or
+        10 clips with one center crop each where the spec has none. Raises `SpecError`.
+        """
+        section = _section(space, section)
+        channels, frames, height, width = space.input_shape
+        if channels != 3:
+            message = f"the clip of '{space.name}' has {channels} channels, videos have 3"
+            raise SpecError([Diagnostic("E0824", message)])
+        if section.crop is None and height != width:
+            message = f"the clip of '{space.name}' is {height} x {width}; crops are squares"
+            hint = f"say which square: evaluate {section.name} {{ crop = ... }}"
+            raise SpecError([Diagnostic("E0824", message, help=hint)])
+        return cls(section, section.crop or height, frames, space.graph.interval)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.frames, self.interval)
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of a view."""
+        return 3, self.frames, self.crop, self.crop
+
+
+class EvaluationStarted(Record):
+    """Everything fits, and the first video is about to be decoded."""
+
+    views: EvaluatedViews
+    #: Videos that this rank scores, and the number of ranks.
+    videos: int
+    world: int
+    #: Whether the list has numbers for classes, not names.
+    numbered: bool
+    #: What looks wrong about the list.
+    warnings: tuple[Diagnostic, ...]
+
+
+class VideosScored(Record):
+    """Some videos of this rank are done; ``rejected`` of them cannot be used."""
+
+    videos: int
+    rejected: int
+
+
+EvaluationEvent = EvaluationStarted | VideosScored
+
+
+class Evaluation(Record):
+    """The scores of a network on a list of videos, with what they cost."""
+
+    #: Name of the space.
+    space: str
+    views: EvaluatedViews
+    scores: Scores
+    #: Multiply-accumulates of one view.
+    macs: int
+    #: Time from the first video to the last one.
+    seconds: float
+
+    @property
+    def top1(self) -> float:
+        """Share of the scored videos whose class is the most probable one."""
+        return self.scores.top1
+
+    @property
+    def top5(self) -> float:
+        """Share of the scored videos whose class is among the five most probable ones."""
+        return self.scores.top5
+
+    @property
+    def views_per_second(self) -> float:
+        return len(self.scores) * self.scores.views / self.seconds
+
+
+def evaluate(
+    net: nn.Module,
+    data: Data,
+    space: Space,
+    *,
+    frozen: Mapping[str, Any] | None = None,
+    weights: PathLike | StoredWeights | None = None,
+    section: Evaluate | str | None = None,
+    root: PathLike | None = None,
+    batch: int = AT_ONCE,
+    workers: int = 0,
+    min_frames: int = MIN_FRAMES,
+    mixed_precision: bool = False,
+    device: str | None = None,
+    on_event: Callable[[EvaluationEvent], None] | None = None,
+) -> Evaluation:
+    """Evaluate a network on a list of videos, by an ``evaluate`` section of the spec.
+
+    - ``net``: the network, whose outputs for clips [N, C, T, H, W] are logits [N, classes] (or
+      probabilities, where the spec's head ends in a softmax). It is moved to ``device``.
+    - ``data``: a list file, or what `tsdsl.data.lists.read_list` made of one; ``root`` is the
+      folder that its paths are relative to (left out: the folder of the list).
+    - ``space``: the spec of the network: its sections and the clip's frames and interval.
+      ``frozen`` is the architecture of ``net``, where the space has decisions.
+    - ``weights``: a file of weights to load into ``net`` first. It also says which class has which
+      number; without it, the names of a list are numbered in alphabetical order.
+    - ``section``: an ``evaluate`` section, or the name of one; left out, the spec's only one, or 10
+      clips with one center crop where the spec has none.
+    - ``batch``: views of a forward pass. ``workers``: processes that decode; 0 decodes in this
+      process. ``min_frames``: a video with fewer frames is rejected.
+    - ``mixed_precision``: compute in bfloat16 where torch thinks it safe.
+    - ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if there is one. Under torchrun, ranks
+      share the videos, and each one returns the whole result.
+    - ``on_event``: called with `EvaluationStarted`, then with `VideosScored` for each batch.
+
+    Videos that cannot be used are in ``scores.missing`` and in none of the accuracies.
+
+    Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list, of weights or of a network
+    that do not fit each other.
+
+        >>> net = tsdsl.compile(small)
+        >>> result = tsdsl.evaluate(net, "videos/test.csv", small, device="cpu")
+        >>> len(result.scores), result.scores.classes
+        (6, ('down', 'left'))
+    """
+    with Ranks.of(device) as ranks:
+        return run(
+            net,
+            data,
+            space,
+            ranks,
+            frozen=frozen,
+            weights=weights,
+            section=section,
+            root=root,
+            batch=batch,
+            workers=workers,
+            min_frames=min_frames,
+            mixed_precision=mixed_precision,
+            on_event=on_event,
+        )
+
+
+def run(
+    net: nn.Module,
+    data: Data,
+    space: Space,
+    ranks: Ranks,
+    *,
+    frozen: Mapping[str, Any] | None = None,
+    weights: PathLike | StoredWeights | None = None,
+    section: Evaluate | str | None = None,
+    root: PathLike | None = None,
+    batch: int = AT_ONCE,
+    workers: int = 0,
+    min_frames: int = MIN_FRAMES,
+    mixed_precision: bool = False,
+    on_event: Callable[[EvaluationEvent], None] | None = None,
+) -> Evaluation:
+    """`evaluate`, as one of the processes of a run."""
+    say = on_event or _ignore
+    with ranks.agree() as same:
+        check_options(0, workers=workers)
+        check_options(1, batch=batch, min_frames=min_frames)
+        views = EvaluatedViews.of(space, section)
+        network = space.network(frozen)
+        source = weights if isinstance(weights, StoredWeights | None) else load(weights)
+        names = None if source is None else classes_of(source.about)
+        videos = data if isinstance(data, VideoList) else read_list(data, root, names)
+        tried = dry_run(net, views.clip_shape)
+        warnings = check_classes(videos, tried.outputs)
+        if source is not None:
+            load_into(net, source)
+        if ranks.world > 1:
+            same |= {
+                "space_hash": space.hash,
+                "architecture": None if frozen is None else dict(frozen),
+                "weights": fingerprint.of_weights_in(net),
+                "data": fingerprint.of_list(videos),
+                "evaluate": views.section.model_dump(mode="json"),
+                "crop": views.crop,
+                "frames": views.frames,
+                "interval": views.interval,
+                "batch": batch,
+                "mixed_precision": mixed_precision,
+            }
+    loader = EvalLoader(
+        views_of(videos, views.section, views.sampling, views.crop, min_frames),
+        workers=workers,
+        rank=ranks.rank,
+        world=ranks.world,
+        prefetch=1,
+    )
+    numbered = videos.classes == tuple(map(str, range(len(videos.classes))))
+    say(EvaluationStarted(views, len(loader), ranks.world, numbered, tuple(warnings)))
+
+    def scored(done: ViewBatch) -> None:
+        say(VideosScored(len(done.indices), len(done.problems)))
+
+    start = perf_counter()
+    with closing(loader):
+        scores = score(
+            net.to(ranks.device),
+            loader,
+            ranks=ranks,
+            at_once=batch,
+            autocast=MIXED if mixed_precision else None,
+            probabilities=gives_probabilities(network),
+            on_batch=scored,
+        )
+    return Evaluation(space.name, views, scores, tried.macs, perf_counter() - start)
+
+
+def _ignore(event: EvaluationEvent) -> None:
+    pass
+
+
+def _section(space: Space, given: Evaluate | str | None) -> Evaluate:
+    """The section that is meant. Raises `SpecError`."""
+    if isinstance(given, Evaluate):
+        return given
+    known = {one.name: one for one in space.sections.evaluations} if space.sections else {}
+    if given is None:
+        if len(known) > 1:
+            message = f"space {space.name} has {len(known)} evaluate sections: {', '.join(known)}"
+            hint = f"name one of them, as '{next(iter(known))}'"
+            raise SpecError([Diagnostic("E0824", message, file=space.graph.source, help=hint)])
+        return next(iter(known.values()), Evaluate(name="center", clips=10))
+    if given not in known:
+        message = f"space {space.name} has no evaluate section '{given}'"
+        near = did_you_mean(given, known, f"it has: {', '.join(known) or 'none'}")
+        raise SpecError([Diagnostic("E0824", message, file=space.graph.source, help=near)])
+    return known[given]
 
 
 def quick(crop: int) -> Evaluate:
-    """How a list is evaluated where nothing is asked for: one clip and one crop of each video."""
+    """The cheapest evaluation: one clip and one crop (of ``crop`` pixels) of each video."""
     return Evaluate(name="quick", clips=1, crop=crop)
 
 
@@ -73,194 +300,11 @@ def views_of(
         message = f"evaluate {section.name}: a crop of {size} does not fit a short side of"
         hint = f"short_side = {size}, or a smaller crop"
         raise SpecError([Diagnostic("E0824", f"{message} {short_side}", help=hint)])
-    if section.views > MOST:
-        message = f"evaluate {section.name}: {section.views:,} views of a video, at most {MOST:,}"
+    if section.views > MAX_VIEWS:
+        message = (
+            f"evaluate {section.name}: {section.views:,} views of a video, at most {MAX_VIEWS:,}"
+        )
         raise SpecError([Diagnostic("E0824", message, help="fewer clips: 10 are usual")])
     crops = 3 if section.crops == "left_center_right" else 1
     transform = EvalTransform(size, crops, short_side)
     return EvalViews(videos, sampling, transform, clips=section.clips, min_frames=min_frames)
-
-
-def evaluate(
-    net: nn.Module,
-    loader: EvalLoader,
-    *,
-    ranks: Ranks | None = None,
-    at_once: int = AT_ONCE,
-    autocast: torch.dtype | None = None,
-    probabilities: bool = False,
-    tell: Callable[[ViewBatch], None] | None = None,
-) -> Scores:
-    """The scores of a network on every video of a loader, in the order of its list, on every rank.
-
-    ``net``: gives logits_NK of clips_NCTHW; it is on the device of ``ranks`` (left out: one
-    process, where the network is). Its mode is restored afterwards. ``autocast``: the type that
-    operations compute in where torch thinks it safe. ``probabilities``: the network ends in a
-    softmax itself (`gives_probabilities` knows), no other one is taken. ``tell`` is called with
-    each batch of this rank's loader when it is scored, but for views that wait for a full call.
-
-    Raises `EvaluationError`, on all ranks if one fails, and `NoUsableVideo`.
-    """
-    ranks = ranks or Ranks(0, 1, _device_of(net))
-    dataset, videos = loader.dataset, loader.dataset.videos
-    views = dataset.clips * dataset.transform.crops
-    # On all ranks the same.
-    at_once = min(at_once, len(videos) * views)
-    was_training = net.training
-    cast: Any = nullcontext()
-    if autocast is not None:
-        cast = torch.autocast(ranks.device.type, dtype=autocast)
-    part = _RankScores(videos, probabilities)
-    try:
-        with torch.inference_mode(), cast:
-            part.score(net.eval(), loader, at_once, ranks.device, tell)
-    except DiagnosticError as error:
-        # The others wait for this rank.
-        part.failed = error.diagnostics
-    finally:
-        net.train(was_training)
-    return _together(ranks.gather(part.result()), videos, views)
-
-
-class _RankScores:
-    """What a rank finds."""
-
-    def __init__(self, videos: VideoList, probabilities: bool) -> None:
-        self._videos = videos
-        self._probabilities = probabilities
-        self.failed: tuple[Diagnostic, ...] = ()
-        #: Index of a video -> the sum over its views so far, and how many they are.
-        self._sums: dict[int, NDArray[np.float64]] = {}
-        self._views: dict[int, int] = {}
-        self._problems: dict[int, Problem] = {}
-
-    def result(self) -> tuple[Any, ...]:
-        """What goes to other ranks."""
-        means = {index: total / self._views[index] for index, total in self._sums.items()}
-        return means, self._problems, self.failed
-
-    def score(
-        self,
-        net: nn.Module,
-        loader: EvalLoader,
-        at_once: int,
-        device: torch.device,
-        tell: Callable[[ViewBatch], None] | None,
-    ) -> None:
-        assert at_once > 0
-        like = next(iter(net.parameters()), None)
-        dtype = like.dtype if like is not None and like.is_floating_point() else torch.float32
-        waiting: list[tuple[int, Tensor]] = []
-        for batch in _read(loader):
-            waiting += self._views_of(batch, device)
-            while len(waiting) >= at_once:
-                self._call(net, waiting[:at_once], at_once, dtype)
-                del waiting[:at_once]
-            if tell is not None:
-                tell(batch)
-        if waiting:
-            self._call(net, waiting, at_once, dtype)
-
-    def _views_of(self, batch: ViewBatch, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-        """Each view with the index of its video; problems are noted."""
-        owners = batch.owners_N.tolist()
-        there = set(owners)
-        bad = [index for v, index in enumerate(batch.indices) if v not in there]
-        self._problems.update(zip(bad, batch.problems, strict=True))
-        if batch.views_NCTHW is not None:
-            views = batch.views_NCTHW.to(device, non_blocking=True)
-            for owner, view_CTHW in zip(owners, views, strict=True):
-                yield batch.indices[owner], view_CTHW
-
-    def _call(
-        self, net: nn.Module, views: list[tuple[int, Tensor]], at_once: int, dtype: torch.dtype
-    ) -> None:
-        """Score some views, ``at_once`` of them at most."""
-        clips = [view for _, view in views]
-        clips += clips[-1:] * (at_once - len(clips))
-        logits_NK = self._forward(net, clips, dtype)[: len(views)].float()
-        finite_N = logits_NK.isfinite().all(dim=1).tolist()
-        shares_NK = logits_NK if self._probabilities else logits_NK.softmax(dim=1)
-        rows = shares_NK.double().cpu().numpy()
-        for (index, _), row, finite in zip(views, rows, finite_N, strict=True):
-            if not finite:
-                raise self._not_finite(index)
-            before = self._sums.get(index)
-            self._sums[index] = row.copy() if before is None else before + row
-            self._views[index] = self._views.get(index, 0) + 1
-
-    def _forward(self, net: nn.Module, clips: list[Tensor], dtype: torch.dtype) -> Tensor:
-        try:
-            logits: Any = net(normalise(torch.stack(clips), dtype))
-        except RuntimeError as bad:
-            if not out_of_memory(bad):
-                raise
-            message = f"there is not enough memory for {len(clips)} views of a forward call"
-            hint = "score fewer at once, as with --batch 1"
-            raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
-        if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(clips):
-            shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            message = f"the network gives {shape} for {len(clips)} clips, not a score for"
-            raise EvaluationError([Diagnostic("E0825", f"{message} each class")])
-        known = len(self._videos.classes)
-        if logits.shape[1] < known:
-            message = f"the list has {known} classes, the network tells {logits.shape[1]} apart"
-            raise EvaluationError([Diagnostic("E0825", message, file=self._videos.source)])
-        return logits
-
-    def _not_finite(self, index: int) -> EvaluationError:
-        video = self._videos.videos[index]
-        message = f"{video.path}: the network gives scores that are no finite numbers"
-        hint = "weights of a training that diverged? Without --amp, numbers have a wider range"
-        return EvaluationError([Diagnostic("E0825", message, file=self._videos.source, help=hint)])
-
-
-def _together(parts: list[tuple[Any, ...]], videos: VideoList, views: int) -> Scores:
-    """The scores of all ranks, in the order of the list."""
-    means: dict[int, NDArray[np.float64]] = {}
-    problems: dict[int, Problem] = {}
-    failed: dict[Diagnostic, None] = {}
-    for own, bad, findings in parts:
-        means.update(own)
-        problems.update(bad)
-        failed.update(dict.fromkeys(findings))
-    if failed:
-        raise EvaluationError(failed)
-    if not means:
-        raise no_usable_video(videos, [problems[index] for index in sorted(problems)])
-    indices = sorted(means)
-    rows = [videos.videos[index] for index in indices]
-    probabilities_NK = np.stack([means[index] for index in indices])
-    return Scores(
-        probabilities_NK,
-        np.array([video.label for video in rows], np.int64),
-        np.array(indices, np.int64),
-        tuple(video.name for video in rows),
-        class_names(videos.classes, probabilities_NK.shape[1]),
-        views,
-        tuple(
-            MissingVideo(
-                index, videos.videos[index].name, videos.videos[index].label, problems[index]
-            )
-            for index in sorted(problems)
-        ),
-    )
-
-
-def _read(loader: EvalLoader) -> Iterator[ViewBatch]:
-    try:
-        yield from loader
-    except RuntimeError as bad:
-        if out_of_memory(bad):
-            message = "there is not enough memory for the views of a video"
-            hint = "a smaller crop, fewer clips, fewer --workers"
-        elif ended := decoder_ended(bad):
-            message, hint = ended
-        else:
-            raise
-        raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
-
-
-def _device_of(net: nn.Module) -> torch.device:
-    like = next(iter(net.parameters()), None)
-    return torch.device("cpu") if like is None else like.device

@@ -1,6 +1,6 @@
 """A whole training: lists, loaders, the loop, evaluation, checkpoints, a folder.
 
-`run` gives an event for everything that happens, as it happens; `train` is the same as one call.
+`run` yields an event for everything that happens; `train` is the same as one call.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,9 +32,6 @@ from tsdsl.training.recipe import Recipe
 from tsdsl.training.session import ListEvaluator, Session
 from tsdsl.training.trainer import Trainer
 
-if TYPE_CHECKING:
-    pass
-
 Data = PathLike | VideoList
 
 
@@ -56,21 +53,90 @@ def train(
     data: Data,
     recipe: Space | Recipe,
     *,
-    tell: Callable[[Event], None] | None = None,
+    frozen: Mapping[str, Any] | None = None,
+    root: PathLike | None = None,
+    val: Data | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
+    folder: PathLike | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    workers: int = 0,
+    micro_batch: int | None = None,
+    channels_last: bool = False,
+    save_every: int | None = None,
+    evaluate_every: int = 1,
+    log_every: int = 10,
+    min_frames: int = MIN_FRAMES,
+    tensorboard: bool = False,
+    about: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
     device: str | None = None,
-    **options: Any,
+    on_event: Callable[[Event], None] | None = None,
 ) -> TrainingFinished:
-    """Train a network of a spec on a list of videos, by the spec's `train` section.
+    """Train a network of a spec on a list of videos, by the spec's ``train`` section.
 
-    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
-    if left out; under torchrun this is one rank of a run. For everything else, see `run`. The
-    network holds the last weights afterwards, on that device.
+    The weights are trained in place: afterwards ``net`` is on ``device`` and holds the last ones.
+
+    - ``net``: its outputs for clips [N, C, T, H, W] are logits [N, classes].
+    - ``data``, ``val``: list files, or what `tsdsl.data.lists.read_list` made of them; ``root`` and
+      ``val_root`` are the folders that their paths are relative to (left out: those of the lists).
+    - ``recipe``: the space of the network, with a ``train`` section, or a `Recipe` that was made.
+      ``frozen`` is the architecture of ``net``; it is written beside the weights.
+    - ``views``: the ``evaluate`` section by which ``val`` is scored, after each ``evaluate_every``
+      epochs and at the end; left out, one clip and one crop of each video.
+    - ``folder``: log, checkpoints and weights are written there; left out, nothing is written.
+      ``resume`` continues the run that it has, if it has one. ``save_every``: steps between two
+      checkpoints; left out, one after each epoch. ``tensorboard`` adds curves; ``log_every``: steps
+      between two lines of the log.
+    - ``seed``: everything random in a step depends on it and the step's number.
+    - ``workers``: processes that decode, for each rank; 0 decodes in this process.
+      ``min_frames``: a video with fewer frames is rejected.
+    - ``micro_batch``: clips of one forward pass; left out, the rank's share of a step. Gradients
+      are accumulated, so a step is the same up to the statistics of batch normalisation.
+    - ``channels_last``: weights and clips in channels-last memory, which some GPUs compute faster.
+    - ``about``: further facts that identify the run, written into its description.
+    - ``stop``: called after each step; where it returns True, the run saves a checkpoint and ends.
+    - ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if there is one. Under torchrun, this
+      process is one rank of the run.
+    - ``on_event``: called with each `tsdsl.training.events.Event` as it happens.
+
+    Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list or of a training that
+    cannot go on (`TrainingError`, `NoUsableVideo`).
+
+        >>> net = tsdsl.compile(small)
+        >>> finished = tsdsl.train(net, "videos/train.csv", small, device="cpu")
+        >>> finished.step
+        3
     """
     last: Event | None = None
     with Ranks.of(device) as ranks:
-        for last in run(net, data, recipe, ranks, **options):
-            if tell is not None:
-                tell(last)
+        for last in run(
+            net,
+            data,
+            recipe,
+            ranks,
+            frozen=frozen,
+            root=root,
+            val=val,
+            val_root=val_root,
+            views=views,
+            folder=folder,
+            resume=resume,
+            seed=seed,
+            workers=workers,
+            micro_batch=micro_batch,
+            channels_last=channels_last,
+            save_every=save_every,
+            evaluate_every=evaluate_every,
+            log_every=log_every,
+            min_frames=min_frames,
+            tensorboard=tensorboard,
+            about=about,
+            stop=stop,
+        ):
+            if on_event is not None:
+                on_event(last)
     assert isinstance(last, TrainingFinished)
     return last
 
@@ -100,22 +166,8 @@ def run(
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """The events of a training; the last one is `TrainingFinished`.
-
-    - ``recipe``: a spec's, or one that was made. ``frozen``: the architecture of ``net``, to be
-      kept with its weights.
-    - ``data``, ``val``: lists, as `read_list` takes them, with ``root`` and ``val_root``.
-      ``views``: how videos are evaluated, after each ``evaluate_every`` epochs and at the end;
-      left out, one clip and one crop of each.
-    - ``folder``: log, checkpoints and weights go there, if one is given; ``resume``: go on with the
-      run that is in it, if there is one. A checkpoint is written after each ``save_every`` steps
-      (each epoch if left out), and where ``stop`` gives True.
-    - ``seed``: of everything that is drawn. ``workers``: decode in so many processes, each rank.
-    - ``micro_batch``: clips of one forward pass of a rank; its share of a step if left out.
-    - ``about``: what else identifies the run.
-
-    Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `TrainingError`.
-    """
+    """The events of a training, as one of the processes of a run; the last one is
+    `TrainingFinished`. Arguments and errors are those of `train`."""
     with ExitStack() as stack:
         here = None
         with ranks.agree() as same:

@@ -18,7 +18,6 @@ from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import write_atomic
 from tsdsl.training.checkpoint import AVERAGE, WEIGHTS, restoring
-from tsdsl.training.evaluation import evaluate
 from tsdsl.training.events import (
     CheckpointSaved,
     EvaluationDone,
@@ -31,6 +30,7 @@ from tsdsl.training.events import (
 from tsdsl.training.folder import BAD, RunFolder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Scores
+from tsdsl.training.scoring import score
 from tsdsl.training.tensorboard import TensorBoardWriter
 from tsdsl.training.trainer import Metrics, StepDone, Trainer, mean
 
@@ -296,7 +296,7 @@ class ListEvaluator:
             self._loader = EvalLoader(
                 self.views, workers=self.workers, rank=ranks.rank, world=ranks.world
             )
-        return evaluate(
+        return score(
             net, self._loader, ranks=ranks, autocast=autocast, probabilities=self.probabilities
         )
 

@@ -6,21 +6,29 @@ import json
 import os
 import re
 import sys
-from contextlib import AbstractContextManager, closing, nullcontext
-from time import monotonic, perf_counter
+from contextlib import ExitStack
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.eval_report import Asked, Result, name_missing, rate
+from tsdsl.cli.eval_report import (
+    ChosenSection,
+    eval_json,
+    name_missing,
+    rate,
+    say_views,
+    text_of,
+)
 from tsdsl.cli.open_spec import network_of_weights
 from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
 from tsdsl.cli.output import check_outputs, data, note, show
 from tsdsl.cli.parameter_types import Device
 from tsdsl.cli.plot_option import plot_option, plotting
 from tsdsl.cli.plot_option import write as write_figure
-from tsdsl.cli.progress_bar import Steps, progress
+from tsdsl.cli.progress_bar import progress
 from tsdsl.cli.run_options import (
     data_option,
     default_workers,
@@ -33,11 +41,11 @@ from tsdsl.diagnostics import DiagnosticError
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.data.loader import ViewBatch
-    from tsdsl.training.ranks import Ranks
+    from tsdsl.training.evaluation import EvaluationEvent, EvaluationStarted, VideosScored
+    from tsdsl.weights.weight_files import StoredWeights
 
-#: Seconds between two lines that say how far it is, where there is no terminal.
-_TOLD_EVERY = 60.0
+#: Seconds between two progress lines where there is no terminal.
+_SAID_EVERY = 60.0
 _SCORES = (".jsonl", ".csv", ".npz")
 _VIEWS = re.compile(r"([1-9][0-9]{0,5})x([13])")
 
@@ -149,76 +157,18 @@ def command(
     needs_training()
     plots = plotting() if plot is not None else None
     check_outputs([*outputs, plot], [file, source, weights, frozen])
-    from tsdsl.data.lists import read_list
-    from tsdsl.data.loader import EvalLoader
-    from tsdsl.training import fingerprint
-    from tsdsl.training.checks import check_classes
-    from tsdsl.training.dry_run import dry_run, gives_probabilities
-    from tsdsl.training.evaluation import AT_ONCE, MIXED, evaluate, views_of
+    from tsdsl.training.evaluation import run
     from tsdsl.training.ranks import Ranks
     from tsdsl.training.run import network
-    from tsdsl.weights.weight_files import classes_of, load, load_into
+    from tsdsl.training.scoring import AT_ONCE
+    from tsdsl.weights.weight_files import load
 
     with Ranks.of(device) as ranks:
-        with ranks.agree() as same:
+        with ranks.agree():
             held = load(weights)
             space, arch = network_of_weights(file, frozen, settings, name, held)
-            asked = Asked.of(space, section, views)
-            known = classes_of(held.about)
-            videos = read_list(source, root, known)
+            chosen = ChosenSection.of(space, section, views)
             net = network(space, arch, threads=threads)
-            tried = dry_run(net, asked.clip_shape)
-            warnings = check_classes(videos, tried.outputs)
-            load_into(net, held)
-            if ranks.world > 1:
-                same |= {
-                    "space_hash": space.hash,
-                    "architecture": None if arch is None else dict(arch),
-                    "weights": fingerprint.of_weights_in(net),
-                    "data": fingerprint.of_list(videos),
-                    "evaluate": asked.section.model_dump(mode="json"),
-                    "crop": asked.crop,
-                    "frames": asked.frames,
-                    "interval": asked.interval,
-                    "batch": batch or AT_ONCE,
-                    "amp": amp,
-                }
-        loader = EvalLoader(
-            views_of(videos, asked.section, asked.sampling, asked.crop),
-            workers=default_workers() if workers is None else workers,
-            rank=ranks.rank,
-            world=ranks.world,
-            prefetch=1,
-        )
-        if ranks.is_first:
-            show(warnings)
-            asked.say(space, held)
-            if known is None and videos.classes != tuple(map(str, range(len(videos.classes)))):
-                note(
-                    "the weights do not say which class has which number: the names of this list"
-                    " are numbered in the order of the alphabet"
-                )
-        start = perf_counter()
-        with closing(loader), _told(ranks, len(loader), asked.section.views) as tell:
-            try:
-                scores = evaluate(
-                    net.to(ranks.device),
-                    loader,
-                    ranks=ranks,
-                    at_once=batch or AT_ONCE,
-                    autocast=MIXED if amp else None,
-                    probabilities=gives_probabilities(space.network(arch)),
-                    tell=tell,
-                )
-            except DiagnosticError:
-                if ranks.is_first:
-                    raise
-                # All ranks have it; one says it.
-                return 1
-        seconds = perf_counter() - start
-        if not ranks.is_first:
-            return 0
-        result = Result(space.name, asked, scores, tried.macs, seconds)
         conditions = {
             "weights": weights,
             "list": source,
@@ -227,9 +177,33 @@ def command(
             "batch": batch or AT_ONCE,
             "amp": amp,
         }
+        with _Progress(space, chosen, held, quiet=not ranks.is_first) as shown:
+            try:
+                result = run(
+                    net,
+                    source,
+                    space,
+                    ranks,
+                    frozen=arch,
+                    weights=held,
+                    section=chosen.section,
+                    root=root,
+                    batch=batch or AT_ONCE,
+                    workers=default_workers() if workers is None else workers,
+                    mixed_precision=amp,
+                    on_event=shown,
+                )
+            except DiagnosticError:
+                if ranks.is_first or not shown.started:
+                    raise
+                # All ranks have it; one says it.
+                return 1
+        if not ranks.is_first:
+            return 0
+    scores = result.scores
     name_missing(scores)
     # First of all: a file that cannot be written must not cost the result.
-    data(json.dumps(result.as_json() | conditions, indent=2) if as_json else result.text())
+    data(json.dumps(eval_json(result) | conditions, indent=2) if as_json else text_of(result))
     if outputs:
         from tsdsl.training import score_files
 
@@ -241,35 +215,56 @@ def command(
     return 0
 
 
-def _told(ranks: Ranks, batches: int, views: int) -> AbstractContextManager[Any]:
-    """Gives what is called with each batch: it shows how far it is, on the first rank."""
-    if not ranks.is_first:
-        return nullcontext()
-    return _Told(batches, views * ranks.world)
+class _Progress:
+    """Shows what may surprise, then how far the evaluation is; nothing on other ranks."""
 
+    def __init__(
+        self, space: tsdsl.Space, chosen: ChosenSection, source: StoredWeights, quiet: bool
+    ):
+        self._space, self._chosen, self._source = space, chosen, source
+        self._quiet = quiet
+        self._stack = ExitStack()
+        #: Whether the first video is about to be decoded: from here on all ranks fail together.
+        self.started = False
 
-class _Told(AbstractContextManager["_Told"]):
-    def __init__(self, batches: int, views: int) -> None:
-        self._batches = batches
-        self._views = views
-        self._bar = progress("evaluating", batches)
-        self._done = self._missing = 0
-        self._start = self._said = monotonic()
-
-    def __enter__(self) -> _Told:
-        self._steps: Steps = self._bar.__enter__()
+    def __enter__(self) -> _Progress:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._bar.__exit__(*error)
+        self._stack.close()
 
-    def __call__(self, batch: ViewBatch) -> None:
-        self._done += len(batch.indices)
-        self._missing += len(batch.problems)
-        views = (self._done - self._missing) * self._views
-        bad = f", {self._missing} cannot be used" if self._missing else ""
-        text = f"{rate(views / max(1e-9, monotonic() - self._start))}{bad}"
+    def __call__(self, event: EvaluationEvent) -> None:
+        from tsdsl.training.evaluation import EvaluationStarted
+
+        if isinstance(event, EvaluationStarted):
+            self.started = True
+            if not self._quiet:
+                self._start(event)
+        elif not self._quiet:
+            self._step(event)
+
+    def _start(self, event: EvaluationStarted) -> None:
+        from tsdsl.weights.weight_files import classes_of
+
+        show(event.warnings)
+        say_views(self._space, self._chosen, event.views, self._source)
+        if classes_of(self._source.about) is None and not event.numbered:
+            note(
+                "the weights do not say which class has which number: the names of this list"
+                " are numbered in the order of the alphabet"
+            )
+        self._total, self._views = event.videos, event.views.section.views * event.world
+        self._steps = self._stack.enter_context(progress("evaluating", event.videos))
+        self._done = self._rejected = 0
+        self._began = self._said = monotonic()
+
+    def _step(self, event: VideosScored) -> None:
+        self._done += event.videos
+        self._rejected += event.rejected
+        views = (self._done - self._rejected) * self._views
+        bad = f", {self._rejected} cannot be used" if self._rejected else ""
+        text = f"{rate(views / max(1e-9, monotonic() - self._began))}{bad}"
         self._steps(text)
-        if not sys.stderr.isatty() and monotonic() - self._said > _TOLD_EVERY:
+        if not sys.stderr.isatty() and monotonic() - self._said > _SAID_EVERY:
             self._said = monotonic()
-            note(f"{self._done} of {self._batches} videos of this process, {text}")
+            note(f"{self._done} of {self._total} videos of this process, {text}")

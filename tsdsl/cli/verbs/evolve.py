@@ -215,8 +215,8 @@ def command(
     needs_training()
     from tsdsl.searching.evolution.population import Settings
     from tsdsl.searching.evolution.run import run
-    from tsdsl.training.evaluation import AT_ONCE
     from tsdsl.training.ranks import Ranks, use_threads
+    from tsdsl.training.scoring import AT_ONCE
     from tsdsl.weights.weight_files import load
 
     space = tsdsl.load(file, set=settings, space=name, costs=costs)

@@ -34,12 +34,13 @@ from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
 from tsdsl.training import fingerprint
 from tsdsl.training.checks import check_classes
-from tsdsl.training.evaluation import AT_ONCE, EvaluationError, quick, views_of
+from tsdsl.training.evaluation import quick, views_of
 from tsdsl.training.events import WarningRaised
 from tsdsl.training.folder import FORMAT, LOG, LONGEST, RunFolder, open_folder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.scores import Scores
+from tsdsl.training.scoring import AT_ONCE, EvaluationError
 from tsdsl.weights.weight_files import (
     StoredWeights,
     WeightsError,

@@ -19,7 +19,8 @@ from tsdsl.data.transforms import normalise
 from tsdsl.data.video_problems import KINDS
 from tsdsl.diagnostics import SpecError
 from tsdsl.sema.sections import Evaluate
-from tsdsl.training.evaluation import MIXED, EvaluationError, evaluate, views_of
+from tsdsl.training.evaluation import views_of
+from tsdsl.training.scoring import MIXED, EvaluationError, score
 
 SAMPLING = Sampling(4, 2)
 LCR = Evaluate(name="lcr", clips=2, crops="left_center_right", crop=16)
@@ -57,7 +58,7 @@ def views(videos: VideoList, section: Evaluate = LCR) -> EvalViews:
 
 def test_the_mean_of_the_softmax(mixed: VideoList, net: nn.Module) -> None:
     net.train()
-    scores = evaluate(net, EvalLoader(views(mixed)))
+    scores = score(net, EvalLoader(views(mixed)))
     assert net.training and scores.classes == ("0", "1", "2", "3") and scores.views == 6
     net.eval()
     dataset = views(mixed)
@@ -69,11 +70,11 @@ def test_the_mean_of_the_softmax(mixed: VideoList, net: nn.Module) -> None:
         np.testing.assert_allclose(scores.probabilities_NK[at], mean, rtol=1e-5)
         assert scores.labels_N[at] == mixed.videos[index].label
         assert scores.paths[at] == mixed.videos[index].name
-    assert evaluate(net, EvalLoader(dataset)).top1 == scores.top1 and not net.training
+    assert score(net, EvalLoader(dataset)).top1 == scores.top1 and not net.training
 
 
 def test_broken_videos_are_named(mixed: VideoList, net: nn.Module) -> None:
-    scores = evaluate(net, EvalLoader(views(mixed), 3))
+    scores = score(net, EvalLoader(views(mixed), 3))
     assert (len(scores), len(scores.missing), scores.total) == (9, 12, 21)
     assert {m.problem.kind for m in scores.missing} == set(KINDS)
     assert all(m.problem.path == mixed.videos[m.index].path for m in scores.missing)
@@ -86,32 +87,32 @@ def test_broken_videos_are_named(mixed: VideoList, net: nn.Module) -> None:
 def test_batches_and_workers_change_nothing(
     mixed: VideoList, net: nn.Module, videos: int, workers: int
 ) -> None:
-    one = evaluate(net, EvalLoader(views(mixed)))
-    other = evaluate(net, EvalLoader(views(mixed), videos, workers=workers))
+    one = score(net, EvalLoader(views(mixed)))
+    other = score(net, EvalLoader(views(mixed), videos, workers=workers))
     assert np.array_equal(one.probabilities_NK, other.probabilities_NK)
     assert one.missing == other.missing and one.paths == other.paths
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 7, 100])
 def test_another_size_of_call(mixed: VideoList, net: nn.Module, at_once: int) -> None:
-    one = evaluate(net, EvalLoader(views(mixed)))
+    one = score(net, EvalLoader(views(mixed)))
     sizes: list[int] = []
     net[0].register_forward_hook(lambda module, given, out: sizes.append(len(out)))
-    other = evaluate(net, EvalLoader(views(mixed)), at_once=at_once)
+    other = score(net, EvalLoader(views(mixed)), at_once=at_once)
     assert sizes == [at_once] * -(-54 // at_once)
     np.testing.assert_allclose(other.probabilities_NK, one.probabilities_NK, rtol=0, atol=1e-6)
 
 
 def test_bfloat16(mixed: VideoList, net: nn.Module) -> None:
-    plain = evaluate(net, EvalLoader(views(mixed)))
-    cast = evaluate(net, EvalLoader(views(mixed)), autocast=MIXED)
+    plain = score(net, EvalLoader(views(mixed)))
+    cast = score(net, EvalLoader(views(mixed)), autocast=MIXED)
     far = np.abs(plain.probabilities_NK - cast.probabilities_NK).max()
     assert 0 < far < 0.02
 
 
 def test_float64(mixed: VideoList, net: nn.Module) -> None:
-    plain = evaluate(net, EvalLoader(views(mixed)))
-    double = evaluate(net.double(), EvalLoader(views(mixed)))
+    plain = score(net, EvalLoader(views(mixed)))
+    double = score(net.double(), EvalLoader(views(mixed)))
     np.testing.assert_allclose(double.probabilities_NK, plain.probabilities_NK, atol=1e-5)
 
 
@@ -130,7 +131,7 @@ class _Bad(nn.Module):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_names_the_video(mixed: VideoList, value: float) -> None:
     with pytest.raises(EvaluationError, match=r"/v\d.mp4: .* no finite numbers"):
-        evaluate(_Bad(value), EvalLoader(views(mixed)))
+        score(_Bad(value), EvalLoader(views(mixed)))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_what_is_not_finite_names_the_video(mixed: VideoList, value: float) -> N
 )
 def test_networks_that_give_no_scores(mixed: VideoList, net: nn.Module, match: str) -> None:
     with pytest.raises(EvaluationError, match=match):
-        evaluate(net, EvalLoader(views(mixed)))
+        score(net, EvalLoader(views(mixed)))
 
 
 def test_memory_that_is_not_there(mixed: VideoList) -> None:
@@ -152,7 +153,7 @@ def test_memory_that_is_not_there(mixed: VideoList) -> None:
             return torch.empty(1 << 55)
 
     with pytest.raises(EvaluationError, match="not enough memory for 8 views"):
-        evaluate(Large(), EvalLoader(views(mixed)))
+        score(Large(), EvalLoader(views(mixed)))
 
 
 def test_a_bug_is_no_finding(mixed: VideoList) -> None:
@@ -161,13 +162,13 @@ def test_a_bug_is_no_finding(mixed: VideoList) -> None:
             raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        evaluate(Wrong(), EvalLoader(views(mixed)))
+        score(Wrong(), EvalLoader(views(mixed)))
 
 
 def test_a_call_has_no_more_views_than_there_are(mixed: VideoList, net: nn.Module) -> None:
     sizes: list[int] = []
     net[0].register_forward_hook(lambda module, given, out: sizes.append(len(out)))
-    evaluate(net, EvalLoader(views(mixed)), at_once=10**9)
+    score(net, EvalLoader(views(mixed)), at_once=10**9)
     assert sizes == [21 * 6]
 
 
@@ -175,14 +176,14 @@ def test_nothing_usable(tmp_path: Path, net: nn.Module) -> None:
     (tmp_path / "list.csv").write_text("a.mp4 0\nb.mp4 1\n")
     videos = read_list(tmp_path / "list.csv")
     with pytest.raises(NoUsableVideo, match="not one of 2 videos"):
-        evaluate(net, EvalLoader(views(videos)))
+        score(net, EvalLoader(views(videos)))
 
 
 def test_an_error_restores_the_mode(mixed: VideoList, net: nn.Module) -> None:
     net.train()
     net[-1].bias.data.fill_(float("nan"))
     with pytest.raises(EvaluationError):
-        evaluate(net, EvalLoader(views(mixed)))
+        score(net, EvalLoader(views(mixed)))
     assert net.training
 
 
@@ -199,7 +200,7 @@ def test_short_side(mixed: VideoList) -> None:
 
 def test_it_tells_each_batch(mixed: VideoList, net: nn.Module) -> None:
     told: list[ViewBatch] = []
-    evaluate(net, EvalLoader(views(mixed), 2), tell=told.append)
+    score(net, EvalLoader(views(mixed), 2), on_batch=told.append)
     assert sorted(i for batch in told for i in batch.indices) == list(range(21))
 
 

@@ -20,7 +20,7 @@ from queries import pytorchvideo
 from queries.machine import cpu, load, machine, slug
 
 import tsdsl
-from tsdsl.backends.bench import REPEATS, Candidate, Report, bench
+from tsdsl.backends.bench import REPEATS, BenchReport
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -46,14 +46,14 @@ def pairs() -> dict[str, tuple[str, Any]]:
     }
 
 
-def measured(spec: str, theirs: Any, options: dict[str, Any]) -> Report:
+def measured(spec: str, theirs: Any, options: dict[str, Any]) -> BenchReport:
     """Theirs first: ratios are ours over theirs."""
     space = tsdsl.load(ROOT / "specs" / f"{spec}.tsnet")
-    ours = Candidate(lambda: tsdsl.compile(space), space.input_shape, space.flops())
-    return bench({"pytorchvideo": theirs, "tsdsl": ours}, space.input_shape, **options)
+    networks = {"pytorchvideo": theirs, "tsdsl": space}
+    return tsdsl.bench(networks, space.input_shape, **options)
 
 
-def cells(name: str, report: Report) -> list[list[str]]:
+def cells(name: str, report: BenchReport) -> list[list[str]]:
     found = []
     for row in report.rows:
         if row.latency is None or row.ratio is None or row.peak is None:
@@ -68,7 +68,7 @@ def cells(name: str, report: Report) -> list[list[str]]:
     return found
 
 
-def markdown(made: dict[str, Any], reports: dict[str, Report]) -> str:
+def markdown(made: dict[str, Any], reports: dict[str, BenchReport]) -> str:
     lines = [
         "# Emitted networks beside pytorchvideo's",
         "",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tsdsl.analysis.costs.cost_table import CostTable
     from tsdsl.analysis.distribution import Distribution
+    from tsdsl.backends.bench import BenchReport
     from tsdsl.backends.supernet import Supernet
     from tsdsl.compiler import check, compile, emit, load
     from tsdsl.diagnostics import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         SpecError,
     )
     from tsdsl.ir.architecture import Architecture
+    from tsdsl.measuring import MeasuringError, bench, measure
     from tsdsl.searching.evolution.run import evolve
     from tsdsl.searching.random_search.run import random_search
     from tsdsl.searching.run import search
@@ -38,16 +40,19 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "ArchitectureError",
+    "BenchReport",
     "CostTable",
     "Diagnostic",
     "DiagnosticError",
     "Distribution",
     "Evaluation",
     "FileError",
+    "MeasuringError",
     "Space",
     "SpecError",
     "Supernet",
     "__version__",
+    "bench",
     "check",
     "compile",
     "emit",
@@ -55,6 +60,7 @@ __all__ = [
     "evolve",
     "load",
     "load_weights",
+    "measure",
     "random_search",
     "save_weights",
     "search",
@@ -64,15 +70,18 @@ __all__ = [
 _HOME = {
     "Architecture": "tsdsl.ir.architecture",
     "ArchitectureError": "tsdsl.diagnostics",
+    "BenchReport": "tsdsl.backends.bench",
     "CostTable": "tsdsl.analysis.costs.cost_table",
     "Diagnostic": "tsdsl.diagnostics",
     "DiagnosticError": "tsdsl.diagnostics",
     "Distribution": "tsdsl.analysis.distribution",
     "Evaluation": "tsdsl.training.evaluation",
     "FileError": "tsdsl.diagnostics",
+    "MeasuringError": "tsdsl.measuring",
     "Space": "tsdsl.space",
     "SpecError": "tsdsl.diagnostics",
     "Supernet": "tsdsl.backends.supernet",
+    "bench": "tsdsl.measuring",
     "check": "tsdsl.compiler",
     "compile": "tsdsl.compiler",
     "emit": "tsdsl.compiler",
@@ -80,6 +89,7 @@ _HOME = {
     "evolve": "tsdsl.searching.evolution.run",
     "load": "tsdsl.compiler",
     "load_weights": "tsdsl.weights.weight_files",
+    "measure": "tsdsl.measuring",
     "random_search": "tsdsl.searching.random_search.run",
     "save_weights": "tsdsl.weights.weight_files",
     "search": "tsdsl.searching.run",

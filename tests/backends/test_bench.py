@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import tsdsl
-from tsdsl.backends.bench import Bench, Candidate, Report, Spread, bench, count_macs
-from tsdsl.backends.timing import NoDevice, Setup
+from tsdsl.backends.bench import Bench, BenchReport, LazyNetwork, Quartiles, count_macs
+from tsdsl.backends.timing import Setup
+from tsdsl.diagnostics import SpecError
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 CLIP = (3, 4, 8, 8)
@@ -57,8 +58,8 @@ class Raises(nn.Module):
         return x
 
 
-def quick(networks: Any, clip: Any = CLIP, **options: Any) -> Report:
-    return bench(networks, clip, **{"repeats": 4, "warmup": 0, **options})
+def quick(networks: Any, clip: Any = CLIP, **options: Any) -> BenchReport:
+    return tsdsl.bench(networks, clip, **{"repeats": 4, "warmup": 0, **options})
 
 
 def test_what_is_known_of_a_network() -> None:
@@ -69,28 +70,30 @@ def test_what_is_known_of_a_network() -> None:
     assert row.macs == 3 * 16 * 4 * 8 * 8
     assert row.peak is not None and row.peak >= 4 * 2 * 16 * 4 * 8 * 8
     assert row.failure is None and row.latency is not None and row.latency.median > 0
-    assert len(row.latency.of) == 4
+    assert len(row.latency.values) == 4
     assert row.clips_per_second == pytest.approx(2e9 / row.latency.median)
-    assert row.ratio is not None and len(row.ratio.of) == 4
-    assert report.row("tiny").ratio == Spread(1.0, 0.0, (1.0,) * 4)
+    assert row.ratio is not None and len(row.ratio.values) == 4
+    assert report.row("tiny").ratio == Quartiles(1.0, 0.0, (1.0,) * 4)
     assert report.base == "tiny"
     assert report.setup["torch"] == torch.__version__ and report.setup["batch"] == 2
 
 
 def test_a_spread() -> None:
-    assert Spread.over([5.0, 1.0, 2.0, 100.0, 3.0]) == Spread(3.0, 3.0, (5.0, 1.0, 2.0, 100.0, 3.0))
+    assert Quartiles.over([5.0, 1.0, 2.0, 100.0, 3.0]) == Quartiles(
+        3.0, 3.0, (5.0, 1.0, 2.0, 100.0, 3.0)
+    )
 
 
 def test_ratios_of_made_up_samples() -> None:
     """Medians of 3 and 9; by rounds 2, 2, 5."""
     run = Bench(Setup.of(repeats=3, warmup=0))
     for name in ("a", "b", "untimed"):
-        run.prepare(name, Candidate(Tiny, CLIP))
+        run.prepare(name, LazyNetwork(Tiny, CLIP))
     run._measured.samples = {"a": [1.0, 10.0, 3.0], "b": [2.0, 20.0, 15.0]}
     run._measured.visits = {"a": [1, 1, 1], "b": [1, 1, 1]}
     report = run.report()
-    assert report.row("b").latency == Spread(15.0, 9.0, (2.0, 20.0, 15.0))
-    assert report.row("b").ratio == Spread(2.0, 1.5, (2.0, 2.0, 5.0))
+    assert report.row("b").latency == Quartiles(15.0, 9.0, (2.0, 20.0, 15.0))
+    assert report.row("b").ratio == Quartiles(2.0, 1.5, (2.0, 2.0, 5.0))
     assert report.row("b").clips_per_second == pytest.approx(1e9 / 15)
     assert report.row("untimed").latency is None and report.row("untimed").params
 
@@ -193,7 +196,7 @@ def test_what_does_not_run_on_meta_is_not_counted() -> None:
 
 
 def test_no_device() -> None:
-    with pytest.raises(NoDevice):
+    with pytest.raises(SpecError, match="cannot be used"):
         quick({"tiny": Tiny()}, device="cuda:99")
 
 

@@ -13,7 +13,8 @@ import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends import timing
 from tsdsl.backends.operation_module import build_operation
-from tsdsl.backends.timing import Measurements, NoDevice, Setup, estimate, rounds, shares
+from tsdsl.backends.timing import Measurements, Setup, estimate, rounds, shares
+from tsdsl.diagnostics import SpecError
 from tsdsl.ops import BY_NAME, OPS
 
 EXAMPLES = [
@@ -166,7 +167,7 @@ def test_an_estimate_is_of_all() -> None:
 
 
 def test_no_device() -> None:
-    with pytest.raises(NoDevice):
+    with pytest.raises(SpecError, match="cannot be used"):
         Setup.of(device="cuda:99")
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import click
 import pytest
 
-from tsdsl.backends.bench import bench
-from tsdsl.backends.timing import Setup
 from tsdsl.cli.group import VERBS
 from tsdsl.data.check import check_list
 from tsdsl.data.dataset import MIN_FRAMES
 from tsdsl.data.synth import SynthOptions, synthesise
+from tsdsl.measuring import bench, measure
 from tsdsl.searching import run
 from tsdsl.searching.evolution import run as evolution_run
 from tsdsl.searching.evolution.population import Settings
@@ -37,7 +36,7 @@ BEHIND: dict[str, tuple[list[Callable[..., Any]], dict[str, str]]] = {
     ),
     "eval": ([evaluate], {"amp": "mixed_precision"}),
     "bench": ([bench], {"compiled": "compiled"}),
-    "measure": ([Setup.of], {}),
+    "measure": ([measure], {}),
     "sample": ([Space.sample], {}),
     "space": ([Space.mass, Space.histogram], {}),
     "data_check": ([check_list], {}),

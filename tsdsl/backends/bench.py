@@ -1,14 +1,11 @@
 """Whole networks side by side: latency, peak memory, throughput, and their ratios.
 
-    from tsdsl.backends.bench import bench
+First, each network is made, run once, and its peak memory measured. Then all are timed in
+interleaved rounds (`tsdsl.backends.timing`). They stay in memory in between, because making one
+anew for each round would compile it, or call a user's function, again: that costs the memory of
+their weights. Activations are freed after each call.
 
-    report = bench({"ours": net, "theirs": (other, example_input)}, (3, 13, 160, 160))
-    report.row("theirs").ratio.median
-
-All networks are made, tried and their memory measured first, one after the other; then they are
-timed in rounds (`tsdsl.backends.timing`). They stay alive in between: making one anew for each
-round would compile it again, or call a function of a user's again, and what keeping them costs is
-their weights. What a call allocates is gone before the next.
+`tsdsl.bench` is the function for users.
 """
 
 from __future__ import annotations
@@ -29,8 +26,6 @@ from tsdsl.backends.timing import (
     DTYPES,
     SAMPLE_NS,
     Call,
-    Clock,
-    Dtype,
     Measurements,
     Setup,
     interquartile_range,
@@ -38,117 +33,95 @@ from tsdsl.backends.timing import (
     rounds,
     shares,
 )
+from tsdsl.diagnostics.unknown_name import UnknownName
 
-#: Samples of a network, and calls before the first of them, by kind of device.
+#: Samples of a network, and warm-up calls before them, by kind of device.
 REPEATS = {"cuda": 500, "cpu": 30}
 WARMUP = {"cuda": 10, "cpu": 3}
-#: The samples of a network come from so many rounds: the spread of ratios is over these.
+#: Number of rounds that the samples of a network are spread over. Ratios are taken per round.
 ROUNDS = 10
 
-#: A module; or a module and what it is called with: a tensor or a list is its only argument, a
-#: tuple has all of them. Leading axes count clips, of which there are one or a batch.
-Made = nn.Module | tuple[nn.Module, Any]
+#: A module; or a pair of a module and its example input. A tensor or a list is its only argument, a
+#: tuple has all of them. Leading axes count clips: 1, or as many as the batch.
+NetworkOrPair = nn.Module | tuple[nn.Module, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LazyNetwork:
     """A network that is made when its turn comes."""
 
-    make: Callable[[], Made]
-    #: (C, T, H, W), where ``make`` gives no input.
+    make: Callable[[], NetworkOrPair]
+    #: (C, T, H, W) of the clip, if ``make`` returns no example input.
     clip: Sequence[int] | None
-    #: Multiply-adds of one clip, where they are known; else they are counted.
+    #: Multiply-accumulates of one clip; None to count them in the module.
     macs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """A median and an interquartile range, and what they are of."""
+class Quartiles:
+    """The median and the interquartile range of ``values``."""
 
     median: float
     iqr: float
-    of: tuple[float, ...]
+    values: tuple[float, ...]
 
     @classmethod
-    def over(cls, values: Sequence[float]) -> Spread:
+    def over(cls, values: Sequence[float]) -> Quartiles:
         return cls(median(values), interquartile_range(values), tuple(values))
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What is known of one network. What failed has no times; None is what is not known."""
+class BenchRow:
+    """The measurements of one network. A field is None where it is not known; a network that failed
+    has no times."""
 
     name: str
     #: Shapes of the inputs of a call, with the batch.
     inputs: tuple[tuple[int, ...], ...] = ()
     params: int | None = None
-    #: Multiply-adds of one clip.
+    #: Multiply-accumulates of one clip.
     macs: int | None = None
     #: Bytes of parameters and buffers.
     weights: int | None = None
-    #: Bytes of a call above those of weights and inputs (`tsdsl.backends.memory`).
+    #: Bytes that a call allocates at most, without weights and inputs (`tsdsl.backends.memory`).
     peak: int | None = None
-    #: Nanoseconds of a call.
-    latency: Spread | None = None
+    #: Nanoseconds of a call, one value for each sample.
+    latency: Quartiles | None = None
     clips_per_second: float | None = None
-    #: Latency over that of `Report.base`, by rounds.
-    ratio: Spread | None = None
+    #: Latency divided by that of `BenchReport.base`, one value for each round.
+    ratio: Quartiles | None = None
+    #: Why the network could not be measured.
     failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All networks in the order in which they were given, and how they were measured."""
+class BenchReport:
+    """The measurements of all networks, in the order in which they were given."""
 
-    rows: tuple[Row, ...]
-    #: The network that ratios are relative to: the first that was timed.
+    rows: tuple[BenchRow, ...]
+    #: Name of the network that ratios are relative to: the first one that was timed.
     base: str | None
+    #: Device, torch, threads, dtype, batch and how often was measured.
     setup: Mapping[str, Any]
 
-    def row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
+    def row(self, name: str) -> BenchRow:
+        """The measurements of one network. Raises `UnknownName`, a `KeyError`."""
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise UnknownName("network", name, [row.name for row in self.rows])
 
 
-def bench(
-    networks: Mapping[str, Made | Callable[[], Made] | Candidate],
-    input_shape: Sequence[int] | None = None,
-    *,
-    device: str = "cpu",
-    dtype: Dtype = "float32",
-    batch: int = 1,
-    threads: int | None = None,
-    repeats: int | None = None,
-    warmup: int | None = None,
-    clock: Clock = "wall",
-    channels_last: bool = False,
-    compiled: bool = False,
-    seed: int = 0,
-) -> Report:
-    """Measure networks side by side, in evaluation mode.
-
-    ``input_shape`` (C, T, H, W) is the clip of those that bring no input. Modules that are given
-    are copied; a function is called without arguments, and what it makes is used as it is.
-    ``threads`` are those of the whole process, and stay so. A network that fails is a row that
-    says why. Raises `tsdsl.backends.timing.NoDevice`.
-    """
-    kind = device.partition(":")[0]
-    repeats = REPEATS[kind] if repeats is None else repeats
-    warmup = WARMUP[kind] if warmup is None else warmup
-    setup = Setup.of(device, dtype, batch, repeats, warmup, threads, clock=clock)
-    run = Bench(setup, channels_last=channels_last, compiled=compiled, seed=seed)
-    for name, given in networks.items():
-        run.prepare(name, _candidate(given, input_shape))
-    for _ in run.rounds():
-        pass
-    return run.report()
-
-
-def _candidate(given: Any, clip: Sequence[int] | None) -> Candidate:
-    if isinstance(given, Candidate):
+def lazy(
+    given: NetworkOrPair | Callable[[], NetworkOrPair] | LazyNetwork, clip: Sequence[int] | None
+) -> LazyNetwork:
+    """A network that is given in any way. Modules are copied; what a function makes is used as it
+    is. ``clip`` (C, T, H, W) is for one that brings no input."""
+    if isinstance(given, LazyNetwork):
         return given
     if isinstance(given, nn.Module | tuple):
-        return Candidate(lambda: copy.deepcopy(given), clip)
-    return Candidate(given, clip)
+        return LazyNetwork(lambda: copy.deepcopy(given), clip)
+    return LazyNetwork(given, clip)
 
 
 class Bench:
@@ -161,14 +134,14 @@ class Bench:
         self._channels_last = channels_last
         self._compiled = compiled
         self._seed = seed
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, BenchRow] = {}
         self._calls: dict[str, Call] = {}
         self._once: dict[str, float] = {}
         self._measured: Measurements[str] = Measurements()
 
-    def prepare(self, name: str, candidate: Candidate) -> str | None:
+    def prepare(self, name: str, candidate: LazyNetwork) -> str | None:
         """Make a network, run it and measure its memory; why that failed, if it did."""
-        self._rows[name] = Row(name)
+        self._rows[name] = BenchRow(name)
         try:
             self._calls[name] = self._prepared(name, candidate)
         except KeyboardInterrupt:
@@ -211,7 +184,7 @@ class Bench:
             failures=(BaseException,),
         )
 
-    def report(self) -> Report:
+    def report(self) -> BenchReport:
         """What is known so far."""
         samples = self._measured.samples
         base = next((name for name in self._rows if name in samples), None)
@@ -224,23 +197,23 @@ class Bench:
             "channels_last": self._channels_last,
             "compile": self._compiled,
         }
-        return Report(tuple(rows), base, about)
+        return BenchReport(tuple(rows), base, about)
 
-    def _timed(self, row: Row, base: str | None) -> Row:
+    def _timed(self, row: BenchRow, base: str | None) -> BenchRow:
         if row.name in self._measured.failures:
             return replace(row, failure=self._measured.failures[row.name])
         if row.name not in self._measured.samples:
             return row
-        latency = Spread.over(self._measured.samples[row.name])
+        latency = Quartiles.over(self._measured.samples[row.name])
         assert base is not None
         return replace(
             row,
             latency=latency,
             clips_per_second=self._setup.batch / (latency.median / 1e9),
-            ratio=Spread.over(self._measured.ratios(row.name, base)),
+            ratio=Quartiles.over(self._measured.ratios(row.name, base)),
         )
 
-    def _prepared(self, name: str, candidate: Candidate) -> Call:
+    def _prepared(self, name: str, candidate: LazyNetwork) -> Call:
         """The call. What is found out on the way is added to the row at once."""
         setup = self._setup
         module, example = _opened(candidate.make())

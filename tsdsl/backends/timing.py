@@ -23,6 +23,7 @@ import torch
 from tsdsl.analysis.costs.cost_table import Configuration
 from tsdsl.backends.network_module import build
 from tsdsl.backends.operation_module import build_operation
+from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Shape
 
@@ -56,10 +57,6 @@ Call = Callable[[], Any]
 Name = TypeVar("Name", bound=Hashable)
 
 
-class NoDevice(Exception):
-    """A device that is not there. The message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a measurement depends on. ``batch`` is how many clips one call computes."""
@@ -84,13 +81,15 @@ class Setup:
         statistic: Statistic = "median",
         clock: Clock = "wall",
     ) -> Setup:
-        """Raises `NoDevice`. ``threads`` are those of the whole process; ``clock`` "cpu" is for
-        one thread of the CPU."""
+        """Raises `SpecError` for a device that cannot be used. ``threads`` are those of the whole
+        process; ``clock`` "cpu" is for one thread of the CPU."""
         try:
             found = torch.device(device)
             torch.zeros(1, device=found)
         except (RuntimeError, AssertionError) as bad:
-            raise NoDevice(str(bad).splitlines()[0]) from None
+            message = f"device '{device}' cannot be used: {str(bad).splitlines()[0]}"
+            hint = "--device cpu measures on the processor"
+            raise SpecError([Diagnostic("E0726", message, help=hint)]) from None
         if threads is not None:
             torch.set_num_threads(threads)
         return cls(found, dtype, batch, repeats, warmup, statistic, clock)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -18,6 +18,9 @@ from tsdsl.cli.open_spec import architecture, undecided
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.diagnostics.render import visible
 
+if TYPE_CHECKING:
+    from tsdsl.backends.bench import LazyNetwork
+
 
 class Network(NamedTuple):
     """A network to time, before it has a name."""
@@ -25,9 +28,7 @@ class Network(NamedTuple):
     #: What to call it, from short to unmistakable.
     labels: tuple[str, ...]
     shown: Shown
-    make: Callable[[], Any]
-    clip: tuple[int, ...]
-    macs: int | None = None
+    lazy: LazyNetwork
 
 
 def networks(
@@ -125,6 +126,8 @@ def _clip(
 def _network(
     file: str, space: tsdsl.Space, path: str | None, clip: tuple[int, ...], views: int | None
 ) -> Network:
+    from tsdsl.measuring import lazy_network
+
     arch = None if path is None else architecture(space, path)
     labels = [space.name]
     if path is not None:
@@ -132,21 +135,21 @@ def _network(
         labels += [f"{space.name} ({visible(stem)})", f"{space.name} ({visible(path)})"]
     labels.append(f"{labels[-1]} of {visible(file)}" if path else f"{space.name} ({visible(file)})")
     about = {"file": file, "space": space.name, "space_hash": space.hash, "architecture": path}
-    # At another size than that of the spec, multiply-adds are counted in the module.
-    macs = int(space.flops(arch)) if clip == space.input_shape else None
-    make = partial(tsdsl.compile, space, frozen=arch)
-    return Network(tuple(labels), Shown(file, views, about, None), make, clip, macs)
+    return Network(tuple(labels), Shown(file, views, about, None), lazy_network(space, arch, clip))
 
 
 def other(target: str, first: Network) -> Network:
     """What a function gives. What brings no input takes the clip of the first spec."""
+    from tsdsl.backends.bench import LazyNetwork
+
+    clip = tuple(first.lazy.clip or ())
     hint = (
         "the function is called without arguments, and gives a torch.nn.Module that takes the clip"
-        f" [{', '.join(['N', *map(str, first.clip)])}], or (module, example_input)"
+        f" [{', '.join(['N', *map(str, clip)])}], or (module, example_input)"
     )
     about = {"against": target}
     shown = Shown(target, first.shown.views, about, hint)
-    return Network((target,), shown, partial(_made, target), first.clip)
+    return Network((target,), shown, LazyNetwork(partial(_made, target), clip))
 
 
 def _made(target: str) -> Any:

@@ -12,7 +12,7 @@ from tsdsl.cli.quantities import scaled, several, unit
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.backends.bench import Report, Row, Spread
+    from tsdsl.backends.bench import BenchReport, BenchRow, Quartiles
 
 
 class Shown(NamedTuple):
@@ -27,7 +27,7 @@ class Shown(NamedTuple):
     help: str | None
 
 
-def rows(report: Report, shown: Mapping[str, Shown]) -> list[list[str]]:
+def rows(report: BenchReport, shown: Mapping[str, Shown]) -> list[list[str]]:
     """A header, and a row for each network; the first two columns are text, the rest numbers."""
     views = {one.views for one in shown.values() if one.views}
     several_views = len(views) > 1
@@ -44,12 +44,12 @@ def _views(counts: set[int]) -> str:
     return several(next(iter(counts)), "view") if len(counts) == 1 else "views"
 
 
-def _largest(report: Report) -> int:
+def _largest(report: BenchReport) -> int:
     """The most multiply-adds of a network, which the unit of all follows."""
     return max((row.macs for row in report.rows if row.macs is not None), default=10**9)
 
 
-def _cells(row: Row, shown: Shown, several_views: bool, scale: int) -> list[str]:
+def _cells(row: BenchRow, shown: Shown, several_views: bool, scale: int) -> list[str]:
     clip = " + ".join("x".join(map(str, shape[1:])) for shape in row.inputs)
     total = row.macs * shown.views if row.macs is not None and shown.views else None
     latency = (row.latency.median, row.latency.iqr) if row.latency else (None, None)
@@ -81,7 +81,7 @@ def _ratio(value: float | None) -> str:
     return f"{value:.2g}" if value is not None and 0 < value < 0.01 else _number(value)
 
 
-def facts(report: Report, shown: Mapping[str, Shown]) -> str:
+def facts(report: BenchReport, shown: Mapping[str, Shown]) -> str:
     """What was done, and what the columns are."""
     setup = report.setup
     threads = f"{several(setup['threads'], 'thread')}, " if setup["threads"] else ""
@@ -112,7 +112,7 @@ def facts(report: Report, shown: Mapping[str, Shown]) -> str:
     return "\n".join(lines)
 
 
-def as_json(report: Report, shown: Mapping[str, Shown]) -> dict[str, Any]:
+def as_json(report: BenchReport, shown: Mapping[str, Shown]) -> dict[str, Any]:
     """Everything, in units that are named; what is not known is null."""
     return {
         "format_version": 1,
@@ -125,7 +125,7 @@ def as_json(report: Report, shown: Mapping[str, Shown]) -> dict[str, Any]:
     }
 
 
-def _entry(row: Row, shown: Shown) -> dict[str, Any]:
+def _entry(row: BenchRow, shown: Shown) -> dict[str, Any]:
     total = row.macs * shown.views if row.macs is not None and shown.views else None
     return {
         "name": row.name,
@@ -146,13 +146,13 @@ def _entry(row: Row, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _spread(found: Spread | None, of: str, digits: int) -> dict[str, Any] | None:
+def _spread(found: Quartiles | None, values: str, digits: int) -> dict[str, Any] | None:
     if found is None:
         return None
     return {
         "median": round(found.median, digits),
         "iqr": round(found.iqr, digits),
-        of: [round(value, digits) for value in found.of],
+        values: [round(value, digits) for value in found.values],
     }
 
 

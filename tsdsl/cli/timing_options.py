@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import tsdsl
 from tsdsl.cli.parameter_types import Device
 from tsdsl.cli.quantities import several
-from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
     from tsdsl.backends.timing import Setup
@@ -56,17 +54,12 @@ def setup_of(
     if clock == "cpu" and (device != "cpu" or threads != 1):
         raise click.UsageError("--clock cpu is for --device cpu --threads 1")
     try:
-        from tsdsl.backends.timing import NoDevice, Setup
+        from tsdsl.measuring import setup_of as checked
     except ModuleNotFoundError as missing:
         if missing.name != "torch":
             raise
         raise click.UsageError("measuring needs torch: pip install 'tsdsl[torch]'") from None
-    try:
-        return Setup.of(device, dtype, batch, repeats, warmup, threads, statistic, clock)
-    except NoDevice as bad:
-        message = f"device '{device}' cannot be used: {visible(str(bad))}"
-        hint = "--device cpu measures on the processor"
-        raise tsdsl.SpecError([tsdsl.Diagnostic("E0726", message, help=hint)]) from None
+    return checked(device, dtype, batch, repeats, warmup, threads, statistic, clock)
 
 
 def busy(setup: Setup, hint: str) -> str | None:

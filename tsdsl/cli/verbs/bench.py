@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,7 +33,7 @@ from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
 
 if TYPE_CHECKING:
-    from tsdsl.backends.bench import Bench
+    from tsdsl.backends.bench import BenchReport
     from tsdsl.backends.timing import Setup
 
 HINT = (
@@ -165,13 +165,9 @@ def command(
     if said := busy(setup, HINT):
         note(said)
 
-    from tsdsl.backends.bench import Bench
-
-    run = Bench(setup, channels_last=channels_last, compiled=compiled, seed=seed)
-    # What modules print is no data of ours.
+    # Modules may print: standard output is for the report.
     with redirect_stdout(sys.stderr):
-        failed = _run(run, chosen, setup)
-    report = run.report()
+        report = _timed(chosen, setup, channels_last, compiled, seed)
     shown = {name: network.shown for name, network in chosen.items()}
     text = json.dumps(as_json(report, shown), indent=2, allow_nan=False)
     if print_json:
@@ -186,37 +182,54 @@ def command(
     if output is not None:
         write_atomic(output, text + "\n")
         note(f"wrote {visible(output)}")
-    return 1 if failed else 0
+    return 1 if any(row.failure is not None for row in report.rows) else 0
 
 
-def _run(run: Bench, chosen: Mapping[str, Network], setup: Setup) -> bool:
-    """Make and time everything; whether something failed, which is said."""
-    from tsdsl.backends.bench import Candidate
+def _timed(
+    chosen: Mapping[str, Network],
+    setup: Setup,
+    channels_last: bool,
+    compiled: bool,
+    seed: int,
+) -> BenchReport:
+    """Time all networks, showing how far it is and what fails."""
+    from tsdsl.measuring import BenchFinished, NetworkPrepared, TimingStarted, bench_events
 
     failures: dict[str, str] = {}
-    with progress("preparing", len(chosen)) as step:
-        for name, network in chosen.items():
-            failure = run.prepare(name, Candidate(network.make, network.clip, network.macs))
-            if failure is not None:
-                failures[name] = failure
-            step()
-    _tell(failures, chosen)
-    count = len(chosen) - len(failures)
-    if count:
-        note(
-            f"{several(count, 'network')} on {setup.device_name}, {threads_text(setup)}"
-            f"{setup.dtype}, batch {setup.batch}; {setup.repeats} samples of each, about"
-            f" {duration(run.seconds)}"
-        )
-    with progress("timing", run.visits) as step:
-        for _ in run.rounds():
-            step()
-    later = {row.name: row.failure for row in run.report().rows if row.failure is not None}
-    _tell({name: why for name, why in later.items() if name not in failures}, chosen)
-    return bool(later)
+    with ExitStack() as bar:
+        step = bar.enter_context(progress("preparing", len(chosen)))
+        for event in bench_events(
+            {name: network.lazy for name, network in chosen.items()},
+            setup,
+            channels_last=channels_last,
+            compiled=compiled,
+            seed=seed,
+        ):
+            match event:
+                case NetworkPrepared():
+                    if event.failure is not None:
+                        failures[event.name] = event.failure
+                    step()
+                case TimingStarted():
+                    bar.close()
+                    _show_failures(failures, chosen)
+                    if event.networks:
+                        note(
+                            f"{several(event.networks, 'network')} on {setup.device_name},"
+                            f" {threads_text(setup)}{setup.dtype}, batch {setup.batch};"
+                            f" {setup.repeats} samples of each, about {duration(event.seconds)}"
+                        )
+                    step = bar.enter_context(progress("timing", event.visits))
+                case BenchFinished(report=report):
+                    bar.close()
+                case _:
+                    step()
+    later = {row.name: row.failure for row in report.rows if row.failure is not None}
+    _show_failures({name: why for name, why in later.items() if name not in failures}, chosen)
+    return report
 
 
-def _tell(failures: Mapping[str, str], chosen: Mapping[str, Network]) -> None:
+def _show_failures(failures: Mapping[str, str], chosen: Mapping[str, Network]) -> None:
     show(
         [
             tsdsl.Diagnostic(

@@ -353,3 +353,19 @@ def test_options_of_one_block_share_its_tensors(tmp_path: Path) -> None:
     for arch in archs:
         agree(supernet, space.freeze(supernet, arch), arch, clip)
     assert supernet.get_parameter("attend.main.s1.gated.conv1.weight").shape[0] == 6
+
+
+def test_an_error_in_the_hash_of_an_architecture_surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `Architecture` is looked up by its hash; a plain dict is resolved without one."""
+    space = tsdsl.load(ROOT / "examples/glyphs_space.tsnet")
+    arch, net = space.sample(seed=1), tsdsl.compile(space)
+    assert isinstance(net, Supernet)
+    assert net._assignment(arch) == net._assignment(dict(arch))
+
+    def fails(self: Any) -> int:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(tsdsl.Architecture, "__hash__", fails)
+    with pytest.raises(TypeError, match="a bug"):
+        net._assignment(arch)
+    assert net._assignment(dict(arch))

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 import tsdsl
+from tsdsl.backends import supernet_source
 from tsdsl.backends.supernet import Supernet
 from tsdsl.backends.supernet_source import emit_supernet
 from tsdsl.ir.graph import CallNode, Node, Region, Switch
@@ -290,3 +291,26 @@ def test_the_same_text_in_every_process() -> None:
         for k in range(5)
     }
     assert len(texts) == 1 and b"class " in texts.pop()
+
+
+def test_an_error_in_an_operation_is_not_taken_for_an_impossible_combination(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = tsdsl.load(ROOT / "examples/glyphs_space.tsnet").graph
+
+    def fails(*given: Any) -> Any:
+        raise ValueError("a bug")
+
+    node = next(n for _, n in _nodes_of(graph) if n.op.name == "conv")
+    monkeypatch.setattr(node.op, "module", staticmethod(fails))
+    with pytest.raises(ValueError, match="a bug"):
+        supernet_source._forms(node)
+
+
+def _nodes_of(graph: SpaceGraph) -> Iterator[tuple[Any, Any]]:
+    from tsdsl.backends.channel_layouts import _nodes
+    from tsdsl.ir.graph import OpNode
+
+    for path, node in _nodes(graph.root, ()):
+        if isinstance(node, OpNode):
+            yield path, node

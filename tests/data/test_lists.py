@@ -208,3 +208,15 @@ def test_a_folder_of_splits_with_frames(tmp_path: Path) -> None:
     with pytest.raises(ListError, match="'train' holds folders of videos"):
         read_list(root)
     assert read_list(root / "train").videos[0].name == "swim/a"
+
+
+def test_an_error_of_the_reader_is_no_bad_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(line: str) -> str:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tsdsl.data.lists._unquoted", fails)
+    with pytest.raises(ValueError, match="a bug") as bad:
+        listed(tmp_path, "a.mp4 1")
+    assert not isinstance(bad.value, ListError)

@@ -415,3 +415,21 @@ def test_the_stream_marked_as_default_is_taken(tmp_path: Path) -> None:
 def test_bare_streams_at_their_own_rate(tmp_path: Path) -> None:
     """The container has none: FFmpeg's demuxer makes 25 of it."""
     assert index_video(str(video(tmp_path / "a.h264"))).fps == pytest.approx(30)
+
+
+def test_an_error_in_reading_orientations_is_no_corrupt_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "frames").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "frames" / "1.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "frames" / "2.png")
+    index = decoding.index_video(str(tmp_path / "frames"))
+
+    def fails(data: bytes) -> object:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tsdsl.data.images.exif_orientation", fails)
+    with pytest.raises(ValueError, match="a bug"):
+        decoding.read_clip(str(tmp_path / "frames"), index, [0])

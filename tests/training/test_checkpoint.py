@@ -14,8 +14,17 @@ import pytest
 import torch
 
 from tsdsl.diagnostics import FileError, SpecError
-from tsdsl.training.checkpoint import Checkpoints, State
+from tsdsl.training import checkpoint
+from tsdsl.training.checkpoint import (
+    Checkpoints,
+    State,
+    StateMismatch,
+    load_optimizer,
+    load_tensors,
+    restoring,
+)
 from tsdsl.training.folder import RunFolder, open_folder
+from tsdsl.training.session import _read_bad
 from tsdsl.weights.weight_files import load
 
 
@@ -267,3 +276,94 @@ def test_a_description_that_is_nested_too_deep(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "step-00000001").mkdir(parents=True)
     with pytest.raises(SpecError, match="nested too deep"):
         RunFolder(str(tmp_path)).describe(ABOUT, resume=True)
+
+
+def test_an_error_of_the_reader_itself_is_no_damage(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a fault of this package nor a lack of memory spoils a good checkpoint."""
+    for step in (1, 2):
+        checkpoints.save(state(step), {})
+    files = sorted(str(p) for p in Path(checkpoints.folder).rglob("*"))
+    for place, error in (("_digests", TypeError("a bug")), ("_load_training", KeyError("a bug"))):
+
+        def fails(*given: Any, error: Exception = error) -> Any:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, place, fails)
+            with pytest.raises(type(error), match="a bug"):
+                checkpoints.newest()
+    with monkeypatch.context() as patched:
+        full = RuntimeError("DefaultCPUAllocator: not enough memory")
+        patched.setattr(torch, "load", lambda *given, **more: (_ for _ in ()).throw(full))
+        with pytest.raises(RuntimeError, match="not enough memory"):
+            checkpoints.newest()
+    assert sorted(str(p) for p in Path(checkpoints.folder).rglob("*")) == files
+    found, spoiled = checkpoints.newest()
+    assert found is not None and found.step == 2 and not spoiled
+
+
+@pytest.mark.parametrize("error", [KeyError("a"), RuntimeError("b"), TypeError("c")])
+def test_restoring_hides_no_error_of_ours(error: Exception) -> None:
+    """Only a state of another network is answered with advice to begin anew."""
+    with pytest.raises(type(error)), restoring(state(1)):
+        raise error
+    with pytest.raises(SpecError, match="is not one of this network") as bad, restoring(state(1)):
+        state(1).entry("chosen")
+    assert bad.value.diagnostics[0].code == "E0823"
+    assert "no entry 'chosen'" in (bad.value.diagnostics[0].help or "")
+
+
+def test_tensors_and_optimizers_of_another_network_change_nothing() -> None:
+    net = torch.nn.Linear(2, 3)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    for other, why in (
+        (torch.nn.Linear(2, 4), "'weight' is"),
+        (torch.nn.Linear(2, 3, bias=False), "no tensor 'bias'"),
+        (torch.nn.BatchNorm1d(3), "'weight' is"),
+    ):
+        with pytest.raises(StateMismatch, match=why):
+            load_tensors(net, other.state_dict())
+        assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    other_optimizer = torch.optim.SGD([net.weight], lr=0.3)
+    with pytest.raises(StateMismatch, match=r"groups of \[1\] parameters"):
+        load_optimizer(optimizer, other_optimizer.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_log_that_is_the_state_of_a_run_is_kept_without_a_description(tmp_path: Path) -> None:
+    """If run.json is damaged, nobody knows what the log is of: it is not begun anew."""
+    about = {"format": "tsnet-run/1", "state": "log.jsonl"}
+    folder = RunFolder(str(tmp_path))
+    assert folder.describe(about, resume=False) == []
+    folder.open_log(0)
+    folder.log("trained", 1, top1=0.5)
+    folder.close()
+    log = (tmp_path / "log.jsonl").read_bytes()
+    for text in ("{", "", "[]"):
+        (tmp_path / "run.json").write_text(text)
+        with pytest.raises(SpecError, match="no description of a run"):
+            RunFolder(str(tmp_path)).describe(about, resume=False)
+        assert (tmp_path / "log.jsonl").read_bytes() == log
+
+
+def test_lines_of_a_log_that_are_no_objects_are_left_out(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path))
+    good = '{"event": "step", "step": 1}'
+    lines = [good, "7", "[]", "{", '{"event": "step"}', '{"step": "1"}', '{"step": true}', "null"]
+    (tmp_path / "log.jsonl").write_text("\n".join([*lines, "[" * 100_000]) + "\n")
+    folder.open_log(3)
+    folder.close()
+    assert (tmp_path / "log.jsonl").read_text() == good + "\n"
+
+
+def test_a_damaged_line_of_rejected_videos_loses_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "bad-videos.jsonl"
+    assert _read_bad(str(path)) == {}
+    rows = [{"path": f"/{k}.mp4", "kind": "corrupt", "detail": ""} for k in range(3)]
+    damaged = [{"path": "/x.mp4", "kind": "no such kind", "detail": ""}, {"path": "/y.mp4"}, 7]
+    lines = [json.dumps(row) for row in (rows[0], *damaged, *rows[1:])]
+    path.write_text("\n".join([*lines[:2], "{", *lines[2:]]) + "\n")
+    assert list(_read_bad(str(path))) == ["/0.mp4", "/1.mp4", "/2.mp4"]

@@ -204,3 +204,41 @@ def test_mixed_precision_is_near(tiny: Tiny, videos: Path) -> None:
         pass
     assert next(mixed.parameters()).dtype == torch.float32
     assert 0 < difference(exact, mixed) < 0.05
+
+
+def test_an_error_of_ours_is_no_finding_about_the_network(
+    tiny: Tiny, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ValueError outside of the network's call, and what a loader raises, stay as they are."""
+    space = tiny()
+
+    def fails(*given: Any, **more: Any) -> Any:
+        raise ValueError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tsdsl.training.trainer.learning_rate", fails)
+        with pytest.raises(ValueError, match="a bug") as bad:
+            list(trainer(space, videos, network(space)).run())
+        assert not isinstance(bad.value, TrainingError)
+    for error in (RuntimeError("a bug"), IndexError("a bug")):
+        with monkeypatch.context() as patched:
+            made = trainer(space, videos, network(space))
+            batches = iter(lambda error=error: (_ for _ in ()).throw(error), None)
+            patched.setattr(made._loader, "epoch", lambda *given, b=batches, **more: map(next, b))
+            with pytest.raises(type(error), match="a bug") as other:
+                list(made.run())
+            assert not isinstance(other.value, TrainingError)
+
+
+def test_what_the_network_refuses_is_a_finding_with_its_cause(tiny: Tiny, videos: Path) -> None:
+    class Refuses(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, clips_NCTHW: torch.Tensor) -> torch.Tensor:
+            raise ValueError("more than 1 value per channel")
+
+    with pytest.raises(TrainingError, match="more than 1 value per channel") as bad:
+        list(trainer(tiny(), videos, Refuses()).run())
+    assert isinstance(bad.value.__cause__, ValueError)

@@ -13,7 +13,14 @@ from tsdsl.cli.verbs.weights import NAMES
 from tsdsl.weights.matching import export_tensors
 from tsdsl.weights.scheme import Scheme
 from tsdsl.weights.schemes import PYSLOWFAST_X3D, SCHEMES
-from tsdsl.weights.weight_files import StoredWeights, WeightsError, load_into, save, save_torch
+from tsdsl.weights.weight_files import (
+    StoredWeights,
+    WeightsError,
+    classes_of,
+    load_into,
+    save,
+    save_torch,
+)
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 SPEC_OF = {"x3d": "x3d_xs", "slowfast": "slowfast_r50_4x16"}
@@ -202,3 +209,9 @@ def test_saved_weights_say_where_they_do_not_fit(tmp_path: Path) -> None:
     save(tmp_path / "a", given.state_dict(), {"space": "X3D_XS", "architecture": "{}"})
     found = refused(x3d(classes=3), tmp_path / "a")
     assert "'tsdsl weights' shows" in found[0]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "7", '["a", 1]', "null", ""])
+def test_damaged_class_names_are_no_class_names(text: str) -> None:
+    assert classes_of({"classes": text}) is None
+    assert classes_of({}) is None and classes_of({"classes": '["a"]'}) == ["a"]

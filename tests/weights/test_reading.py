@@ -292,3 +292,18 @@ def test_numbers_of_numpy_beside_tensors(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "model_state": state, **beside}, path)
     found = load(path)
     assert torch.equal(found.tensors["a.weight"], state["a.weight"])
+
+
+def test_an_error_of_the_unpickler_is_no_damage_of_the_file(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.pt"
+    save_torch(path, state)
+
+    def fails(self: object, name: str, argument: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tsdsl.weights.pickles._Machine.step", fails)
+    with pytest.raises(ValueError, match="a bug") as bad:
+        load(path)
+    assert not isinstance(bad.value, WeightsError)

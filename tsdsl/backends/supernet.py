@@ -23,6 +23,7 @@ from tsdsl.backends.elastic import Elastic
 from tsdsl.backends.network_module import build
 from tsdsl.backends.operation_module import build_operation
 from tsdsl.backends.slice_gradients import SliceGradients
+from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region
 from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
@@ -98,10 +99,10 @@ class Supernet(nn.Module):
         return self._root.run_present(known, chosen, present)
 
     def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
-        try:
-            found = self._assignments.get(architecture)
-        except TypeError:  # a plain dict
+        if not isinstance(architecture, Architecture):
+            # A plain dict can change, so that nothing is remembered for it.
             return assignment(self._graph, architecture)
+        found = self._assignments.get(architecture)
         if found is None:
             found = self._assignments[architecture] = assignment(self._graph, architecture)
             if len(self._assignments) > _KNOWN:

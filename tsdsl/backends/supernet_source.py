@@ -13,6 +13,7 @@ from pathlib import Path as File
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 
 from tsdsl.backends.channel_layouts import ChannelLayouts, Places
 from tsdsl.backends.elastic import Elastic
@@ -24,7 +25,7 @@ from tsdsl.backends.source.text import call, flat, literal
 from tsdsl.backends.supernet import read_by
 from tsdsl.ir.graph import CallNode, Edge, Guard, Node, OpNode, Path, Region, Switch
 from tsdsl.ir.naming import module_path
-from tsdsl.ir.op import ModuleCall
+from tsdsl.ir.op import ModuleCall, ShapeError
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import MAX_ENTRIES, Fault, TableTooLarge, Val, lift
@@ -369,9 +370,10 @@ def _forms(node: OpNode) -> Val:
     def form(*values: Any) -> _Form | None:
         args, shapes = values[: len(names)], values[len(names) :]
         try:
-            made = node.op.module(node.op.Args(**dict(zip(names, args, strict=True))), *shapes)
-        except ValueError:
-            # A combination that no architecture has.
+            own = node.op.Args(**dict(zip(names, args, strict=True)))
+            made = node.op.module(own, *shapes)
+        except (ValidationError, ShapeError):
+            # The operation refuses these arguments or shapes: no architecture combines them.
             return None
         if isinstance(made, ModuleCall):
             usual = (k for k, v in made.kwargs.items() if made.defaults.get(k, _NONE) == v)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from tsdsl.data.orientation import exif_orientation, shown
@@ -144,22 +145,39 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
     name = os.path.basename(path)
     try:
         with open_container(path) as container:
-            container.streams.video[0].codec_context.options = decoder_options()
-            for frame in container.decode(video=0):
-                with open(path, "rb") as file:
-                    data = file.read()
-                if frame.is_corrupt or not _ends(data):
-                    break
-                image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                return shown(image, exif_orientation(data))
+            image = _first_image(container)
+        with open(path, "rb") as file:
+            data = file.read()
     except BadVideo as bad:
         _, kind, detail = bad.problem
         if kind == "not-a-video":
             raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
         raise BadVideo(folder, kind, f"{name}: {detail}" if detail else name) from None
-    except (av.FFmpegError, OSError, IndexError, ValueError):
+    except (_NoImage, av.FFmpegError, OSError):
         raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
-    raise BadVideo(folder, "corrupt", f"{name} has no whole image in it")
+    if image is None or not _ends(data):
+        raise BadVideo(folder, "corrupt", f"{name} has no whole image in it")
+    return shown(image, exif_orientation(data))
+
+
+class _NoImage(Exception):
+    """A file without an image that can be shown as RGB."""
+
+
+def _first_image(container: InputContainer) -> NDArray[np.uint8] | None:
+    """image_HWC of the first frame, as it is stored; None if it is damaged or there is none. Raises
+    `_NoImage`, `av.FFmpegError`."""
+    if not container.streams.video:
+        raise _NoImage
+    container.streams.video[0].codec_context.options = decoder_options()
+    frame = next(container.decode(video=0), None)
+    if frame is None or frame.is_corrupt:
+        return None
+    try:
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    except ValueError as bad:
+        # swscale does not convert from this format of pixels.
+        raise _NoImage from bad
 
 
 def _ends(data: bytes) -> bool:

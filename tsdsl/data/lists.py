@@ -124,7 +124,7 @@ def _csv(source: str, root: str, classes: Sequence[str] | None) -> VideoList:
             continue
         try:
             path, label = _split(line)
-        except ValueError as bad:
+        except _BadLine as bad:
             wrong.append(_finding(source, f"line {number}: {bad}", _FORM))
             continue
         if not rows and path.lower() in _PATH_WORDS and label.lower() in _LABEL_WORDS:
@@ -231,23 +231,27 @@ def in_both(train: VideoList, val: VideoList) -> list[Diagnostic]:
 _FORM = "a line is a path and a label, as in 'swim/a.mp4 3'; quote a path that has blanks"
 
 
+class _BadLine(Exception):
+    """A line of a list is not a path and a label; the message says why."""
+
+
 def _split(line: str) -> tuple[str, str]:
-    """Path and label of a line. Raises `ValueError` with what is wrong."""
+    """Path and label of a line. Raises `_BadLine` with what is wrong."""
     separator = next((s for s in "\t," if s in _unquoted(line)), " ")
     if line.count('"') % 2:
-        raise ValueError("a quote is not closed")
+        raise _BadLine("a quote is not closed")
     try:
         fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
     except csv.Error:
-        raise ValueError("a field is too long") from None
+        raise _BadLine("a field is too long") from None
     fields = [field.strip() for field in fields]
     if separator == " ":
         fields = [field for field in fields if field]
     if len(fields) != 2:
-        raise ValueError(f"{len(fields)} field{'s' * (len(fields) != 1)} where 2 are expected")
+        raise _BadLine(f"{len(fields)} field{'s' * (len(fields) != 1)} where 2 are expected")
     path, label = fields
     if not path or not label:
-        raise ValueError("no path" if not path else "no label")
+        raise _BadLine("no path" if not path else "no label")
     return path, label
 
 

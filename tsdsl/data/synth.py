@@ -256,7 +256,7 @@ def _begin(folder: str) -> None:
                     _unlink(os.path.join(inside, file))
                 with suppress(OSError):
                     os.rmdir(inside)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise folder_failure(error, folder) from None
 
 

@@ -35,7 +35,7 @@ from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
 from tsdsl.searching.unused import Unused
 from tsdsl.sema.sections import Adaptive, Cosine
 from tsdsl.space import Space
-from tsdsl.training.checkpoint import State
+from tsdsl.training.checkpoint import State, load_optimizer, load_tensors
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.schedule import learning_rate
@@ -365,9 +365,9 @@ class Searcher:
         """Go on from a state. Raises `WeightsError` for weights with other segments."""
         hint = "begin anew in another folder with -o"
         check_layout(self.supernet, state.about, f"the checkpoint of step {state.step}", hint)
-        self.supernet.load_state_dict(dict(state.weights))
+        load_tensors(self.supernet, state.weights)
         self.step = state.step
-        self.chosen = dict(state.training["chosen"])
+        self.chosen = dict(state.entry("chosen"))
         self.outcomes = {
             name: (met, {c: (value, low, high) for c, value, low, high in values})
             for name, met, values in state.training.get("outcomes", self._recomputed())
@@ -375,9 +375,9 @@ class Searcher:
         # In the form that was saved: at the step of the conversion, that is the one before it.
         groups = [tuple(group) for group in state.training.get("joint", ())]
         self._begin(self.phase, groups)
-        self.alpha.load_state_dict(state.training["alpha"])
-        self._weights.load_state_dict(state.training["weights"])
-        self._arch.load_state_dict(state.training["arch"])
+        load_tensors(self.alpha, state.entry("alpha"))
+        load_optimizer(self._weights, state.entry("weights"))
+        load_optimizer(self._arch, state.entry("arch"))
 
     def _recomputed(self) -> list[Any]:
         """The outcomes of a checkpoint that does not have them, from what was chosen."""

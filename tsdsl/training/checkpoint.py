@@ -24,12 +24,13 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
+from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import os_failure, read_text, sync_folder
 from tsdsl.record import Record, factory
-from tsdsl.training.torch_errors import first_line
+from tsdsl.training.torch_errors import first_line, out_of_memory
+from tsdsl.weights.weight_files import WeightsError
 from tsdsl.weights.weight_files import load as load_weights
 from tsdsl.weights.weight_files import save as save_weights
 
@@ -52,21 +53,62 @@ class State(Record):
     average: Mapping[str, Tensor] | None
     #: Plain values and tensors in dicts and lists.
     training: dict[str, Any]
-    #: What else the file of the weights says of them.
+    #: Metadata of the weights' file.
     about: Mapping[str, str] = factory(default_factory=dict[str, str])
+
+    def entry(self, name: str) -> Any:
+        """The value of ``name`` in ``training``. Raises `StateMismatch` if there is none."""
+        if name not in self.training:
+            raise StateMismatch(f"it has no entry '{name}'")
+        return self.training[name]
+
+
+class StateMismatch(Exception):
+    """A checkpoint's state belongs to another network or recipe than the run that reads it."""
+
+
+class SpoiledCheckpoint(Exception):
+    """A checkpoint's files are not what was written."""
 
 
 @contextmanager
 def restoring(state: State) -> Iterator[None]:
-    """Around giving a state to what is to go on from it. Raises `SpecError` if it is another's."""
+    """Turn a `StateMismatch` of the block, which restores a run from ``state``, into a `SpecError`.
+
+    Nothing else is caught. Any other exception of the block is a fault of this package, and must
+    not read as advice to begin anew.
+    """
     try:
         yield
-    except DiagnosticError:
-        raise
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as bad:
+    except StateMismatch as bad:
         message = f"the checkpoint of step {state.step} is not one of this network, or recipe"
-        hint = f"begin anew in another folder with -o; torch says: {first_line(bad)}"
+        hint = f"begin anew in another folder with -o; {bad}"
         raise SpecError([Diagnostic("E0823", message, help=hint)]) from None
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Load a module's `state_dict`. Raises `StateMismatch` before anything is changed, if names or
+    shapes are not the module's."""
+    own = module.state_dict()
+    for name in dict.fromkeys([*own, *tensors]):
+        if name not in tensors:
+            raise StateMismatch(f"it has no tensor '{name}'")
+        if name not in own:
+            raise StateMismatch(f"it has a tensor '{name}', the network has none")
+        if own[name].shape != tensors[name].shape:
+            shapes = f"{tuple(tensors[name].shape)}, the network's is {tuple(own[name].shape)}"
+            raise StateMismatch(f"its '{name}' is {shapes}")
+    module.load_state_dict(dict(tensors))
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load an optimizer's `state_dict`. Raises `StateMismatch` before anything is changed, if its
+    groups have other numbers of parameters."""
+    own = [len(group["params"]) for group in optimizer.param_groups]
+    given = [len(group["params"]) for group in saved["param_groups"]]
+    if own != given:
+        raise StateMismatch(f"its optimizer has groups of {given} parameters, this one of {own}")
+    optimizer.load_state_dict(dict(saved))
 
 
 class Checkpoints:
@@ -120,13 +162,8 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 return _read(self.path(step), step), spoiled
-            except (
-                *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
-                *(RuntimeError, RecursionError, MemoryError, UnpicklingError, DiagnosticError),
-            ) as error:
-                # Whatever a damaged file makes torch's reader say.
-                why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                message = f"this checkpoint cannot be read: {why}"
+            except (SpoiledCheckpoint, FileError, WeightsError) as error:
+                message = f"this checkpoint cannot be read: {first_line(error)}"
                 spoiled.append(
                     Diagnostic("W0971", message, file=self.path(step), severity="warning")
                 )
@@ -174,20 +211,15 @@ def _write(folder: str, state: State, about: Mapping[str, str]) -> None:
 
 
 def _read(folder: str, step: int) -> State:
-    """Raises whatever a file that is damaged makes its reader raise: see `Checkpoints.newest`."""
-    path = os.path.join(folder, CONTENTS)
-    found = json.loads(read_text(path, what="table of contents"))
-    digests = found.get("blake2b") if isinstance(found, dict) else None
-    if not isinstance(digests, dict) or not {WEIGHTS, TRAINING} <= digests.keys() <= _FILES:
-        raise ValueError(f"{CONTENTS} is not what was written")
+    """The state in a checkpoint's folder. Raises `SpoiledCheckpoint`, `FileError`, `WeightsError`
+    for files that are missing, damaged or cannot be read; see `Checkpoints.newest`."""
+    digests = _digests(os.path.join(folder, CONTENTS))
     for name, digest in digests.items():
         file = os.path.join(folder, name)
-        # Neither a pipe, on which reading would wait.
+        # A pipe is no regular file either: reading it would wait for a writer.
         if not os.path.isfile(file) or _digest(file) != digest:
-            raise ValueError(f"{name} is not what was written")
-    training = torch.load(os.path.join(folder, TRAINING), map_location="cpu", weights_only=True)
-    if not isinstance(training, dict):
-        raise ValueError(f"{TRAINING} has no state of a training")
+            raise SpoiledCheckpoint(f"{name} is not what was written")
+    training = _load_training(os.path.join(folder, TRAINING))
     average = None
     if AVERAGE in digests:
         average = load_weights(os.path.join(folder, AVERAGE)).tensors
@@ -195,6 +227,40 @@ def _read(folder: str, step: int) -> State:
     return State(step, weights.tensors, average, training, weights.about)
 
 
+def _digests(path: str) -> dict[str, str]:
+    """File name -> digest, from a table of contents."""
+    text = read_text(path, what="table of contents")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    digests = found.get("blake2b") if isinstance(found, dict) else None
+    if not isinstance(digests, dict) or not {WEIGHTS, TRAINING} <= digests.keys() <= _FILES:
+        raise SpoiledCheckpoint(f"{CONTENTS} is not what was written")
+    return digests
+
+
+def _load_training(path: str) -> dict[str, Any]:
+    try:
+        training = torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+        *(RuntimeError, UnpicklingError),
+    ) as error:
+        # torch documents no error for a damaged file: its unpickler raises any of these. A lack of
+        # memory says nothing about the file, which must not be passed over for it.
+        if out_of_memory(error):
+            raise
+        raise SpoiledCheckpoint(first_line(error)) from None
+    if not isinstance(training, dict):
+        raise SpoiledCheckpoint(f"{TRAINING} has no state of a training")
+    return training
+
+
 def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    """The BLAKE2b digest of a file, as hexadecimal digits."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise os_failure("E0803", "cannot be read", error, path) from None

@@ -21,13 +21,14 @@ def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: to
     like = next(iter(net.parameters()), None)
     dtype = torch.float32 if like is None else like.dtype
     size = " x ".join(map(str, clip_shape))
+    clips_NCTHW = torch.zeros(1, *clip_shape, dtype=dtype, device=device)
     try:
         with torch.inference_mode():
-            logits = net.eval()(torch.zeros(1, *clip_shape, dtype=dtype, device=device))
+            logits = net.eval()(clips_NCTHW)
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
         message = f"the network does not take a clip of {size}: {first_line(bad)}"
         hint = "train.crop is the size of the square; the spec's clip says the frames"
-        raise SpecError([Diagnostic("E0821", message, help=hint)]) from None
+        raise SpecError([Diagnostic("E0821", message, help=hint)]) from bad
     finally:
         net.train(was_training)
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2:

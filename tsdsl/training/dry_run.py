@@ -35,11 +35,13 @@ def dry_run(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> DryRun:
     like = next(iter(copy.parameters()), None)
     dtype = torch.float32 if like is None else like.dtype
     counter = FlopCounterMode(display=False)
+    clips_NCTHW = torch.zeros(1, *clip_shape, dtype=dtype, device="meta")
     try:
         with torch.inference_mode(), counter:
-            logits: Any = copy(torch.zeros(1, *clip_shape, dtype=dtype, device="meta"))
+            logits: Any = copy(clips_NCTHW)
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
-        raise _unfit(f"the network does not take clips of {size}: {first_line(bad)}") from None
+        # What torch raises where shapes do not fit; the block runs the network and nothing else.
+        raise _unfit(f"the network does not take clips of {size}: {first_line(bad)}") from bad
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise _unfit(f"the network gives {shape} for a clip of {size}, not a score for each class")

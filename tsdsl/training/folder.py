@@ -21,7 +21,7 @@ from time import time
 from typing import Any, TextIO
 
 import tsdsl
-from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, SpecError
+from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import folder_failure, os_failure, read_lines, read_text, write_atomic
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.fingerprint_diff import CONDITIONS, flat, short
@@ -109,10 +109,14 @@ class RunFolder:
         if self.checkpoints.steps():
             return True
         try:
-            found = self._description()
-            return bool(found and found.get("state") == LOG and os.path.getsize(self.at(LOG)))
-        except (OSError, DiagnosticError):
+            logged = os.path.getsize(self.at(LOG)) > 0
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            raise os_failure("E0803", "cannot be read", error, self.at(LOG)) from None
+        # A description that cannot be read is an error, not a sign that nothing can be lost.
+        found = self._description() if logged else None
+        return found is not None and found.get("state") == LOG
 
     def _description(self) -> dict[str, Any] | None:
         if not os.path.exists(self.at(RUN)):
@@ -152,12 +156,13 @@ class RunFolder:
                 message = f"{bad} of its lines are not text, as after a power cut: they are cut off"
                 self.warnings.append(Diagnostic("W0985", message, file=path, severity="warning"))
             for line in lines:
-                with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                    value = json.loads(line)
-                    ended = value.get("event") == "end" and not value.get("interrupted")
-                    if value["step"] <= step and not ended:
-                        kept.append(line + "\n")
-                        found.append(value)
+                value = _parsed(line)
+                if value is None:
+                    continue
+                ended = value.get("event") == "end" and not value.get("interrupted")
+                if value["step"] <= step and not ended:
+                    kept.append(line + "\n")
+                    found.append(value)
         write_atomic(path, kept)
         try:
             self._lines[name] = open(path, "a", encoding="utf-8")  # noqa: SIM115
@@ -211,6 +216,15 @@ class RunFolder:
                 os.unlink(temporary)
         except OSError as error:
             raise os_failure("E0807", "cannot write", error, target) from None
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line of a log as an object with a whole ``step``; None for a line that was cut off."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and type(value.get("step")) is int else None
 
 
 @contextmanager

@@ -182,15 +182,20 @@ def _device(name: str, local: int, world: int) -> torch.device:
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", local)
         elif device.type == "cuda" and world > 1:
-            raise RuntimeError("several processes cannot share one GPU: ask for 'cuda'")
+            raise _unusable(name, "several processes cannot share one GPU: ask for 'cuda'")
+        # torch asserts that it is built for CUDA.
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as bad:
-        message = f"device '{name}' cannot be used: {_first_line(bad)}"
-        hint = "--device cpu runs on the processor"
-        raise SpecError([Diagnostic("E0726", message, help=hint)]) from None
+        raise _unusable(name, _first_line(bad)) from None
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+def _unusable(device: str, why: str) -> SpecError:
+    message = f"device '{device}' cannot be used: {why}"
+    hint = "--device cpu runs on the processor"
+    return SpecError([Diagnostic("E0726", message, help=hint)])
 
 
 def _first_line(bad: BaseException) -> str:

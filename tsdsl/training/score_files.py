@@ -96,10 +96,11 @@ def read_rows(path: PathLike) -> list[ScoreRow]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             row = json.loads(line)
+            path, label, problem = str(row["path"]), int(row["label"]), row["problem"]
             best = tuple((int(b["label"]), float(b["probability"])) for b in row["best"])
-            found.append(ScoreRow(str(row["path"]), int(row["label"]), best, row["problem"]))
         except (ValueError, KeyError, TypeError, RecursionError):
             raise _no_scores(name, f"line {number} is not a video with its scores") from None
+        found.append(ScoreRow(path, label, best, problem))
     return found
 
 
@@ -166,11 +167,12 @@ def _read_csv(text: str, name: str) -> list[ScoreRow]:
     found = []
     for number, cells in enumerate(lines[1:], 2):
         try:
+            path, label, problem = cells[0], int(cells[1]), cells[5] or None
             rest = [cell for cell in cells[len(_HEAD) :] if cell]
             best = tuple((int(k), float(p)) for k, p in zip(rest[::2], rest[1::2], strict=True))
-            found.append(ScoreRow(cells[0], int(cells[1]), best, cells[5] or None))
         except (ValueError, IndexError):
             raise _no_scores(name, f"row {number} is not a video with its scores") from None
+        found.append(ScoreRow(path, label, best, problem))
     return found
 
 

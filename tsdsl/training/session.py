@@ -14,9 +14,9 @@ from torch import nn
 
 from tsdsl.data.dataset import EvalViews, no_usable_video
 from tsdsl.data.loader import EvalLoader, TrainLoader
-from tsdsl.data.video_problems import Problem
+from tsdsl.data.video_problems import KINDS, Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
-from tsdsl.files import write_atomic
+from tsdsl.files import read_lines, write_atomic
 from tsdsl.training.checkpoint import AVERAGE, WEIGHTS, restoring
 from tsdsl.training.events import (
     CheckpointSaved,
@@ -27,7 +27,7 @@ from tsdsl.training.events import (
     VideosRejected,
     WarningRaised,
 )
-from tsdsl.training.folder import BAD, RunFolder
+from tsdsl.training.folder import BAD, LONGEST, RunFolder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.scores import Scores
 from tsdsl.training.scoring import score
@@ -81,7 +81,7 @@ class Session:
         if state is not None:
             with restoring(state):
                 self.trainer.restore(state)
-                best = state.training["best"]
+                best = state.entry("best")
                 self.best = None if best is None else (best[0], int(best[1]), int(best[2]))
             self._unscored = bool(state.training.get("unscored"))
             if self.folder is not None:
@@ -319,14 +319,25 @@ class ListEvaluator:
 def _read_bad(path: str) -> dict[str, Problem]:
     """Videos that an earlier part of the run has found."""
     found: dict[str, Problem] = {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                problem = Problem(**json.loads(line))
+    if os.path.exists(path):
+        lines, _ = read_lines(path, limit=LONGEST, what="list of rejected videos")
+        for line in lines:
+            if (problem := _problem(line)) is not None:
                 found[problem.path] = problem
-    except (OSError, ValueError, TypeError, RecursionError):
-        return found
     return found
+
+
+def _problem(line: str) -> Problem | None:
+    """The problem that a line of `BAD` holds; None for a line that is damaged."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.keys() != set(Problem._fields):
+        return None
+    if value["kind"] not in KINDS or not all(isinstance(text, str) for text in value.values()):
+        return None
+    return Problem(**value)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -10,7 +10,7 @@ running statistics are those of the first rank.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import isfinite
 from time import perf_counter
 from typing import Any
@@ -25,12 +25,17 @@ from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
-from tsdsl.training.checkpoint import State
+from tsdsl.training.checkpoint import State, StateMismatch, load_optimizer, load_tensors
 from tsdsl.training.optimizer import make_optimizer, moving_average
 from tsdsl.training.ranks import Ranks, together
 from tsdsl.training.recipe import Recipe
 from tsdsl.training.schedule import learning_rate
-from tsdsl.training.torch_errors import first_not_finite, step_failed
+from tsdsl.training.torch_errors import (
+    decoder_ended,
+    first_not_finite,
+    out_of_memory,
+    step_failed,
+)
 
 _SLOWER = (
     "a lower rate (--set train.lr=...), a longer warm-up (train.schedule.warmup_epochs) or"
@@ -155,10 +160,7 @@ class Trainer:
             until = min(self.total_steps, (epoch + 1) * self.steps_per_epoch)
             batches = self._loader.epoch(epoch, skip=done * self.accumulate)
             while self.step < until:
-                try:
-                    self._step(batches)
-                except (RuntimeError, ValueError, MemoryError) as bad:
-                    raise self._failed(bad) from None
+                self._step(batches)
                 last = self.step == until
                 metrics = self.flush() if last or self.step % self.log_every == 0 else None
                 yield StepDone(self.step, epoch if last else None, metrics)
@@ -176,15 +178,16 @@ class Trainer:
         self._wrapped.train()
         for part in range(self.accumulate):
             before = perf_counter()
-            batch = next(batches)
+            batch = self._next(batches)
             self._waited += perf_counter() - before
-            with self._synced(last=part == self.accumulate - 1):
+            with self._synced(last=part == self.accumulate - 1), self._of_torch(RuntimeError):
                 self._pass(batch)
-        if train.clip_gradient:
-            self._scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.net.parameters(), train.clip_gradient)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
+        with self._of_torch(RuntimeError):
+            if train.clip_gradient:
+                self._scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.net.parameters(), train.clip_gradient)
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update_parameters(self.net)
@@ -192,13 +195,36 @@ class Trainer:
         self._steps += 1
         self._seconds += perf_counter() - start
 
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch. Raises `TrainingError` where a decoding process has died or memory is
+        short; anything else that a loader raises is a fault of this package."""
+        try:
+            return next(batches)
+        except (RuntimeError, MemoryError) as bad:
+            if not out_of_memory(bad) and decoder_ended(bad) is None:
+                raise
+            raise self._failed(bad) from bad
+
+    @contextmanager
+    def _of_torch(self, kind: type[Exception]) -> Iterator[None]:
+        """Turn what torch raises in the block, an error of ``kind`` or a lack of memory, into a
+        `TrainingError`. The original stays as its cause."""
+        try:
+            yield
+        except DiagnosticError:
+            raise
+        except (MemoryError, kind) as bad:
+            raise self._failed(bad) from bad
+
     def _pass(self, batch: Batch) -> None:
         device = self.ranks.device
         clips_NCTHW = normalise(batch.clips_NCTHW.to(device, non_blocking=True), self._dtype)
         labels_N = batch.labels_N.to(device, non_blocking=True)
         if self.channels_last:
             clips_NCTHW = clips_NCTHW.contiguous(memory_format=torch.channels_last_3d)
-        with self._cast():
+        # A layer that refuses its input, as batch normalisation does a single value, says so by a
+        # ValueError. Around the network's call alone, it is the network's.
+        with self._cast(), self._of_torch(ValueError):
             logits_NK = self._wrapped(clips_NCTHW)
         if self.autocast is not None:
             logits_NK = logits_NK.float()
@@ -257,10 +283,8 @@ class Trainer:
             clips / seconds,
         )
 
-    def _failed(self, bad: Exception) -> Exception:
-        """What is no bug of ours as a finding."""
-        if isinstance(bad, DiagnosticError):
-            return bad
+    def _failed(self, bad: Exception) -> TrainingError:
+        """The finding for a step that torch could not do."""
         smaller = "fewer clips at a time, as with --micro-batch 4; or a smaller train.batch"
         return TrainingError([step_failed("E0822", self.step + 1, bad, smaller)])
 
@@ -298,13 +322,14 @@ class Trainer:
         )
 
     def restore(self, state: State) -> None:
-        self.net.load_state_dict(dict(state.weights))
+        load_tensors(self.net, state.weights)
         if self.average is not None:
-            assert state.average is not None
-            self.average.module.load_state_dict(dict(state.average))
-            self.average.n_averaged.fill_(state.training["averaged"])
-        self.optimizer.load_state_dict(state.training["optimizer"])
-        self._scaler.load_state_dict(state.training["scaler"])
+            if state.average is None:
+                raise StateMismatch("it has no moving average of the weights")
+            load_tensors(self.average.module, state.average)
+            self.average.n_averaged.fill_(state.entry("averaged"))
+        load_optimizer(self.optimizer, state.entry("optimizer"))
+        self._scaler.load_state_dict(state.entry("scaler"))
         self.step = state.step
         self._reset()
 

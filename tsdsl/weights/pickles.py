@@ -10,7 +10,7 @@ Non-goals: classes, instances with state, protocol 0. What is not known ends the
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 #: Bytes of one pickle. Tensors are not in it: a checkpoint with 2,000 of them has 0.3 MiB.
@@ -62,15 +62,25 @@ def unpickle(file: BinaryIO, allowed: Callable[[str], bool]) -> Any:
     """
     machine = _Machine(allowed)
     bounded: Any = _Bounded(file)
-    try:
-        for count, (code, argument, _) in enumerate(pickletools.genops(bounded)):
-            if count > MAX_OPERATIONS:
-                raise PickleFault(f"it has more than {MAX_OPERATIONS:,} operations")
-            machine.step(code.name, argument)
-    except (ValueError, OverflowError) as bad:
-        # `pickletools` raises them for bytes that are no pickle.
-        raise PickleFault(str(bad)[:160]) from None
+    for count, (name, argument) in enumerate(_operations(bounded)):
+        if count > MAX_OPERATIONS:
+            raise PickleFault(f"it has more than {MAX_OPERATIONS:,} operations")
+        machine.step(name, argument)
     return machine.pop()
+
+
+def _operations(file: Any) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each operation of a pickle. Raises `PickleFault` for bytes that are no
+    pickle, at which `pickletools` raises ValueError or OverflowError."""
+    operations = pickletools.genops(file)
+    while True:
+        try:
+            code, argument, _ = next(operations)
+        except StopIteration:
+            return
+        except (ValueError, OverflowError) as bad:
+            raise PickleFault(str(bad)[:160]) from None
+        yield code.name, argument
 
 
 class _Bounded:

@@ -93,7 +93,8 @@ def _safetensors(name: str, header: int, size: int) -> StoredWeights:
         with safetensors.safe_open(name, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except Exception as bad:  # SafetensorError, and what torch says of types that it lacks
+    except (safetensors.SafetensorError, AttributeError, RuntimeError, OSError) as bad:
+        # The library looks types up in torch, which may lack one: AttributeError.
         raise no_weights(name, f"a damaged safetensors file: {_first(bad)}") from None
     for key, tensor in tensors.items():
         _checked(name, key, tensor)

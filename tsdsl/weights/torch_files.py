@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tsdsl.weights.pickles import (
     MAX_BYTES,
+    Foreign,
     PickledCall,
     PickledName,
     PickleFault,
@@ -148,9 +149,9 @@ def read(file: io.BufferedReader, size: int) -> TorchFile:
         file.seek(0)
         archive = file.read(len(ARCHIVE)) == ARCHIVE
         return _read_archive(file, size) if archive else _read_legacy(file, size)
+    except Foreign:
+        raise
     except PickleFault as bad:
-        if type(bad) is not PickleFault:
-            raise
         raise Unread(str(bad)) from None
 
 

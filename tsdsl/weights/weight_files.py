@@ -155,8 +155,8 @@ def check_layout(
 def classes_of(about: Mapping[str, str]) -> list[str] | None:
     """The names of classes that came with weights."""
     try:
-        found = json.loads(about["classes"])
-    except (KeyError, ValueError):
+        found = json.loads(about.get("classes", "null"))
+    except (ValueError, RecursionError):
         return None
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
         return found

@@ -271,8 +271,10 @@ def limits() -> str:
     from tsdsl.analysis.costs import cost_file
     from tsdsl.diagnostics import Collector
     from tsdsl.ir import arch_file, op, solve, values
-    from tsdsl.sema import apply, context, decide, modules, reachability, stages
+    from tsdsl.sema import context, modules, reachability
     from tsdsl.sema import functions as arithmetic
+    from tsdsl.sema.builder import draft, stages, streams
+    from tsdsl.sema.interpreter import application, options
     from tsdsl.syntax import parser as parsing
     from tsdsl.syntax import tree_builder
 
@@ -286,11 +288,12 @@ def limits() -> str:
         ("depth of an expression", tree_builder.MAX_DEPTH, "E0108"),
         ("imports one inside the other", modules.MAX_CHAIN, "E0211"),
         ("files in all", modules.MAX_FILES, "E0211"),
-        ("blocks that call each other, deep", apply.MAX_CALLS, "E0207"),
+        ("blocks that call each other, deep", application.MAX_CALLS, "E0207"),
         ("blocks of one repeat", stages.MAX_REPEAT, "E0511"),
-        ("operations of a space", context.MAX_NODES, "E0511"),
+        ("fusions that are made from each other in a chain", streams.MAX_CHAIN, "E0511"),
+        ("operations of a space", draft.MAX_NODES, "E0511"),
         ("work to elaborate a space, in entries of tables", context.MAX_WORK, "E0511"),
-        ("options of a decision", decide.MAX_OPTIONS, "E0503, E0511"),
+        ("options of a decision", options.MAX_OPTIONS, "E0503, E0511"),
         ("combinations that one value may depend on", values.MAX_ENTRIES, "E0512"),
         ("cells of a table when a requirement is solved", solve.MAX_CELLS, "E0592"),
         (

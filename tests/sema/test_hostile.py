@@ -206,6 +206,45 @@ def test_blocks_call_blocks_that_is_allowed(check: Check) -> None:
     fine(check(space("use b59", blocks=chain(60, "@(x)"))))
 
 
+def test_deep_expressions_in_blocks_that_call_blocks(check: Check) -> None:
+    """Both at their limits: 45,000 frames of Python, and no finding."""
+    body = "relu(" * 190 + "@(x)" + ")" * 190
+    fine(check(space("use b59", blocks=chain(60, body))))
+
+
+@pytest.mark.parametrize(("count", "code"), [(900, None), (11_000, "E0511")])
+def test_streams_that_are_fused_in_a_chain(check: Check, count: int, code: str | None) -> None:
+    streams = [f"stream a{at}(clip) {{ stem relu }}" for at in range(count)]
+    fusions = [f"fuse a{at}->a{at - 1} after stem = add" for at in range(count - 1, 0, -1)]
+    text = space(extra="\n".join(streams + fusions))
+    done = check(text)
+    if code is None:
+        fine(done)
+    else:
+        refused(done, code)
+
+
+def test_many_stages_before_a_fusion(check: Check) -> None:
+    stages = " ".join(f"stage t{at} {{ use relu }}" for at in range(3000))
+    streams = f"stream a(clip) {{ {stages} }} stream b(clip) {{ stage t2999 {{ use relu }} }}"
+    fine(check(space(extra=f"{streams} fuse b->a after t2999 = add fuse a->b after t2999 = add")))
+
+
+def test_endless_recursion_in_the_compiler_is_no_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A `RecursionError` is a bug of the compiler, never a fault of the spec."""
+    from tsdsl.sema.check import check_text
+    from tsdsl.sema.interpreter.shapes import ShapeInference
+
+    def endless(*arguments: object) -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(ShapeInference, "result", endless)
+    with pytest.raises(RecursionError):
+        check_text(space(), "a.tsnet", tmp_path / "a.tsnet")
+
+
 @pytest.mark.parametrize("body", ["x -> @ -> @", "@(x) + @(x)", "x -> @ -> none -> @"])
 def test_blocks_that_double(check: Check, body: str) -> None:
     refused(check(space("use b30", blocks=chain(31, body))), "E0511")

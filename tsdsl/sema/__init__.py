@@ -6,9 +6,8 @@
 `block_types`            types of the values in blocks, from their text alone
 `merge`                  ``extends``: a space laid over its base
 `unused_additions`       what an extending space adds and nothing uses
-`elaborate`              a space's statements: `streams` and what joins them, `stages` of blocks,
-                         `declare` what any part may hold, `decide` decisions, `evaluate`
-                         expressions, `apply` operations
+`interpreter`            expressions: every value is a table over decisions
+`builder`                a space's statements to its graph; it has an interpreter
 `settings`               the search, train and evaluate sections (`sections` are their documents,
                          `setting_overrides` the ``--set`` of them)
 `reachability`           which faults some architecture reaches

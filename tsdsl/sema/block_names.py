@@ -12,9 +12,9 @@ from itertools import chain
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
 from tsdsl.ops import BY_NAME
 from tsdsl.sema import signatures
-from tsdsl.sema.evaluate import IDENTITIES
 from tsdsl.sema.functions import BUILTINS
 from tsdsl.sema.modules import LoadedModule
+from tsdsl.sema.scope import IDENTITIES
 from tsdsl.syntax import ast
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tsdsl.diagnostics import Collector, Diagnostic, did_you_mean
+from tsdsl.diagnostics import Collector, Diagnostic
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.record import Record
 from tsdsl.sema.block_names import check_block_names
 from tsdsl.sema.block_types import check_block_types
+from tsdsl.sema.builder.moves import check_moves
+from tsdsl.sema.builder.space_builder import ElaboratedSpace, SpaceBuilder
 from tsdsl.sema.context import Context, TooManyFindings
-from tsdsl.sema.elaborate import ElaboratedSpace, Elaborator
 from tsdsl.sema.merge import Added, base_of, changes_values_only, merged
 from tsdsl.sema.modules import STD, LoadedModule, Loader
 from tsdsl.sema.settings import Sections, read_sections
@@ -133,15 +134,15 @@ def _space(
     if statements is None:
         return None
     context = Context(findings, loader)
-    elaborator = Elaborator(context, overrides)
+    builder = SpaceBuilder(context, overrides)
     try:
-        space = elaborator.run(tree.name, statements)
-        if space is None:
-            return None
-        sections = read_sections(tree, statements, elaborator, space)
-        check_additions(added, elaborator.read, context)
-        _check_moved(space, context, [] if elaborator.used else tree.body)
-        if context.decisions or context.suspects:
+        with builder.interpreter.reads() as reads:
+            space = builder.build(tree.name, statements)
+            sections = read_sections(tree, statements, builder, space)
+        check_additions(added, reads.names, context)
+        own = () if builder.overrides.used else tree.body
+        check_moves(space.moves, space.decisions, own, context)
+        if space.decisions or context.suspects:
             from tsdsl.sema.reachability import Reachability
 
             Reachability(space).run()
@@ -150,41 +151,6 @@ def _space(
     if findings.has_errors:
         return None
     return CheckedSpace(_graph(tree, space), sections, context.relies_on_base)
-
-
-def _check_moved(
-    space: ElaboratedSpace, context: Context, complete: Sequence[ast.Statement]
-) -> None:
-    """Report moves that cannot be followed. ``complete`` are those that must lead to a decision:
-    an extending space, or ``--set``, may have fixed that of another one."""
-    paths = {d.path for d in context.decisions}
-    for old, (new, statement) in space.moved.items():
-        if old in paths:
-            context.error(
-                "E0518",
-                f"'{old}' is a decision of this space: it has not moved",
-                statement.old.span,
-                "remove this line, or rename the decision",
-            )
-            continue
-        passed = {old}
-        while new in space.moved and new not in passed:
-            passed.add(new)
-            new = space.moved[new][0]
-        if new in passed:
-            context.error(
-                "E0518",
-                f"the moves of '{old}' go in a circle",
-                statement.span,
-                "remove one of them",
-            )
-        elif new not in paths and any(statement is own for own in complete):
-            context.error(
-                "E0518",
-                f"'{new}' is no decision of this space",
-                statement.new.span,
-                did_you_mean(new, paths),
-            )
 
 
 def _circles(module: LoadedModule, findings: Collector) -> bool:
@@ -222,11 +188,11 @@ def _graph(tree: ast.Space, space: ElaboratedSpace) -> SpaceGraph:
         source=tree.span.source.name,
         clip=space.clip,
         interval=space.interval,
-        decisions=tuple(context.decisions),
+        decisions=tuple(space.decisions),
         variables=tuple(context.variables),
-        requirements=tuple(context.requirements),
+        requirements=tuple(space.requirements),
         root=space.root,
         streams=space.streams,
-        moved={old: new for old, (new, _) in space.moved.items()},
+        moved={old: move.new for old, move in space.moves.items()},
         params=space.params,
     )

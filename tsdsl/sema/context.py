@@ -1,15 +1,18 @@
-"""The state of one elaboration: variables, decisions, guards, nodes and findings."""
+"""The shared state of one elaboration: findings, variables, guards, and the work that is left.
+
+The interpreter of expressions and the builder of the space both write here. The graph itself is the
+builder's (`tsdsl.sema.builder.draft`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span
-from tsdsl.ir.graph import Guard, Node
-from tsdsl.ir.space import Decision, Requirement
+from tsdsl.ir.graph import Guard
 from tsdsl.ir.values import (
     MAX_ENTRIES,
     Fault,
@@ -26,53 +29,53 @@ from tsdsl.record import Record
 from tsdsl.sema.functions import ValueFault
 from tsdsl.sema.modules import Loader
 
-#: A space with more operations than this is taken for a mistake (``repeat 1000000000``).
-MAX_NODES = 40_000
-#: What the elaboration of a space may come to, in entries of tables (a second or two). The largest
-#: real space is ten times smaller.
+#: Largest work of elaborating one space, in table entries: one or two seconds. The largest real
+#: space needs a tenth of it.
 MAX_WORK = 2_000_000
-#: What an expression, a statement and one round of a repeat come to.
+#: Work of an expression, of a statement, and of one iteration of a repeat, in table entries.
 EXPRESSION, STATEMENT, ROUND = 5, 5, 30
 #: A table over several variables with more entries than this becomes a variable of its own.
 DERIVE_ABOVE = 2048
 
-#: Stands for a value that cannot be had, for a reason that was reported where it arose.
+#: A fault that has been reported where it arose, and must not be reported again.
 SILENT = Fault(Diagnostic("", "reported already"))
+#: A value whose only entry is `SILENT`: it stands for an expression that could not be evaluated.
 POISON = constant(SILENT)
 
 
 def is_broken(value: object) -> bool:
-    """Whether a value cannot be had whatever is decided (which was reported, or will be)."""
+    """Whether a value is a fault for every architecture, which has been or will be reported."""
     return isinstance(value, Val) and not value.variables and type(value.entries[0]) is Fault
 
 
 class TooManyFindings(Exception):
-    """There is no use in going on: the space is too large (which has been recorded), or more is
-    wrong with it than is shown."""
+    """Elaboration stops early: the space is too large, which has been reported, or it has more
+    findings than are shown."""
 
 
 class Suspect(Record, eq=True):
-    """A table with faults: each is a finding if some architecture reaches it."""
+    """A table with faults. Each fault is a finding if some architecture that satisfies ``guards``
+    reaches it (`tsdsl.sema.reachability`)."""
 
     value: Val
     guards: tuple[Guard, ...]
 
 
 class Context:
+    """The findings, variables and guards of one elaboration."""
+
     def __init__(self, findings: Collector, loader: Loader) -> None:
         self.findings = findings
         self.loader = loader
         self.variables: list[Variable] = []
-        self.decisions: list[Decision] = []
-        self.requirements: list[Requirement] = []
         self.suspects: list[Suspect] = []
+        #: The conditions under which the part that is being elaborated runs.
         self.guards: tuple[Guard, ...] = ()
-        self.nodes: list[Node] = []
-        #: Where the calls that are being elaborated were written, outermost first.
+        #: The statements and calls that are being elaborated, outermost first.
         self.uses: list[Span] = []
-        #: Whether something was taken for right because the base of the space has it.
+        #: Whether something could be judged only by trusting the base of the space, so that the
+        #: base needs a check of its own.
         self.relies_on_base = False
-        self._count = 0
         self._work = 0
 
     # -------------------------------------------------------------- findings
@@ -85,7 +88,10 @@ class Context:
         hint: str | None = None,
         labels: Sequence[Label] = (),
     ) -> Val:
-        """Record a finding; the poison that stands for the value."""
+        """Report an error. Returns `POISON`, which takes the place of the value.
+
+        Raises `TooManyFindings` where far more errors have been found than are shown.
+        """
         self.findings.add(self.diagnostic(code, message, span, hint, labels))
         if self.findings.is_full:
             raise TooManyFindings
@@ -102,7 +108,8 @@ class Context:
         hint: str | None = None,
         labels: Sequence[Label] = (),
     ) -> Diagnostic:
-        """A finding; inside blocks with the place in the space from which they are used."""
+        """An error that is not reported yet. Inside a block it has a label at the statement of the
+        space that uses the block."""
         extra: tuple[Label, ...] = ()
         use = self.uses[0] if self.uses else span
         if use.source is not span.source or not use.start <= span.start <= span.end <= use.end:
@@ -121,8 +128,8 @@ class Context:
         def guarded(*arguments: Any) -> Any:
             try:
                 return function(*arguments)
-            except ValueFault as wrong:
-                return Fault(self.diagnostic(wrong.code, wrong.message, span, wrong.hint))
+            except ValueFault as fault:
+                return Fault(self.diagnostic(fault.code, fault.message, span, fault.hint))
 
         if all(not val.variables for val in vals):
             # Most values are constant, and a network without decisions has no others.
@@ -138,18 +145,19 @@ class Context:
         try:
             result = lift(guarded, *vals)
         except TableTooLarge as error:
-            return self.too_wide(error, span)
-        self.suspect(result, vals)
-        return self.derive(result, span.text[:40]) if self._wide(result) else result
+            return self._too_wide(error, span)
+        self._suspect(result, vals)
+        return self.derive(result, span.text[:40]) if self._is_wide(result) else result
 
     def select(self, selector: Val, cases: Sequence[Val], span: Span) -> Val:
+        """The value of the case that ``selector`` names, entry by entry."""
         try:
             return select(selector, cases)
         except TableTooLarge as error:
-            return self.too_wide(error, span)
+            return self._too_wide(error, span)
 
-    def suspect(self, result: Val, inputs: Sequence[Val]) -> None:
-        """Remember the faults that arose in ``result``."""
+    def _suspect(self, result: Val, inputs: Sequence[Val]) -> None:
+        """Remember the faults of ``result`` that none of its inputs has."""
         faults = result.faults()
         if not faults:
             return
@@ -157,9 +165,10 @@ class Context:
         if any(fault not in known for fault in faults):
             self.suspects.append(Suspect(result, self.guards))
 
-    def too_wide(self, error: TableTooLarge, span: Span) -> Val:
+    def _too_wide(self, error: TableTooLarge, span: Span) -> Val:
         if self.findings.has_errors_but("E0512"):
-            # Tables of what was given up on are larger than those of the space will be.
+            # Parts that could not be elaborated are missing, and often a table is large only
+            # because of that.
             return POISON
         names = ", ".join(v.name for v in error.variables[:6])
         more = f" and {len(error.variables) - 6} more" if len(error.variables) > 6 else ""
@@ -171,11 +180,12 @@ class Context:
             "fix some of them with '=', or give the decisions fewer options",
         )
 
-    def _wide(self, val: Val) -> bool:
+    def _is_wide(self, val: Val) -> bool:
         return len(val.variables) > 1 and len(val.entries) > DERIVE_ABOVE
 
     def derive(self, val: Val, name: str) -> Val:
-        """The same value as a function of one new variable, where that is smaller."""
+        """The same value as a function of one new variable, if its table is less than half as large
+        then."""
         if len(val.variables) < 2:
             return val
         domain = tuple(dict.fromkeys(val.entries))
@@ -188,44 +198,29 @@ class Context:
     def variable(
         self, name: str, domain: tuple[Any, ...], definition: Val | None = None
     ) -> Variable:
+        """A new variable: of a decision, or derived from others by ``definition``."""
         variable = Variable(len(self.variables), name, domain, definition)
         self.variables.append(variable)
         return variable
 
-    # -------------------------------------------------------------- graph
+    # -------------------------------------------------------------- limits
 
     def spend(self, amount: int, span: Span) -> None:
-        """Count work, and give up on a space that is far larger than any real one."""
+        """Count work, in table entries. Raises `TooManyFindings`, after an error, past
+        `MAX_WORK`."""
         self._work += amount
         if self._work > MAX_WORK:
-            self._too_large("this space takes too long to work out", span)
+            self.too_large("this space takes too long to elaborate", span)
 
-    def _too_large(self, message: str, span: Span) -> None:
+    def too_large(self, message: str, span: Span) -> NoReturn:
+        """Report that the space is too large, and stop."""
         hint = "repeat fewer blocks, or let fewer decisions meet in one value"
         self.error("E0511", message, self.uses[0] if self.uses else span, hint)
         raise TooManyFindings
 
-    def emit(self, node: Node, span: Span) -> None:
-        self._count += 1
-        if self._count > MAX_NODES:
-            self._too_large(f"this space has more than {MAX_NODES:,} operations", span)
-        self.nodes.append(node)
-
-    @contextmanager
-    def region(self, guard: Guard | None = None) -> Iterator[list[Node]]:
-        """Collect the nodes that are emitted inside, under one more guard."""
-        nodes, guards = self.nodes, self.guards
-        inside: list[Node] = []
-        self.nodes = inside
-        if guard is not None and not guard.selector.is_constant:
-            self.guards = (*guards, guard)
-        try:
-            yield inside
-        finally:
-            self.nodes, self.guards = nodes, guards
-
     @contextmanager
     def use(self, span: Span) -> Iterator[None]:
+        """Findings inside concern the statement or call at ``span``."""
         self.uses.append(span)
         try:
             yield

@@ -19,8 +19,8 @@ from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import Decision
 from tsdsl.ir.values import Fault, Val, Variable, assignments
 from tsdsl.record import replace
+from tsdsl.sema.builder.space_builder import ElaboratedSpace
 from tsdsl.sema.context import SILENT, Context, Suspect
-from tsdsl.sema.elaborate import ElaboratedSpace
 from tsdsl.sema.ineffective_decisions import without_effect
 
 #: Combinations of one place that are tried before it is taken for unreachable.
@@ -40,27 +40,27 @@ class Reachability:
         self.context: Context = space.context
         limit = MAX_CELLS_BROKEN if self.context.findings.has_errors else MAX_CELLS
         self.solver = Solver(
-            self.context.variables, self.context.decisions, self.context.requirements, limit
+            self.context.variables, self.space.decisions, self.space.requirements, limit
         )
-        self.by_variable = {d.variable.index: d for d in self.context.decisions}
+        self.by_variable = {d.variable.index: d for d in self.space.decisions}
 
     def run(self) -> None:
         """Report what is reached, then what the constraints leave of the space."""
         try:
             self._faults()
-            if not self.context.findings.has_errors and self.context.requirements:
+            if not self.context.findings.has_errors and self.space.requirements:
                 self._constraints()
         except TooCoupled as error:
             if self.context.findings.has_errors:
                 # Tables of what was given up on are larger than those of the space will be.
                 return
-            paths = {d.path for d in self.context.decisions}
+            paths = {d.path for d in self.space.decisions}
             names = ", ".join([n for n in error.names if n in paths][:6] or ["many decisions"])
             self.context.findings.add(
                 Diagnostic(
                     "W0906",
                     f"this space is too coupled to check completely: {names}",
-                    self.context.decisions[0].span,
+                    self.space.decisions[0].span,
                     help="an option that nothing can use, or a combination that fails, may go "
                     "unnoticed; 'tsdsl compile' still checks the architecture that it is given",
                     severity="warning",
@@ -114,12 +114,12 @@ class Reachability:
     # -------------------------------------------------------------- constraints
 
     def _constraints(self) -> None:
-        requirements = self.context.requirements
+        requirements = self.space.requirements
         if self.solver.base() is None:
             self._empty()
             return
         used: set[int] = {v.index for r in requirements for v in r.condition.variables}
-        for decision in self.context.decisions:
+        for decision in self.space.decisions:
             if decision.variable.index not in used:
                 continue
             usable = set(self.solver.options(decision.variable))
@@ -135,10 +135,10 @@ class Reachability:
                 )
 
     def _empty(self) -> None:
-        requirements = self.context.requirements
+        requirements = self.space.requirements
         for size in (1, 2):
             for some in combinations(requirements, size):
-                solver = Solver(self.context.variables, self.context.decisions, some, MAX_CELLS)
+                solver = Solver(self.context.variables, self.space.decisions, some, MAX_CELLS)
                 if solver.base() is None:
                     texts = " and ".join(f"'{r.text}'" for r in some)
                     self.context.error(
@@ -159,7 +159,7 @@ class Reachability:
     # -------------------------------------------------------------- effects
 
     def _effects(self) -> None:
-        for decision in without_effect(self.space.root, self.context.decisions):
+        for decision in without_effect(self.space.root, self.space.decisions):
             self.context.warn(
                 "W0902",
                 f"'{decision.path}' changes nothing: the network is the same with each option",

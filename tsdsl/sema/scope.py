@@ -13,6 +13,9 @@ from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.sema.modules import LoadedModule
 from tsdsl.syntax import ast
 
+#: Operations that give back the tensor that they are applied to.
+IDENTITIES = ("none", "skip")
+
 
 class BlockRef(Record):
     """A block's definition in its module."""

@@ -13,7 +13,7 @@ from tsdsl.ir.space import path_prefixes
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import MutableRecord
 from tsdsl.sema import sections
-from tsdsl.sema.elaborate import ElaboratedSpace, Elaborator
+from tsdsl.sema.builder.space_builder import ElaboratedSpace, SpaceBuilder
 from tsdsl.sema.functions import show
 from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.scope import Env
@@ -34,13 +34,13 @@ class Sections(MutableRecord):
 def read_sections(
     tree: ast.Space,
     statements: Sequence[ast.Statement],
-    elaborator: Elaborator,
+    builder: SpaceBuilder,
     space: ElaboratedSpace,
 ) -> Sections:
     """Validate the sections among the statements of a space, its base's included. Findings go to
-    the elaborator's context."""
+    the builder's context."""
     name = tree.name
-    reader = _Reader(elaborator, space, tree)
+    reader = _Reader(builder, space, tree)
     result = Sections()
     evaluations: list[sections.Evaluate] = []
     written = [s for s in statements if isinstance(s, ast.Section)]
@@ -60,15 +60,15 @@ def read_sections(
 
 
 class _Reader:
-    def __init__(self, elaborator: Elaborator, space: ElaboratedSpace, tree: ast.Space) -> None:
+    def __init__(self, builder: SpaceBuilder, space: ElaboratedSpace, tree: ast.Space) -> None:
         self.tree = tree
-        self.moves = {old: new for old, (new, _) in space.moved.items()}
-        self.elaborator = elaborator
-        self.context = elaborator.context
+        self.moves = {old: move.new for old, move in space.moves.items()}
+        self.builder = builder
+        self.context = builder.context
         self.space = space
         #: What ``--set`` gives settings, as modules of their own, by the identity of their text.
         self.given: dict[int, LoadedModule] = {}
-        self.prefixes = {p for d in self.context.decisions for p in path_prefixes(d.path)}
+        self.prefixes = {p for d in self.space.decisions for p in path_prefixes(d.path)}
 
     def section(self, section: ast.Section) -> BaseModel | None:
         places: Places = {(): section.name.span if section.name else section.span}
@@ -94,7 +94,7 @@ class _Reader:
             found = self._value(assign.value, places, key)
             return found, found is not _BROKEN
 
-        given = self.elaborator.overrides
+        given = self.builder.overrides.values
         fine = override(title, model, values, given, read, self.context, places[()]) and fine
         document = self._validate(model, values, places)
         if fine and isinstance(document, sections.Search):
@@ -103,12 +103,12 @@ class _Reader:
 
     @property
     def train_is_overridden(self) -> bool:
-        return any(key.startswith("train.") for key in self.elaborator.overrides)
+        return any(key.startswith("train.") for key in self.builder.overrides.values)
 
     def check_overrides(self, written: Sequence[ast.Section], name: ast.Ident) -> None:
         """Report what ``--set`` says of sections that are not there."""
         known = [s.kind if s.kind != "evaluate" else f"evaluate.{_name(s)}" for s in written]
-        for key in self.elaborator.overrides:
+        for key in self.builder.overrides.values:
             if is_setting(key) and (section_of(key) not in known or key == section_of(key)):
                 hint = "settings of sections are " + ", ".join(f"{s}.NAME" for s in known)
                 self.context.error(
@@ -206,8 +206,8 @@ class _Reader:
             case _:
                 pass
         module = self.given.get(id(node.span.source))
-        env = Env(scope, module) if module else self.elaborator.env(node.span, scope)
-        val = self.elaborator.plain(node, env, "a setting")
+        env = Env(scope, module) if module else self.builder.declarations.env(node.span, scope)
+        val = self.builder.interpreter.plain(node, env, "a setting")
         if not val.is_constant:
             self.context.error("E0601", "a setting does not depend on a decision", node.span)
             return _BROKEN
@@ -279,9 +279,9 @@ class _Reader:
         today = self._today(target.text)
         if today in self.prefixes:
             return True
-        paths = [d.path for d in self.context.decisions]
+        paths = [d.path for d in self.space.decisions]
         starts = dict.fromkeys(p.split(".")[0] for p in paths)
-        given = self.elaborator.overrides
+        given = self.builder.overrides.values
         if any(today in path_prefixes(moved(key, self.moves)) for key in given):
             # They are fixed.
             return True
@@ -300,7 +300,7 @@ class _Reader:
 
     def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
         learned = {target for phase in search.phases for target in phase.learn}
-        left = [d.path for d in self.context.decisions if learned.isdisjoint(path_prefixes(d.path))]
+        left = [d.path for d in self.space.decisions if learned.isdisjoint(path_prefixes(d.path))]
         if search.phases and left:
             shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
             assert section.name is not None

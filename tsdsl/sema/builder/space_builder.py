@@ -7,90 +7,115 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tsdsl.diagnostics import Label, did_you_mean, nearest
+from tsdsl.diagnostics import did_you_mean, nearest
 from tsdsl.ir.graph import Edge, Region
 from tsdsl.ir.op import MAX_EXTENT
-from tsdsl.ir.resolve import moved
+from tsdsl.ir.space import Decision, Requirement
 from tsdsl.ir.values import Fault, Val, constant
-from tsdsl.record import Record, factory
+from tsdsl.record import Record
 from tsdsl.sema import signatures
+from tsdsl.sema.builder.declarations import Declarations
+from tsdsl.sema.builder.draft import SpaceDraft
+from tsdsl.sema.builder.moves import Move, follow_moves, read_moves
+from tsdsl.sema.builder.overrides import Overrides, override_value
+from tsdsl.sema.builder.streams import StreamBuilder
 from tsdsl.sema.context import POISON, Context, is_broken
-from tsdsl.sema.declare import IGNORED
 from tsdsl.sema.functions import ValueFault, show, type_name
+from tsdsl.sema.interpreter.interpreter import Interpreter
+from tsdsl.sema.interpreter.names import NO_SUBMODULES
 from tsdsl.sema.scope import OpValue, Scope
 from tsdsl.sema.setting_overrides import is_setting
-from tsdsl.sema.streams import Streams
 from tsdsl.sema.submodule_names import name_sites
 from tsdsl.syntax import ast
 
+#: Python frames that the elaboration of the deepest spec may need: blocks call each other 64 deep
+#: (`MAX_CALLS`), the expressions in each nest 200 deep (`MAX_DEPTH`), and a level of an expression
+#: takes at most five frames.
+MAX_FRAMES = 100_000
+
 
 class ElaboratedSpace(Record, eq=True):
-    """What elaboration found out about a space."""
+    """A space after elaboration: its graph, and everything that was found on the way."""
 
     context: Context
+    decisions: Sequence[Decision]
+    requirements: Sequence[Requirement]
     clip: Edge
+    #: Every how many frames of the video one is taken.
     interval: int
     root: Region
+    #: Name of a stream -> the names of its points.
     streams: dict[str, tuple[str, ...]]
     params: dict[str, Any]
     scope: Scope
-    moved: dict[str, tuple[str, ast.Moved]] = factory(default_factory=dict)
+    #: Earlier path of a decision -> the move to a later one.
+    moves: dict[str, Move]
 
 
-class Elaborator(Streams):
-    """`run` elaborates a space."""
+class SpaceBuilder:
+    """Builds the graph of one space. It has an interpreter, and is the only one who knows it."""
 
     def __init__(self, context: Context, overrides: Mapping[str, Any]) -> None:
-        super().__init__(context, overrides)
+        self.context = context
+        self.overrides = Overrides(overrides)
+        self.draft = SpaceDraft(context, self.overrides)
+        self.interpreter = Interpreter(context, self.draft)
+        self.declarations = Declarations(context, self.draft, self.interpreter)
+        self.space = Scope("", kind="space")
+        self._streams = StreamBuilder(
+            context, self.draft, self.interpreter, self.declarations, self.space
+        )
         self.clip = Edge(POISON, "clip")
 
-    def run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> ElaboratedSpace | None:
-        """Elaborate a space; None where it is too broken to have a graph."""
+    def build(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> ElaboratedSpace:
+        """Elaborate the statements of a space. Errors go to the context; where there are any, parts
+        of the graph are missing."""
         with _deep_recursion():
-            try:
-                return self._run(name, statements)
-            except RecursionError:
-                self.context.error("E0108", "this space nests too deep", name.span)
-                return None
+            return self._build(name, statements)
 
-    def _run(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> ElaboratedSpace | None:
-        self._follow_moves(statements)
+    def _build(self, name: ast.Ident, statements: Sequence[ast.Statement]) -> ElaboratedSpace:
+        follow_moves(statements, self.overrides)
         params = self._params(statements)
         interval = self._input(name, statements)
         for statement in statements:
-            env = self.env(statement.span, self.space)
+            env = self.declarations.env(statement.span, self.space)
             if isinstance(statement, ast.Let):
-                self._let(statement, env)
+                self.declarations.let(statement, env)
             elif isinstance(statement, ast.Binding):
-                self.binding(statement, env)
+                self.declarations.binding(statement, env)
             elif isinstance(statement, ast.Stream):
-                self._declare_stream(statement)
-        self._declare_slots(statements)
-        for stream in self.streams.values():
-            for point in stream.points:
-                self.settle(stream, point, self._slot_count)
-            last = list(stream.points)[-1:]
-            stream.scope.output = stream.done[last[0]] if last else stream.source
+                self._streams.declare_stream(statement)
+        self._streams.declare_joints(statements)
+        self._streams.settle_all()
         head = self._head(name, statements)
-        for statement in statements:
-            if isinstance(statement, ast.Require):
-                self.require(statement, self.env(statement.span, self.space))
-            elif isinstance(statement, ast.Stream) and statement.name.text in self.streams:
-                scope = self.streams[statement.name.text].scope
-                for inner in statement.body:
-                    if isinstance(inner, ast.Require):
-                        self.require(inner, self.env(inner.span, scope))
+        self._requirements(statements)
         self._unused_overrides(name)
         return ElaboratedSpace(
             self.context,
+            self.draft.decisions,
+            self.draft.requirements,
             self.clip,
             interval,
-            Region(tuple(self.context.nodes), head),
-            {name: tuple(stream.points) for name, stream in self.streams.items()},
+            Region(tuple(self.draft.nodes), head),
+            {name: tuple(s.points) for name, s in self._streams.streams.items()},
             params,
             self.space,
-            self._moved(statements),
+            read_moves(statements, self.context),
         )
+
+    def _requirements(self, statements: Sequence[ast.Statement]) -> None:
+        """Evaluate the requirements of the space and its streams. They come last, because they may
+        read all parts."""
+        for statement in statements:
+            if isinstance(statement, ast.Require):
+                env = self.declarations.env(statement.span, self.space)
+                self.interpreter.require(statement, env)
+            elif isinstance(statement, ast.Stream):
+                stream = self._streams.streams.get(statement.name.text)
+                for inner in statement.body if stream is not None else ():
+                    if isinstance(inner, ast.Require) and stream is not None:
+                        env = self.declarations.env(inner.span, stream.scope)
+                        self.interpreter.require(inner, env)
 
     def _params(self, statements: Sequence[ast.Statement]) -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -98,11 +123,15 @@ class Elaborator(Streams):
             if not isinstance(statement, ast.Param):
                 continue
             name = statement.name.text
-            self._declare(self.space, statement.name)
-            default = self.plain(statement.value, self.env(statement.span, self.space))
+            self.declarations.declare(self.space, statement.name)
+            default = self.interpreter.plain(
+                statement.value, self.declarations.env(statement.span, self.space)
+            )
             value = default
-            if name in self.overrides:
-                value = self.override_value(name, statement.name.span)
+            override = self.overrides.take(name) if name in self.overrides.values else None
+            if override is not None:
+                span = statement.name.span
+                value = override_value(override, span, self.interpreter, self.context)
             wanted = self._param_type(statement, default)
             judged = [(default, statement.value.span)]
             if value is not default:
@@ -150,8 +179,10 @@ class Elaborator(Streams):
             )
             return 1
         statement = inputs[0]
-        self._declare(self.space, statement.name)
-        given = self._named(statement.arguments, self.env(statement.span, self.space))
+        self.declarations.declare(self.space, statement.name)
+        given = self.declarations.named_arguments(
+            statement.arguments, self.declarations.env(statement.span, self.space)
+        )
         known = {"channels": None, "frames": None, "height": None, "width": None, "interval": 1}
         values: dict[str, int] = {}
         fine = True
@@ -196,10 +227,10 @@ class Elaborator(Streams):
             return Edge(POISON)
         statement = heads[0]
         scope = self.space.child("head")
-        env = self.env(statement.span, scope, ("head",))
-        env.sites.update(name_sites([statement.value], IGNORED))
+        env = self.declarations.env(statement.span, scope, ("head",))
+        env.sites.update(name_sites([statement.value], NO_SUBMODULES))
         with self.context.use(statement.span):
-            edge = self.tensor(statement.value, env)
+            edge = self.interpreter.tensor(statement.value, env)
         if is_broken(edge.shape):
             return edge
 
@@ -222,60 +253,38 @@ class Elaborator(Streams):
             )
         return edge
 
-    def _follow_moves(self, statements: Sequence[ast.Statement]) -> None:
-        """What ``--set`` gives under earlier paths. Paths are not known yet: one that is still
-        there keeps its own."""
-        moves = {s.old.text: s.new.text for s in reversed(statements) if isinstance(s, ast.Moved)}
-        for key in self.overrides if moves else ():
-            today = moved(key, moves)
-            if today != key:
-                self.earlier.setdefault(today, key)
-
-    def _moved(self, statements: Sequence[ast.Statement]) -> dict[str, tuple[str, ast.Moved]]:
-        moved: dict[str, tuple[str, ast.Moved]] = {}
-        for statement in statements:
-            if not isinstance(statement, ast.Moved):
-                continue
-            old = statement.old
-            if old.text in moved:
-                self.context.error(
-                    "E0202",
-                    f"'{old.text}' has moved twice",
-                    old.span,
-                    "keep the move that architecture files were written under",
-                    [Label(moved[old.text][1].old.span, "the first is here")],
-                )
-            moved.setdefault(old.text, (statement.new.text, statement))
-        return moved
-
     def _unused_overrides(self, name: ast.Ident) -> None:
-        known = [*self.space.names, *self.declared]
-        for key in self.overrides:
-            if key not in self.used and not is_setting(key):
-                today = next((new for new, old in self.earlier.items() if old == key), None)
-                if today in self.used:
-                    self.context.error(
-                        "E0508",
-                        f"--set {key}: '{today}', which it is called today, is given too",
-                        name.span,
-                        "leave one of them out",
-                    )
-                    continue
-                close = nearest(key, known)
-                params = ", ".join(n for n, v in self.space.names.items() if isinstance(v, Val))
+        """Report values of ``--set`` that nothing took."""
+        known = [*self.space.names, *self.draft.declared]
+        for key in self.overrides.values:
+            if key in self.overrides.used or is_setting(key):
+                continue
+            earlier = self.overrides.earlier
+            today = next((new for new, old in earlier.items() if old == key), None)
+            if today in self.overrides.used:
                 self.context.error(
                     "E0508",
-                    f"--set {key}: space '{name.text}' has no param or decision of that name",
+                    f"--set {key}: '{today}', which it is called today, is given too",
                     name.span,
-                    f"did you mean '{close}'?" if close else f"it has: {params}",
+                    "leave one of them out",
                 )
+                continue
+            close = nearest(key, known)
+            params = ", ".join(n for n, v in self.space.names.items() if isinstance(v, Val))
+            self.context.error(
+                "E0508",
+                f"--set {key}: space '{name.text}' has no param or decision of that name",
+                name.span,
+                f"did you mean '{close}'?" if close else f"it has: {params}",
+            )
 
 
 @contextmanager
 def _deep_recursion() -> Iterator[None]:
-    """Nested blocks recurse deeper than Python's default allows; frames are on the heap."""
+    """Let the elaboration recurse as deep as the limits of the language allow: `MAX_FRAMES`. From
+    Python 3.11 on, frames of Python functions are on the heap, not on the stack of the process."""
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, 40_000))
+    sys.setrecursionlimit(max(limit, MAX_FRAMES))
     try:
         yield
     finally:

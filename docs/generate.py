@@ -66,7 +66,9 @@ SHAPES = {
 #: What a setting means, and whose its default is: of the supplement of Auto-TSNet (S), of FP-NAS
 #: (F), assumed (A), or none is needed.
 SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
-    sections.Search: {
+    sections.ParsecSettings: {
+        "batch": ("clips of a step", "A"),
+        "weights": ("optimiser of the weights", "S"),
         "samples": ("architectures drawn per step", "S"),
         "temperature": ("divides the log-likelihood of a batch", "A"),
         "likelihood": ("the log-likelihood of a batch is the sum or the mean of its clips'", "A"),
@@ -76,11 +78,9 @@ SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
             "A",
         ),
         "data": ("weights and distribution learn from the same clips, or from half each", "A"),
-        "batch": ("clips of a step", "A"),
-        "weights": ("optimiser of the weights", "S"),
         "arch": ("optimiser of the distribution", "S"),
     },
-    sections.Phase: {
+    sections.ParsecPhase: {
         "epochs": ("how long", ""),
         "lr": ("learning rates: `(weights=0.4, arch=0.015)`", ""),
         "warmup": ("share of the epochs that trains weights only", "S"),
@@ -130,8 +130,8 @@ SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
 #: Fields that are written as statements or headings.
 STATED = {"algorithm", "name", "kind", "budgets", "phases", "streams", "learn"}
 HEADINGS: dict[type[BaseModel], str] = {
-    sections.Search: "search parsec",
-    sections.Phase: "phase",
+    sections.ParsecSettings: "search parsec",
+    sections.ParsecPhase: "phase",
     sections.Train: "train",
     sections.Evaluate: "evaluate",
     sections.Sgd: "sgd",

@@ -366,7 +366,8 @@ def columns_of(tensor: Tensor) -> Tensor:
 def test_the_order_of_a_concat_changes_nothing(kind: str, tmp_path: Path) -> None:
     """Equal weights, clips and draws: equal losses in every step, and equal weights in the end."""
     from tsdsl.searching.distribution import Alpha
-    from tsdsl.searching.parsec.step import Clips, Parsec, classifier
+    from tsdsl.searching.parsec.step import ParsecStep
+    from tsdsl.searching.supernet_step import Clips, classifier
     from tsdsl.sema.sections import Sgd
     from tsdsl.training.optimizer import make_optimizer
 
@@ -386,7 +387,7 @@ def test_the_order_of_a_concat_changes_nothing(kind: str, tmp_path: Path) -> Non
                 net.get_parameter("head.linear.weight").mul_(30)
             start = copy.deepcopy(net.state_dict())
         alpha = Alpha(space).double()
-        step = Parsec(net.train(), alpha, classifier(net))
+        step = ParsecStep(net.train(), alpha, classifier(net))
         optimizer = make_optimizer(net, Sgd(momentum=0.9, weight_decay=1e-3), 0.1)
         found = []
         for number in range(12):

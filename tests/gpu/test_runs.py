@@ -18,7 +18,8 @@ from tsdsl.backends.memory import peak_memory
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import EvalLoader
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.parsec.step import Clips, Parsec, classifier
+from tsdsl.searching.parsec.step import ParsecStep
+from tsdsl.searching.supernet_step import Clips, classifier
 from tsdsl.training.evaluation import views_of
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
@@ -128,7 +129,7 @@ def test_one_graph_is_all_graphs(micro_batch: int | None) -> None:
     total = torch.stack([likelihood(arch, clips) for arch in archs])
     (-(torch.softmax(total.detach(), 0) @ total) / 4).backward()
     wanted = {n: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
-    parsec = Parsec(
+    parsec = ParsecStep(
         supernet,
         Alpha(space),
         likelihood,
@@ -150,7 +151,7 @@ def test_the_memory_of_a_step() -> None:
     torch.manual_seed(0)
     supernet: Any = tsdsl.compile(space).cuda().train()
     clips = Clips(torch.randn(4, *space.input_shape, device="cuda"), torch.arange(4, device="cuda"))
-    parsec = Parsec(supernet, Alpha(space), classifier(supernet), ranks=Ranks.alone("cuda"))
+    parsec = ParsecStep(supernet, Alpha(space), classifier(supernet), ranks=Ranks.alone("cuda"))
     archs = space.sample(13, seed=0)
     device = torch.device("cuda")
     parsec.step(archs, clips)
@@ -172,7 +173,7 @@ def test_statistics_and_counts() -> None:
     clips = torch.randn(4, *space.input_shape, dtype=torch.float64, device="cuda")
     labels = torch.arange(4, device="cuda")
     archs = space.sample(13, seed=0)
-    parsec = Parsec(supernet, Alpha(space), classifier(supernet), ranks=Ranks.alone("cuda"))
+    parsec = ParsecStep(supernet, Alpha(space), classifier(supernet), ranks=Ranks.alone("cuda"))
     for _ in range(3):
         parsec.step(archs, Clips(clips, labels))
         with torch.no_grad():

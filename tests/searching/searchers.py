@@ -30,7 +30,7 @@ def searcher(space: tsdsl.Space, videos: Path, seed: int = 0) -> Searcher:
 def equal(one: Searcher, other: Searcher) -> bool:
     pairs = [
         (one.supernet.state_dict(), other.supernet.state_dict()),
-        (one.alpha.state_dict(), other.alpha.state_dict()),
+        (one.algorithm.alpha.state_dict(), other.algorithm.alpha.state_dict()),
     ]
     return one.chosen == other.chosen and all(
         torch.equal(tensor, right[name]) for left, right in pairs for name, tensor in left.items()

@@ -20,7 +20,7 @@ from killing import ended, forked, signal_at
 
 import tsdsl
 from tsdsl.diagnostics import FileError
-from tsdsl.searching.parsec.step import SearchError
+from tsdsl.searching.supernet_step import SearchError
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.weights.weight_files import load
 

@@ -21,8 +21,10 @@ from tsdsl.ir.decision_groups import block_groups
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.stream_subset import restrict
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.plan import check_joint, describe, plan_of
-from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
+from tsdsl.searching.parsec import joint
+from tsdsl.searching.parsec.algorithm import DecisionsJoined
+from tsdsl.searching.plan import plan_of
+from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.weights.weight_files import load
 
@@ -43,22 +45,22 @@ def one_thread() -> Iterator[None]:
 def test_from_an_epoch_on(tiny: Tiny, videos: Path, epoch: int, step: int | None) -> None:
     made = searcher(tiny(search__joint_from=epoch), videos)
     every = made.space.sample(10**4, weights="architectures", seed=0)
-    before = made.now()
+    before = made.algorithm.now()
     ends: list[PhaseFinished] = []
     told: list[DecisionsJoined] = []
     for event in made.run():
         if isinstance(event, DecisionsJoined):
             told.append(event)
             # The step that comes draws from the distribution that there was.
-            assert made.now().log_probability(every) == pytest.approx(
+            assert made.algorithm.now().log_probability(every) == pytest.approx(
                 before.log_probability(every), abs=1e-12
             )
         elif isinstance(event, PhaseFinished):
             ends.append(event)
             assert set(GROUPS[0]) <= set(event.architecture)
-        before = made.now()
+        before = made.algorithm.now()
         # What was joined stays so when it stands.
-        assert len(made.alpha.groups) == (2 if told else 0)
+        assert len(made.algorithm.alpha.groups) == (2 if told else 0)
     if step is None:
         # In the second phase, no block has two decisions to learn.
         assert not told
@@ -66,24 +68,28 @@ def test_from_an_epoch_on(tiny: Tiny, videos: Path, epoch: int, step: int | None
     (joined,) = told
     assert (joined.step, joined.phase, joined.groups) == (step, "first", GROUPS)
     assert (joined.logits, joined.factorised_logits) == (8, 8)
-    found, _ = made.found()
+    found = made.algorithm.selection().architecture
     assert dict(found) == made.chosen
-    assert made.alpha.learned == ("b.s1[0].kernel",)
+    assert made.algorithm.alpha.learned == ("b.s1[0].kernel",)
 
 
 def test_the_optimiser_goes_on_with_what_was_not_joined(tiny: Tiny, videos: Path) -> None:
     made = searcher(tiny(search__joint_from=2), videos)
-    depth = made.alpha.logits[0]
+    depth = made.algorithm.alpha.logits[0]
     for event in made.run():
         if isinstance(event, DecisionsJoined):
-            assert made.alpha.logits[0] is depth
+            assert made.algorithm.alpha.logits[0] is depth
             # Of 3 steps, 2 have warmed up.
-            assert made._arch.state[depth]["step"] == 1
-            known = [k for k, row in enumerate(made.alpha.logits) if row in made._arch.state]
+            assert made.algorithm.optimizer.state[depth]["step"] == 1
+            known = [
+                k
+                for k, row in enumerate(made.algorithm.alpha.logits)
+                if row in made.algorithm.optimizer.state
+            ]
             assert known == [0]
         if event.step == 4:
-            assert made._arch.state[depth]["step"] == 2
-            assert made._arch.state[made.alpha.logits[1]]["step"] == 1
+            assert made.algorithm.optimizer.state[depth]["step"] == 2
+            assert made.algorithm.optimizer.state[made.algorithm.alpha.logits[1]]["step"] == 1
             break
 
 
@@ -99,13 +105,13 @@ def test_a_phase_that_learns_a_part_of_a_block(tiny: Tiny, videos: Path, spec: A
         if isinstance(event, DecisionsJoined):
             told.append(event.phase)
         elif isinstance(event, PhaseFinished) and event.phase == "first":
-            marginals = made.now().distribution.probabilities["a.s1[0].kernel"]
-            names = [made.space.decisions[k].path for g in made.alpha.groups for k in g]
+            marginals = made.algorithm.now().distribution.probabilities["a.s1[0].kernel"]
+            names = [made.space.decisions[k].path for g in made.algorithm.alpha.groups for k in g]
             assert names == list(GROUPS[1])
             # Not certain: it is learned again, from where it was.
             assert marginals.min() > 0 and marginals.tolist() != [0.5, 0.5]
     assert told == ["first"] and marginals is not None
-    assert made.found()[0].keys() >= {"a.s1[0].kernel", "b.s1[0].kernel"}
+    assert made.algorithm.selection().architecture.keys() >= {"a.s1[0].kernel", "b.s1[0].kernel"}
 
 
 @pytest.mark.parametrize(
@@ -130,10 +136,12 @@ def test_a_restored_state_goes_on_bit_for_bit(
     for _ in zip(again.run(), range(5), strict=False):
         pass
     again.restore(kept)
-    assert again.alpha.groups == tuple(map(tuple, kept.training["joint"]))
+    assert again.algorithm.alpha.groups == tuple(map(tuple, kept.training["joint"]))
     told = [(type(event), event.step) for event in again.run()]
     assert told == events[1:]
-    assert equal(straight, again) and straight.alpha.groups == again.alpha.groups
+    assert (
+        equal(straight, again) and straight.algorithm.alpha.groups == again.algorithm.alpha.groups
+    )
 
 
 def test_a_state_from_before_there_were_groups(tiny: Tiny, videos: Path) -> None:
@@ -182,19 +190,20 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
 def test_the_plan_says_so(tiny: Tiny) -> None:
     space = tiny(search__joint_from=2)
     plan = plan_of(space, 3)
-    assert plan.joint_from == 3 and not check_joint(space, plan)
-    told = [(phase["joint_groups"], phase["joint_logits"]) for phase in describe(space, plan)]
+    assert joint.joint_plan(space, plan).first_step == 3 and not joint.check(space, plan)
+    told = [
+        (phase["joint_groups"], phase["joint_logits"])
+        for phase in joint.details(space, plan, True).phases
+    ]
     assert told == [(2, 8), (0, 0)]
     never = tiny(search__joint_from=9)
-    (warning,) = check_joint(never, plan_of(never, 3))
+    (warning,) = joint.check(never, plan_of(never, 3))
     assert warning.code == "W0975" and "after 3 epochs" in warning.message
     late = tiny(search__joint_from=3)
-    (warning,) = check_joint(late, plan_of(late, 3))
+    (warning,) = joint.check(late, plan_of(late, 3))
     assert "no block has two decisions to learn" in warning.message
-    assert plan_of(tiny(), 3).joint_from is None
-    assert all(
-        isinstance(phase.joint, tuple) and not phase.joint for phase in plan_of(tiny(), 3).phases
-    )
+    without = joint.joint_plan(tiny(), plan_of(tiny(), 3))
+    assert without.first_step is None and set(without.groups.values()) == {()}
 
 
 def test_what_cannot_be_answered_is_said_at_once(
@@ -206,8 +215,8 @@ def test_what_cannot_be_answered_is_said_at_once(
     plan = plan_of(space, 3)
     monkeypatch.setattr(bucket_tree, "MAX_KEPT", -1)
     with pytest.raises(TooCoupled, match="limit is -1"):
-        check_joint(space, plan)
-    assert not check_joint(tiny(), plan_of(tiny(), 3))
+        joint.check(space, plan)
+    assert not joint.check(tiny(), plan_of(tiny(), 3))
 
 
 def test_costs_of_phases(tiny: Tiny) -> None:

@@ -25,10 +25,10 @@ from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import SpecError
-from tsdsl.searching.parsec.step import SearchError
 from tsdsl.searching.plan import check_budgets, plan_of
 from tsdsl.searching.run import _halves
 from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
+from tsdsl.searching.supernet_step import SearchError
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.recipe import Recipe
 from tsdsl.weights.weight_files import load
@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 def test_phases(tiny: Tiny, videos: Path) -> None:
     made = searcher(tiny(), videos)
     before = {name: p.detach().clone() for name, p in made.supernet.named_parameters()}
-    start = {name: row.detach().clone() for name, row in made.alpha.named_parameters()}
+    start = {name: row.detach().clone() for name, row in made.algorithm.alpha.named_parameters()}
     learned = []
     first = None
     for event in made.run():
@@ -56,15 +56,17 @@ def test_phases(tiny: Tiny, videos: Path) -> None:
             # Nothing of the absent stream has moved, nor what it would learn.
             for name, p in made.supernet.named_parameters():
                 assert torch.equal(p, before[name]) == name.startswith("b."), name
-            assert made.alpha.learned == ("b.s1[0].kernel",)
+            assert made.algorithm.alpha.learned == ("b.s1[0].kernel",)
         elif isinstance(event, SearchStepDone):
-            learned.append(event.learned)
+            learned.append(event.values["learned"])
     # Alpha waits for a quarter of each phase: 2 of 6 steps, 1 of 3.
     assert learned == [False, False, True, True, True, True, False, True, True]
-    moved = [not torch.equal(row, start[name]) for name, row in made.alpha.named_parameters()]
+    moved = [
+        not torch.equal(row, start[name]) for name, row in made.algorithm.alpha.named_parameters()
+    ]
     assert any(moved)
     assert first is not None and first.phase == "first" and first.met
-    found, met = made.found()
+    found, met = made.algorithm.selection().architecture, made.algorithm.selection().met
     # What the first phase chose is part of the result, which lies in the budget if one can.
     assert dict(found) == made.chosen
     assert met == (120e3 <= made.space.flops(found) <= 1e6)

@@ -26,7 +26,8 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.parsec.cost_term import CostTerm
 from tsdsl.searching.parsec.online_softmax import OnlineSoftmax
-from tsdsl.searching.parsec.step import Clips, Parsec, SearchError, classifier
+from tsdsl.searching.parsec.step import ParsecStep
+from tsdsl.searching.supernet_step import Clips, SearchError, classifier
 from tsdsl.sema.sections import Budget
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -97,7 +98,7 @@ def test_one_graph_is_all_graphs(span: str, norm: bool, tmp_path: Path) -> None:
     ]
     for samples in cases:
         expected = all_graphs(supernet, samples, clips, to)
-        parsec = Parsec(supernet, Alpha(space), shifted(supernet, to), reading="sum")
+        parsec = ParsecStep(supernet, Alpha(space), shifted(supernet, to), reading="sum")
         stepped = parsec.step(samples, clips)
         found = gradients(supernet)
         # The same weights are touched, and no others.
@@ -135,7 +136,7 @@ def test_micro_batches(span: str, tmp_path: Path) -> None:
     ):
         told, grads = [], []
         for micro_batch in (None, 1, 2, 4, 5, 6, 100):
-            parsec = Parsec(
+            parsec = ParsecStep(
                 supernet, Alpha(space), likelihood, reading="sum", micro_batch=micro_batch
             )
             told.append(parsec.step(samples, clips, held=clips))
@@ -156,10 +157,10 @@ def test_micro_batches_and_normalisation(tmp_path: Path) -> None:
     space, supernet, clips = made(tmp_path, norm=True)
     (first, *_) = every_architecture(space)
     counts = [b for n, b in supernet.named_buffers() if n.endswith("num_batches_tracked")]
-    Parsec(supernet, Alpha(space), classifier(supernet), micro_batch=2).step([first], clips)
+    ParsecStep(supernet, Alpha(space), classifier(supernet), micro_batch=2).step([first], clips)
     assert {int(c) for c in counts} == {0, 3}
     split = gradients(supernet)
-    Parsec(supernet, Alpha(space), classifier(supernet)).step([first], clips)
+    ParsecStep(supernet, Alpha(space), classifier(supernet)).step([first], clips)
     whole = gradients(supernet)
     assert {int(c) for c in counts} == {0, 4}
     assert any(not torch.allclose(split[name], whole[name]) for name in whole)
@@ -175,7 +176,7 @@ def test_shared_and_frozen_weights(tmp_path: Path) -> None:
     one.weight = other.weight
     architectures = space.sample(3, seed=0)
     wanted = all_graphs(supernet, architectures, clips, {a: -1.0 for a in architectures})
-    parsec = Parsec(supernet, Alpha(space), shifted(supernet, {a: -1.0 for a in architectures}))
+    parsec = ParsecStep(supernet, Alpha(space), shifted(supernet, {a: -1.0 for a in architectures}))
     stepped = parsec.step(architectures, clips)
     found = gradients(supernet)
     assert found.keys() == wanted.keys()
@@ -195,7 +196,7 @@ def _width(module: nn.Module) -> int:
 def test_untouched_weights_have_no_gradient(tmp_path: Path) -> None:
     space, supernet, clips = made(tmp_path)
     shallow = [a for a in every_architecture(space) if a["main.s1.depth"] == 1]
-    Parsec(supernet, Alpha(space), classifier(supernet)).step(shallow, clips)
+    ParsecStep(supernet, Alpha(space), classifier(supernet)).step(shallow, clips)
     untouched = {n for n, p in supernet.named_parameters() if p.grad is None}
     assert untouched == {n for n, _ in supernet.named_parameters() if "s1.1" in n} != set()
 
@@ -246,7 +247,7 @@ def test_readings_temperature_and_halves(tmp_path: Path) -> None:
 
     for reading, temperature in (("sum", 1.0), ("mean", 1.0), ("mean", 0.01), ("sum", 7.0)):
         alpha = Alpha(space)
-        parsec = Parsec(
+        parsec = ParsecStep(
             supernet,
             alpha,
             plain,
@@ -328,7 +329,7 @@ def exact(
 def test_the_mean_of_alphas_gradient(require: bool, baseline: bool, tmp_path: Path) -> None:
     space, table, now, term = problem(tmp_path, require)
     alpha = Alpha(space, now.distribution)
-    parsec = Parsec(table, alpha, table.likelihood, reading="sum", baseline=baseline, term=term)
+    parsec = ParsecStep(table, alpha, table.likelihood, reading="sum", baseline=baseline, term=term)
     samples, draws = 3, 1500
     drawn = now.sample(samples * draws, seed=3, step=0)
     rows = []
@@ -371,7 +372,7 @@ def test_the_baseline_takes_noise_away(tmp_path: Path) -> None:
     spread = {}
     for baseline in (False, True):
         alpha = Alpha(space, now.distribution)
-        parsec = Parsec(table, alpha, table.likelihood, baseline=baseline)
+        parsec = ParsecStep(table, alpha, table.likelihood, baseline=baseline)
         rows = []
         for step in range(200):
             parsec.step(now.sample(13, seed=0, step=step), ONE, now=now)
@@ -393,7 +394,7 @@ def test_a_budget_is_reached(tmp_path: Path) -> None:
         budget = Budget(cost="flops", low=low, high=high, weight=beta)
         alpha = Alpha(space)
         term = CostTerm(space, [budget], kind=kind)  # type: ignore[arg-type]
-        parsec = Parsec(table, alpha, table.likelihood, reading="sum", term=term)
+        parsec = ParsecStep(table, alpha, table.likelihood, reading="sum", term=term)
         adam = torch.optim.Adam(alpha.parameters(), lr=0.1)
         for step in range(60):
             now = alpha.now()
@@ -430,7 +431,7 @@ class Live:
 def test_one_graph_at_a_time(tmp_path: Path) -> None:
     space, supernet, clips = made(tmp_path, norm=True)
     every = list(every_architecture(space))
-    parsec = Parsec(supernet, Alpha(space), classifier(supernet))
+    parsec = ParsecStep(supernet, Alpha(space), classifier(supernet))
 
     def peak(samples: Sequence[Architecture]) -> int:
         live = Live()
@@ -442,7 +443,7 @@ def test_one_graph_at_a_time(tmp_path: Path) -> None:
     whole = peak(every[:13])
     assert whole == max(peak([a]) for a in every[:13]) > 0
     # Of a part of the clips, where they come in parts; weights are kept whatever their number.
-    parsec.micro_batch = 2
+    parsec.passes.micro_batch = 2
     assert 0 < peak(every[:13]) < 0.4 * whole
 
 
@@ -469,7 +470,7 @@ def test_not_finite(bad: float, half: str, micro_batch: int | None, tmp_path: Pa
     before = {
         n: t.clone() for n, t in (*supernet.state_dict().items(), *alpha.state_dict().items())
     }
-    parsec = Parsec(supernet, alpha, likelihood, micro_batch=micro_batch)
+    parsec = ParsecStep(supernet, alpha, likelihood, micro_batch=micro_batch)
     with pytest.raises(SearchError) as caught:
         parsec.step(samples, clips, held=other)
     (found,) = caught.value.diagnostics
@@ -478,7 +479,7 @@ def test_not_finite(bad: float, half: str, micro_batch: int | None, tmp_path: Pa
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert not gradients(supernet) and not gradients(alpha)
     # It goes on as if nothing had been.
-    parsec.likelihood = plain
+    parsec.passes.likelihood = plain
     parsec.step(samples, clips, held=other)
     assert gradients(supernet) and gradients(alpha)
 
@@ -492,7 +493,7 @@ def test_a_gradient_that_is_not_finite(tmp_path: Path) -> None:
         # The square root of nothing has a value but no slope.
         return found + (found - found.detach()).sqrt()
 
-    parsec = Parsec(supernet, Alpha(space), likelihood)
+    parsec = ParsecStep(supernet, Alpha(space), likelihood)
     with pytest.raises(SearchError, match="gradient is not finite"):
         parsec.step(list(every_architecture(space))[:3], clips)
     assert not gradients(supernet)
@@ -510,7 +511,7 @@ def test_what_changes_between_steps(tmp_path: Path) -> None:
     frozen = [p for k, p in enumerate(supernet.parameters()) if k % 2]
     for p in frozen:
         p.requires_grad_(False)
-    parsec = Parsec(supernet, Alpha(space), classifier(supernet))
+    parsec = ParsecStep(supernet, Alpha(space), classifier(supernet))
 
     def stepped() -> dict[str, Tensor]:
         state = {n: t.clone() for n, t in supernet.state_dict().items()}
@@ -539,7 +540,7 @@ def test_batches_are_counted(tmp_path: Path) -> None:
     """As often as a normalisation runs in training, whichever part of it does."""
     space, supernet, clips = made(tmp_path, norm=True)
     twin = copy.deepcopy(supernet)
-    parsec = Parsec(supernet, Alpha(space), classifier(supernet), micro_batch=2)
+    parsec = ParsecStep(supernet, Alpha(space), classifier(supernet), micro_batch=2)
     samples = list(every_architecture(space))[:7]
     for _ in range(2):
         parsec.step(samples, clips, held=clips)
@@ -558,7 +559,8 @@ PROGRAM = """
 import sys, torch, tsdsl
 from tsdsl.searching.parsec.cost_term import CostTerm
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.parsec.step import Clips, Parsec, SearchError, classifier
+from tsdsl.searching.parsec.step import ParsecStep
+from tsdsl.searching.supernet_step import Clips, SearchError, classifier
 from tsdsl.sema.sections import Budget
 from tsdsl.training.ranks import Ranks
 spec, out = sys.argv[1:]
@@ -570,7 +572,7 @@ with Ranks.of("cpu") as ranks:
     labels, spoiled = torch.arange(8) % 3, clips.clone()
     spoiled[-1] = float("nan")
     budget = Budget(cost="flops", low=1, high=2, weight=0.3)
-    parsec = Parsec(supernet, alpha, classifier(supernet), reading="sum",
+    parsec = ParsecStep(supernet, alpha, classifier(supernet), reading="sum",
                     term=CostTerm(space, [budget]), ranks=ranks)
     sgd = torch.optim.SGD(supernet.parameters(), lr=0.1, momentum=0.9)
     adam = torch.optim.Adam(alpha.parameters(), lr=0.05)
@@ -579,7 +581,7 @@ with Ranks.of("cpu") as ranks:
     told = []
     for step in range(4):
         # In parts of different numbers and sizes, in some steps.
-        parsec.micro_batch = 2 if ranks.world > 1 and step % 2 else None
+        parsec.passes.micro_batch = 2 if ranks.world > 1 and step % 2 else None
         now = alpha.now()
         drawn = now.sample(5, seed=0, step=step)
         try:

@@ -11,7 +11,8 @@ import tsdsl
 from tsdsl.backends.memory import peak_memory
 from tsdsl.ir.architecture import Architecture
 from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.parsec.step import Clips, Parsec, classifier
+from tsdsl.searching.parsec.step import ParsecStep
+from tsdsl.searching.supernet_step import Clips, classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ class Measured:
         self.space = tsdsl.load(ROOT / "examples/two_stream.tsnet", set={"crop": crop})
         torch.manual_seed(0)
         self.supernet = tsdsl.compile(self.space).train()
-        self.parsec = Parsec(self.supernet, Alpha(self.space), classifier(self.supernet))
+        self.parsec = ParsecStep(self.supernet, Alpha(self.space), classifier(self.supernet))
         clips_NCTHW = torch.randn(clips, *self.space.input_shape)
         self.clips = Clips(clips_NCTHW, torch.arange(clips))
 

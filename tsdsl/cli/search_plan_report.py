@@ -31,10 +31,15 @@ def plan(
     from tsdsl.searching.estimate import expenses
     from tsdsl.searching.foresight import check_reach, expected_inside, forecast
     from tsdsl.searching.plan import check, describe, plan_of
+    from tsdsl.searching.registry import algorithm_of
 
     steps = None if source is None else _steps(space, source, root)
     made = plan_of(space, steps or 1)
-    warnings = check(space, made, known_steps=steps is not None)
+    algorithm = algorithm_of(made.search)
+    warnings = [
+        *check(space, made, known_steps=steps is not None),
+        *algorithm.check(space, made),
+    ]
     ahead = None
     if any(phase.budgets for phase in made.phases) and not any(w.code == "W0974" for w in warnings):
         check_reach(space, made)
@@ -42,7 +47,12 @@ def plan(
             ahead = forecast(space, made)
     expected = {} if ahead is None else expected_inside(made, ahead)
     taken = expenses(space, made, micro_batch, expected)
-    means = {name: own["macs"] for name, own in expected.items()}
+    macs = {
+        **algorithm.mean_costs(space, made, "macs"),
+        **{name: own["macs"] for name, own in expected.items()},
+    }
+    details = algorithm.details(space, made, steps is not None)
+    phases = describe(made, macs)
     if as_json:
         document = {
             "format_version": 1,
@@ -50,12 +60,12 @@ def plan(
             "decisions": len(space.decisions),
             "batch": made.search.batch,
             "steps_per_epoch": steps,
-            "joint_from": made.search.joint_from if made.joint_from is not None else None,
+            **details.values,
             "supernet_params": taken.parameters,
             "weights_bytes": taken.weights,
             "phases": [
-                _merged(told, taken, k, steps is not None)
-                for k, told in enumerate(describe(space, made, means))
+                _merged({**phase, **details.phases[k]}, taken, k, steps is not None)
+                for k, phase in enumerate(phases)
             ],
             "stranding": ahead
             and {"share": ahead.stranded, "error": ahead.error, "exact": ahead.exact},
@@ -63,23 +73,18 @@ def plan(
         data(json.dumps(document, indent=2))
         return
     show([*warnings, *([] if ahead is None else ahead.warnings(space.graph.source))])
-    told = describe(space, made, means)
-    data(aligned(_phases(made, told, steps is not None), (2, 3, 4, 7)))
+    data(aligned(_phases(made, phases, steps is not None), (2, 3, 4, 7)))
     data("")
-    data(aligned(_expenses(made, taken, steps is not None), (1, 2, 3, 4, 5, 6)))
+    data(
+        aligned(_expenses(made, taken, details.samples_vary, steps is not None), (1, 2, 3, 4, 5, 6))
+    )
     data("")
     data(
         f"batch {made.search.batch}; the supernet has {taken.parameters:,} parameters,"
         f" {bytes_text(taken.weights)} with running statistics"
     )
-    if any(phase["joint_groups"] for phase in told):
-        first = f" (step {made.joint_from + 1})" if made.joint_from and steps is not None else ""
-        each = "; ".join(
-            f"{phase['name']} {phase['joint_groups']} with {phase['joint_logits']:,} logits"
-            for phase in told
-            if phase["joint_groups"]
-        )
-        data(f"joint within blocks from epoch {made.search.joint_from}{first} on: {each}")
+    for line in details.lines:
+        data(line)
     note(
         "FLOPs: expected multiply-adds of what exists in a phase, for one clip, given the initial"
         f" distribution and the budgets so far{_how(ahead)};"
@@ -129,7 +134,10 @@ def _merged(told: dict[str, Any], taken: Expenses, at: int, counted: bool) -> di
 
 
 def _phases(made: Plan, phases: list[dict[str, Any]], counted: bool) -> list[list[str]]:
-    head = ["phase", "streams", "decisions", "epochs", "steps", "lr (weights, alpha)", "budgets"]
+    rates = list(made.phases[0].settings.lr.model_dump())
+    # Without a distribution there is one rate.
+    lr = f"lr ({', '.join(rates)})".replace("arch", "alpha") if len(rates) > 1 else "lr"
+    head = ["phase", "streams", "decisions", "epochs", "steps", lr, "budgets"]
     rows = [[*head, "FLOPs"]]
     for phase, told in zip(made.phases, phases, strict=True):
         steps = f"{phase.steps} ({phase.warmup} warm-up)" if counted else "-"
@@ -140,7 +148,7 @@ def _phases(made: Plan, phases: list[dict[str, Any]], counted: bool) -> list[lis
                 str(len(phase.learned)),
                 f"{phase.epochs:g}",
                 steps,
-                f"{phase.lr.weights:g}, {phase.lr.arch:g}",
+                ", ".join(f"{rate:g}" for rate in told["lr"].values()),
                 _budgets(phase),
                 "-" if told["macs"] is None else amount(round(told["macs"])),
             ]
@@ -148,8 +156,7 @@ def _phases(made: Plan, phases: list[dict[str, Any]], counted: bool) -> list[lis
     return rows
 
 
-def _expenses(made: Plan, taken: Expenses, counted: bool) -> list[list[str]]:
-    adaptive = not isinstance(made.search.samples, int)
+def _expenses(made: Plan, taken: Expenses, vary: bool, counted: bool) -> list[list[str]]:
     rows = [
         [
             "phase",
@@ -169,7 +176,7 @@ def _expenses(made: Plan, taken: Expenses, counted: bool) -> list[list[str]]:
         rows.append(
             [
                 phase.name,
-                f"{samples} at first" if adaptive else samples,
+                f"{samples} at first" if vary else samples,
                 f"{own.videos:,}" if counted else "-",
                 amount_of_flops(own.macs) if counted and own.macs is not None else "-",
                 bytes_text(own.gradients),

@@ -9,8 +9,6 @@ their peak (CPU, float32). A backward pass counts as two forward ones.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from math import ceil
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +19,9 @@ from tsdsl.ir.graph import Path
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.stream_subset import StreamFilter
 from tsdsl.record import Record
-from tsdsl.searching.distribution import Alpha
-from tsdsl.searching.plan import PhasePlan, Plan, present, standing
-from tsdsl.searching.searcher import LEAST_SAMPLES
-from tsdsl.sema.sections import Adam, Adaptive
+from tsdsl.searching.plan import PhasePlan, Plan, present
+from tsdsl.searching.registry import algorithm_of
+from tsdsl.sema.sections import Adam
 from tsdsl.space import Space
 from tsdsl.training.checks import shares
 
@@ -68,8 +65,9 @@ def expenses(
     """For one process. ``micro_batch``: as in `run`. ``expected``: mean macs and elements, by
     phase, where they are known inside the budgets (see `foresight`). Raises what making the
     supernet raises."""
-    halves = 2 if plan.search.data == "split" else 1
-    clips, passes = shares(plan.search.batch // halves, 1, micro_batch, "search.batch")
+    algorithm = algorithm_of(plan.search)
+    lists = algorithm.lists(plan)
+    clips, passes = shares(plan.search.batch // lists, 1, micro_batch, "search.batch")
     with torch.device("meta"):
         supernet = Supernet(space.graph)
     sizes = {
@@ -78,16 +76,13 @@ def expenses(
     }
     # A step keeps the statistics of before, for when it fails.
     buffers = 2 * sum(b.numel() * b.element_size() for b in supernet.buffers())
-    costs = {cost: _costs(space, cost) for cost in ("macs", "elements")}
+    costs = {cost: _mean_costs(space, plan, cost) for cost in ("macs", "elements")}
     phases = []
     free: set[str] = set()
     for phase in plan.phases:
         free |= set(phase.learned)
         largest = _largest(space, phase, free)
-        means: dict[str, float | None] = {
-            cost: known[phase.name].mean if phase.name in known else None
-            for cost, known in costs.items()
-        }
+        means = {cost: known.get(phase.name) for cost, known in costs.items()}
         means |= (expected or {}).get(phase.name, {})
         phases.append(_phase(space, plan, phase, sizes, means, largest, clips, passes))
     total = sum(sizes.values())
@@ -107,12 +102,13 @@ def _phase(
     search, there = plan.search, StreamFilter(space.graph, phase.streams)
     learned = sum(size for path, size in sizes.items() if there(path))
     kept = 2 if isinstance(search.weights, Adam) else int(search.weights.momentum > 0)
-    samples = _samples(space, plan, phase)
+    algorithm = algorithm_of(search)
+    samples, lists = algorithm.samples(space, plan, phase), algorithm.lists(plan)
     macs, elements = means["macs"], means["elements"]
     compute = None
     if macs is not None and samples is not None:
-        # Of two halves, one goes forward only.
-        count = BOTH if search.data == "shared" else (BOTH + 1) / 2
+        # Of several lists, the first one alone is backpropagated.
+        count = (BOTH + lists - 1) / lists
         compute = count * search.batch * phase.steps * samples * macs
     activations = None
     if elements is not None and largest is not None:
@@ -128,9 +124,9 @@ def _phase(
     )
 
 
-def _costs(space: Space, cost: str) -> dict[str, Any]:
+def _mean_costs(space: Space, plan: Plan, cost: str) -> dict[str, float | None]:
     try:
-        return {phase.name: phase for phase in space.phases(cost)}
+        return algorithm_of(plan.search).mean_costs(space, plan, cost)
     except TooCoupled:
         return {}
 
@@ -148,17 +144,5 @@ def _largest(space: Space, phase: PhasePlan, free: Collection[str]) -> int | Non
         tables = [None if (t := p.costs[0]) is None else -t for p in made.potentials]
         found = Optimum(made, tables, possible)
         return -int(found.value) if found.possible else None
-    except TooCoupled:
-        return None
-
-
-def _samples(space: Space, plan: Plan, phase: PhasePlan) -> int | None:
-    asked = plan.search.samples
-    if not isinstance(asked, Adaptive):
-        return asked
-    alpha = Alpha(space)
-    alpha.stand(standing(space, phase, {}))
-    try:
-        return max(LEAST_SAMPLES, ceil(asked.factor * alpha.now().entropy().value))
     except TooCoupled:
         return None

@@ -24,7 +24,7 @@ from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.record import Record
-from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
+from tsdsl.searching.plan import PhasePlan, Plan, inside, no_architecture, present, standing
 from tsdsl.sema.sections import Budget
 from tsdsl.space import Space, Window
 
@@ -282,7 +282,7 @@ def _inside(space: Space, phase: PhasePlan, now: Distribution, k: int) -> list[A
     try:
         return most_probable(there.graph, k, windows, now)
     except SpecError as error:
-        if any(found.code != "E0593" for found in error.diagnostics):
+        if not no_architecture(error):
             raise
         return []
 

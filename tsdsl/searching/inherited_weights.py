@@ -26,7 +26,7 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import Record
 from tsdsl.searching.defaults import EVOLVE_MEMORY
-from tsdsl.searching.run import reestimate
+from tsdsl.searching.running_statistics import reestimate
 from tsdsl.space import Space
 from tsdsl.training.dry_run import gives_probabilities
 from tsdsl.training.ranks import Ranks

@@ -7,54 +7,51 @@ from math import ceil
 from typing import Any
 
 from tsdsl.analysis.distribution import Distribution
-from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.constraints import Constraints, equals
-from tsdsl.ir.decision_groups import (
-    MAX_COMBINED,
-    DecisionGroup,
-    block_groups,
-    combination_count,
-    group_name,
-    join_decisions,
-)
 from tsdsl.ir.solve import Solver
 from tsdsl.ir.space import path_prefixes
 from tsdsl.ir.stream_subset import Presence, relevant_decisions, restrict, result_presence
 from tsdsl.ir.values import Val
 from tsdsl.record import Record
-from tsdsl.sema.sections import Budget, PhaseRates, Search
+from tsdsl.sema.sections import Budget, PhaseSettings, SearchSettings
 from tsdsl.space import Space, Window
 
 
 class PhasePlan(Record):
-    """Steps ``first`` to ``first + steps - 1`` of the search, from 0 on."""
+    """A phase that runs steps ``first`` to ``first + steps - 1`` of the search, from 0 on."""
 
     name: str
+    #: As the spec says it.
+    settings: PhaseSettings
     #: The streams that exist, in the order of the spec.
     streams: tuple[str, ...]
     #: Paths of the decisions that are learned.
     learned: tuple[str, ...]
     #: Its own, and those of the search of other costs.
     budgets: tuple[Budget, ...]
-    epochs: float
-    lr: PhaseRates
     first: int
     steps: int
-    #: Steps at its beginning in which alpha does not move.
+    #: Steps at its beginning in which only weights are trained.
     warmup: int
-    #: Of the decisions that it learns, numbers of those that are joint where the search is.
-    joint: tuple[DecisionGroup, ...] = ()
     #: Paths of decisions that it names, and that nothing depends on in it: they stand.
     unheard: tuple[str, ...] = ()
 
+    @property
+    def epochs(self) -> float:
+        return self.settings.epochs
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the weights."""
+        return self.settings.lr.weights
+
 
 class Plan(Record):
-    search: Search
+    search: SearchSettings
     phases: tuple[PhasePlan, ...]
-    #: From which step on the distribution is joint within blocks; None for never.
-    joint_from: int | None = None
+    steps_per_epoch: int
 
     @property
     def total(self) -> int:
@@ -69,7 +66,7 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
     """Raises `SpecError` for a spec without a search, without decisions, or with a phase that has
     nothing to learn."""
     search = space.sections.search if space.sections else None
-    if search is None or not search.phases:
+    if search is None or not search.schedule:
         message = f"'{space.name}' does not say how it is searched"
         hint = "a search section with one phase or more: docs/language.md#sections"
         raise _unfit(space, message, hint)
@@ -77,10 +74,12 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
         raise _unfit(space, f"'{space.name}' has no decision to search", "'tsdsl train' trains it")
     made: list[PhasePlan] = []
     first = 0
-    for phase in search.phases:
+    for phase in search.schedule:
         streams = tuple(s for s in space.graph.streams if not phase.streams or s in phase.streams)
         named = tuple(
-            d.path for d in space.decisions if not path_prefixes(d.path).isdisjoint(phase.learn)
+            d.path
+            for d in space.decisions
+            if not phase.learn or not path_prefixes(d.path).isdisjoint(phase.learn)
         )
         if not named:
             message = f"phase '{phase.name}' has nothing to learn: its decisions are all fixed"
@@ -97,27 +96,22 @@ def plan_of(space: Space, steps_per_epoch: int) -> Plan:
             message += f" with {_streams(streams)} alone"
             raise _unfit(space, message, "learn decisions of streams that exist in it")
         own = {budget.cost for budget in phase.budgets}
-        groups = block_groups(space.graph, learned).joined if search.joint_from else ()
         steps = max(1, round(phase.epochs * steps_per_epoch))
         made.append(
             PhasePlan(
                 phase.name,
+                phase,
                 streams,
                 learned,
                 (*phase.budgets, *(b for b in search.budgets if b.cost not in own)),
-                phase.epochs,
-                phase.lr,
                 first,
                 steps,
                 ceil(phase.warmup * steps),
-                groups,
                 tuple(path for path in named if path not in there),
             )
         )
         first += steps
-    # The first epoch is epoch 1.
-    joint = (search.joint_from - 1) * steps_per_epoch if search.joint_from else None
-    return Plan(search, tuple(made), joint if joint is not None and joint < first else None)
+    return Plan(search, tuple(made), steps_per_epoch)
 
 
 def present(space: Space, phase: PhasePlan) -> Space:
@@ -146,20 +140,21 @@ def inside(space: Space, phase: PhasePlan, distribution: Distribution) -> tuple[
     try:
         return there.most_probable(now, within=windows), True
     except SpecError as none:
-        # Anything else than that there is none does not say that the budgets are missed.
-        if not windows or {d.code for d in none.diagnostics} != {"E0593"}:
+        # Any other error does not say that the budgets are missed.
+        if not windows or not no_architecture(none):
             raise
         return there.most_probable(now), False
 
 
+def no_architecture(error: SpecError) -> bool:
+    """Whether an error of a query says that no architecture is in its windows, and that alone."""
+    return {found.code for found in error.diagnostics} == {"E0593"}
+
+
 def check(space: Space, plan: Plan, known_steps: bool = True) -> list[Diagnostic]:
-    """Everything that may surprise, as warnings. ``known_steps``: whether the plan is that of a
-    list. Raises what `check_budgets` and `check_joint` raise."""
-    return [
-        *check_budgets(space, plan),
-        *check_joint(space, plan),
-        *_check_learning(space, plan, known_steps),
-    ]
+    """Everything about the phases that may surprise, as warnings. ``known_steps``: whether the plan
+    is that of a list. Raises what `check_budgets` raises."""
+    return [*check_budgets(space, plan), *_check_learning(space, plan, known_steps)]
 
 
 def _check_learning(space: Space, plan: Plan, known_steps: bool) -> list[Diagnostic]:
@@ -176,8 +171,7 @@ def _check_learning(space: Space, plan: Plan, known_steps: bool) -> list[Diagnos
                     "it stands at its default; a phase in which its stream exists can learn it",
                 )
             )
-        asked = next(p for p in plan.search.phases if p.name == phase.name)
-        if phase.warmup >= phase.steps and (known_steps or asked.warmup >= 1):
+        if phase.warmup >= phase.steps and (known_steps or phase.settings.warmup >= 1):
             steps = f"all of its {phase.steps} steps are" if phase.steps > 1 else "its only step is"
             messages.append(
                 (
@@ -253,71 +247,12 @@ def _no_architecture(space: Space, phase: PhasePlan, free: Collection[str]) -> S
     return None
 
 
-def check_joint(space: Space, plan: Plan) -> list[Diagnostic]:
-    """A warning for each way in which ``joint_from`` comes to less than it says. Raises
-    `TooCoupled` at once where a joint distribution could not be asked for its most probable
-    architecture at the end of a phase."""
-    start = plan.search.joint_from
-    if not start:
-        return []
-    messages: list[tuple[str, str]] = []
-    if plan.joint_from is None:
-        epochs = sum(phase.epochs for phase in plan.phases)
-        messages.append(
-            (
-                f"joint_from is {start}, and the search ends after {epochs:g} epochs:"
-                " the distribution is never joint",
-                "an epoch of the whole search, all phases one after the other; the first is 1",
-            )
-        )
-    elif not any(joint_within(plan)):
-        messages.append(
-            (
-                "joint_from changes nothing: from then on, no block has two decisions to learn",
-                "decisions of one block that are active together are joint",
-            )
-        )
-    for phase in plan.phases:
-        for group in block_groups(space.graph, phase.learned).too_large:
-            paths = [space.decisions[k].path for k in group]
-            count = combination_count(space.graph, group)
-            messages.append(
-                (
-                    f"phase '{phase.name}': {group_name(paths)} stays factorised:"
-                    f" {count:,} combinations are too many",
-                    f"{MAX_COMBINED:,} are the most; options that matter less can be fixed",
-                )
-            )
-    for phase, groups in zip(plan.phases, joint_within(plan), strict=True):
-        if groups:
-            there = present(space, phase)
-            costs = [there.cost(budget.cost) for budget in phase.budgets]
-            query_cache(join_decisions(there.graph, groups)).bucket_tree(*costs)
-    file = space.graph.source
-    return [Diagnostic("W0975", m, file=file, help=h, severity="warning") for m, h in messages]
-
-
-def joint_within(plan: Plan) -> list[tuple[DecisionGroup, ...]]:
-    """For each phase, the groups that are joint at its end."""
-    return [
-        phase.joint
-        if plan.joint_from is not None and plan.joint_from < phase.first + phase.steps
-        else ()
-        for phase in plan.phases
-    ]
-
-
 def _unfit(space: Space, message: str, hint: str) -> SpecError:
     return SpecError([Diagnostic("E0842", message, file=space.graph.source, help=hint)])
 
 
-def describe(
-    space: Space, plan: Plan, expected: Mapping[str, float | None] | None = None
-) -> list[dict[str, Any]]:
-    """The phases with their expected multiply-adds, as plain values. ``expected``: those of some
-    phases; of the others, the mean under the initial distribution, earlier and later decisions at
-    their defaults."""
-    known = {p.name: p.mean for p in space.phases("macs")} | dict(expected or {})
+def describe(plan: Plan, macs: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """The phases as plain values. ``macs``: expected multiply-adds of each."""
     return [
         {
             "name": phase.name,
@@ -326,11 +261,9 @@ def describe(
             "epochs": phase.epochs,
             "steps": phase.steps,
             "warmup_steps": phase.warmup,
-            "lr": {"weights": phase.lr.weights, "arch": phase.lr.arch},
+            "lr": phase.settings.lr.model_dump(),
             "budgets": [budget.model_dump(mode="json") for budget in phase.budgets],
-            "macs": known[phase.name],
-            "joint_groups": len(joint),
-            "joint_logits": sum(combination_count(space.graph, group) for group in joint),
+            "macs": macs[phase.name],
         }
-        for phase, joint in zip(plan.phases, joint_within(plan), strict=True)
+        for phase in plan.phases
     ]

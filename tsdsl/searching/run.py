@@ -6,41 +6,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from itertools import islice
-from math import ceil
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import update_bn
 
 import tsdsl
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips, generator_of
-from tsdsl.data.lists import VideoList, read_list
+from tsdsl.data.lists import VideoList, in_both, read_list
 from tsdsl.data.loader import TrainLoader, check_fills
-from tsdsl.data.transforms import normalise
 from tsdsl.data.video_problems import Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.files import PathLike
 from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
+from tsdsl.searching.algorithm import (
+    AlgorithmEvent,
+    CostTermKind,
+    DistributionTerm,
+    SelectionVideos,
+)
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 from tsdsl.searching.foresight import check_reach
-from tsdsl.searching.parsec.cost_term import Kind
-from tsdsl.searching.parsec.step import SearchError
 from tsdsl.searching.plan import check, plan_of
+from tsdsl.searching.registry import algorithm_of
 from tsdsl.searching.reporter import Reporter
-from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, Searcher, SearchStepDone
+from tsdsl.searching.running_statistics import reestimate
+from tsdsl.searching.searcher import PhaseFinished, Searcher, SearchStepDone
+from tsdsl.searching.supernet_step import SearchError
+from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
 from tsdsl.training import fingerprint
 from tsdsl.training.checkpoint import WEIGHTS, restoring
 from tsdsl.training.checks import check_classes, check_options, shares
 from tsdsl.training.dry_run import gives_probabilities
+from tsdsl.training.evaluation import quick
 from tsdsl.training.events import CheckpointSaved, RunStarted, VideosRejected, WarningRaised
 from tsdsl.training.folder import FORMAT, RunFolder, open_folder
 from tsdsl.training.ranks import Ranks
@@ -53,15 +57,18 @@ Data = PathLike | VideoList
 
 
 class SearchFinished(MutableRecord):
-    """What a search came to. ``interrupted``: it was asked to stop, and can be resumed."""
+    """The result of a search. ``interrupted``: it was stopped, and can be resumed."""
 
     step: int
     seconds: float
-    #: The most probable architecture of the last phase, within its budgets if it met them.
-    architecture: Architecture
-    #: Whether every phase that has ended met its budgets, each with its own architecture: what
-    #: exists of the result in that phase, later decisions at their defaults.
+    #: The architecture that the search ends with, within the budgets of the last phase if any is;
+    #: None if the search was stopped before it had one.
+    selected: Architecture | None
+    #: Whether every phase that has ended met its budgets, each with its own architecture (what
+    #: exists of the result in that phase, later decisions at their defaults), and so does the
+    #: result.
     met: bool
+    #: Multiply-adds and parameters of the result; 0 without one.
     flops: int
     params: int
     interrupted: bool = False
@@ -79,13 +86,19 @@ class SearchFinished(MutableRecord):
     #: A finding for each budget that was missed.
     missed: list[Diagnostic] = factory(default_factory=list[Diagnostic])
 
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture that the search ends with, of one that has any."""
+        assert self.selected is not None, "the search was stopped before it had a result"
+        return self.selected
+
 
 Event = (
     RunStarted
     | WarningRaised
     | VideosRejected
     | SearchStepDone
-    | DecisionsJoined
+    | AlgorithmEvent
     | PhaseFinished
     | CheckpointSaved
     | SearchFinished
@@ -98,16 +111,60 @@ def search(
     *,
     tell: Callable[[Event], None] | None = None,
     device: str | None = None,
-    **options: Any,
+    supernet: Supernet | None = None,
+    root: PathLike | None = None,
+    val: Data | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
+    folder: PathLike | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    workers: int = 0,
+    cost_term: CostTermKind = "sampled",
+    terms: Sequence[DistributionTerm] = (),
+    mixed_precision: bool = False,
+    bn_batches: int = SEARCH_BN_BATCHES,
+    micro_batch: int | None = None,
+    save_every: int | None = None,
+    log_every: int = 10,
+    tensorboard: bool = False,
+    min_frames: int = MIN_FRAMES,
+    about: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> SearchFinished:
     """Search a space on a list of videos, by the spec's `search` section.
 
-    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N", a GPU if there is one
-    if left out; under torchrun this is one rank of a search. For everything else, see `run`.
+    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if
+    there is one. Under torchrun this is one rank of a search. For everything else, see `run`.
     """
     last: Event | None = None
     with Ranks.of(device) as ranks:
-        for last in run(space, data, ranks, **options):
+        events = run(
+            space,
+            data,
+            ranks,
+            supernet=supernet,
+            root=root,
+            val=val,
+            val_root=val_root,
+            views=views,
+            folder=folder,
+            resume=resume,
+            seed=seed,
+            workers=workers,
+            cost_term=cost_term,
+            terms=terms,
+            mixed_precision=mixed_precision,
+            bn_batches=bn_batches,
+            micro_batch=micro_batch,
+            save_every=save_every,
+            log_every=log_every,
+            tensorboard=tensorboard,
+            min_frames=min_frames,
+            about=about,
+            stop=stop,
+        )
+        for last in events:
             if tell is not None:
                 tell(last)
     assert isinstance(last, SearchFinished)
@@ -121,11 +178,15 @@ def run(
     *,
     supernet: Supernet | None = None,
     root: PathLike | None = None,
+    val: Data | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
     folder: PathLike | None = None,
     resume: bool = False,
     seed: int = 0,
     workers: int = 0,
-    cost_term: Kind = "sampled",
+    cost_term: CostTermKind = "sampled",
+    terms: Sequence[DistributionTerm] = (),
     mixed_precision: bool = False,
     bn_batches: int = SEARCH_BN_BATCHES,
     micro_batch: int | None = None,
@@ -138,22 +199,25 @@ def run(
 ) -> Iterator[Event]:
     """The events of a search; the last one is `SearchFinished`.
 
-    - ``supernet``: one to go on with; a new one if left out. It holds the last weights afterwards.
+    - ``supernet``: one to go on with; a new one if left out. It has the last weights afterwards.
     - ``data``: a list, as `read_list` takes it, with ``root``. Clips are made by the `train`
       section (crop, jitter, augmentation); the batch is that of the `search` section, over all
       ranks. With ``data = split``, one half of the list trains the weights and the other alpha.
-    - ``folder``: log, checkpoints and the result go there: ``arch.json``, ``distribution.json``,
-      ``model.py`` and ``model.safetensors`` with the weights that it has in the supernet. The log
-      and the distribution over time are those of `report`; ``tensorboard``: curves of them, too;
-      ``resume``: go on with the search that is in it, if there is one. A checkpoint is written
-      after each ``save_every`` steps (an epoch if left out), after each phase, and where ``stop``
-      gives True.
-    - ``cost_term``: "sampled" as printed, or "exact" (see `cost`).
-    - ``bn_batches``: of so many training batches of the first rank, the result gets running
+    - ``val``: for algorithms that select the result on a validation list, with ``val_root`` and
+      ``views`` (left out: one clip and one crop of each video).
+    - ``folder``: log, checkpoints and the result go there: ``arch.json``, ``model.py`` and
+      ``model.safetensors`` with the weights that it has in the supernet, and with PARSEC
+      ``distribution.json``. ``tensorboard``: curves of the log, too. ``resume``: go on with the
+      search that is in the folder, if there is one. A checkpoint is written after each
+      ``save_every`` steps (an epoch if left out), after each phase, and where ``stop`` returns
+      True.
+    - ``cost_term``: "sampled" as the paper prints it, or "exact" (see `parsec.cost_term`).
+      ``terms``: penalties on the distribution beside it.
+    - ``bn_batches``: training batches of the first rank from which the result gets running
       statistics of its own; 0 for those that all architectures have left.
-    - ``micro_batch``: clips of one pass of a rank; its share of a batch if left out. It saves the
-      memory of a graph, for that of one architecture's gradients; batch normalisation takes its
-      statistics over so many clips.
+    - ``micro_batch``: clips of one forward pass of a rank; its share of a batch if left out. It
+      saves the memory of a graph, at the price of one architecture's gradients; batch normalisation
+      takes its statistics over so many clips.
 
     Raises `SpecError`, `ListError`, `FileError`, `NoUsableVideo`, `SearchError`.
     """
@@ -173,7 +237,10 @@ def run(
             recipe = Recipe.of(space)
             videos = data if isinstance(data, VideoList) else read_list(data, root)
             first = plan_of(space, 1)
-            lists = _halves(videos, seed) if first.search.data == "split" else (videos,)
+            algorithm = algorithm_of(first.search)
+            given = {"cost_term": cost_term != "sampled", "terms": terms, "val": val is not None}
+            algorithm.check_arguments(space, {name for name, value in given.items() if value})
+            lists = _halves(videos, seed) if algorithm.lists(first) == 2 else (videos,)
             check_fills(len(videos), first.search.batch, videos.source, "search.batch")
             batch = first.search.batch // len(lists)
             micro_batch, passes = shares(batch, ranks.world, micro_batch, "search.batch")
@@ -197,9 +264,25 @@ def run(
             warnings = [
                 *check_classes(videos, outputs),
                 *check(space, plan),
+                *algorithm.check(space, plan),
             ]
             if not any(w.code == "W0974" for w in warnings):
                 check_reach(space, plan)
+            selection, described_val = None, {}
+            if val is not None:
+                scored = (
+                    val if isinstance(val, VideoList) else read_list(val, val_root, videos.classes)
+                )
+                check_classes(scored, outputs)
+                warnings += [*scored.warnings, *in_both(videos, scored)]
+                views = views or quick(recipe.crop)
+                described_val = {
+                    "val": fingerprint.of_list(scored),
+                    "evaluate": views.model_dump(mode="json"),
+                }
+                selection = SelectionVideos(
+                    recipe, videos, scored, views, here, workers, min_frames, stop
+                )
             if supernet is None:
                 torch.manual_seed(seed)
                 made = tsdsl.compile(space)
@@ -214,7 +297,9 @@ def run(
                 "space": space.name,
                 "space_hash": space.hash,
                 "search": plan.search.model_dump(mode="json"),
-                "cost_term": cost_term,
+                **({"cost_term": cost_term} if "cost_term" in algorithm.takes else {}),
+                **({"terms": [term.name for term in terms]} if terms else {}),
+                **described_val,
                 "costs": {name: fingerprint.of_table(t) for name, t in sorted(space.costs.items())},
                 "mixed_precision": mixed_precision,
                 "micro_batch": micro_batch if passes > 1 else None,
@@ -240,6 +325,7 @@ def run(
             ranks,
             seed=seed,
             cost_term=cost_term,
+            terms=terms,
             mixed_precision=mixed_precision,
             probabilities=gives_probabilities(space.network(default)),
             micro_batch=micro_batch if passes > 1 else None,
@@ -259,11 +345,11 @@ def run(
             board = (
                 TensorBoardWriter(here.at("tensorboard"), searcher.step) if tensorboard else None
             )
-            told = Reporter(searcher, here, log_every, board)
+            told = algorithm.reporter()(searcher, here, log_every, board)
             stack.callback(told.close)
             warnings += here.warnings
         weights = fingerprint.of_weights(space.name, space, None, videos)
-        session = _Session(searcher, here, told, ranks, weights, bn_batches)
+        session = _Session(searcher, here, told, ranks, weights, bn_batches, selection)
         if here is not None and state is not None:
             session.publish(here.checkpoints.path(state.step))
         parameters = sum(p.numel() for p in supernet.parameters())
@@ -290,8 +376,10 @@ class _Session:
         ranks: Ranks,
         about: Mapping[str, str],
         bn_batches: int,
+        videos: SelectionVideos | None,
     ) -> None:
         self.searcher = searcher
+        self.videos = videos
         self.bn_batches = bn_batches
         self.folder = folder
         self.told = told
@@ -314,14 +402,14 @@ class _Session:
             if self.told is not None:
                 if isinstance(event, SearchStepDone):
                     self.told.step(event)
-                elif isinstance(event, DecisionsJoined):
-                    self.told.joined(event)
+                elif isinstance(event, AlgorithmEvent):
+                    self.told.algorithm_event(event)
                 else:
                     self.told.phase(event)
             yield event
             if isinstance(event, PhaseFinished) and event.warning is not None:
                 yield WarningRaised((event.warning,))
-            if isinstance(event, DecisionsJoined):
+            if isinstance(event, AlgorithmEvent):
                 continue
             for problem in [p for loader in loaders for p in loader.report.bad.values()]:
                 if problem.path not in bad:
@@ -335,16 +423,20 @@ class _Session:
                 yield from self._save()
             if stopping:
                 break
-        architecture, met = searcher.found()
+        selection = searcher.algorithm.selection()
+        if searcher.step == total:
+            selection = yield from searcher.algorithm.select(self.videos)
+        architecture = None if selection is None else selection.architecture
         space = searcher.space
         result = SearchFinished(
             searcher.step,
             perf_counter() - start,
             architecture,
-            met and all(own for own, _ in searcher.outcomes.values()),
-            space.flops(architecture),
-            space.params(architecture),
-            interrupted=searcher.step < total,
+            (selection is None or selection.met)
+            and all(met for met, _ in searcher.outcomes.values()),
+            0 if architecture is None else space.flops(architecture),
+            0 if architecture is None else space.params(architecture),
+            interrupted=searcher.step < total or selection is None,
             budgets=len(searcher.plan.phases[-1].budgets),
             peak_memory=max(self.ranks.gather(peak_memory(self.ranks.device))),
             samples=sum(self.ranks.gather(sum(each.report.samples for each in loaders))),
@@ -357,7 +449,7 @@ class _Session:
             self._write(self.folder, result, loaders[0])
         yield result
 
-    def _run(self) -> Iterator[SearchStepDone | DecisionsJoined | PhaseFinished]:
+    def _run(self) -> Iterator[SearchStepDone | AlgorithmEvent | PhaseFinished]:
         """The searcher's events. Where it fails, the log has the steps before."""
         try:
             yield from self.searcher.run()
@@ -391,7 +483,7 @@ class _Session:
         resume they are written again: a kill may have come between the checkpoint and these."""
         assert self.folder is not None
         self.folder.publish("supernet.safetensors", os.path.join(checkpoint, WEIGHTS))
-        self.searcher.alpha.save(self.folder.at("distribution.json"))
+        self.searcher.algorithm.publish(self.folder)
 
     def _write(self, folder: RunFolder, result: SearchFinished, loader: TrainLoader) -> None:
         """The result as files: what was found, and as a network with the weights it has."""
@@ -429,21 +521,6 @@ def outcomes_as_json(result: SearchFinished) -> list[dict[str, Any]]:
         }
         for name, (met, values) in result.phases.items()
     ]
-
-
-def reestimate(
-    net: nn.Module, loader: TrainLoader, batches: int, first: int, device: torch.device
-) -> None:
-    """Give batch normalisations the running statistics of some batches: those of the epochs from
-    ``first`` on. Parameters stay."""
-    dtype = next(net.parameters()).dtype
-
-    def clips() -> Iterator[torch.Tensor]:
-        for at in range(ceil(batches / len(loader))):
-            for batch in loader.epoch(first + at):
-                yield normalise(batch.clips_NCTHW.to(device), dtype)
-
-    update_bn(islice(clips(), batches), net)
 
 
 def _halves(videos: VideoList, seed: int) -> tuple[VideoList, VideoList]:

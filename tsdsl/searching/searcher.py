@@ -1,39 +1,35 @@
 """The loop of a search: phase after phase, an event for each step.
 
-In each phase only its streams exist; what it learns is drawn from alpha, what earlier phases have
-learned stands at the option that was chosen at their end, everything else at its default. Weights
-go on from phase to phase. Assumed, as it is not in print: the rate of the weights falls by half a
-cosine within each phase, that of alpha is constant, and both optimisers begin anew with a phase.
-
-From the epoch ``joint_from`` of the whole search on, the decisions of a block that a phase learns
-together are distributed jointly (FP-NAS, arXiv 2011.10949). The distribution is the same right
-after the conversion; alpha's optimiser begins anew for the new logits and goes on with the others.
-At the end of a phase a group stands at the combination that was chosen.
+What is drawn, learned and chosen is the algorithm's (see `algorithm`); weights are trained here.
+In each phase only its streams exist, and weights go on from phase to phase. Assumed, as it is not
+in print: the rate of the weights falls by half a cosine within each phase, and their optimiser
+begins anew with a phase.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from math import ceil
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
-
-import torch
 
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.ir.decision_groups import DecisionGroup, combination_count
 from tsdsl.record import Record
-from tsdsl.searching.distribution import Alpha, Categoricals
-from tsdsl.searching.foresight import choose, missed_budgets
-from tsdsl.searching.parsec.cost_term import CostTerm, Kind
-from tsdsl.searching.parsec.step import Clips, Parsec, SearchError, classifier
-from tsdsl.searching.plan import PhasePlan, Plan, inside, present, standing
+from tsdsl.searching.algorithm import (
+    AlgorithmEvent,
+    CostTermKind,
+    DistributionTerm,
+    SearchContext,
+)
+from tsdsl.searching.foresight import missed_budgets
+from tsdsl.searching.plan import PhasePlan, Plan, present, standing
+from tsdsl.searching.registry import algorithm_of
+from tsdsl.searching.supernet_step import Clips, SearchError
 from tsdsl.searching.unused import Unused
-from tsdsl.sema.sections import Adaptive, Cosine
+from tsdsl.sema.sections import Cosine
 from tsdsl.space import Space
 from tsdsl.training.checkpoint import State, load_optimizer, load_tensors
 from tsdsl.training.optimizer import make_optimizer
@@ -42,9 +38,6 @@ from tsdsl.training.schedule import learning_rate
 from tsdsl.training.torch_errors import first_not_finite, step_failed
 from tsdsl.weights.weight_files import about_layout, check_layout
 
-#: With adaptive samples, so many at least: one sample tells nothing of alpha.
-LEAST_SAMPLES = 2
-
 
 class SearchStepDone(Record):
     """A step. Numbers are of this step alone."""
@@ -52,53 +45,43 @@ class SearchStepDone(Record):
     #: Steps that are done.
     step: int
     phase: str
+    #: Cross-entropy per clip, nats.
     loss: float
+    #: Architectures that were drawn.
     samples: int
-    effective_samples: float
+    #: Length of the weights' gradient.
     gradient_norm: float
-    #: Of alpha's gradient; None where it does not learn.
-    arch_gradient_norm: float | None
+    #: Learning rate of the weights.
     lr: float
-    #: Whether alpha has learned.
-    learned: bool
     seconds: float
+    #: Seconds of waiting for clips.
     waited: float
     clips_per_second: float
-
-
-class DecisionsJoined(Record):
-    """From the next step on, the decisions of each group are distributed jointly."""
-
-    #: Steps that are done.
-    step: int
-    phase: str
-    #: Paths of their decisions.
-    groups: tuple[tuple[str, ...], ...]
-    #: Of all groups; and of the same decisions by themselves.
-    logits: int
-    factorised_logits: int
+    #: What the algorithm reports beside that; see `StepResult`.
+    values: Mapping[str, float | bool | None]
 
 
 class PhaseFinished(Record):
-    """``architecture``: the most probable one, within the phase's budgets if ``met``."""
+    """``architecture``: the one whose decisions of the phase stand from then on, within the phase's
+    budgets if ``met``; None if the algorithm decides nothing at the end of a phase."""
 
     step: int
     phase: str
-    architecture: Architecture
+    architecture: Architecture | None
     met: bool
-    #: Of what exists of it in the phase.
-    flops: int
+    #: Multiply-adds of what exists of it in the phase.
+    flops: int | None
     #: How many budgets the phase has.
     budgets: int
     #: Each of them: cost -> what the architecture has, the least and the most that is allowed.
     values: dict[str, tuple[int, float, float]]
-    #: What the choice says of later budgets.
+    #: A warning about later budgets.
     warning: Diagnostic | None = None
 
 
 class Searcher:
-    """``loaders``: one for weights and alpha alike, or one for each where the search splits its
-    data. The supernet is trained where it is, on the device of ``ranks``."""
+    """``loaders``: one for each list that the algorithm learns from (see `SearchAlgorithm.lists`).
+    The supernet is trained where it is, on the device of ``ranks``."""
 
     def __init__(
         self,
@@ -109,7 +92,8 @@ class Searcher:
         ranks: Ranks,
         *,
         seed: int = 0,
-        cost_term: Kind = "sampled",
+        cost_term: CostTermKind = "sampled",
+        terms: Sequence[DistributionTerm] = (),
         mixed_precision: bool = False,
         probabilities: bool = False,
         micro_batch: int | None = None,
@@ -118,8 +102,6 @@ class Searcher:
         self.supernet = supernet
         self.plan = plan
         self.ranks = ranks
-        self.seed = seed
-        self.alpha = Alpha(space)
         #: Steps that are done.
         self.step = 0
         #: Phase that has ended -> whether its budgets were met, and ``values`` of `PhaseFinished`.
@@ -127,138 +109,88 @@ class Searcher:
         #: What earlier phases have decided.
         self.chosen: dict[str, Option] = {}
         self.steps_per_epoch = min(map(len, loaders))
+        self.algorithm = algorithm_of(plan.search)(
+            SearchContext(
+                space,
+                supernet,
+                plan,
+                ranks,
+                seed,
+                mixed_precision,
+                probabilities,
+                micro_batch,
+                cost_term,
+                terms,
+            )
+        )
         self._loaders = loaders
-        self._kind = cost_term
-        self._autocast = torch.bfloat16 if mixed_precision else None
-        self._probabilities = probabilities
-        self._micro_batch = micro_batch
         self._dtype = next(supernet.parameters()).dtype
         self._begin(plan.phases[0])
+        self.algorithm.begin(plan.phases[0], self.step, self.chosen)
 
     @property
     def phase(self) -> PhasePlan:
         """The phase of the next step; of the last one, when all are done."""
         return self.plan.phases[self.plan.at(min(self.step, self.plan.total - 1))]
 
-    def now(self) -> Categoricals:
-        return self.alpha.now()
-
-    def samples(self, now: Categoricals) -> int:
-        """How many architectures a step draws from it."""
-        asked = self.plan.search.samples
-        if isinstance(asked, Adaptive):
-            return max(LEAST_SAMPLES, ceil(asked.factor * now.entropy().value))
-        return asked
-
-    def run(self) -> Iterator[SearchStepDone | DecisionsJoined | PhaseFinished]:
+    def run(self) -> Iterator[SearchStepDone | AlgorithmEvent | PhaseFinished]:
         """From where it stands to the end. Raises `SearchError`."""
         while self.step < self.plan.total:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             until = min(self.plan.total, (epoch + 1) * self.steps_per_epoch)
             batches = [loader.epoch(epoch, skip=done) for loader in self._loaders]
             while self.step < until:
-                joined = self._join()
+                joined = self.algorithm.join(self.phase, self.step)
                 if joined is not None:
                     yield joined
-                try:
-                    found = self._step(batches)
-                except DiagnosticError:
-                    raise
-                except (RuntimeError, ValueError, MemoryError) as bad:
-                    smaller = (
-                        "fewer clips at a time, as with --micro-batch 4; or a smaller search.batch"
-                    )
-                    why = step_failed("E0841", self.step + 1, bad, smaller)
-                    raise SearchError([why]) from None
-                yield found
+                yield self._guarded_step(batches)
                 phase = self.plan.phases[self.plan.at(self.step - 1)]
                 if self.step == phase.first + phase.steps:
                     yield self._end(phase)
 
-    def _begin(self, phase: PhasePlan, groups: Sequence[DecisionGroup] | None = None) -> None:
-        """``groups``: what is joint, if it is not what follows from the step."""
-        search = self.plan.search
-        self.alpha.join(self._groups(phase) if groups is None else groups)
-        stand = standing(self.space, phase, self.chosen)
-        self.alpha.stand(stand)
-        self._weights = make_optimizer(self.supernet, search.weights, phase.lr.weights)
+    def _guarded_step(self, batches: list[Iterator[Batch]]) -> SearchStepDone:
+        """A step, of which errors that torch or the memory raise become `SearchError`."""
+        try:
+            return self._step(batches)
+        except DiagnosticError:
+            raise
+        except (RuntimeError, ValueError, MemoryError) as bad:
+            smaller = "fewer clips at a time, as with --micro-batch 4; or a smaller search.batch"
+            why = step_failed("E0841", self.step + 1, bad, smaller)
+            raise SearchError([why]) from None
+
+    def _begin(self, phase: PhasePlan) -> None:
+        """Begin to train the weights of a phase."""
+        settings = self.plan.search.weights
+        self._weights = make_optimizer(self.supernet, settings, phase.lr)
         self._unused = None
-        if search.weights.weight_decay > 0:
+        if settings.weight_decay > 0:
+            stand = standing(self.space, phase, self.chosen)
             self._unused = Unused(self.supernet, phase.streams, stand)
-        self._arch = make_optimizer(self.alpha, search.arch, phase.lr.arch)
-        self.term = CostTerm(self.space, phase.budgets, streams=phase.streams, kind=self._kind)
-        self._parsec = Parsec(
-            self.supernet,
-            self.alpha,
-            classifier(
-                self.supernet,
-                streams=phase.streams,
-                autocast=self._autocast,
-                probabilities=self._probabilities,
-            ),
-            reading=search.likelihood,
-            temperature=search.temperature,
-            baseline=search.baseline,
-            term=self.term,
-            ranks=self.ranks,
-            micro_batch=self._micro_batch,
-        )
-
-    def _groups(self, phase: PhasePlan) -> list[DecisionGroup]:
-        """What is joint at the next step: the groups of its phase, and those of earlier ones that
-        stand as they were joined."""
-        start = self.plan.joint_from
-        own = phase.joint if start is not None and self.step >= start else ()
-        learned = set(phase.learned)
-        paths = [d.path for d in self.space.decisions]
-        stand = [g for g in self.alpha.groups if learned.isdisjoint(paths[k] for k in g)]
-        return sorted([*stand, *own])
-
-    def _join(self) -> DecisionsJoined | None:
-        """Make the distribution joint, if the next step is the first of the search, or of a phase,
-        in which it is."""
-        phase, start = self.phase, self.plan.joint_from
-        if start is None or self.step != max(phase.first, start) or not phase.joint:
-            return None
-        if not set(phase.joint) <= set(self.alpha.groups):
-            self.alpha.join(self._groups(phase))
-            self.alpha.stand(standing(self.space, phase, self.chosen))
-            before = self._arch.state
-            self._arch = make_optimizer(self.alpha, self.plan.search.arch, phase.lr.arch)
-            for parameter in self.alpha.parameters():
-                if parameter in before:
-                    self._arch.state[parameter] = before[parameter]
-        graph = self.space.graph
-        return DecisionsJoined(
-            self.step,
-            phase.name,
-            tuple(tuple(graph.decisions[k].path for k in group) for group in phase.joint),
-            sum(combination_count(graph, group) for group in phase.joint),
-            sum(len(graph.decisions[k].options) for group in phase.joint for k in group),
-        )
 
     def _end(self, phase: PhasePlan) -> PhaseFinished:
-        """Let what was learned stand, and begin the next phase."""
-        at = self.plan.phases.index(phase)
-        now = self.now().distribution
-        made = choose(self.space, self.plan, at, self.chosen, now)
-        architecture, met = made.architecture, made.met
-        values = self._values(phase, architecture)
-        self.outcomes[phase.name] = met, values
-        learned = set(phase.learned)
-        self.chosen |= {p: option for p, option in architecture.items() if p in learned}
+        """Let what was decided stand, and begin the next phase."""
+        choice = self.algorithm.finish(self.plan.phases.index(phase))
+        values: dict[str, tuple[int, float, float]] = {}
+        flops = None
+        if choice is not None:
+            values = self._values(phase, choice.architecture)
+            self.outcomes[phase.name] = choice.met, values
+            learned = set(phase.learned)
+            self.chosen |= {p: o for p, o in choice.architecture.items() if p in learned}
+            flops = present(self.space, phase).flops(choice.architecture)
         if self.step < self.plan.total:
             self._begin(self.phase)
-        flops = present(self.space, phase).flops(architecture)
+            self.algorithm.begin(self.phase, self.step, self.chosen)
         return PhaseFinished(
             self.step,
             phase.name,
-            architecture,
-            met,
+            None if choice is None else choice.architecture,
+            choice is None or choice.met,
             flops,
             len(phase.budgets),
             values,
-            made.warning(phase, self.space.graph.source),
+            None if choice is None else choice.warning(phase, self.space.graph.source),
         )
 
     def _values(
@@ -280,48 +212,34 @@ class Searcher:
 
     def _step(self, batches: list[Iterator[Batch]]) -> SearchStepDone:
         start = perf_counter()
-        phase, step = self.phase, self.step
-        within = step - phase.first
-        lr = learning_rate(phase.lr.weights, Cosine(), phase.steps, within)
+        phase, algorithm = self.phase, self.algorithm
+        lr = learning_rate(phase.lr, Cosine(), phase.steps, self.step - phase.first)
         for group in self._weights.param_groups:
             group["lr"] = lr
-        now = self.now()
-        samples = self.samples(now)
-        architectures = now.sample(samples, seed=self.seed, step=step)
+        architectures = algorithm.propose(self.step)
         before = perf_counter()
         clips = [self._clips(next(each)) for each in batches]
         waited = perf_counter() - before
-        learn = within >= phase.warmup
         self.supernet.train()
-        stepped = self._parsec.step(
-            architectures,
-            clips[0],
-            held=clips[1] if len(clips) > 1 else None,
-            learn=learn,
-            now=now,
-            key=(self.seed, step),
-        )
+        result = algorithm.backpropagate(architectures, clips, self.step)
         self._weights.step()
         if self._unused is not None:
             self._unused.restore()
-        if learn:
-            self._arch.step()
+        algorithm.update()
         self.step += 1
         seconds = perf_counter() - start
         shown = sum(map(len, clips)) * self.ranks.world
         return SearchStepDone(
             self.step,
             phase.name,
-            stepped.loss,
-            samples,
-            stepped.effective_samples,
-            stepped.gradient_norm,
-            self.alpha.gradient_norm if learn else None,
+            result.loss,
+            len(architectures),
+            result.gradient_norm,
             lr,
-            learn,
             seconds,
             waited,
             shown / seconds,
+            result.values,
         )
 
     def _clips(self, batch: Batch) -> Clips:
@@ -338,15 +256,13 @@ class Searcher:
             self.supernet.state_dict(),
             None,
             {
-                "alpha": self.alpha.state_dict(),
+                **self.algorithm.state(),
                 "weights": self._weights.state_dict(),
-                "arch": self._arch.state_dict(),
                 "chosen": dict(self.chosen),
                 "outcomes": [
                     [name, met, [[c, *v] for c, v in values.items()]]
                     for name, (met, values) in self.outcomes.items()
                 ],
-                "joint": [list(group) for group in self.alpha.groups],
             },
             about_layout(self.supernet),
         )
@@ -354,8 +270,7 @@ class Searcher:
     def check(self) -> None:
         """Before a state is kept. Raises `SearchError` where it would be of no use: the optimiser's
         last step can go too far, though its gradient was finite."""
-        held = {**self.supernet.state_dict(), **self.alpha.state_dict()}
-        name = first_not_finite(held)
+        name = first_not_finite({**self.supernet.state_dict(), **self.algorithm.tensors()})
         if name is not None:
             message = f"after step {self.step}, '{name}' is not finite: this is not saved"
             hint = "a lower rate of the weights or a longer warm-up may help"
@@ -372,12 +287,9 @@ class Searcher:
             name: (met, {c: (value, low, high) for c, value, low, high in values})
             for name, met, values in state.training.get("outcomes", self._recomputed())
         }
-        # In the form that was saved: at the step of the conversion, that is the one before it.
-        groups = [tuple(group) for group in state.training.get("joint", ())]
-        self._begin(self.phase, groups)
-        load_tensors(self.alpha, state.entry("alpha"))
+        self._begin(self.phase)
+        self.algorithm.restore(state, self.phase, self.step, self.chosen)
         load_optimizer(self._weights, state.entry("weights"))
-        load_optimizer(self._arch, state.entry("arch"))
 
     def _recomputed(self) -> list[Any]:
         """The outcomes of a checkpoint that does not have them, from what was chosen."""
@@ -397,8 +309,3 @@ class Searcher:
             met = all(low <= value <= high for value, low, high in values.values())
             made.append([phase.name, met, [[c, *v] for c, v in values.items()]])
         return made
-
-    def found(self) -> tuple[Architecture, bool]:
-        """The result so far: the most probable architecture, within the budgets of the present
-        phase, and True; or of all, and False."""
-        return inside(self.space, self.phase, self.now().distribution)

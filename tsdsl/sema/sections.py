@@ -6,7 +6,7 @@ and its tables 2 and 3; where it is silent, the default is an assumption and say
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -77,10 +77,14 @@ class Adaptive(Section):
 
 
 class Budget(Section):
-    """The expected cost is pushed into ``low``..``high`` (latency: nanoseconds); ``weight`` is
-    beta of equation 3."""
+    """A window for the cost of the architecture that a search ends with.
 
-    cost: Literal["flops", "params", "latency"]
+    ``cost`` is ``flops``, ``params``, or the name of a cost for which a table is given; a latency
+    is in nanoseconds. ``weight`` is beta of equation 3: how strongly a learned distribution is
+    pulled into the window.
+    """
+
+    cost: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     low: NotNegative
     high: Positive
     weight: NotNegative = 0.0
@@ -95,28 +99,62 @@ class Budget(Section):
         return self
 
 
-class PhaseRates(Section):
+class Rates(Section):
+    """Learning rates of a phase."""
+
     weights: Positive
-    arch: Positive
 
 
-class Phase(Section):
-    """One phase of a progressive search."""
+class PhaseSettings(Section):
+    """One phase of a search: which part of the space it runs, and for how long."""
 
     name: str
     #: The streams that exist in it; empty for all.
     streams: tuple[str, ...] = ()
-    #: Decision paths, or beginnings of them, that are learned.
-    learn: tuple[str, ...]
+    #: Paths of decisions, or their beginnings, that the phase decides; empty for all.
+    learn: tuple[str, ...] = ()
     epochs: Positive
-    lr: PhaseRates
-    #: The share of the epochs in which only weights are trained.
-    warmup: Share = 0.25
+    lr: Rates
+    #: Share of the epochs in which only weights are trained.
+    warmup: Share = 0.0
     budgets: tuple[Budget, ...] = ()
 
 
-class Search(Section):
+class SearchSettings(Section):
+    """The settings that every search algorithm has. Each algorithm adds its own in a subclass,
+    which is one member of `Search`."""
+
+    algorithm: str
+    #: Clips of a step, over all processes.
+    batch: Count = 256
+    #: Optimiser of the supernet's weights.
+    weights: Optimizer = Field(default_factory=Sgd)
+    budgets: tuple[Budget, ...] = ()
+    phases: tuple[PhaseSettings, ...] = ()
+
+    @property
+    def schedule(self) -> tuple[PhaseSettings, ...]:
+        """The phases that run, one after the other; empty where the section names none."""
+        return self.phases
+
+
+class ParsecRates(Rates):
+    arch: Positive
+
+
+class ParsecPhase(PhaseSettings):
+    """One phase of a progressive search: the decisions that it learns have to be named."""
+
+    learn: tuple[str, ...]
+    lr: ParsecRates
+    warmup: Share = 0.25
+
+
+class ParsecSettings(SearchSettings):
+    """PARSEC (Casale et al., arXiv 1902.05116) in the phases of Auto-TSNet."""
+
     algorithm: Literal["parsec"]
+    #: Architectures of a step.
     samples: Annotated[int, Field(ge=1, le=10**6, strict=True)] | Adaptive = 13
     #: Divides the log-likelihood of a batch; "sum" and "mean" are its two readings (assumed).
     temperature: Positive = 1.0
@@ -124,12 +162,23 @@ class Search(Section):
     baseline: Switch = True
     #: Epoch from which decisions of one block are distributed jointly (FP-NAS); 0 for never.
     joint_from: Annotated[int, Field(ge=0, strict=True)] = 0
+    #: Whether alpha learns from the clips of the weights, or from a second half of the list.
     data: Literal["shared", "split"] = "shared"
-    batch: Count = 256
-    weights: Optimizer = Field(default_factory=Sgd)
+    #: Optimiser of alpha, the logits of the distribution.
     arch: Optimizer = Field(default_factory=Adam)
-    budgets: tuple[Budget, ...] = ()
-    phases: tuple[Phase, ...] = ()
+    phases: tuple[ParsecPhase, ...] = ()
+
+
+#: The classes of settings of all search algorithms. A section is validated by the one whose
+#: ``algorithm`` it names.
+SEARCHES: tuple[type[SearchSettings], ...] = (ParsecSettings,)
+Search = Annotated[ParsecSettings, Field()]
+
+
+def name_of(settings: type[SearchSettings]) -> str:
+    """How a search section names the algorithm that has these settings."""
+    (name,) = get_args(settings.model_fields["algorithm"].annotation)
+    return str(name)
 
 
 class Train(Section):

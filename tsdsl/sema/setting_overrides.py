@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from tsdsl.diagnostics import Collector, Span
 from tsdsl.diagnostics.source import Source
 from tsdsl.sema.context import Context
-from tsdsl.sema.sections import Phase
+from tsdsl.sema.sections import PhaseSettings
 from tsdsl.syntax import ast
 
 SECTIONS = frozenset({"search", "train", "evaluate"})
@@ -107,7 +107,7 @@ def _descend(
         phases = cast(list[dict[str, Any]], values.get("phases", []))
         number = next((k for k, phase in enumerate(phases) if phase["name"] == part), None)
         if number is not None:
-            values, at, model = phases[number], (*at, "phases", number), Phase
+            values, at, model = phases[number], (*at, "phases", number), PhaseSettings
             continue
         field = model.model_fields.get(part)
         if field is None or not part.isidentifier():

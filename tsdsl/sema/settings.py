@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,7 +11,7 @@ from tsdsl.diagnostics import Label, Span, did_you_mean, nearest
 from tsdsl.ir.resolve import moved
 from tsdsl.ir.space import path_prefixes
 from tsdsl.ir.values import Fault, Val
-from tsdsl.record import MutableRecord
+from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.sema import sections
 from tsdsl.sema.builder.space_builder import ElaboratedSpace, SpaceBuilder
 from tsdsl.sema.functions import show
@@ -26,9 +26,11 @@ NAME = "="
 
 
 class Sections(MutableRecord):
-    search: sections.Search | None = None
+    search: sections.SearchSettings | None = None
     train: sections.Train | None = None
     evaluations: tuple[sections.Evaluate, ...] = ()
+    #: Where each cost that has a budget is named first.
+    cost_spans: dict[str, Span] = factory(default_factory=dict[str, Span])
 
 
 def read_sections(
@@ -48,8 +50,9 @@ def read_sections(
         written.append(ast.Section("train", None, (), "", name.span))
     for statement in written:
         document = reader.section(statement)
-        if isinstance(document, sections.Search):
+        if isinstance(document, sections.SearchSettings):
             result.search = document
+            result.cost_spans = reader.cost_spans
         elif isinstance(document, sections.Train):
             result.train = document
         elif isinstance(document, sections.Evaluate):
@@ -66,6 +69,7 @@ class _Reader:
         self.builder = builder
         self.context = builder.context
         self.space = space
+        self.cost_spans: dict[str, Span] = {}
         #: What ``--set`` gives settings, as modules of their own, by the identity of their text.
         self.given: dict[int, LoadedModule] = {}
         self.prefixes = {p for d in self.space.decisions for p in path_prefixes(d.path)}
@@ -75,9 +79,11 @@ class _Reader:
         values, fine = self._settings(section.settings, places, ())
         if section.kind == "search":
             assert section.name is not None
+            known = self._algorithm(section.name)
+            if known is None:
+                return None
             values["algorithm"] = section.name.text
-            places[("algorithm",)] = section.name.span
-            model: type[BaseModel] = sections.Search
+            model: type[BaseModel] = known
         elif section.kind == "train":
             model = sections.Train
             places[()] = Span(section.span.source, section.span.start, section.span.start + 5)
@@ -97,9 +103,21 @@ class _Reader:
         given = self.builder.overrides.values
         fine = override(title, model, values, given, read, self.context, places[()]) and fine
         document = self._validate(model, values, places)
-        if fine and isinstance(document, sections.Search):
+        if fine and isinstance(document, sections.SearchSettings):
             self._check_phases(section, document)
         return document if fine else None
+
+    def _algorithm(self, name: ast.Ident) -> type[sections.SearchSettings] | None:
+        """The settings of the algorithm that a search section names."""
+        known = {sections.name_of(each): each for each in sections.SEARCHES}
+        if name.text not in known:
+            self.context.error(
+                "E0605",
+                f"there is no search algorithm '{name.text}'",
+                name.span,
+                did_you_mean(name.text, known, "the algorithms are: " + ", ".join(known)),
+            )
+        return known.get(name.text)
 
     @property
     def train_is_overridden(self) -> bool:
@@ -146,11 +164,10 @@ class _Reader:
                     fine = fine and found is not _BROKEN
                     values[name.text] = found
                 case ast.Budget():
-                    budget = self._budget(setting)
-                    fine = fine and budget is not None
                     budgets = values.setdefault("budgets", [])
+                    budget = self._budget(setting, places, (*at, "budgets", len(budgets)))
+                    fine = fine and budget is not None
                     if budget is not None:
-                        places[(*at, "budgets", len(budgets))] = setting.span
                         budgets.append(budget)
                 case ast.Phase(name, inner):
                     phases = values.setdefault("phases", [])
@@ -230,19 +247,24 @@ class _Reader:
             values[argument.name.text] = self._value(value, places, key)
         return _BROKEN if _BROKEN in values.values() else values
 
-    def _budget(self, setting: ast.Budget) -> dict[str, Any] | None:
-        parts: dict[str, Any] = {"cost": setting.cost.text}
-        fine = True
-        for key, limit in (("low", setting.low), ("high", setting.high)):
-            parts[key] = self._limit(setting.cost.text, limit)
-            fine = fine and parts[key] is not _BROKEN
+    def _budget(
+        self, setting: ast.Budget, places: Places, at: tuple[Any, ...]
+    ) -> dict[str, Any] | None:
+        cost = setting.cost.text
+        self.cost_spans.setdefault(cost, setting.cost.span)
+        places[at] = setting.span
+        limits = {"low": setting.low, "high": setting.high}
+        parts: dict[str, Any] = {"cost": cost}
+        for key, limit in limits.items():
+            places[(*at, key)] = limit.span
+            parts[key] = self._limit(cost, limit)
         if setting.weight is not None:
-            parts["weight"] = self._value(setting.weight, {}, ())
-            fine = fine and parts["weight"] is not _BROKEN
-        return parts if fine else None
+            places[(*at, "weight")] = setting.weight.span
+            parts["weight"] = self._value(setting.weight, places, (*at, "weight"))
+        return None if _BROKEN in parts.values() else parts
 
     def _limit(self, cost: str, node: ast.Expr) -> Any:
-        """One end of a budget: nanoseconds for latency, a number for everything else."""
+        """One end of a budget. A time is in nanoseconds; a latency has to be a time."""
         if isinstance(node, ast.Time):
             if cost in ("flops", "params"):
                 message = f"{cost} are counted, '{printer.time(node.value)}' is a time"
@@ -298,7 +320,7 @@ class _Reader:
         self.context.error("E0603", f"no decision begins with '{target.text}'", target.span, hint)
         return False
 
-    def _check_phases(self, section: ast.Section, search: sections.Search) -> None:
+    def _check_phases(self, section: ast.Section, search: sections.SearchSettings) -> None:
         learned = {target for phase in search.phases for target in phase.learn}
         left = [d.path for d in self.space.decisions if learned.isdisjoint(path_prefixes(d.path))]
         if search.phases and left:
@@ -319,51 +341,56 @@ class _Reader:
         try:
             return model.model_validate(_with_tuples(values))
         except ValidationError as error:
-            for problem in error.errors(include_url=False):
-                self._report(model, problem, places)
+            problems = error.errors(include_url=False)
+            for problem in problems:
+                if not _is_of_other_member(model, problem, problems):
+                    self._report(model, problem, places)
             return None
 
-    def _report(self, model: type[BaseModel], problem: Any, places: Places) -> None:
-        location = tuple(problem["loc"])
-        span = places[()]
-        for length in range(len(location), 0, -1):
-            for candidate in _without_tags(location[:length]):
-                if candidate in places:
-                    span = places[candidate]
-                    break
-            else:
-                continue
-            break
-        plain_location = _without_tags(location)[-1]
-        name = str(plain_location[-1]) if plain_location else ""
-        kind = problem["type"]
-        if kind == "extra_forbidden":
-            known = _keys(model, location[:-1])
-            span = places.get((*location, NAME), span)
+    def _report(self, section: type[BaseModel], problem: Any, places: Places) -> None:
+        """A finding for one error of pydantic, in the words of the spec."""
+        kind, location = problem["type"], tuple(problem["loc"])
+        unknown = kind == "extra_forbidden"
+        # The last part of a setting that does not exist leads to no field.
+        field = _resolve(section, location[:-1] if unknown else location)
+        written = (*field.written, location[-1]) if unknown else field.written
+        starts = (written[:length] for length in range(len(written), 0, -1))
+        span = next((places[start] for start in starts if start in places), places[()])
+        names = [part for part in written if isinstance(part, str)]
+        name = _PLAIN.get(names[-1], f"'{names[-1]}'") if names else ""
+        if unknown:
+            known = _settings_of(field.documents)
             self.context.error(
                 "E0602",
-                f"there is no setting '{name}' here",
-                span,
-                did_you_mean(name, known, "settings are: " + ", ".join(known)),
+                f"there is no setting {name} here",
+                places.get((*written, NAME), span),
+                did_you_mean(names[-1], known, "settings are: " + ", ".join(known)),
             )
-        elif kind == "missing":
-            self.context.error("E0604", f"the setting '{name}' is missing", span)
+            return
+        if kind == "missing":
+            self.context.error("E0604", f"the setting {name} is missing", span)
+            return
+        given = problem.get("input")
+        shown = f"{name} = {show(given)}: " if isinstance(given, str | int | float) else ""
+        hint = None
+        tags = [tag for tag in map(_tag, field.documents) if tag]
+        if kind in ("literal_error", "union_tag_invalid") and isinstance(given, str | dict):
+            expected = problem.get("ctx", {}).get("expected_tags") or problem["ctx"]["expected"]
+            word = given if isinstance(given, str) else str(cast(Any, given).get("kind"))
+            options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
+            shown = f"{name} = {word}: "
+            hint = did_you_mean(word, options)
+            message = "it is one of " + ", ".join(options)
+        elif kind in ("union_tag_not_found", "model_attributes_type") and tags:
+            shown = shown or f"{name}: "
+            message = "it is one of " + ", ".join(tags)
+            hint = f"write its settings in brackets behind it, as in {tags[0]}(...)"
         else:
-            given = problem.get("input")
-            shown = f"'{name}' = {show(given)}: " if isinstance(given, str | int | float) else ""
-            hint = None
-            if kind in ("literal_error", "union_tag_invalid") and isinstance(given, str | dict):
-                expected = problem.get("ctx", {}).get("expected_tags") or problem["ctx"]["expected"]
-                word = given if isinstance(given, str) else str(cast(Any, given).get("kind"))
-                options = [o.strip(" '") for o in expected.replace(" or ", ",").split(",")]
-                shown = f"'{name}' = {word}: "
-                hint = did_you_mean(word, options)
-                message = "it is one of " + ", ".join(options)
-            else:
-                message = _WORDS.get(kind, problem["msg"].removeprefix("Value error, "))
-                message = message.replace("Input should", "it should", 1)
-                message = message[0].lower() + message[1:]
-            self.context.error("E0605", f"{shown}{message}", span, hint)
+            shown = shown or (f"{name}: " if kind in _WORDS else "")
+            message = _WORDS.get(kind, problem["msg"].removeprefix("Value error, "))
+            message = message.replace("Input should", "it should", 1)
+            message = message[0].lower() + message[1:]
+        self.context.error("E0605", f"{shown}{message}", span, hint)
 
 
 _BROKEN: Any = Val((), ("broken",))
@@ -378,6 +405,9 @@ _STATED = {
     "learn": "learn sparse, fuse",
 }
 
+
+#: Parts of statements that have no name of their own.
+_PLAIN = {"low": "the lower end", "high": "the upper end"}
 
 #: What is meant, where pydantic says it in the words of Python.
 _WORDS = {
@@ -414,27 +444,59 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def _without_tags(location: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """A location with and without the tags of unions that pydantic puts into it."""
-    tags = {"sgd", "adam", "cosine", "constant", "adaptive", "Adaptive", "constrained-int"}
-    return [location, tuple(part for part in location if part not in tags)]
+class _Field(Record):
+    """What a location of pydantic leads to: the location as the spec has it, without the tags that
+    pydantic puts into it for members of unions, and the classes of documents that can be there."""
+
+    written: tuple[Any, ...]
+    documents: tuple[type[BaseModel], ...]
 
 
-def _keys(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The settings of the document that a location leads to."""
-    known: dict[str, type[BaseModel]] = {
-        "phases": sections.Phase,
-        "lr": sections.PhaseRates,
-        "sgd": sections.Sgd,
-        "adam": sections.Adam,
-        "cosine": sections.Cosine,
-        "constant": sections.Constant,
-        "adaptive": sections.Adaptive,
-        "Adaptive": sections.Adaptive,
-    }
-    for part in reversed(location):
-        if part in known:
-            model = known[part]
-            break
-    hidden = {"algorithm", "name", "kind", "budgets", "phases"}
-    return [name for name in model.model_fields if name not in hidden]
+def _resolve(section: type[BaseModel], location: tuple[Any, ...]) -> _Field:
+    written: list[Any] = []
+    documents: tuple[type[BaseModel], ...] = (section,)
+    for part in location:
+        if isinstance(part, int):
+            written.append(part)
+            continue
+        owner = next((each for each in documents if part in each.model_fields), None)
+        if owner is not None:
+            written.append(part)
+            documents = tuple(_documents(owner.model_fields[part].annotation))
+        elif chosen := tuple(each for each in documents if part in (each.__name__, _tag(each))):
+            documents = chosen
+    return _Field(tuple(written), documents)
+
+
+def _is_of_other_member(section: type[BaseModel], problem: Any, problems: Sequence[Any]) -> bool:
+    """Whether a document was compared with a plain member of a union of both, as in
+    ``samples = adaptive(factor=-1)``: then the document's own errors say what is wrong."""
+    location = tuple(problem["loc"])
+    is_tag = len(_resolve(section, location).written) < len(location)
+    union = location[:-1]
+    return (
+        is_tag
+        and isinstance(problem.get("input"), dict)
+        and any(
+            len(other["loc"]) > len(location) and tuple(other["loc"])[: len(union)] == union
+            for other in problems
+        )
+    )
+
+
+def _documents(annotation: Any) -> list[type[BaseModel]]:
+    """The classes of documents in a type, as those of a union or of a tuple's items."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _documents(inner)]
+
+
+def _tag(document: type[BaseModel]) -> str | None:
+    kind = document.model_fields.get("kind")
+    return None if kind is None else str(kind.default)
+
+
+def _settings_of(documents: Sequence[type[BaseModel]]) -> list[str]:
+    """The names of the settings that are written with ``=``."""
+    names = dict.fromkeys(name for document in documents for name in document.model_fields)
+    return [name for name in names if name not in {*_STATED, "kind"}]

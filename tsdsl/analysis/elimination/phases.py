@@ -23,7 +23,7 @@ from tsdsl.ir.space import Decision, SpaceGraph, path_prefixes
 from tsdsl.ir.stream_subset import restrict
 
 if TYPE_CHECKING:
-    from tsdsl.sema.sections import Budget, Search
+    from tsdsl.sema.sections import Budget, SearchSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class PhaseCost:
 
 
 def phases(
-    space: SpaceGraph, search: Search | None, cost: Cost, given: DistributionLike = None
+    space: SpaceGraph, search: SearchSettings | None, cost: Cost, given: DistributionLike = None
 ) -> list[PhaseCost]:
     """A cost in each phase of a search, in order; none without phases.
 

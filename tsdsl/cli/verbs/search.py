@@ -37,7 +37,7 @@ from tsdsl.searching.defaults import SEARCH_BN_BATCHES
 
 if TYPE_CHECKING:
     from tsdsl.searching.run import Event, SearchFinished
-    from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
+    from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 
 EPILOG = """\b
 Examples:
@@ -190,8 +190,9 @@ def command(
 
 def _follow(events: Iterator[Event], folder: str) -> SearchFinished:
     """Show what happens; gives the end."""
+    from tsdsl.searching.algorithm import AlgorithmEvent
     from tsdsl.searching.run import SearchFinished
-    from tsdsl.searching.searcher import DecisionsJoined, PhaseFinished, SearchStepDone
+    from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
     from tsdsl.training.events import RunStarted, VideosRejected, WarningRaised
 
     started = next(events)
@@ -210,8 +211,8 @@ def _follow(events: Iterator[Event], folder: str) -> SearchFinished:
                 case SearchStepDone():
                     recent = [*recent[-49:], event]
                     steps(_brief(recent))
-                case DecisionsJoined():
-                    steps.say(_joined(event))
+                case AlgorithmEvent():
+                    steps.say(event.message)
                 case PhaseFinished():
                     steps.say(_phase(event, recent))
                     recent = []
@@ -249,16 +250,10 @@ def _brief(recent: list[SearchStepDone]) -> str:
     return f"{last.phase} loss {loss:.3f} {last.clips_per_second:.3g} clips/s"
 
 
-def _joined(event: DecisionsJoined) -> str:
-    blocks = several(len(event.groups), "block")
-    return (
-        f"phase {event.phase}: joint within {blocks} after step {event.step}:"
-        f" {event.logits} logits, of {event.factorised_logits}"
-    )
-
-
 def _phase(event: PhaseFinished, recent: list[SearchStepDone]) -> str:
     loss = sum(each.loss for each in recent) / max(1, len(recent))
+    if event.flops is None:
+        return f"phase {event.phase} ended after step {event.step}: loss {loss:.4f}"
     met = ", within its budgets" if event.met else "; no architecture lies within its budgets"
     chosen = f"{amount(event.flops)} FLOPs{met if event.budgets else ''}"
     return f"phase {event.phase} ended after step {event.step}: loss {loss:.4f}, {chosen}"

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import pi, sqrt
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +35,10 @@ from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.ir.decision_groups import DecisionGroup, join_decisions
 from tsdsl.ir.stream_subset import restrict
 from tsdsl.record import Record
+from tsdsl.searching.algorithm import CostTermKind
 from tsdsl.searching.distribution import Architectures, Categoricals, Chosen
 from tsdsl.sema.sections import Budget
 from tsdsl.space import Space
-
-Kind = Literal["sampled", "exact"]
 
 
 def penalty(values: NDArray[np.number], low: float, high: float) -> Floats:
@@ -64,7 +62,7 @@ class CostTerm:
         budgets: Sequence[Budget],
         *,
         streams: Collection[str] = (),
-        kind: Kind = "sampled",
+        kind: CostTermKind = "sampled",
         centred: bool = False,
     ) -> None:
         self.budgets = tuple(budgets)

@@ -1,1 +1,2 @@
-"""From IR to torch: source (`emit`) and modules (`build`). The only package that imports torch."""
+"""From the IR to torch: Python source (`emit`), modules (`network_module`, `supernet`), and
+measurements of both (`timing`, `bench`, `memory`)."""

@@ -1,15 +1,13 @@
-"""The layouts of all tensors of a space: which positions of the shared weights a channel has.
+"""Positions in the shared weights of the channels of every tensor of a space.
 
-Layouts (`tsdsl.ir.layout`) go forward through the graph by the rules of its operations, as tables
-over decisions. Convolutions and linear layers begin a new axis. Where their result is then added
-to, or multiplied with, a tensor that has a layout (the last convolution of a residual block, the
-gate of a squeeze-and-excitation), its channels have that layout, too: channel 12 of a gate is the
-gate of channel 12.
+Layouts (`tsdsl.ir.layout`) are propagated forward through the graph by the rules of the operations,
+as tables over decisions. Convolutions and linear layers begin a new axis. If their result is added
+to or multiplied with a tensor that has a layout (the last convolution of a residual block, the gate
+of a squeeze-and-excitation), it gets the same layout: channel 12 of a gate gates channel 12.
 
-Non-goals, in all of which the outputs stay those of the frozen network and only the sharing is as
-of a ranked axis: a layout that depends on too many decisions for a table; a convolution whose
-groups straddle inputs of a ``concat``; the options of a choice, whose results take the place of
-each other.
+Non-goals. In these cases channels are ranked, which changes what is shared and never an output: a
+layout that depends on too many decisions for a table; a convolution whose groups straddle the
+inputs of a ``concat``; the results of the options of a choice, which replace one another.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ from tsdsl.ir.values import Fault, TableTooLarge, Val, constant, lift, select
 from tsdsl.ops import BY_NAME
 
 _PLAIN = constant(PLAIN)
-#: Passes over the graph. One is enough without a layout, two or three are where there are some;
-#: what has not settled by then is ranked.
+#: Largest number of passes over the graph. A space without layouts needs one, others two or three.
+#: Channels are ranked if layouts have not settled by then.
 _PASSES = 8
 
 
 class ChannelCounts(NamedTuple):
-    """How many positions an operation's tensors have along the channels that it reads and writes,
-    as far as layouts need them."""
+    """Numbers of positions that layouts need along the channels that an operation reads and writes;
+    0 where there is no layout."""
 
     read: int = 0
     written: int = 0
@@ -46,7 +44,8 @@ Places = tuple[ChannelLayout | None, ChannelLayout | None]
 
 
 class ChannelLayouts:
-    """Those of one space. ``configurations``: as `by_operation` gives them, by path."""
+    """The layouts of one space. ``configurations``: the configurations of each operation, by path
+    (`by_operation`)."""
 
     def __init__(self, space: SpaceGraph) -> None:
         self.configurations = dict(by_operation(space))
@@ -57,9 +56,9 @@ class ChannelLayouts:
         }
         self._now: dict[Edge, Val] = {}
         self._extents: dict[Path, list[int]] = {}
-        #: For the result of an operation that begins an axis, the tensor that it is aligned with.
+        #: Result of an operation that begins an axis -> the tensor that it is aligned with.
         self._partners: dict[Edge, Edge] = {}
-        #: Positions that are left of an axis of which channels were left out.
+        #: Positions that are used of an axis of which an operation leaves channels out.
         self._left: dict[Path, tuple[int, ...]] = {}
         self._placed: dict[OpNode, Val] = {}
         self._ends: dict[Path, ChannelCounts] = {}
@@ -75,7 +74,7 @@ class ChannelLayouts:
         }
         for _ in range(_PASSES):
             self._grew = False
-            # A partner may come later in the graph.
+            # A partner may come later in the graph: its layout is that of the previous pass.
             self._before, self._now = self._now, {space.clip: _PLAIN}
             self._region(space.root, ())
             found = self._demands(nodes)
@@ -89,21 +88,22 @@ class ChannelLayouts:
                 self._place(path, node)
 
     def of(self, node: OpNode) -> Val | None:
-        """A table of `Places`, None in it for plain ones; None where it is plain throughout."""
+        """A table of `Places`, with None for ranked channels; None if channels are ranked in all
+        architectures."""
         return self._placed.get(node)
 
     def channel_counts(self, path: Path) -> ChannelCounts:
         return self._ends.get(path, ChannelCounts())
 
     def extents(self, path: Path, inputs: int) -> list[int]:
-        """How many positions each input of a ``concat`` has a segment of."""
+        """For each input of a ``concat``, the number of positions of its segment."""
         held = self._extents.get(path, [])
         return [*held, *[0] * (inputs - len(held))][:inputs]
 
     @property
     def digest(self) -> str:
-        """Equal for spaces in which channels have equal positions; empty where there is no layout
-        that weights are gathered by."""
+        """Digest of all segments: equal for spaces whose channels have equal positions. Empty if no
+        weights are gathered by a layout."""
         if not self._placed:
             return ""
         laid_out = {path for path, node in self._nodes if _has_rows(self._now[node.output])}
@@ -167,7 +167,7 @@ class ChannelLayouts:
             order = node.op.Args.model_fields
             own = Configuration(node.op.name, tuple((n, args[n]) for n in order), shapes)
             given = known.get(own)
-            # A combination that no architecture has.
+            # No architecture has this combination of arguments and shapes.
             return None if given is None else node.op.layout(given, shapes, layouts, occurrences)
 
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs), *inputs]
@@ -178,9 +178,9 @@ class ChannelLayouts:
         return _settled(self._closed_up(path, found) if node.op.leaves_out else found)
 
     def _aligned(self, node: OpNode, partner: Edge) -> Val:
-        """The partner's layout, where the result has its channels in all architectures. If it has
-        others in some (a block without a shortcut there), it is ranked in all of them: the same
-        channel would else have two positions."""
+        """The partner's layout, if the result has the partner's number of channels in all
+        architectures. Otherwise (a block that has no shortcut in some of them) it is ranked in all:
+        one channel cannot have two positions."""
 
         def taken(shape: Shape, other: Shape, axes: Axes) -> Axes | None:
             return (axes[0], None) if shape[0] == other[0] else None
@@ -193,7 +193,8 @@ class ChannelLayouts:
         return _PLAIN if any(entry is None for entry in found.entries) else _settled(found)
 
     def _closed_up(self, path: Path, found: Val) -> Val:
-        """Positions that some architecture has, counted anew without those that none has."""
+        """The layouts with the positions that no architecture uses taken out, and the others
+        renumbered."""
         layouts = {
             axes[0]
             for axes in found.entries
@@ -214,8 +215,8 @@ class ChannelLayouts:
         return lift(renumbered, found)
 
     def _extent(self, path: Path, node: OpNode, inputs: list[Val]) -> list[int]:
-        """For each input, the largest number of positions that it needs at this path: options that
-        are one block have one path."""
+        """For each input, the largest number of positions that any operation of this path needs.
+        Options that share a block share a path."""
         first = path not in self._extents
         held = self._extents.setdefault(path, [])
         held += [0] * (len(inputs) - len(held))
@@ -232,7 +233,7 @@ class ChannelLayouts:
     # ------------------------------------------------------------ backward
 
     def _demands(self, nodes: list[tuple[Path, Node]]) -> dict[Edge, Edge]:
-        """New partners of results that begin an axis and are plain so far."""
+        """New partners of results that begin an axis and have no layout yet."""
         found: dict[Edge, Edge] = {}
         for path, node in nodes:
             if not isinstance(node, OpNode) or len(node.inputs) < 2:
@@ -253,7 +254,8 @@ class ChannelLayouts:
         return every.pop() if len(every) == 1 else ()
 
     def _beginnings(self, edge: Edge) -> list[Edge]:
-        """The results whose channels a tensor has, each in its place, and that begin an axis."""
+        """The results that begin an axis and whose channels are, in order, the channels of a
+        tensor."""
         found, waiting, seen = [], [edge], set[Edge]()
         while waiting:
             edge = waiting.pop()
@@ -277,7 +279,8 @@ class ChannelLayouts:
         return found
 
     def _begins(self, path: Path) -> bool:
-        """Whether weights without groups make the result: its channels are where they are put."""
+        """Whether the result is made by weights without groups, whose output channels can have any
+        positions."""
         return any(
             param.axes[:2] == ("OUT", "IN") and param.shape[1] == own.shapes[0][0]
             for own, args in self._known.get(path, {}).items()
@@ -314,7 +317,7 @@ class ChannelLayouts:
 
 
 def _nodes(region: Region, path: Path) -> Iterator[tuple[Path, Node]]:
-    """All nodes of a region and of the regions nested in it, each with its full path."""
+    """All nodes of a region and of its nested regions, each with its full path."""
     for node in region.nodes:
         if isinstance(node, Switch):
             yield path, node
@@ -327,7 +330,7 @@ def _nodes(region: Region, path: Path) -> Iterator[tuple[Path, Node]]:
 
 
 def _cases(node: Switch) -> tuple[Region, ...]:
-    """Those that can run: what a constant excludes is not complete."""
+    """The cases that can run. If the selector is constant, the other cases may be incomplete."""
     return (node.cases[int(node.selector.value)],) if node.selector.is_constant else node.cases
 
 
@@ -345,14 +348,14 @@ def _arguments(own: Configuration) -> OpArgs:
 
 
 def _indices(selector: Val) -> Val:
-    """A selector as numbers; where it has no value, no case runs: any will do."""
+    """A selector as case numbers. Where it has no value, no case runs, and 0 stands for it."""
     entries = (0 if isinstance(e, Fault) or e is None else int(e) for e in selector.entries)
     return Val(selector.variables, tuple(entries))
 
 
 def _settled(found: Val) -> Val:
-    """A table without gaps. An axis with one layout in all architectures is plain: it has the same
-    channel at each position."""
+    """A table without gaps. If an axis has the same layout in all architectures, the layout is
+    plain: each position then has the same channel everywhere."""
     entries = [None if isinstance(entry, Fault) else entry for entry in found.entries]
     there = {entry for entry in entries if entry is not None}
     rows, columns = ({axes[k] for axes in there} for k in (0, 1))

@@ -1,5 +1,4 @@
-"""An operation in one of its configurations, ready to run on its part of the tensors that all
-architectures share."""
+"""One operation in one of its configurations, applied to its slices of the shared weights."""
 
 from __future__ import annotations
 
@@ -19,12 +18,14 @@ from tsdsl.backends.slice_gradients import SliceGradients, WeightSlice
 
 
 class ConfiguredOperation:
-    """``bound(*inputs)``, the operation's result.
+    """Callable with the operation's inputs; returns its result.
 
-    Usually the part is cut out anew by slices that autograd knows of. Inside of `placing`, a layer
-    of its own has it: made once, out of views. A part in several pieces is put together anew each
-    time, out of a view for each. Hooks of a user on the tensors themselves are autograd's, so that
-    slices remain where there are any."""
+    Outside of `SliceGradients.placing`, the slices are cut out of the shared tensors at each call,
+    as operations that autograd records. Inside of it, a copy of the layer holds them as views,
+    which are made once. Weights that are not contiguous slices are gathered from one view for each
+    piece at every call. Where a user has registered hooks on the shared tensors, autograd has to
+    see the slicing, so that it stays as outside.
+    """
 
     def __init__(
         self,
@@ -62,7 +63,8 @@ class ConfiguredOperation:
         return not self._gradients.hooked.isdisjoint(map(id, tensors))
 
     def _made(self) -> tuple[Callable[..., Any], Any, list[WeightSlice], Tensor | None]:
-        """What to call, the layer, what of it learns, and what counts its batches."""
+        """Returns the callable, the layer that it runs, the slices whose gradients are wanted, and
+        the layer's counter of batches."""
         module, layer = _twin(self._template), _twin(cast(nn.Module, self._template.layer))
         module._modules["layer"] = layer
         leaves: list[WeightSlice] = []
@@ -88,12 +90,12 @@ class ConfiguredOperation:
             (layer._parameters if learned else layer._buffers)[name] = cast(Any, part)
         counter = None
         if isinstance(layer, _BatchNorm) and layer.momentum is not None:
-            # Only an average over all batches needs the number while it runs.
+            # The layer reads the counter only where it averages over all batches (momentum None).
             layer.num_batches_tracked = None
             counter = self._elastic._buffers.get("num_batches_tracked")
         if gathered:
             return self._gathering(module, layer, gathered), layer, leaves, counter
-        # Hooks are nobody's here: a layer's own forward saves the way around them.
+        # The layer is a private copy without hooks, so that ``__call__`` can be bypassed.
         if not cast(Any, type(module)).calls_its_layer:
             return module.forward, layer, leaves, counter
         return _direct(layer), layer, leaves, counter
@@ -104,7 +106,7 @@ class ConfiguredOperation:
         layer: Any,
         gathered: list[tuple[dict[str, Any], str, Callable[[], Tensor]]],
     ) -> Callable[..., Tensor]:
-        """A forward that first puts the layer's tensors together."""
+        """A forward that first concatenates the pieces of the layer's tensors."""
 
         def forward(*inputs: Tensor) -> Tensor:
             try:
@@ -122,8 +124,9 @@ class ConfiguredOperation:
 
 
 def _direct(layer: Any) -> Callable[..., Tensor]:
-    """The forward of a layer. Of those that a network has most of, without the way that torch's
-    own Python takes to the same call: on a GPU, that is what small networks wait for."""
+    """The forward of a layer. For the most frequent layers, the functional call is made directly,
+    without the checks of torch's Python classes: on a GPU, small networks wait for that Python
+    code."""
     if type(layer) is nn.Conv3d and layer.padding_mode == "zeros":
         weight, bias = layer.weight, layer.bias
         settings: Any = layer.stride, layer.padding, layer.dilation, layer.groups
@@ -145,7 +148,7 @@ def _direct(layer: Any) -> Callable[..., Tensor]:
 
 
 def _twin(module: nn.Module) -> nn.Module:
-    """A module of the same attributes, with tensors and modules of its own."""
+    """A shallow copy of a module with its own dicts of parameters, buffers and submodules."""
     twin = copy(module)
     for name in ("_parameters", "_buffers", "_modules"):
         twin.__dict__[name] = dict(module.__dict__[name])

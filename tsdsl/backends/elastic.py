@@ -1,10 +1,11 @@
-"""Tensors that every architecture of a space takes its part of.
+"""Tensors of which every architecture of a space uses a part.
 
-An operation of a space has one tensor for each parameter, as large as its largest configuration.
-A smaller one takes the first output and input channels and the centre of the kernel: channels are
-ranked, as in slimmable networks (Yu et al., arXiv 1812.08928), kernels nest, as in once-for-all
-(Cai et al., arXiv 1908.09791), but without its transformation matrices. Where the channels of an
-axis have a layout (`tsdsl.ir.layout`: behind ``concat``), its positions are taken instead.
+An operation of a space has one tensor for each parameter, as large as its largest configuration
+needs. A smaller configuration uses the first output and input channels and the centre of the
+kernel: channels are ranked as in slimmable networks (Yu et al., arXiv 1812.08928), kernels are
+nested as in once-for-all (Cai et al., arXiv 1908.09791), but without its transformation matrices.
+Where the channels of an axis have a layout (`tsdsl.ir.layout`; behind ``concat``), the positions of
+the layout are used instead of the first ones.
 """
 
 from __future__ import annotations
@@ -26,28 +27,29 @@ from tsdsl.ir.op import Axis, Init, Shape
 from tsdsl.ops import BY_NAME
 from tsdsl.record import Record
 
-#: Axes of which a smaller configuration takes the centre; of all others, the beginning.
+#: Axes of which a smaller configuration uses the centre. Of all other axes it uses the beginning.
 _CENTRED = frozenset({"KT", "KH", "KW"})
-#: What lies in more pieces than so many is gathered by an index.
+#: Largest number of pieces of a part that are sliced one by one. A part with more pieces is
+#: gathered by an index.
 _PIECES = 16
 _NO_ENDS = ChannelCounts()
 
 
 class TensorSpec(Record):
-    """One tensor of an operation's module."""
+    """Name, axes and shape of one tensor of an operation's module."""
 
     #: Its name in the module.
     name: str
     axes: tuple[Axis, ...]
-    #: None for a buffer, which starts as the module's own.
+    #: Initialisation of a parameter. None for a buffer, which starts as the layer sets it.
     init: Init | None
     shape: Shape
 
 
 @lru_cache(maxsize=65536)
 def tensor_specs(asked: Configuration) -> tuple[TensorSpec, ...]:
-    """What the module of one configuration holds: parameters as the operation declares them, and
-    the module's buffers, whose axes are channels."""
+    """The tensors of the module of one configuration: the parameters that the operation declares,
+    and the layer's buffers, whose axes are channels."""
     op = BY_NAME[asked.op]
     params = op.params(op.Args(**dict(asked.args)), *asked.shapes)
     if not params:
@@ -62,22 +64,23 @@ def tensor_specs(asked: Configuration) -> tuple[TensorSpec, ...]:
 
 @lru_cache(maxsize=65536)
 def template(asked: Configuration) -> nn.Module:
-    """The operation as a module without storage: its forward is the text of an emitted network."""
+    """The operation as a module on the meta device. Its forward is the expression of an emitted
+    network."""
     with torch.device("meta"):
         return build_operation(asked).requires_grad_(False)
 
 
 class Pieces(NamedTuple):
-    """A part of a tensor that is no slice of it."""
+    """A part of a tensor that is not a slice of it: several slices, concatenated."""
 
-    #: Slices for each piece, and how many pieces there are along each axis: row-major.
+    #: The slices of the pieces in row-major order, and the number of pieces along each axis.
     slices: tuple[tuple[slice, ...], ...]
     counts: tuple[int, ...]
-    #: What is taken from the pieces together: axis and positions.
+    #: Index selections that follow the concatenation: axis and positions.
     picks: tuple[tuple[int, tuple[int, ...]], ...]
 
     def gather(self, parts: Sequence[Tensor]) -> Tensor:
-        """The part, from the tensor's pieces in order."""
+        """The part, from its pieces in the order of ``slices``."""
         found = list(parts)
         for axis in reversed(range(len(self.counts))):
             count = self.counts[axis]
@@ -93,7 +96,7 @@ class Pieces(NamedTuple):
         return self.gather([whole[at] for at in self.slices])
 
     def put(self, whole: Tensor, part: Tensor) -> None:
-        """Write what `take` gave back to its place, of a tensor with one axis."""
+        """Write a one-dimensional part back to its positions: the inverse of `take`."""
         if self.picks:
             whole.index_copy_(0, _index(self.picks[0][1], whole.device), part)
             return
@@ -104,7 +107,7 @@ class Pieces(NamedTuple):
             start += size
 
 
-#: Which part of a whole: None for all of it.
+#: A part of a tensor: slices, pieces, or None for the whole tensor.
 At = tuple[slice, ...] | Pieces | None
 
 
@@ -114,15 +117,15 @@ def _index(taken: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def take(whole: Tensor, at: At) -> Tensor:
-    """A part of a tensor; a view, where it lies in one piece."""
+    """A part of a tensor: a view where it is a slice, else a copy."""
     if at is None:
         return whole
     return at.take(whole) if isinstance(at, Pieces) else whole[at]
 
 
 def window(axes: Sequence[Axis], whole: Shape, part: Shape, places: Places | None = None) -> At:
-    """Where a tensor of a smaller configuration lies in the whole; None where it is the whole.
-    ``places``: layouts of the channels that its operation reads and writes."""
+    """The part of a tensor of shape ``whole`` that a configuration of shape ``part`` uses.
+    ``places``: the layouts of the channels that the operation reads and writes."""
     if places is None and whole == part:
         return None
     along: list[Runs] = []
@@ -159,8 +162,8 @@ def _layout(axis: Axis, places: Places) -> ChannelLayout | None:
 
 
 class Elastic(nn.Module):
-    """The tensors of one operation of a space, under the names that they have in its module.
-    ``channel_counts``: how many positions layouts need."""
+    """The shared tensors of one operation of a space, under the names that they have in its module.
+    ``channel_counts``: the numbers of positions that layouts need."""
 
     def __init__(
         self, configurations: Iterable[Configuration], channel_counts: ChannelCounts = _NO_ENDS
@@ -168,7 +171,7 @@ class Elastic(nn.Module):
         super().__init__()
         configurations = tuple(configurations)
         every = [_extended(tensor_specs(asked), asked, channel_counts) for asked in configurations]
-        #: The classes of the layers whose tensors these are.
+        #: The classes of the operation's layers that have tensors.
         self.layers = frozenset(
             type(cast(Any, template(own)).layer) for own in configurations if tensor_specs(own)
         )
@@ -192,8 +195,8 @@ class Elastic(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """The initialisation of the emitted source, at full size; a batch normalisation's
-        statistics of nothing."""
+        """Initialise all tensors at their full size, as the emitted source does. Running statistics
+        start at mean 0 and variance 1."""
         for name, tensor in self.whole.items():
             found = getattr(self, name)
             match tensor.init:
@@ -209,21 +212,21 @@ class Elastic(nn.Module):
                     found.fill_(1 if name == "running_var" else 0)
 
     def parts(self, asked: Configuration, places: Places | None = None) -> Parts:
-        """Where the tensors of one configuration lie."""
+        """The parts of the shared tensors that one configuration uses."""
         return tuple(
             (t.name, t.init is not None, window(t.axes, self.whole[t.name].shape, t.shape, places))
             for t in tensor_specs(asked)
         )
 
     def part(self, asked: Configuration, places: Places | None = None) -> dict[str, Tensor]:
-        """The tensors that one configuration has, by name: views where they lie in one piece."""
+        """The tensors of one configuration by name: views where they are slices, else copies."""
         return {name: take(getattr(self, name), at) for name, _, at in self.parts(asked, places)}
 
 
 def _extended(
     tensors: tuple[TensorSpec, ...], asked: Configuration, channel_counts: ChannelCounts
 ) -> tuple[TensorSpec, ...]:
-    """Tensors with room for all positions of their axes."""
+    """Specifications whose channel axes are large enough for all positions of their layouts."""
     if channel_counts == _NO_ENDS:
         return tensors
     read = asked.shapes[0][0]
@@ -231,7 +234,7 @@ def _extended(
     def size(axis: Axis, own: int) -> int:
         if axis == "OUT":
             return max(own, channel_counts.written)
-        # With groups, a weight reads those of its group only.
+        # With groups, a weight's input axis is the width of one group, which has no layout.
         return max(own, channel_counts.read) if axis in ("IN", "CHANNELS") and own == read else own
 
     return tuple(
@@ -239,12 +242,13 @@ def _extended(
     )
 
 
-#: Name of a tensor, whether it is a parameter, and which part of the whole it is.
+#: For each tensor of a configuration: its name, whether it is a parameter, and its part of the
+#: whole.
 Parts = tuple[tuple[str, bool, At], ...]
 
 
 def run(module: nn.Module, elastic: Elastic, parts: Parts, *inputs: Tensor) -> Tensor:
-    """What a template computes with its part of an operation's tensors. It keeps none of them."""
+    """Run a template with its parts of the shared tensors. The template keeps none of them."""
     layer: Any = module.layer
     parameters, buffers = layer._parameters, layer._buffers
     try:
@@ -264,7 +268,7 @@ def run(module: nn.Module, elastic: Elastic, parts: Parts, *inputs: Tensor) -> T
 
 @torch.no_grad()
 def put_back(elastic: Elastic, layer: Any, parts: Parts) -> None:
-    """Write statistics that a layer has changed in a copy to their place."""
+    """Write running statistics that a layer has updated in a copy back to the shared buffers."""
     for name, learned, at in parts:
         if not learned and isinstance(at, Pieces):
             at.put(cast(Tensor, elastic._buffers[name]), layer._buffers[name])

@@ -1,4 +1,5 @@
-"""A frozen network as a Python module that needs nothing but torch. Does not import torch."""
+"""A frozen network as a Python module that imports nothing but torch. Emitting does not import
+torch."""
 
 from __future__ import annotations
 
@@ -21,20 +22,21 @@ from tsdsl.ir.op import ModuleCall
 
 @dataclass(frozen=True, slots=True)
 class EmittedModule:
-    """An emitted module."""
+    """The source of an emitted module."""
 
     text: str
-    #: The top-level class.
+    #: Name of the network's class.
     class_name: str
 
 
 def emit(network: Network) -> str:
-    """The network as Python source: the same classes, and state-dict keys, as `build` gives."""
+    """The network as Python source. Its classes and state-dict keys are those of
+    `network_module.build`."""
     return emit_module(network).text
 
 
 def emit_module(network: Network) -> EmittedModule:
-    """The source with the name of its main class."""
+    """The network as Python source, with the name of its class."""
     groups, group_of = group(network)
     top = class_name(network.name, ())
     taken = {top}
@@ -56,7 +58,7 @@ def emit_module(network: Network) -> EmittedModule:
 
 _HALF = [
     "def _half(kernel: tuple[int, int, int]) -> tuple[int, int, int]:",
-    '    """The padding with which an odd kernel keeps sizes."""',
+    '    """The padding with which a convolution of an odd kernel keeps the size of its input."""',
     "    time, height, width = kernel",
     "    return time // 2, height // 2, width // 2",
 ]
@@ -91,7 +93,7 @@ def _show(option: object) -> str:
 
 
 def _imports(body: str, network: Network) -> str:
-    """The imports that the code uses: torch, and what the operation of a plug-in names."""
+    """The import statements of the code: torch, and the packages that plug-in operations use."""
     names = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
     targets = {m.target for _, call in network.ops() if isinstance(m := call.module, ModuleCall)}
     packages = {target.rpartition(".")[0] for target in targets}

@@ -1,7 +1,7 @@
-"""The expected cost of a space as a torch function of the logits of its decisions.
+"""The expected cost of a space as a differentiable torch function of the logits of its decisions.
 
-Value and gradient are both exact and computed together in float64, by the same elimination that
-`Space.expectation` runs; what comes in may have any dtype and device, and the result has the same.
+Value and gradient are exact. Both are computed in float64 by the elimination that
+`Space.expectation` runs; the result has the dtype and device of the logits.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from tsdsl.ir.space import SpaceGraph
 class ExpectedCost:
     """``ExpectedCost(space.graph, "macs")(logits)``: a scalar that can be differentiated once.
 
-    ``logits`` has a tensor for each decision path, or is one tensor of all in a row. An
-    architecture has the product of the probabilities of its active decisions' options, on the
-    condition that all requirements hold.
+    ``logits`` is a mapping from decision path to tensor, or one tensor of all logits concatenated.
+    The probability of an architecture is the product of the probabilities of its active decisions'
+    options, conditioned on all requirements.
     """
 
     def __init__(self, space: SpaceGraph, cost: Cost) -> None:

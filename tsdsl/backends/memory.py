@@ -1,14 +1,14 @@
-"""The memory that a call takes at its peak, above what was there before.
+"""Peak memory of a call, in bytes above what was allocated before it.
 
-Counted is what torch allocates for tensors: results, the maps between operations, and the scratch
-memory that kernels ask torch's allocator for. Weights and inputs are there before. Not counted are
-the code, what libraries allocate behind torch's back (oneDNN its scratch memory, CUDA its context),
-and what an allocator keeps in stock.
+Counted are all tensors that torch allocates during the call: results, activations, and the
+workspaces that kernels request from torch's allocator. Not counted are weights and inputs, which
+exist before; the code; what libraries allocate outside of torch's allocator (workspaces of oneDNN,
+the CUDA context); and what an allocator caches.
 
 - CUDA: `torch.cuda.max_memory_allocated`.
-- CPU: the running sum of all allocations and releases that the profiler records, which it does for
-  the thread of the caller. The resident memory of the process was tried too: from one call to the
-  next it varies by a third with what malloc keeps, and it never shows what one network takes.
+- CPU: the running sum of the allocations and releases that the profiler records, which it does for
+  the calling thread only. The resident memory of the process is no substitute: it varies by a third
+  from call to call with what malloc caches, and never shows the need of one network.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ def peak_memory(
     one_thread: bool = True,
     inference: bool = True,
 ) -> int:
-    """Bytes. ``call`` has to be warm: what its first call allocates for good would count too.
+    """Peak memory in bytes. ``call`` has to be warmed up, since allocations that its first call
+    makes once would be counted.
 
-    ``one_thread``: on the CPU, the call runs with one thread, since what others allocate (the
-    scratch memory of their share of a convolution) is not recorded. ``inference``: without graphs;
-    if not, the call may have backward passes, which are counted too.
+    ``one_thread``: run the call with one thread on the CPU, because allocations of other threads
+    (workspaces of their share of a convolution) are not recorded. ``inference``: run in inference
+    mode; otherwise the call may run backward passes, which are counted.
     """
     with torch.inference_mode(inference):
         if device.type == "cuda":
@@ -54,7 +55,7 @@ def _on_cuda(call: Callable[[], Any], device: torch.device) -> int:
 
 
 def _on_cpu(call: Callable[[], Any]) -> int:
-    # Otherwise the profiler's library says on standard error that it starts and stops.
+    # Without it, the profiler's library logs its start and stop to standard error.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with torch.autograd.profiler.profile(profile_memory=True) as profile:
         result = call()

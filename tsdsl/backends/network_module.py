@@ -1,4 +1,4 @@
-"""A frozen network as a module of torch: what its emitted source defines."""
+"""A frozen network as an `nn.Module`: the class that its emitted source defines."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tsdsl.ir.network import Network
 
 
 def build(network: Network) -> nn.Module:
-    """A plain module that holds no reference to tsdsl.
+    """An `nn.Module` that holds no reference to tsdsl.
 
-    The emitted source is run as a module of its own, named after the network and the text. It is
-    known to `sys.modules` and `linecache`, so that copying, pickling within the process,
-    tracebacks and `inspect.getsource` work. Parameters are created on torch's current default
-    device and dtype.
+    The emitted source is run as a module of its own, whose name is made from the network's name and
+    a digest of the source. The module is registered in `sys.modules` and `linecache`, so that
+    copying, pickling within the process, tracebacks and `inspect.getsource` work. Parameters are
+    created on torch's current default device and dtype.
     """
     emitted = emit_module(network)
     module = _module(network.name, emitted.text)
@@ -30,7 +30,7 @@ def build(network: Network) -> nn.Module:
 
 
 def _module(name: str, text: str) -> ModuleType:
-    """The source as an imported module; equal source is one module."""
+    """Run source as an imported module. The same source gives the same module."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     plain = re.sub(r"\W", "_", name, flags=re.ASCII).lower()
     full = f"tsdsl_network_{plain}_{digest}"

@@ -1,4 +1,4 @@
-"""One operation as a module of torch: the same text as it has in an emitted network."""
+"""A single operation as an `nn.Module`, with the expression that it has in an emitted network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from tsdsl.backends.source.text import literal
 from tsdsl.ir.op import ModuleCall
 from tsdsl.ops import BY_NAME
 
-#: How most layers are applied.
+#: The call of most layers in a forward: on their only input.
 CALL = "{module}({0})"
 
 
 def build_operation(asked: Configuration) -> nn.Module:
-    """The module, on torch's current default device and dtype. Its forward takes the inputs of the
-    operation in order; what it holds, if anything, is its ``layer``."""
+    """The module of one configuration, on torch's current default device and dtype. Its forward
+    takes the operation's inputs in order. The attribute ``layer`` holds the torch layer; an
+    operation without weights has none."""
     op = BY_NAME[asked.op]
     made = op.module(op.Args(**dict(asked.args)), *asked.shapes)
     if not isinstance(made, ModuleCall):
@@ -38,7 +39,8 @@ def build_operation(asked: Configuration) -> nn.Module:
 
 @lru_cache(maxsize=4096)
 def _forward(template: str, inputs: int, values: tuple[tuple[str, str], ...]) -> type[nn.Module]:
-    """A class whose forward computes a text; most operations of a space have one in common."""
+    """A module class whose forward computes a template of an expression. The class is cached: most
+    operations of a space share one."""
     names = [f"x{k}" for k in range(inputs)]
     result = fill(template, {**dict(values), **{str(k): name for k, name in enumerate(names)}})
     source = (

@@ -1,18 +1,18 @@
-"""Gradients of parts of tensors, straight to their place in the gradient of the whole.
+"""Gradients of slices of shared tensors, accumulated in the gradients of the whole tensors.
 
-Autograd's gradient of a part (``whole[:8]``) is as large as the whole, with zeros around the part,
-for each slice, and is then added to what is there: that is several passes over all weights of a
-supernet for each architecture that runs, however small it is. Here a part is a leaf of its own.
+The gradient that autograd computes for a slice (``whole[:8]``) is as large as the whole tensor,
+with zeros around the slice, and is then added to what is there. For a supernet that means several
+passes over all weights for each architecture, however small the architecture is. Here, each slice
+is a leaf tensor of its own:
 
-- Where it is small and lies in one piece (channels of a normalisation, of a depthwise
-  convolution), its gradient is added with those of all others, in a few kernels, after the
-  backward pass.
-- Where it is large or lies with gaps, its ``.grad`` is a view of the whole's: autograd adds to that
-  itself.
+- If it is small and contiguous (channels of a normalisation or of a depthwise convolution), its
+  gradient is added after the backward pass, together with those of other slices, in a few kernels.
+- If it is large or not contiguous, its ``.grad`` is a view of the whole tensor's gradient, to which
+  autograd adds by itself.
 
-A leaf is a view of the whole's storage, so that it follows every step of an optimiser: it is made
-once and kept. On a GPU, small networks wait for Python: slices of all weights anew for each
-architecture, and a kernel for each gradient, were a third of a step.
+A leaf is a view of the whole tensor's storage, so that it follows every optimiser step: it is made
+once and cached. On a GPU, small networks wait for Python: slicing all weights for each
+architecture, and one kernel for each gradient, took a third of a step.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Elements. Gradients of small parts wait until all are there; large ones would be held twice.
+#: Elements of the largest tensor whose slices wait until the end of the backward pass. Gradients of
+#: larger slices would take much memory in addition to that of the whole.
 _SMALL = 16384
-#: What is kept of configurations that have run; past that, everything is made anew.
+#: Largest number of cached configurations. When it is reached, the cache is emptied.
 _KEPT = 30_000
 
 
 class WeightSlice:
-    """A part of a parameter that learns: all of it where ``at`` is None."""
+    """A slice of a parameter as a leaf tensor; the whole parameter if ``at`` is None."""
 
     __slots__ = ("at", "offset", "part", "placed", "sizes", "solid", "strides", "whole")
 
@@ -43,67 +44,70 @@ class WeightSlice:
         self.at = at
         part = whole.detach()
         self.part = (part if at is None else part[at]).requires_grad_()
-        #: Whether it lies in one piece, in the order of its axes, and is small.
+        #: Whether the slice is small and contiguous.
         self.solid = whole.is_contiguous() and self.part.is_contiguous() and whole.numel() <= _SMALL
         self.sizes, self.strides = self.part.shape, self.part.stride()
         self.offset = self.part.storage_offset() - whole.storage_offset()
-        #: Where its gradient goes by itself; None where it does not.
+        #: The view of the whole's gradient that autograd adds to; None for a slice whose gradient
+        #: waits.
         self.placed: Tensor | None = None
 
     def place_in(self, grad: Tensor) -> Tensor:
-        """The part's place in the gradient of the whole."""
+        """The view of the whole tensor's gradient that belongs to this slice."""
         if self.at is None:
             return grad
         if self.whole.is_contiguous() and grad.is_contiguous():
-            # The same as grad[at], for a fraction of the time.
+            # Equal to grad[at], at a fraction of the time.
             return grad.as_strided(self.sizes, self.strides, grad.storage_offset() + self.offset)
         return grad[self.at]
 
 
 class SliceGradients:
-    """Leaves of some tensors, of which a model has one or more. `active` inside of `placing`."""
+    """The slices of the tensors of a model. ``active`` is true inside of `placing`."""
 
     def __init__(self, tensors: Callable[[], Iterable[Tensor]] = tuple) -> None:
         self.active = False
         self._tensors = tensors
         self._stamp: tuple[object, ...] = ()
-        #: By identity: tensors on which somebody waits for gradients.
+        #: Identities of the tensors that have hooks of a user, which wait for gradients of
+        #: autograd.
         self.hooked: set[int] = set()
         self.kept: dict[object, Any] = {}
         self._taken: list[WeightSlice] = []
         self._counts: Counter[Tensor] = Counter()
 
     def keep(self, key: object, made: object) -> None:
-        """What was made out of the tensors as they stand now, to be found in `kept`."""
+        """Cache something that was made from the tensors as they are now, in ``kept``."""
         if len(self.kept) >= _KEPT:
             self.kept.clear()
         self.kept[key] = made
 
     def forget(self) -> None:
-        """Nothing that was made holds on to the tensors any more."""
+        """Empty the cache, so that nothing refers to the tensors."""
         self.kept.clear()
 
     def take(self, leaves: Sequence[WeightSlice]) -> None:
-        """For a forward pass whose gradient is wanted."""
+        """Register the slices of a forward pass whose gradient is wanted."""
         self._taken += leaves
         for leaf in leaves:
             if not leaf.solid and leaf.placed is None and (grad := leaf.whole.grad) is not None:
                 leaf.placed = leaf.part.grad = leaf.place_in(grad)
 
     def count(self, counter: Tensor) -> None:
-        """Add one to a number, by the end of `placing`."""
+        """Add one to a counter, at the end of `placing`."""
         self._counts[counter] += 1
 
     @contextmanager
     def placing(self) -> Iterator[None]:
-        """Inside, gradients reach the wholes through ``backward`` followed by `place`, and not
-        through `torch.autograd.grad`. The tensors have to stay where they are."""
+        """Inside of the block, gradients reach the whole tensors by ``backward`` followed by
+        `place`. `torch.autograd.grad` does not see them. The tensors may not be replaced or moved
+        in the block."""
         _hush()
         tensors = list(self._tensors())
         stamp = tuple([(id(t), t.data_ptr(), t.requires_grad) for t in tensors])
         self.hooked = {id(t) for t in tensors if _has_hooks(t)}
         if stamp != self._stamp:
-            # Moved to another device, replaced, frozen, ...
+            # The tensors have been moved, replaced or frozen since they were cached.
             self.forget()
             self._stamp = stamp
         self.active = True
@@ -119,9 +123,9 @@ class SliceGradients:
             self._counts.clear()
 
     def place(self) -> None:
-        """After the backward pass: add what the parts have to the gradients of the wholes. A whole
-        that had none gets one, with zeros around the part. A part that no gradient has reached
-        leaves it as it is."""
+        """Add the gradients of the slices to those of the whole tensors, after a backward pass. A
+        tensor without a gradient gets one that is zero outside of the slice. A slice that no
+        gradient has reached changes nothing."""
         sums: list[Tensor] = []
         added: list[Tensor] = []
         touched: set[int] = set()
@@ -141,7 +145,7 @@ class SliceGradients:
                     whole.grad = torch.zeros_like(whole)
                     whole.grad[leaf.at] = grad
             elif leaf.solid and id(whole) not in touched:
-                # Two parts of one whole would meet in one kernel.
+                # Two slices of one tensor must not be added in one kernel.
                 touched.add(id(whole))
                 sums.append(leaf.place_in(held))
                 added.append(grad)
@@ -158,8 +162,8 @@ def _has_hooks(tensor: Tensor) -> bool:
 
 @cache
 def _hush() -> None:
-    """Autograd warns, once in a process, of gradients that lie with gaps between them, as data
-    parallelism would be slow with them. It is not given these."""
+    """Autograd warns once in a process of gradients that are not contiguous, since they slow data
+    parallelism down. It is never given these: the warning is provoked here and suppressed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="grad and param do not obey")
         part, whole = torch.zeros(2, 4)[:, :2].requires_grad_(), torch.zeros(2, 4)

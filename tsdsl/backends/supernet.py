@@ -1,8 +1,10 @@
-"""A space as one network: the weights of all of its architectures, and any of them on request.
+"""A space as one network: the weights of all of its architectures, and a forward pass for any of
+them.
 
-The graph of the space is walked with the options of an architecture; what an operation computes is
-the text that it has in an emitted network, with its part of the weights that all architectures
-share (`elastic`). Nothing of an architecture stays: it is an argument of ``forward``.
+The graph of the space is executed with the options of an architecture. Each operation computes the
+expression that it has in an emitted network, with its slices of the shared weights
+(`tsdsl.backends.elastic`). The architecture is an argument of ``forward``; the supernet keeps
+nothing of it.
 """
 
 from __future__ import annotations
@@ -32,16 +34,19 @@ from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.stream_subset import JOINS, StreamFilter, fusion_targets
 from tsdsl.ir.values import union_variables
 
-#: Architectures whose assignment is kept.
+#: Largest number of architectures whose assignment is cached.
 _KNOWN = 256
 
-#: What is known so far; None where a stream is absent.
+#: Results of the nodes so far; None for those of absent streams.
 Known = dict[Edge, Tensor | None]
 
 
 class Supernet(nn.Module):
-    """``supernet(clip_NCTHW, architecture) -> logits``. Its `state_dict` has the keys of the frozen
-    networks; the tensors are as large as the largest of them."""
+    """``supernet(clip_NCTHW, architecture) -> logits_NK``.
+
+    Its `state_dict` has the keys of the frozen networks; each tensor is as large as the largest of
+    theirs.
+    """
 
     def __init__(self, graph: SpaceGraph) -> None:
         super().__init__()
@@ -67,13 +72,13 @@ class Supernet(nn.Module):
                 yield tensor
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Supernet:
-        # What views hold would stay on the old device.
+        # Cached views would stay on the old device.
         self._gradients.forget()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the plan, which is made anew."""
+        """The state without the execution plan, which is rebuilt on loading."""
         plan = ("_root", "_assignments", "_gradients")
         return {k: v for k, v in self.__dict__.items() if k not in plan}
 
@@ -87,12 +92,15 @@ class Supernet(nn.Module):
         architecture: Mapping[str, Any],
         streams: Collection[str] | None = None,
     ) -> Tensor:
-        """``streams``: those that exist, as in a phase of a search; all if left out. Without a
-        stream there is no fusion from or to it and no attention on it, and what the head or a wider
-        stream joins has zeros in its place.
+        """Logits of a clip in one architecture.
 
-        Raises `ArchitectureError` for an architecture of another space, and `ValueError` where
-        nothing reaches the head without the other streams."""
+        ``streams``: names of the streams that exist, as in a phase of a search; None for all. A
+        fusion from or to an absent stream and attention on it are skipped; where the head or a
+        wider stream concatenates its features, they are zero.
+
+        Raises `ArchitectureError` for an architecture of another space, and `ValueError` if no
+        present stream reaches the head.
+        """
         chosen = self._assignment(architecture)
         known: Known = {self._graph.clip: clip_NCTHW}
         present = None if streams is None else StreamFilter(self._graph, streams)
@@ -100,7 +108,7 @@ class Supernet(nn.Module):
 
     def _assignment(self, architecture: Mapping[str, Any]) -> list[int]:
         if not isinstance(architecture, Architecture):
-            # A plain dict can change, so that nothing is remembered for it.
+            # A dict is mutable, so that its assignment is not cached.
             return assignment(self._graph, architecture)
         found = self._assignments.get(architecture)
         if found is None:
@@ -111,8 +119,8 @@ class Supernet(nn.Module):
 
 
 def frozen(supernet: Supernet, network: Network, architecture: Mapping[str, Any]) -> nn.Module:
-    """The network with what it has in the supernet, on the same device, of the same type and in the
-    same mode."""
+    """The frozen network with copies of its weights in the supernet, on the same device, with the
+    same dtypes and in the same mode."""
     with torch.device("meta"):
         made = build(network)
     weights = {
@@ -126,9 +134,10 @@ def frozen(supernet: Supernet, network: Network, architecture: Mapping[str, Any]
 
 def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, Tensor]:
     """The `state_dict` of an architecture's frozen network: views of the supernet's tensors, and
-    copies of what lies there in several pieces (`tsdsl.ir.layout`).
+    copies where a part consists of several pieces (`tsdsl.ir.layout`).
 
-    Not a method: names of the class are names that no stream of a spec can have."""
+    It is a function rather than a method because a method's name could not be the name of a stream.
+    """
     chosen = supernet._assignment(architecture)
     return {
         state_key(path, name): tensor
@@ -142,9 +151,10 @@ def inherited(supernet: Supernet, architecture: Mapping[str, Any]) -> dict[str, 
 
 @contextmanager
 def placing(net: nn.Module) -> Iterator[Callable[[], None]]:
-    """Inside, the gradients of all supernets in ``net`` go straight to their place in ``.grad`` of
-    its parameters: see `placed`. To be called after each backward pass is what this gives."""
-    # There is none in a supernet, and going through all of its modules takes a while.
+    """Accumulate the gradients of all supernets in ``net`` in place: see
+    `tsdsl.backends.slice_gradients`. The block is given a function to be called after each backward
+    pass."""
+    # A supernet contains no other, and iterating over all of its modules takes long.
     modules = [net] if isinstance(net, Supernet) else net.modules()
     found = [module._gradients for module in modules if isinstance(module, Supernet)]
     with ExitStack() as stack:
@@ -159,7 +169,7 @@ def placing(net: nn.Module) -> Iterator[Callable[[], None]]:
 
 
 def _place(root: nn.Module, path: Path, made: Elastic) -> None:
-    """Put a module at its path, in plain modules that are made on the way."""
+    """Register a module under its path. Modules on the way that do not exist are created empty."""
     for name in path[:-1]:
         if name not in root._modules:
             root.add_module(name, nn.Module())
@@ -176,7 +186,7 @@ class _Context(NamedTuple):
 
 
 class _RegionPlan:
-    """The nodes of a region in order, and after which of them a tensor is not needed any more."""
+    """The nodes of a region in execution order, and the tensors that can be released after each."""
 
     def __init__(self, region: Region, path: Path, context: _Context) -> None:
         self._steps = [_step(node, path, context) for node in region.nodes]
@@ -198,12 +208,12 @@ class _RegionPlan:
         return known[self._result]
 
     def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:
-        """Those that run."""
+        """The operations that run."""
         return [found for step in self._steps for found in step.operations(chosen)]
 
 
 class _Root(_RegionPlan):
-    """The whole network, of which streams can be absent."""
+    """The whole network, streams of which can be absent."""
 
     def __init__(self, graph: SpaceGraph, context: _Context) -> None:
         super().__init__(graph.root, (), context)
@@ -213,7 +223,7 @@ class _Root(_RegionPlan):
     def run_present(
         self, known: Known, chosen: Sequence[int], present: StreamFilter | None
     ) -> Tensor:
-        """``present``: None where all streams are."""
+        """Run the nodes of the streams that exist. ``present`` is None if all do."""
         if present is None:
             whole = self.run(known, chosen)
             assert whole is not None
@@ -238,8 +248,8 @@ class _Root(_RegionPlan):
 
 
 def read_by(node: Node) -> tuple[Edge, ...]:
-    """Tensors of outside that a node needs, each once, in the order in which it reads them: what
-    is written from this has to be the same text each time."""
+    """The tensors from outside of a node that it reads, each once, in order of their first use. The
+    order makes emitted source deterministic."""
     if isinstance(node, OpNode | CallNode):
         return tuple(dict.fromkeys(node.inputs))
     found: dict[Edge, None] = {}
@@ -251,7 +261,7 @@ def read_by(node: Node) -> tuple[Edge, ...]:
 
 
 def _picker(places: Sequence[int]) -> Callable[[Sequence[int]], Any]:
-    """What stands at some places, as a key."""
+    """A function that picks the entries at some indices, as a hashable key."""
     return itemgetter(*places) if places else lambda chosen: None
 
 
@@ -277,7 +287,7 @@ class _OpPlan:
         return Configuration.of(node.op, args, [edge.shape.at(chosen) for edge in node.inputs])
 
     def places(self, chosen: Sequence[int]) -> Places | None:
-        """Layouts of the channels that it reads and writes; None where both are plain."""
+        """Layouts of the channels that it reads and writes; None if both are ranked."""
         found: Places | None = None if self._places is None else self._places.at(chosen)
         return found
 
@@ -292,7 +302,7 @@ class _OpPlan:
             known[self._node.output] = None if there is None else ready(there)
             return
         inputs = [known[edge] for edge in self._node.inputs]
-        # By identity: `None in inputs` would compare tensors.
+        # Compared by identity, since `None in inputs` would compare tensors.
         for tensor in inputs:
             if tensor is None:
                 known[self._node.output] = self._of_some(ready, inputs, chosen)
@@ -305,8 +315,8 @@ class _OpPlan:
     def _of_some(
         self, ready: Callable[..., Tensor], inputs: list[Tensor | None], chosen: Sequence[int]
     ) -> Tensor | None:
-        """With inputs of absent streams: zeros beside others that are joined with them, else
-        nothing."""
+        """The result if inputs of absent streams are None: with zeros in their place if the
+        operation concatenates them with others, else None."""
         there = [tensor for tensor in inputs if tensor is not None]
         if not there or self._node.op.name not in JOINS:
             return None
@@ -360,7 +370,7 @@ class _SwitchPlan:
 
     def run(self, known: Known, chosen: Sequence[int]) -> None:
         case = self._cases[int(self._node.selector.at(chosen))]
-        # What it computes is its own; what it reads may be needed by others.
+        # A case adds its own results, and may not release what nodes after it read.
         known[self._node.output] = case.run(dict(known), chosen)
 
     def operations(self, chosen: Sequence[int]) -> list[tuple[Path, _OpPlan]]:

@@ -1,8 +1,8 @@
-"""A supernet as a Python module that needs nothing but torch.
+"""A supernet as a Python module that imports nothing but torch.
 
-As `supernet` walks the graph of a space, so does the emitted ``forward``: one line for each
-operation, with the text that it has in emitted networks; a table says which of its configurations
-an architecture has.
+The emitted ``forward`` follows the graph of the space as `tsdsl.backends.supernet` does: one line
+for each operation, with the expression that it has in emitted networks, and a table that selects
+its configuration by the architecture's options.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn"""
 
-#: Names of the emitted module that are written like classes.
+#: Names that the emitted module defines or imports, and that are written like class names.
 _OWN = frozenset(
     {"Op", "Space", "On", "Held", "Runs", "Part", "Callable", "Mapping", "Sequence", "Any"}
 )
-#: What no default is equal to.
+#: A value that no default is equal to.
 _NONE = object()
 
 
 class _Form(NamedTuple):
-    """How an operation is computed in one configuration. ``target`` is empty for an expression,
-    which is ``apply`` then, with its arguments filled in."""
+    """The torch code of an operation in one configuration. For an expression, ``target`` is empty
+    and ``apply`` is the expression with its arguments filled in."""
 
     target: str
     args: tuple[Any, ...]
     kwargs: tuple[tuple[str, Any], ...]
     apply: str
-    #: Of ``kwargs``, those that have their default.
+    #: Keyword arguments that have their default value.
     usual: frozenset[str] = frozenset()
 
     def without(self, names: Collection[str]) -> _Form:
@@ -66,7 +66,8 @@ class _Form(NamedTuple):
 
 
 def emit_supernet(space: SpaceGraph) -> str:
-    """The source. Raises what making the supernet itself raises, and `TooCoupled`."""
+    """The source of a space's supernet. Raises `TooCoupled`, and what compiling the supernet
+    raises."""
     writer = _SupernetWriter(space)
     writer.write()
     return writer.text()
@@ -76,14 +77,14 @@ class _SupernetWriter:
     def __init__(self, space: SpaceGraph) -> None:
         self.space = space
         self._layouts = ChannelLayouts(space)
-        #: Functions of the module by their text, which has ``{}`` for the name.
+        #: Source of a function, with ``{}`` for its name -> its name in the module.
         self._functions: dict[str, str] = {}
         self._ops: list[str] = []
         self._body: list[str] = []
         self._names: dict[Edge, str] = {}
         self._elastic: dict[Path, Elastic] = {}
         self._packages: set[str] = set()
-        #: How many operations have been written that have a path.
+        #: Number of operations written so far for each path.
         self._seen: dict[Path, int] = {}
         self._parameters = 0
 
@@ -142,7 +143,9 @@ class _SupernetWriter:
 
     def _class(self, name: str) -> Iterator[str]:
         yield f"class {name}(Space):"
-        said = "``net(clip_NCTHW, architecture) -> logits``; an architecture maps paths to options."
+        said = (
+            "``net(clip_NCTHW, architecture) -> logits_NK``. An architecture maps paths to options."
+        )
         yield from docstring(said, 4)
         yield ""
         yield "    def __init__(self) -> None:"
@@ -175,8 +178,8 @@ class _SupernetWriter:
     # ------------------------------------------------------------ nodes
 
     def _region(self, region: Region, path: Path, indent: int, result: str | None) -> None:
-        """``result``: the name that its result gets; any if None. Tensors that are not needed any
-        more are let go."""
+        """Write a region. ``result`` is the variable for its result, or None for any. Variables
+        that are not needed any more are deleted."""
         if result is not None and any(node.output is region.result for node in region.nodes):
             self._names[region.result] = result
         last: dict[Edge, int] = {}
@@ -240,8 +243,9 @@ class _SupernetWriter:
     def _made(
         self, path: Path, forms: Val, found: list[_Form], inputs: int, places: Val | None
     ) -> str:
-        """Writes the line that makes an operation, and the functions that it needs. Gives its
-        name. ``places``: of the channels that it reads and writes, where they are not plain."""
+        """Write the line that makes an operation, and the functions that it calls; returns its key
+        in ``self._ops``. ``places``: layouts of the channels that it reads and writes, None if both
+        are ranked."""
         usual = frozenset.intersection(*(form.usual for form in found))
         plain = {form: form.without(usual) for form in found}
         forms = Val(forms.variables, tuple(plain.get(form) for form in forms.entries))
@@ -271,7 +275,7 @@ class _SupernetWriter:
         name = ".".join(module_path(path))
         number = self._seen[path] = self._seen.get(path, 0) + 1
         if number > 1:
-            # Another option with the same block: it has the same tensors.
+            # An option with the same block as an earlier one shares its tensors.
             arguments.append(f"like=self._ops[{quoted(name)}]")
         elif path in self._elastic:
             held = [
@@ -294,7 +298,7 @@ class _SupernetWriter:
             key = f"{name} ({number})"
             self._ops += long_call(f"        self._ops[{quoted(key)}] = Op(", *arguments)
             return key
-        # Behind its last argument, the call of ``_add`` ends too.
+        # The parenthesis of ``_add`` closes behind the last argument.
         lines = list(long_call(f"        self._add({quoted(name)}, Op(", *arguments))
         lines[-1] += ")"
         self._ops += lines
@@ -318,7 +322,8 @@ class _SupernetWriter:
         return self._function(f"{head}    return {text}", "make")
 
     def _makers(self, found: list[_Form], inputs: int) -> tuple[str, str]:
-        """Of configurations that are different classes, or are called in different ways."""
+        """Functions that make and call an operation whose configurations have different classes or
+        calls."""
         makes, calls = [], []
         names = [f"x{k}" for k in range(inputs)]
         for k, form in enumerate(found):
@@ -364,7 +369,7 @@ class _SupernetWriter:
 
 
 def _forms(node: OpNode) -> Val:
-    """`_Form`s over the decisions that they depend on; None where there is no such operation."""
+    """A table of `_Form`, with None where no architecture has the operation."""
     names = list(node.args)
 
     def form(*values: Any) -> _Form | None:
@@ -415,7 +420,7 @@ def _constructor(form: _Form, values: Sequence[str]) -> str:
 
 
 def _indexed(val: Val) -> Val:
-    """A selector as numbers."""
+    """A selector as case numbers."""
     entries = (None if isinstance(e, Fault) or e is None else int(e) for e in val.entries)
     return Val(val.variables, tuple(entries))
 
@@ -431,7 +436,7 @@ def _looked_up(val: Val, write: Callable[[Any], str] = literal) -> str:
 
 
 def _table(val: Val, write: Callable[[Any], str] | None = None) -> list[str]:
-    """Its axes and its entries."""
+    """Source of a table's axes and of its entries."""
     on = tuple_text([tuple_text([str(v.index), str(len(v))]) for v in val.variables])
     plain = _without_faults(val)
     written = write or value_text
@@ -439,7 +444,7 @@ def _table(val: Val, write: Callable[[Any], str] | None = None) -> list[str]:
 
 
 def _runs(places: Places) -> str:
-    """The runs of the channels that an operation reads, and of those that it writes."""
+    """Source of the runs of the channels that an operation reads and writes."""
     return value_text(tuple(None if layout is None else layout.runs for layout in places))
 
 

@@ -1,9 +1,10 @@
-"""How long modules of torch take: the median, or the least, of samples in interleaved rounds.
+"""Latency of torch modules: the median or the minimum of samples that are taken in interleaved
+rounds.
 
-A *subject* is anything that gives a call to time. Every round visits all subjects in an order of
-its own, so that what drifts (clock rates, other processes) meets all of them alike. A subject is
-made anew for each visit and gone after it, so that memory holds one at a time; or it is *kept*,
-where making it is dear and there are few (`tsdsl.backends.bench`).
+A *subject* is a function that returns a call to be timed. Each round visits all subjects in a
+random order, so that drifts (clock rates, other processes) affect all of them alike. A subject is
+made for each visit and released after it, so that one at a time is in memory; or it is *kept*,
+where making it is expensive and subjects are few (`tsdsl.backends.bench`).
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ from tsdsl.ir.network import Network
 from tsdsl.ir.op import Shape
 
 Dtype = Literal["float32", "float16", "bfloat16"]
-#: Of the samples. What disturbs a measurement only adds to it, so on a machine that is not quiet
-#: the least is nearer to the truth; the median is what to expect of the machine as it is.
+#: How samples are summarised. Disturbances only add time, so on a busy machine the minimum is
+#: nearer to the true latency; the median is what to expect of the machine as it is.
 Statistic = Literal["median", "min"]
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-#: "cpu" is the processor's time of the calling thread: with one thread, the latency that a machine
-#: would have without its other work.
+#: "wall" is elapsed time. "cpu" is the processor time of the calling thread: with one thread, the
+#: latency that the machine would have without its other work.
 Clock = Literal["wall", "cpu"]
-#: A sample lasts at least this long: thousands of times the resolution of the clock.
+#: Nanoseconds. Shortest duration of a sample, thousands of times the resolution of the clock.
 SAMPLE_NS = 1_000_000
-#: Calls of one sample at most.
+#: Largest number of calls in a sample.
 MAX_CALLS = 10_000
-#: Visits of a subject: its samples are spread over so many rounds.
+#: Number of rounds that the samples of a subject are spread over.
 ROUNDS = 5
-#: What torch raises where it cannot do what it is asked for.
+#: The errors that torch raises for an operation that it cannot run.
 FAILURES = (RuntimeError, MemoryError, NotImplementedError, ValueError, TypeError)
-#: Subjects that an estimate of the whole run tries.
+#: Number of subjects that `estimate` measures.
 PILOTS = 12
 
-#: How torch's allocator for the CPU says so.
+#: The texts of torch's CPU allocator for a lack of memory.
 _NO_MEMORY = re.compile("not enough memory|can't allocate memory")
 
 Call = Callable[[], Any]
@@ -59,7 +60,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a measurement depends on. ``batch`` is how many clips one call computes."""
+    """The conditions of a measurement. ``batch`` is the number of clips in a call."""
 
     device: torch.device
     dtype: Dtype
@@ -96,7 +97,7 @@ class Setup:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What has to be equal for two measurements to stand in one table."""
+        """The conditions that have to be equal for two measurements to stand in one table."""
         return {
             "device": self.device_name,
             "torch": torch.__version__,
@@ -114,11 +115,11 @@ class Setup:
         return f"{processor()}, {self.device.type}"
 
     def call_of(self, asked: Configuration) -> Call:
-        """One operation, on inputs of its own."""
+        """A call of one operation on random inputs."""
         return self._call(lambda: build_operation(asked), asked.shapes)
 
     def call_of_network(self, network: Network) -> Call:
-        """A whole network, on a clip."""
+        """A call of a whole network on a random clip."""
         return self._call(lambda: build(network), (network.clip.shape,))
 
     def _call(self, make: Callable[[], torch.nn.Module], shapes: Sequence[Shape]) -> Call:
@@ -128,19 +129,19 @@ class Setup:
         return lambda: module(*inputs)
 
     def input(self, shape: Shape) -> torch.Tensor:
-        """A batch of random tensors [N, *shape]."""
+        """A batch of random tensors, with shape [N, *shape]."""
         made = torch.rand((self.batch, *shape), dtype=torch.float32, device=self.device)
         return made.to(DTYPES[self.dtype])
 
     def free(self) -> None:
-        """Give back what a subject held that failed. Of others, memory is used again anyway."""
+        """Free the memory of a subject that failed. That of other subjects is reused anyway."""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def samples(self, call: Call, repeats: int, warm: bool = False) -> list[float]:
-        """Nanoseconds of one call, ``repeats`` times, after the warm-up, which is one call where it
-        is ``warm`` from before."""
+        """Nanoseconds per call, ``repeats`` times, after ``warmup`` calls, or after one call if
+        ``warm``."""
         with torch.inference_mode():
             timed = self._on_cuda if self.device.type == "cuda" else self._on_cpu
             timed(call, 1 if warm else self.warmup + 1)
@@ -170,25 +171,25 @@ class Setup:
 
 @dataclass(slots=True)
 class Measurements(Generic[Name]):
-    """Samples by subject, in nanoseconds, and why others have none."""
+    """The samples of each subject, in nanoseconds, and the reasons why others have none."""
 
     samples: dict[Name, list[float]] = field(default_factory=dict)
     failures: dict[Name, str] = field(default_factory=dict)
-    #: How many of the samples each visit took, in order.
+    #: Number of samples of each visit, in order.
     visits: dict[Name, list[int]] = field(default_factory=dict)
 
     def value(self, name: Name, statistic: Statistic = "median") -> int:
-        """The median, or the least."""
+        """The median or the minimum of a subject's samples, in nanoseconds."""
         found = self.samples[name]
         return round(min(found) if statistic == "min" else median(found))
 
     def spread(self, name: Name) -> int:
-        """The interquartile range."""
+        """The interquartile range of a subject's samples, in nanoseconds."""
         return round(interquartile_range(self.samples[name]))
 
     def ratios(self, name: Name, base: Name) -> list[float]:
-        """For each round that both were visited in, the median of one over the median of the
-        other: what slows a whole round down is in both."""
+        """For each round, the ratio of the two medians. A disturbance that slows a whole round down
+        cancels."""
         pairs = zip(self._medians(name), self._medians(base), strict=False)
         return [one / max(other, 1.0) for one, other in pairs]
 
@@ -200,7 +201,7 @@ class Measurements(Generic[Name]):
 
 
 def interquartile_range(values: Sequence[float]) -> float:
-    """Between the quartiles, which are interpolated between the values beside them."""
+    """The distance between the first and third quartiles, each interpolated linearly."""
     found = torch.tensor(values, dtype=torch.float64)
     return float(found.quantile(0.75) - found.quantile(0.25))
 
@@ -215,10 +216,12 @@ def rounds(
     kept: bool = False,
     failures: tuple[type[BaseException], ...] = FAILURES,
 ) -> Iterator[tuple[int, Name]]:
-    """Measure all subjects into ``into``, in ``count`` rounds; gives the number of the round and
-    the subject after each visit, so that a caller can stop, save or tell how far it is. A subject
-    that fails is not visited again and has no samples. One that is ``kept`` gives the same call
-    each time: it is warmed up in the first round."""
+    """Add samples of all subjects to ``into``, in ``count`` rounds.
+
+    Yields the round and the subject after each visit, so that a caller can stop, save or report
+    progress. A subject that fails is not visited again, and its samples are dropped. With ``kept``,
+    a subject returns the same call each time, which is warmed up in the first round only.
+    """
     random = Random(seed)
     for number, repeats in enumerate(shares(setup.repeats, count)):
         order = [name for name in subjects if name not in into.failures]
@@ -240,13 +243,13 @@ def rounds(
 
 
 def shares(repeats: int, count: int = ROUNDS) -> list[int]:
-    """How many samples each round takes."""
+    """Number of samples in each round."""
     count = min(count, repeats)
     return [repeats // count + (k < repeats % count) for k in range(count)]
 
 
 def estimate(setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: int) -> float:
-    """Seconds that `rounds` will take, from a few subjects that are tried."""
+    """Estimated duration of `rounds` in seconds, extrapolated from a few subjects."""
     names = Random(seed).sample(list(subjects), min(PILOTS, len(subjects)))
     total = 0.0
     for name in names:
@@ -270,8 +273,8 @@ def estimate(setup: Setup, subjects: Mapping[Name, Callable[[], Call]], seed: in
 
 
 def reason(bad: BaseException) -> str:
-    """The first line of what torch says; its traces of C++ are no help. Of what torch does not
-    raise, the kind too."""
+    """A short reason for a failed measurement: the first line of the error, without torch's C++
+    traces, and the error's type if torch did not raise it."""
     if isinstance(bad, torch.OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(bad)):
         return "out of memory"
     kind, text = type(bad).__name__, str(bad).strip()

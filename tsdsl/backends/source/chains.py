@@ -1,4 +1,4 @@
-"""A stage as one ``Sequential``: its blocks in a loop over what differs between them."""
+"""A stage as one ``Sequential``, whose blocks are made in a loop over what differs between them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tsdsl.backends.source.values import tagged_value
 from tsdsl.ir.graph import Path
 from tsdsl.ir.op import FunctionCall
 
-#: From this many blocks on, a run of one class is a loop.
+#: Shortest run of blocks of one class that is written as a loop.
 SHORTEST_LOOP = 3
 
 
 def chains(body: Template) -> Template:
-    """The body of a network with ``s1.0``, ``s1.1``, ... as one node, where each feeds the next and
-    nothing else."""
+    """Combine the nodes ``s1.0``, ``s1.1``, ... of a network's body, each of which is the next
+    one's only input, into one node."""
     uses: dict[object, int] = {body.result: 1}
     for node in body.nodes:
         if not isinstance(node, OpTemplate | BlockTemplate):
             raise AssertionError("an open choice in a network")
         for key in node.inputs:
             uses[key] = uses.get(key, 0) + 1
-    # Every module below a path counts: what lies deeper keeps the container from being a sequence.
+    # Modules below each path. A deeper module keeps its container from being a sequence.
     sizes: dict[Path, int] = {}
     for node in body.nodes:
         for length in range(1, len(node.path)) if _has_module(node) else ():
@@ -56,7 +56,8 @@ def _has_module(node: TemplateNode) -> bool:
 def _run(
     nodes: Sequence[TemplateNode], at: int, uses: Mapping[object, int]
 ) -> list[BlockTemplate | OpTemplate]:
-    """The nodes from ``at`` on that are numbered from 0 in one container and feed each other."""
+    """The nodes from ``at`` on that are numbered from 0 in one container, each the next one's
+    input."""
     run: list[BlockTemplate | OpTemplate] = []
     for node in nodes[at:]:
         if not isinstance(node, OpTemplate | BlockTemplate) or not _has_module(node):
@@ -80,7 +81,7 @@ def sequential(
     construct: Callable[[BlockTemplate | OpTemplate], Doc],
     values: Callable[[BlockTemplate], tuple[str, Mapping[str, Any]]],
 ) -> Doc:
-    """The expression that makes a stage. ``values`` gives a block's class and its arguments."""
+    """The expression that makes a stage. ``values`` returns a block's class and its arguments."""
     items: list[tuple[str, Doc]] = []
     at = 0
     while at < len(chain.nodes):
@@ -104,7 +105,8 @@ def _same_class(nodes: Sequence[BlockTemplate | OpTemplate], at: int) -> list[Bl
 
 
 def _loop(blocks: Sequence[tuple[str, Mapping[str, Any]]]) -> Doc:
-    """``(Block(width=24, se=i % 2 == 0) for i in range(5))``, with a table for what has no rule."""
+    """``(Block(width=24, se=i % 2 == 0) for i in range(5))``: a formula of ``i`` for each argument
+    that has one, a table for the others."""
     name = blocks[0][0]
     columns = {key: [values[key] for _, values in blocks] for key in blocks[0][1]}
     rules = {key: _rule(column) for key, column in columns.items()}

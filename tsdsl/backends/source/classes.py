@@ -1,4 +1,4 @@
-"""One class for each block."""
+"""The class of a block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tsdsl.backends.source.values import Vector
 
 
 def block_class(group: BlockGroup, context: ModuleContext, taken: frozenset[str]) -> Iterator[str]:
-    """The lines of the class. Fills in ``group.params``, which later classes read."""
+    """The lines of the class. Sets ``group.params``, which the classes that use it read."""
     written = Constructor(group, context)
     inputs: list[str] = []
     for name in group.block.tensors:

@@ -1,4 +1,4 @@
-"""What a class makes in ``__init__``: submodules, and the values that its forward reads."""
+"""The body of ``__init__``: the submodules of a class, and the values that its forward reads."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tsdsl.ir.naming import module_path
 from tsdsl.ir.network import BlockCall
 from tsdsl.ir.op import FunctionCall, ModuleCall
 
-#: A size that is the same on all axes.
+#: A size that is equal on all three axes.
 _EVEN = re.compile(r"^\((\d+), \1, \1\)$")
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleContext:
-    """What all classes of a module need to know of one another."""
+    """The classes of a module, the class of each call, and the rules of initialisation."""
 
     groups: Sequence[BlockGroup]
     instance_of: Mapping[BlockCall, Instance]
@@ -42,19 +42,19 @@ class ModuleContext:
 
 @dataclass(slots=True)
 class Built:
-    """A constructor, and how the forward reaches what it made."""
+    """The lines of a constructor, and how the forward refers to what they define."""
 
-    #: ``self.name = name``, containers, then the submodules.
+    #: ``self.name = name`` and containers, which come before the submodules.
     attributes: list[str] = field(default_factory=list[str])
     lines: list[str] = field(default_factory=list[str])
-    #: An ``if`` -> the condition, and the case for which it holds.
+    #: Key of an ``if`` -> its condition, and the case for which the condition is true.
     conditions: dict[Key, tuple[str, int]] = field(default_factory=dict[Key, tuple[str, int]])
-    #: A stateless operation -> expressions of its arguments.
+    #: Key of an operation without weights -> the expressions of its arguments.
     arguments: dict[Key, dict[str, str]] = field(default_factory=dict[Key, dict[str, str]])
 
 
 def access(path: Path) -> str:
-    """The submodule of a path, from the module that holds it."""
+    """The expression for the submodule at a path, in the module that contains it."""
     first, *rest = module_path(path)
     return f"self.{first}" + "".join(f"[{literal(name)}]" for name in rest)
 
@@ -96,7 +96,8 @@ def _is_default(vector: Vector, modules: Mapping[Instance, ModuleCall], key: str
 
 
 def _argument(node: OpTemplate, vector: Vector, names: Names, first: bool, key: str = "") -> str:
-    """One argument of a torch module. A size that is equal on all axes is one number."""
+    """The expression of an argument of a torch module. A size that is equal on all axes is written
+    as one number."""
     field_name = key or _field_of(node, vector)
     formal = node.inputs[0] if node.inputs else ()
     wish = field_name
@@ -107,7 +108,8 @@ def _argument(node: OpTemplate, vector: Vector, names: Names, first: bool, key: 
 
 
 def _field_of(node: OpTemplate, vector: Vector) -> str:
-    """The argument in the spec that a value of the torch module is."""
+    """Name of the argument in the spec whose value equals an argument of the torch module; empty if
+    there is none."""
     for name in next(iter(node.calls.values())).op.Args.model_fields:
         known = {i: getattr(c.args, name) for i, c in node.calls.items()}
         if all((type(known[i]), known[i]) == (type(v), v) for i, v in vector.items()):
@@ -181,7 +183,7 @@ class Constructor:
         return lines
 
     def _store(self, name: str) -> str:
-        """The attribute that keeps a parameter for the forward."""
+        """The attribute that keeps a parameter of the constructor for the forward."""
         if name not in self._stored:
             wanted = f"use_{name}" if name in self._modules else name
             chosen = attribute(wanted, {*self._modules, *self._stored.values()})
@@ -211,7 +213,7 @@ def _functions(node: OpTemplate) -> dict[Instance, FunctionCall]:
 
 
 def _flag_name(node: IfTemplate, on: int, off: int) -> str:
-    """A name for a choice that no parameter of the block makes."""
+    """A name for a condition that is no parameter of the block."""
     body, other = node.cases[on], node.cases[off]
     if not other.nodes and other.result[0] == "in":
         return "project"

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 _PLACE = re.compile(r"\{(\w+)\}")
-#: `ast.unparse` prefers single quotes, formatters double ones. What stands in double quotes as it
-#: is may have single ones in it.
+#: Strings in source that `ast.unparse` has written in single quotes, where formatters prefer double
+#: ones. A string in double quotes is matched first, since it may contain single quotes.
 _QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*")|'(\w*)'""")
 _SLICES = re.compile(r"\[(:, [^\[\]]*)\]")
 _MARK = "__place_{}__"
 
-#: How the emitted module imports torch. Longer names first.
+#: How the emitted module imports torch. Longer names come first.
 ALIASES = (("torch.nn.functional.", "F."), ("torch.nn.", "nn."))
 
 
 def alias(text: str) -> str:
-    """Full names of torch as the emitted module writes them."""
+    """Replace full names of torch by the emitted module's aliases."""
     for full, short in ALIASES:
         text = text.replace(full, short)
     return text
@@ -31,12 +31,12 @@ def alias(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def places(template: str) -> tuple[str, ...]:
-    """The placeholders of a template, each as often as it stands there."""
+    """The placeholders of a template, each as often as it occurs."""
     return tuple(_PLACE.findall(template))
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """The template with an expression at each placeholder."""
+    """The template with an expression in the place of each placeholder."""
     return _filled(template, tuple(values.items()))
 
 
@@ -53,14 +53,14 @@ def _double(string: re.Match[str]) -> str:
 
 
 def _spaced(slices: re.Match[str]) -> str:
-    """Spaces around the colon of a slice that is more than numbers: ``start : self.stop``."""
+    """Put spaces around the colon of a slice that has more than numbers: ``start : self.stop``."""
     parts = slices[1].split(", ")
     wide = [re.sub(r"(:+)", r" \1 ", part).strip() if "." in part else part for part in parts]
     return f"[{', '.join(wide)}]"
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Variables of an expression, in order of appearance."""
+    """Variables of an expression, in order of their first occurrence."""
     found = [n for n in ast.walk(_parse(text)) if isinstance(n, ast.Name)]
     found.sort(key=lambda n: n.col_offset)
     return tuple(dict.fromkeys(n.id for n in found))

@@ -1,7 +1,8 @@
-"""``forward`` as it is written by hand: chains nested, one convolution a line, the spec's names.
+"""The body of ``forward`` as a person would write it: nested calls, one convolution per line, names
+of the spec.
 
 A tensor that is used once and has no name in the spec is written where it is used, unless the line
-would hold two layers or become long.
+would contain two layers or become long.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ from tsdsl.backends.source.template import (
 )
 from tsdsl.ir.op import FunctionCall, ModuleCall, Shape
 
-#: An expression longer than this is given a name.
+#: Longest expression that is written where it is used; a longer one is assigned to a variable.
 LONGEST = 72
-#: For tensors that have no name in the spec and no chain to continue.
+#: Variables for tensors that have no name in the spec and continue no other variable.
 _FRESH = ("x", "y", "z", "u", "v", "w")
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An expression that is not written yet. ``layers`` counts the layers in it; ``joined`` tensors
-    belong to no stream any more. What ``runs`` is written though nothing needs it: it has a state,
-    or multiply-adds that are counted. What is ``new`` may be written over."""
+    """An expression that has not been written to a line yet.
+
+    ``layers`` is the number of layers in it. ``joined`` tensors combine streams. ``runs``: it is
+    written even if nothing uses it, because it has a state or counted multiply-adds. ``new``: its
+    result may be overwritten in place.
+    """
 
     text: str
     layers: int = 0
@@ -46,7 +50,7 @@ class Pending:
 
 
 class Forward:
-    """Writes the body of one forward."""
+    """Writes the body of a ``forward``."""
 
     def __init__(
         self,
@@ -83,7 +87,7 @@ class Forward:
         self._results.add(body.result)
 
     def _body(self, body: Template) -> str:
-        """Writes the statements, gives the expression of the result."""
+        """Write the statements of a body; returns the expression of its result."""
         for node in body.nodes:
             if isinstance(node, IfTemplate):
                 self._if(node)
@@ -132,13 +136,13 @@ class Forward:
         return f"{{module}}({inputs})", {"module": access(node.path)}
 
     def _expression(self, call: FunctionCall, inputs: Sequence[Key]) -> str:
-        """Written over its input if that is a new tensor. What is pending has no other use."""
+        """The expression of a function call. It is in place if its input is a new tensor that
+        nothing else uses."""
         over = call.in_place if self._peek(inputs[0]).new else None
         return over or call.expression
 
     def _name_of(self, node: TemplateNode) -> str:
-        """The name that the spec, or the place in the network, gives a result. What is returned
-        needs none."""
+        """The name of a tensor in the spec or in the network. A returned tensor has none."""
         if node.output in self._results and self._uses[node.output] == 1:
             return ""
         hint = self._values[node.output].hint if node.output in self._values else ""
@@ -173,7 +177,7 @@ class Forward:
         self._variables[node.output] = name
 
     def _case(self, body: Template) -> tuple[str, list[str]]:
-        """The result's expression and the statements before it. The result stays in use."""
+        """The statements of a case, and the expression of its result, which stays in use."""
         before, self.lines = self.lines, []
         self._indent += 4
         for node in body.nodes:
@@ -187,7 +191,7 @@ class Forward:
         return text, lines
 
     def _default_name(self, node: IfTemplate) -> str:
-        """A choice between an input as it is and something made of it is a shortcut."""
+        """``shortcut`` for a choice between an input and something computed from it."""
         results = [case.result for case in node.cases.values() if not case.nodes]
         return "shortcut" if results and results[0][0] == "in" else ""
 
@@ -215,7 +219,8 @@ class Forward:
         self._line(f"{name} = ", pending.text, key)
 
     def _choose(self, key: Key, hint: str, sources: Iterable[str]) -> str:
-        """A variable: the hint, or the one whose value is not needed any more, or a new one."""
+        """A variable for a result: its hint, or a source whose value is not used any more, or a new
+        name."""
         live = {self._variables[k] for k in self._variables if self._uses[k] > 0 and k != key}
         for pending in self._pending.values():
             live.update(names(pending.text))
@@ -242,7 +247,7 @@ class Forward:
 
 
 def _reads(node: OpTemplate | BlockTemplate | ChainTemplate) -> list[Key]:
-    """The tensors that a node's expression names, each as often as it does."""
+    """The tensors that a node's expression reads, each as often as it does."""
     if not isinstance(node, OpTemplate):
         return list(node.inputs)
     call = node.call
@@ -251,7 +256,7 @@ def _reads(node: OpTemplate | BlockTemplate | ChainTemplate) -> list[Key]:
 
 
 def _is_layer(node: TemplateNode) -> bool:
-    """Starts a new line of a forward: a block, or an operation with a matrix of weights."""
+    """Whether a node starts a new line: a block, or an operation with a weight matrix."""
     if not isinstance(node, OpTemplate):
         return True
     call = next(iter(node.calls.values()))
@@ -259,7 +264,7 @@ def _is_layer(node: TemplateNode) -> bool:
 
 
 def _is_new(node: TemplateNode) -> bool:
-    """Its result is a tensor of its own, which its backward pass does not read."""
+    """Whether the result is a new tensor that the backward pass does not read."""
     return isinstance(node, OpTemplate) and all(
         call.op.overwritable for call in node.calls.values()
     )
@@ -272,7 +277,7 @@ def _runs(node: TemplateNode) -> bool:
 
 
 def _outer(body: Template) -> list[Key]:
-    """The tensors of outside that a case reads."""
+    """The tensors from outside that a case reads."""
     made: set[Key] = set()
     found: list[Key] = []
     for node in body.nodes:

@@ -1,4 +1,4 @@
-"""Which calls of a block share a class."""
+"""The grouping of block calls into classes: which calls share a class."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from tsdsl.ir.network import BlockCall, Body, Branch, Network
 
 @dataclass(slots=True)
 class BlockGroup:
-    """A class of the emitted module: the calls of a block that have one structure."""
+    """A class of the emitted module: the calls of a block that have the same structure."""
 
     block: BlockInfo
     calls: dict[Instance, BlockCall]
     body: Template
-    #: Filled in as the class is written.
+    #: Set when the class is written.
     name: str = ""
-    #: Constructor parameter -> its value in each call.
+    #: Parameter of the constructor -> its value in each call.
     params: dict[str, dict[Instance, object]] = field(
         default_factory=dict[str, dict[Instance, object]]
     )
 
 
 def group(network: Network) -> tuple[list[BlockGroup], dict[BlockCall, int]]:
-    """The classes, a nested block's before those that use it, and the class of each call."""
+    """The classes, nested blocks before those that use them, and the index of the class of each
+    call."""
     by_block: dict[object, list[BlockCall]] = {}
     for call in _calls(network.body):
         by_block.setdefault(_identity(call.block), []).append(call)
@@ -67,7 +68,7 @@ def instances(groups: list[BlockGroup]) -> dict[BlockCall, Instance]:
 
 
 def _identity(block: BlockInfo) -> object:
-    """Two blocks of one name from different files are two."""
+    """Identity of a block: blocks of the same name in different files are different blocks."""
     return block.name, block.span
 
 

@@ -1,4 +1,4 @@
-"""How parameters start, as statements of torch: the one place that gives `Init` its meaning."""
+"""Initialisation of parameters as torch statements: the only place that interprets `Init`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from tsdsl.backends.source.expression import alias
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Init, ModuleCall
 
-#: He (arXiv 1502.01852): normal, by the fan out, gain of ReLU; linear layers: normal, 0.01. As in
-#: the SlowFast code base, slowfast/utils/weight_init_helper.py.
+#: He initialisation (arXiv 1502.01852): normal, fan out, gain of ReLU. Linear layers: normal with
+#: standard deviation 0.01. Both as in the SlowFast code base, slowfast/utils/weight_init_helper.py.
 STATEMENTS: Mapping[Init, str] = {
     "he": 'nn.init.kaiming_normal_({}, mode="fan_out", nonlinearity="relu")',
     "linear": "nn.init.normal_({}, std=0.01)",
     "zeros": "nn.init.zeros_({})",
     "ones": "nn.init.ones_({})",
 }
-#: Starts of a kind of module as a whole; the others are said where a module is made.
+#: Initialisations that hold for all modules of a class. Others are written where a module is made.
 _OF_A_KIND = frozenset({"he", "linear"})
 
 _SAID: Mapping[Init, str] = {
-    "he": "Weights by He's rule, fan out",
-    "linear": "linear layers normal with deviation 0.01",
+    "he": "He initialisation (arXiv 1502.01852)",
+    "linear": "linear layers normal, std 0.01",
 }
 
-#: Module class -> (parameter -> start), where all modules of the class start alike.
+#: Module class -> (parameter -> initialisation), for classes whose modules all start alike.
 Rules = Mapping[str, Mapping[str, Init]]
 
 
 def rules(network: Network) -> Rules:
-    """What one function can initialise for the whole network."""
+    """The initialisations that one function does for the whole network."""
     found: dict[str, dict[str, Init]] = {}
     uneven: set[str] = set()
     for _, call in network.ops():
@@ -48,7 +48,7 @@ def rules(network: Network) -> Rules:
 
 
 def own_statements(module: ModuleCall, access: str, common: Rules) -> Iterator[str]:
-    """The initialisation of one module that no rule covers."""
+    """Statements for one module that no rule covers."""
     if module.target not in common:
         for parameter, init in module.init.items():
             yield STATEMENTS[init].format(f"{access}.{parameter}")
@@ -60,8 +60,8 @@ def function(common: Rules) -> Iterator[str]:
         return
     yield "def _initialise(network: nn.Module) -> None:"
     used = {init for inits in common.values() for init in inits.values()}
-    said = [text for init, text in _SAID.items() if init in used]
-    yield f'    """{"; ".join(said)}; biases zero."""'
+    said = "; ".join(text for init, text in _SAID.items() if init in used)
+    yield f'    """{said[0].upper()}{said[1:]}; biases zero."""'
     yield "    for module in network.modules():"
     word = "if"
     for target, inits in sorted(common.items()):

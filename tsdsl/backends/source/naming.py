@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterable
 
 from tsdsl.ir.naming import MODULE_ATTRIBUTES, module_name
 
-#: What the emitted module itself defines or imports.
+#: Names that the emitted module defines or imports.
 GLOBALS = frozenset({"torch", "nn", "F", "Tensor", "self", "_initialise", "_half", "i"})
 
 _TAKEN = GLOBALS | frozenset(dir(builtins)) | frozenset(keyword.kwlist) | {"match", "case", "_"}
 
-#: How names that are words of the trade are written in class names.
+#: Spelling of terms of the field in class names.
 _SPELLING = {
     "mbconv3d": "MBConv3d",
     "se": "SE",
@@ -30,8 +30,8 @@ _SPELLING = {
 
 
 def class_name(name: str, taken: Collection[str]) -> str:
-    """``x3d_stem`` -> ``X3DStem``, numbered from 2 if taken. Begins with a capital and ends with no
-    underscore, so that it is no `variable`."""
+    """``x3d_stem`` -> ``X3DStem``, numbered from 2 if it is taken. It begins with a capital and
+    does not end with an underscore, so that it never equals a `variable`."""
     if name[:1].isupper() and name[-1] != "_" and module_name(name) == name:
         return unique(name, {*taken, *_TAKEN})
     words = [word for word in module_name(name).split("_") if word]
@@ -44,8 +44,8 @@ def class_name(name: str, taken: Collection[str]) -> str:
 
 
 def variable(name: str) -> str:
-    """A name of a spec as a Python name that hides nothing. What begins with a capital ends with an
-    underscore, so that it is no `class_name`."""
+    """A spec's name as a Python variable that shadows nothing. A name that begins with a capital
+    ends with an underscore, so that it never equals a `class_name`."""
     plain = re.sub(r"[^\x00-\x7f]", lambda match: f"u{ord(match[0]):x}", name).lstrip("_")
     if not plain or not plain[0].isalpha():
         plain = f"x{plain}"
@@ -53,7 +53,7 @@ def variable(name: str) -> str:
 
 
 def unique(name: str, taken: Collection[str]) -> str:
-    """The name, or with the first number from 2 that makes it new."""
+    """The name, or the name with the first number from 2 on that makes it unique."""
     if name not in taken:
         return name
     number = 2
@@ -64,5 +64,5 @@ def unique(name: str, taken: Collection[str]) -> str:
 
 
 def attribute(name: str, modules: Iterable[str]) -> str:
-    """An attribute beside the submodules of a class."""
+    """A name for an attribute that differs from the submodules of a class."""
     return unique(name, {*modules, *MODULE_ATTRIBUTES})

@@ -1,4 +1,4 @@
-"""The class of the whole network: containers that mirror the paths of the spec."""
+"""The class of the whole network, whose containers mirror the paths of the spec."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tsdsl.ir.naming import module_name
 from tsdsl.ir.network import BlockCall, Network
 from tsdsl.ir.op import FunctionCall, ModuleCall
 
-#: Segments of a path that are no name of a tensor.
+#: First segments of paths that name no tensor.
 _NOT_STREAMS = frozenset({"fuse", "attend", "head"})
 
 Tree = dict[str, "Tree | BlockTemplate | OpTemplate | ChainTemplate"]
@@ -78,7 +78,7 @@ def _show(shape: tuple[int, ...]) -> str:
 
 
 def _stream(node: TemplateNode) -> str:
-    """A stream's tensor is called as the stream is."""
+    """Variables of a stream's tensors have the stream's name."""
     if isinstance(node, OpTemplate):
         return ""
     return "" if node.path[0] in _NOT_STREAMS or len(node.path) < 2 else node.path[0]
@@ -122,7 +122,7 @@ def _make(node: Tree | BlockTemplate | OpTemplate | ChainTemplate, context: Modu
 
 
 def _values(node: BlockTemplate, context: ModuleContext) -> tuple[str, dict[str, object]]:
-    """The class of a block and what its constructor is given."""
+    """The class of a block and the arguments of its constructor."""
     group = context.groups[node.group]
     (call,) = node.calls.values()
     instance = context.instance_of[call]

@@ -14,24 +14,26 @@ from collections.abc import Iterator
 
 WIDTH = 100
 
-#: Quotes that would end a docstring: three in a row, and one right before its closing ones.
+#: Quotes that would end a docstring: three in a row.
 _THREE = re.compile(r'"{3,}')
+#: In a docstring of one line, a last quote would end it, too: the closing ones follow at once.
 _THREE_OR_LAST = re.compile(r'"{3,}|"\Z')
 
 
 def quoted(text: str) -> str:
-    """A string literal, in double quotes, whose value is the text."""
+    """The text as a string literal in double quotes."""
     return '"' + _escaped(text).replace('"', '\\"') + '"'
 
 
 def comment(text: str) -> str:
-    """The text as the rest of a comment: what would end the line, or not print, is escaped."""
+    """The text as the rest of a comment: characters that would end the line or are not printable
+    are escaped."""
     return _escaped(text, backslash="\\")
 
 
 def docstring(text: str, indent: int = 0) -> Iterator[str]:
-    """The lines of a docstring whose value is the text, apart from white space: long paragraphs
-    are filled anew, tabs are blanks, and blanks at the ends of lines are left out."""
+    """The lines of a docstring whose value is the text up to white space: long paragraphs are
+    wrapped, tabs become spaces, and trailing spaces are removed."""
     pad = " " * indent
     lines = [_escaped(line.replace("\t", " ").rstrip()) for line in text.strip().split("\n")]
     wrapped: list[str] = []
@@ -63,7 +65,7 @@ def docstring(text: str, indent: int = 0) -> Iterator[str]:
 
 
 def _paragraphs(lines: list[str]) -> Iterator[list[str]]:
-    """Runs of lines that may be filled anew; an indented or empty line is one of its own."""
+    """Runs of lines that may be wrapped. An indented or empty line is a run of its own."""
     run: list[str] = []
     for line in lines:
         if line and not line[0].isspace():

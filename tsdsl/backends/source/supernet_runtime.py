@@ -1,6 +1,7 @@
-"""What every emitted supernet begins with: the part of this file below the line is copied.
+"""The classes at the beginning of every emitted supernet. The part below the line is copied into
+it.
 
-It needs torch only. `tsdsl.backends.supernet_source` writes what is called here.
+It imports torch only. `tsdsl.backends.supernet_source` writes calls of what is defined here.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from torch import Tensor, nn
 
 # ---------------------------------------------------------------- copied from here on
 
-#: The axes of a table over options: the number of a variable, and how many options it has.
+#: Axes of a table over options: for each variable, its index and its number of options.
 On = tuple[tuple[int, int], ...]
-#: Name, axes, sizes and start of a tensor; None for the start of a buffer.
+#: Name, axes, shape and initialisation of a tensor. A buffer has no initialisation.
 Held = tuple[str, str, tuple[int, ...], str | None]
-#: Where channels lie: the start and length of each run of them.
+#: Positions of channels: start and length of each run.
 Runs = tuple[tuple[int, int], ...]
-#: Which part of a tensor: slices, and what is then taken along axes by index. None for all of it.
+#: A part of a tensor: slices, followed by index selections along axes. None for the whole tensor.
 Part = tuple[tuple[slice, ...], tuple[tuple[int, tuple[int, ...]], ...]] | None
 
 
 def _entry(at: Sequence[int], on: On, table: Sequence[Any]) -> Any:
-    """What a table, row-major, has for the options of an architecture."""
+    """The entry of a row-major table for an architecture's options."""
     offset = 0
     for variable, size in on:
         if at[variable] < 0:
@@ -34,13 +35,13 @@ def _entry(at: Sequence[int], on: On, table: Sequence[Any]) -> Any:
 
 
 class Op(nn.Module):
-    """One operation of all architectures. Its tensors are as large as any of them needs; each
-    takes its part: the first channels, the centre of a kernel.
+    """One operation of all architectures.
 
-    ``make(*row)`` is the layer that an architecture has, with the row of its options. ``like``:
-    another one, whose tensors it has. ``places``, a table of what holds for an architecture: the
-    runs of the channels that the layer reads, and of those that it writes, where they are not the
-    first ones. (Behind a concatenation, each input has a segment of its own.)
+    Its tensors have the largest shapes that any architecture needs. Each architecture uses a part:
+    the first channels, the centre of a kernel. ``make(*row)`` makes the layer of an architecture
+    from its row of the table ``rows``. ``like`` is an operation whose tensors are shared.
+    ``places`` is a table of the runs of channels that the layer reads and writes, for layers whose
+    channels are not the first ones (behind a concatenation, each input has a segment of its own).
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Op(nn.Module):
         self._make, self._rows, self._on, self._call = make, rows, on, call
         self._places = places
         self._layers: dict[Any, Any] = {}
-        # In a tuple, it is no part of this one.
+        # Wrapped in a tuple, so that `nn.Module` does not register it as a submodule.
         self._like = () if like is None else (like,)
         self._tensors: tuple[Held, ...] = tuple(tensors) if like is None else like._tensors
         if like is not None:
@@ -85,7 +86,7 @@ class Op(nn.Module):
                 nn.init.zeros_(tensor)
 
     def forward(self, at: Sequence[int], *inputs: Tensor) -> Tensor:
-        """``at``: the option of each variable."""
+        """``at``: index of the option of each variable."""
         key = _entry(at, self._on, self._rows), _entry(at, *self._places)
         known = self._layers.get(key)
         if known is None:
@@ -102,7 +103,7 @@ class Op(nn.Module):
             if layer.training:
                 for name, learned, part in parts:
                     if not learned and part is not None and part[1]:
-                        # Statistics that were changed in a copy.
+                        # Write running statistics back that were updated in a copy.
                         with torch.no_grad():
                             getattr(holder, name)[list(part[1][0][1])] = layer._buffers[name]
             return found
@@ -111,7 +112,7 @@ class Op(nn.Module):
                 (layer._parameters if learned else layer._buffers)[name] = None
 
     def _layer(self, row: Sequence[Any], places: Any) -> tuple[Any, list[Any]]:
-        """The layer, without tensors, and which part of which tensor it has."""
+        """The layer without tensors, and the part of each shared tensor that it uses."""
         with torch.device("meta"):
             layer = self._make(*row).requires_grad_(False)
         parts = [
@@ -123,7 +124,7 @@ class Op(nn.Module):
 
 
 def _part(axes: str, whole: Sequence[int], wanted: Sequence[int], places: Any) -> Part:
-    """Where a smaller tensor lies in the whole."""
+    """The part of a tensor that a smaller tensor is."""
     read, written = places or (None, None)
     slices, picks = [], []
     for number, (axis, size, length) in enumerate(zip(axes.split(), whole, wanted, strict=True)):
@@ -150,10 +151,13 @@ def _take(whole: Tensor, part: Part) -> Tensor:
 
 
 class Space(nn.Module):
-    """What architectures can be. ``decisions``: path, options, which of them where it does not
-    count, and where it counts: tables that have to have these entries. ``variables``: the number of
-    a decision, or the table of what follows from earlier variables. ``requirements``: a table that
-    must not be False where it counts, and what is said of it."""
+    """A search space: its decisions, the variables that follow from them, and its requirements.
+
+    ``decisions``: path, options, index of the default, and guards: tables with the entries for
+    which the decision is active. ``variables``: index of a decision, or a table over earlier
+    variables. ``requirements``: a table that must not be False, its guards, and the message if it
+    is.
+    """
 
     def __init__(
         self,
@@ -167,7 +171,7 @@ class Space(nn.Module):
         self._ops: dict[str, Op] = {}
 
     def _add(self, path: str, op: Op) -> None:
-        """Put an operation at its place, which is its name in the state dict."""
+        """Register an operation under its path, which is its name in the state dict."""
         *parents, name = path.split(".")
         at: nn.Module = self
         for parent in parents:
@@ -178,7 +182,8 @@ class Space(nn.Module):
         self._ops[path] = op
 
     def _options(self, architecture: Mapping[str, Any]) -> list[int]:
-        """The option of each variable. Raises `ValueError` for what does not fit."""
+        """Index of the option of each variable. Raises `ValueError` for an architecture of another
+        space."""
         unknown = set(architecture) - {path for path, _, _, _ in self._decisions}
         if unknown:
             raise ValueError(f"there is no decision '{min(unknown)}'")

@@ -1,4 +1,4 @@
-"""Tables as Python text, and calls whose arguments are long tables."""
+"""Tables as Python source, and calls whose arguments are long tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def escaped(text: str) -> str:
 
 
 def long_call(head: str, *arguments: str) -> Iterator[str]:
-    """The lines of a call; an argument that is too long is broken where its items end."""
+    """The lines of a call. An argument that is too long for a line is broken between its items."""
     line = f"{head}{', '.join(arguments)})"
     if len(line) <= WIDTH:
         yield line
@@ -48,7 +48,8 @@ def _broken(text: str, pad: str) -> Iterator[str]:
 
 
 def _cut(text: str, room: int) -> int | None:
-    """Behind the last comma within ``room`` that is in no string, else behind the first one."""
+    """Index behind the last comma within ``room`` that is outside of strings, or else behind the
+    first one."""
     quote = ""
     found = None
     at = 0

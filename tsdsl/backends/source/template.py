@@ -1,8 +1,7 @@
-"""One body for many calls of a block: what is common to them, with the calls it stands for.
+"""The common structure of several calls of a block, with the values of each call.
 
-The calls of a block differ in numbers and in the cases that their ``if`` took. `merge` lays two
-bodies over one another; where they differ in anything else it gives None, and the block becomes
-two classes.
+The calls of a block may differ in numbers and in the cases of their ``if``. `merge` combines two
+bodies; if they differ in anything else it returns None, and the block becomes two classes.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from tsdsl.ir.graph import Path
 from tsdsl.ir.network import BlockCall, Body, OpCall, Tensor
 from tsdsl.ir.op import FunctionCall, ModuleCall, Shape
 
-#: Where a tensor comes from within a body: equal for the corresponding tensors of two calls.
+#: Origin of a tensor within a body. Corresponding tensors of two calls have equal keys.
 Key = tuple[int | str, ...]
-#: Which call of the block.
+#: Index of a call of the block.
 Instance = int
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor of the template: its name in the spec and its shape in each call."""
+    """A tensor of the template: its name in the spec, and its shape in each call."""
 
     hint: str
     shapes: Mapping[Instance, Shape]
@@ -41,7 +40,7 @@ class OpTemplate:
 @dataclass(frozen=True, slots=True)
 class BlockTemplate:
     path: Path
-    #: Position of the nested block's class in the list of classes.
+    #: Index of the nested block's class.
     group: int
     inputs: tuple[Key, ...]
     output: Key
@@ -58,7 +57,7 @@ class IfTemplate:
 
 @dataclass(frozen=True, slots=True)
 class ChainTemplate:
-    """Calls that run one after another as a ``Sequential``. Only at the top of a network."""
+    """Calls that run one after another as a ``Sequential``, at the top of a network only."""
 
     path: Path
     nodes: tuple[BlockTemplate | OpTemplate, ...]
@@ -82,7 +81,7 @@ def template(
     formals: tuple[Tensor, ...],
     group_of: Callable[[BlockCall], int],
 ) -> Template:
-    """The template of a single call's body."""
+    """The template of the body of a single call."""
     keys: dict[Tensor, Key] = {tensor: ("in", i) for i, tensor in enumerate(formals)}
     return _TemplateReader(instance, keys, group_of).read(body, (), formals)
 
@@ -136,7 +135,7 @@ class _TemplateReader:
 
 
 def merge(a: Template, b: Template) -> Template | None:
-    """Both as one, or None where they differ in structure."""
+    """The combination of both, or None if their structures differ."""
     if len(a.nodes) != len(b.nodes) or a.result != b.result:
         return None
     nodes: list[TemplateNode] = []
@@ -204,7 +203,7 @@ def _merge_values(a: Mapping[Key, Value], b: Mapping[Key, Value]) -> dict[Key, V
 
 
 def settle(body: Template) -> Template:
-    """Without the ``if`` whose case is the same in every call."""
+    """Replace each ``if`` whose case is the same in all calls by that case."""
     return _settle(body, {})
 
 

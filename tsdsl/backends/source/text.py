@@ -1,4 +1,4 @@
-"""Python text: literals, and calls broken over lines as a formatter would."""
+"""Python source: literals, and calls that are broken over lines as a formatter does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from tsdsl.backends.source.quoting import WIDTH, quoted
 
 @dataclass(frozen=True, slots=True)
 class Brackets:
-    """A bracketed list. ``items`` are (prefix, content): ``("stride=", "(1, 2, 2)")``.
+    """A bracketed list of ``items``, pairs of prefix and content: ``("stride=", "(1, 2, 2)")``.
 
-    A ``collection`` breaks into one item per line; a call first tries all items on one line. A
-    ``generator``'s items are clauses and take no commas.
+    A call is written on one line if it fits, or with all items on the next line, or with one item
+    per line. A ``tuple`` or ``dict`` has one item per line as soon as it is broken. The items of a
+    ``generator`` are clauses without commas.
     """
 
     opening: str
@@ -32,7 +33,7 @@ def call(function: str, *args: Doc, **kwargs: Doc) -> Brackets:
 
 
 def flat(doc: Doc) -> str:
-    """On one line."""
+    """The document on one line."""
     if isinstance(doc, str):
         return doc
     separator = " " if doc.kind == "generator" else ", "
@@ -45,7 +46,7 @@ def flat(doc: Doc) -> str:
 def layout(
     prefix: str, doc: Doc, suffix: str = "", indent: int = 0, width: int = WIDTH
 ) -> Iterator[str]:
-    """Lines of ``prefix doc suffix`` at an indentation (in columns)."""
+    """The lines of ``prefix doc suffix`` at an indentation in columns."""
     pad = " " * indent
     line = f"{pad}{prefix}{flat(doc)}{suffix}"
     if isinstance(doc, str) or not doc.items or (len(line) <= width):
@@ -64,7 +65,7 @@ def layout(
 
 
 def literal(value: Any) -> str:
-    """A plain value as source; strings with double quotes."""
+    """A plain value as source. Strings are in double quotes."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, tuple | list):

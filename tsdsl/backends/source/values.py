@@ -1,4 +1,4 @@
-"""What a value is called in a constructor: a constant, a parameter, or something made from one."""
+"""Expressions of a constructor for values: a constant, a parameter, or a formula of a parameter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tsdsl.backends.source.text import literal
 
 Vector = Mapping[Instance, Any]
 
-#: A value that is at most this many times a parameter is written as the product.
+#: Largest factor of a product of a parameter.
 LARGEST_FACTOR = 8
 
 
@@ -26,7 +26,7 @@ class Names(Protocol):
 
 
 class Constants:
-    """Every value is a constant: there is one call."""
+    """Writes every value as a constant, for a class with a single call."""
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Constants:
 
 
 class ConstructorScope:
-    """The values of a class that have names, and those of them that it turns out to need."""
+    """The named values of a class, and the ones that become parameters of its constructor."""
 
     def __init__(self, group: BlockGroup) -> None:
         self._calls = group.calls
@@ -68,13 +68,13 @@ class ConstructorScope:
 
     @property
     def params(self) -> dict[str, dict[Instance, Any]]:
-        """The parameters of the constructor, in the order in which they are named in the spec."""
+        """The parameters of the constructor, in the order in which the spec names them."""
         return {n: dict(v) for n, v in self._named.items() if n in self._used}
 
     def expression(self, vector: Vector, wish: str, fallback: str) -> str:
-        """A value as an expression over the parameters of the constructor.
+        """A value as an expression of the constructor's parameters.
 
-        ``wish`` is the parameter that it most likely is; ``fallback`` names a new one.
+        ``wish`` is the parameter that it probably is; ``fallback`` names a new parameter.
         """
         order = sorted(self._named, key=lambda name: name != wish)
         if _is_constant(vector):
@@ -93,7 +93,7 @@ class ConstructorScope:
         return self._use(self._add(variable(fallback), self._whole(vector)))
 
     def flag(self, vector: Vector, wish: str) -> str:
-        """A choice as an expression; calls that the choice does not concern have False."""
+        """A condition as an expression. For calls that it does not apply to, it is False."""
         for name in self._named:
             if _agree(vector, self._named[name]):
                 return self._use(name)
@@ -103,8 +103,8 @@ class ConstructorScope:
         return self._use(self._add(variable(wish), whole))
 
     def _whole(self, vector: Vector) -> Vector:
-        """The value for every call: one that has none, and does not read it, gets its
-        predecessor's, so that a stage has one value."""
+        """The value for all calls. A call without a value, which does not read it, gets its
+        predecessor's, so that a stage has one value where possible."""
         last = next(iter(vector.values()))
         whole: dict[Instance, Any] = {}
         for i in self._calls:
@@ -116,7 +116,7 @@ class ConstructorScope:
         return name
 
     def _made(self, vector: Vector, name: str) -> str | None:
-        """The value as a simple function of one parameter."""
+        """The value as a simple function of one parameter, or None."""
         known = {i: self._named[name][i] for i in vector}
         if all(_is_dims(v) for v in vector.values()) and all(_is_dims(v) for v in known.values()):
             if all(v == tuple(k // 2 for k in known[i]) for i, v in vector.items()):
@@ -134,7 +134,7 @@ class ConstructorScope:
 
 
 def tagged_value(value: Any) -> tuple[str, Any]:
-    """Tells 1, 1.0 and True apart."""
+    """The value with its type, to distinguish 1, 1.0 and True."""
     return type(value).__name__, value
 
 

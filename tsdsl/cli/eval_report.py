@@ -9,10 +9,10 @@ import click
 
 import tsdsl
 from tsdsl.cli.cost_tables import CONVENTION
+from tsdsl.cli.event_loop import SHOWN
 from tsdsl.cli.output import aligned, note
 from tsdsl.cli.quantities import amount, flops, several
 from tsdsl.cli.run_options import evaluate_section
-from tsdsl.cli.training_progress import SHOWN
 from tsdsl.diagnostics.render import visible
 from tsdsl.record import Record
 

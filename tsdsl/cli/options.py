@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tsdsl.cli.option_groups import OptionGroup, option
 from tsdsl.cli.parameter_types import CostWindow, Ends, Setting, Window
 
 if TYPE_CHECKING:
@@ -54,36 +55,46 @@ set_option = click.option(
     " value; may be repeated.",
 )
 
-flops_option = click.option(
-    "--flops", type=Window(), metavar="A..B", help="Multiply-adds for one clip, as in 2.4G..2.5G."
-)
-params_option = click.option(
-    "--params", type=Window(), metavar="A..B", help="Parameters, as in ..15M."
-)
-within_option = click.option(
-    "--within",
-    type=CostWindow(),
-    multiple=True,
-    metavar="COST:A..B",
-    help="Any cost by its name, as in latency:8ms..10ms; may be repeated.",
-)
+
+class WindowOptions(OptionGroup):
+    """Windows that the costs of architectures lie in."""
+
+    flops: Ends | None = option(
+        "--flops",
+        type=Window(),
+        metavar="A..B",
+        help="Multiply-adds for one clip, as in 2.4G..2.5G.",
+    )
+    params: Ends | None = option(
+        "--params", type=Window(), metavar="A..B", help="Parameters, as in ..15M."
+    )
+    within: Sequence[tuple[str, Ends]] = option(
+        "--within",
+        type=CostWindow(),
+        multiple=True,
+        metavar="COST:A..B",
+        help="Any cost by its name, as in latency:8ms..10ms; may be repeated.",
+    )
+
+    def windows(self, space: Space) -> dict[str, tuple[float, float]]:
+        """The window of each cost that has one, in the cost's own unit. Raises what
+        `windows_by_cost` does."""
+        given = [("macs", self.flops), ("params", self.params), *self.within]
+        return windows_by_cost(space, [(name, ends) for name, ends in given if ends is not None])
 
 
-def budgets(
-    space: Space, flops: Ends | None, params: Ends | None, within: Sequence[tuple[str, Ends]]
+def windows_by_cost(
+    space: Space, given: Iterable[tuple[str, Ends]]
 ) -> dict[str, tuple[float, float]]:
-    """The windows of `flops_option`, `params_option` and `within_option` by the cost's name, in
-    the cost's own unit. Raises `UsageError`, if a cost has two or is no time; `SpecError`, if the
-    space does not have it."""
-    found: dict[str, tuple[float, float]] = {}
-    given = [("macs", flops), ("params", params), *within]
+    """Windows by the name of the cost, in the cost's own unit. Raises `UsageError` if a cost has
+    two of them, or has ends in a unit of time and is no time; `SpecError` if the space does not
+    have it."""
+    windows: dict[str, tuple[float, float]] = {}
     for name, ends in given:
-        if ends is None:
-            continue
         cost = space.cost(name)
         if ends.timed and getattr(cost, "unit", None) != "ns":
             raise click.UsageError(f"'{name}' is not measured in units of time")
-        if str(cost) in found:
+        if str(cost) in windows:
             raise click.UsageError(f"'{name}' has two windows: give one")
-        found[str(cost)] = (ends.low, ends.high)
-    return found
+        windows[str(cost)] = (ends.low, ends.high)
+    return windows

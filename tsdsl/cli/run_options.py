@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tsdsl.cli.option_groups import OptionGroup, option
 from tsdsl.cli.output import note
 from tsdsl.cli.parameter_types import Device
 
@@ -17,9 +15,137 @@ if TYPE_CHECKING:
     from tsdsl.sema.sections import Evaluate
     from tsdsl.space import Space
 
-#: Exit code after an interrupt.
-INTERRUPTED = 130
 
+# Fields that several groups have.
+save_every_flag: Any = option(
+    "--save-every",
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Steps between checkpoints; an epoch if left out.",
+)
+log_every_flag: Any = option(
+    "--log-every",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    metavar="STEPS",
+    help="Steps between lines of the log.",
+)
+amp_flag: Any = option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
+micro_batch_flag: Any = option(
+    "--micro-batch",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Clips of one forward pass of a process, to save memory; left out, its share of the"
+    " batch.",
+)
+
+
+class VideoOptions(OptionGroup):
+    """The list of videos that a verb learns from or evaluates on."""
+
+    data: Any = option(
+        "--data",
+        type=click.Path(),
+        required=True,
+        metavar="LIST",
+        help="Videos and labels: a CSV, or a folder with a folder for each class.",
+    )
+    root: str | None = option(
+        "--root", type=click.Path(), metavar="DIR", help="Folder that paths of LIST start from."
+    )
+
+
+class OptionalVideoOptions(VideoOptions):
+    """A list of videos that not everything a verb does needs."""
+
+    data: str | None = option(
+        "--data",
+        type=click.Path(),
+        metavar="LIST",
+        help="Videos and labels to train on: a CSV, or a folder with a folder for each class.",
+    )
+
+
+class ValidationOptions(OptionGroup):
+    """The list of videos on which something that learns from others is evaluated."""
+
+    val: Any = option("--val", type=click.Path(), metavar="LIST", help="Videos to evaluate on.")
+    val_root: str | None = option(
+        "--val-root", type=click.Path(), metavar="DIR", help="As --root, for --val."
+    )
+    evaluate: str | None = option(
+        "--evaluate",
+        metavar="NAME",
+        help="The spec's evaluate section for --val; one clip and one crop if left out.",
+    )
+
+    def section(self, space: Space) -> Evaluate | None:
+        """Raises `UsageError` if the spec has no section of that name."""
+        return evaluate_section(space, self.evaluate)
+
+
+class RunOptions(OptionGroup):
+    """The folder of a run, and its seed."""
+
+    folder: str | None = option(
+        "-o",
+        type=click.Path(),
+        metavar="RUN",
+        help="Folder for log, checkpoints and weights; left out, one in runs/ with the name of the"
+        " space.",
+    )
+    resume: bool = option("--resume", is_flag=True, help="Continue the run in RUN, if it has one.")
+    seed: int = option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        help="Seed of everything that is random.",
+    )
+
+    def folder_for(self, name: str) -> str:
+        """The folder that is given, otherwise ``runs/NAME``."""
+        return self.folder or os.path.join("runs", name)
+
+
+class LoggedRunOptions(RunOptions):
+    """A run with checkpoints and a log."""
+
+    save_every: int | None = save_every_flag
+    log_every: int = log_every_flag
+    tensorboard: bool = option(
+        "--tensorboard", is_flag=True, help="Also write a TensorBoard log, in RUN/tensorboard."
+    )
+
+
+class MachineOptions(OptionGroup):
+    """What a run computes on."""
+
+    workers: int | None = option(
+        "--workers",
+        type=click.IntRange(0, 1024),
+        metavar="N",
+        help="Processes that decode, for each rank; left out, as many as there are processors,"
+        " at most 16.",
+    )
+    device: str | None = option(
+        "--device", type=Device(), help="cpu or cuda[:N]; left out, a GPU if there is one."
+    )
+    threads: int | None = option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="Threads of the CPU; left out, torch's choice.",
+    )
+
+    @property
+    def decoders(self) -> int:
+        """Processes that decode, for each rank."""
+        return default_workers() if self.workers is None else self.workers
+
+
+#: Of `eval`, until it takes groups.
 data_option = click.option(
     "--data",
     "source",
@@ -31,19 +157,6 @@ data_option = click.option(
 root_option = click.option(
     "--root", type=click.Path(), metavar="DIR", help="What paths of LIST are relative to."
 )
-run_option = click.option(
-    "-o",
-    "folder",
-    type=click.Path(),
-    metavar="RUN",
-    help="Folder for log, checkpoints and weights; runs/SPACE if left out.",
-)
-resume_option = click.option(
-    "--resume", is_flag=True, help="Go on with the run in RUN, if there is one."
-)
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True
-)
 workers_option = click.option(
     "--workers",
     type=click.IntRange(0, 1024),
@@ -51,24 +164,6 @@ workers_option = click.option(
     help="Processes that decode, for each rank; left out, as many as there are processors,"
     " at most 16.",
 )
-any_device_option = click.option(
-    "--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one."
-)
-save_every_option = click.option(
-    "--save-every",
-    type=click.IntRange(1),
-    metavar="STEPS",
-    help="Steps between checkpoints; an epoch if left out.",
-)
-log_every_option = click.option(
-    "--log-every",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    metavar="STEPS",
-    help="Steps between lines of the log.",
-)
-tensorboard_option = click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard, too.")
 
 
 def needs_training() -> None:
@@ -80,7 +175,7 @@ def needs_training() -> None:
         raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
 
 
-def budgets_of_spec(space: Space) -> dict[str, tuple[float, float]]:
+def windows_of_search(space: Space) -> dict[str, tuple[float, float]]:
     """The windows that the last phase of a spec's search has, by the cost's name; said aloud."""
     from tsdsl.searching.plan import plan_of
 
@@ -116,25 +211,3 @@ def evaluate_section(space: Space, name: str | None) -> Evaluate | None:
             return section
     known = ", ".join(section.name for section in found) or "none"
     raise click.UsageError(f"there is no evaluate section '{name}'; the spec has: {known}")
-
-
-@contextmanager
-def stopped(is_first: bool) -> Iterator[Callable[[], bool]]:
-    """Whether the run was asked to stop: by Ctrl-C, or by SIGTERM as clusters send it. A second
-    Ctrl-C does not wait. Ranks but the first leave it to that one."""
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask if is_first else signal.SIG_IGN)
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

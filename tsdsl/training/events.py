@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import torch
@@ -74,6 +75,17 @@ class TrainingFinished(MutableRecord):
     samples: int = 0
     replaced: int = 0
     bad_videos: list[Problem] = factory(default_factory=list[Problem])
+
+    def workers_to_keep_up(self, workers: int) -> int | None:
+        """Number of decoding processes with which decoding a batch takes as long as learning from
+        it, given that the training had ``workers`` of them, each with a processor of its own. None
+        if the time spent learning is unknown."""
+        computing = self.step_seconds - self.waited
+        if computing <= 0:
+            return None
+        # A step lasts as long as the processes decode its clips; without any, this one does it.
+        decoding = self.step_seconds * workers if workers else self.waited
+        return ceil(decoding / computing)
 
 
 Event = (

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
-from typing import Any
 
 import click
 
 import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.open_spec import open_network
-from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.open_spec import NetworkOptions
+from tsdsl.cli.option_groups import takes
 from tsdsl.cli.output import data, note
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
@@ -26,10 +25,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@spec_argument
-@frozen_option
-@set_option
-@space_option
+@takes(spec=NetworkOptions)
 @click.option(
     "-o",
     "output",
@@ -38,13 +34,7 @@ Examples:
     help="Write the network as Python source ('-' for standard output).",
 )
 @colour_option
-def command(
-    file: str,
-    frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
-    output: str | None,
-) -> None:
+def command(spec: NetworkOptions, output: str | None) -> None:
     """Compile a network to Python source that needs torch only.
 
     A spec without decisions is one network; of a space, --frozen says which. Without it, -o
@@ -55,10 +45,10 @@ def command(
         suffix = os.path.splitext(output)[1]
         written = f"'{suffix}'" if suffix else "a name without a suffix"
         raise click.UsageError(f"-o writes Python source (model.py), not {written}: '{output}'")
-    if output is None or frozen is not None:
-        space, arch = open_network(file, frozen, settings, name)
+    if output is None or spec.frozen is not None:
+        space, arch = spec.open()
     else:
-        space, arch = tsdsl.load(file, set=settings, space=name), None
+        space, arch = spec.load(), None
     if output is None:
         from tsdsl.cli.cost_tables import summary
 

@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.options import (
-    budgets,
-    costs_option,
-    flops_option,
-    params_option,
-    set_option,
-    space_option,
-    spec_argument,
-    within_option,
-)
-from tsdsl.cli.output import aligned, data, note, show
-from tsdsl.cli.parameter_types import Amount, Ends
-from tsdsl.cli.progress_bar import progress
-from tsdsl.cli.quantities import amount, several
+from tsdsl.cli.event_loop import Stop, run_to_the_end
+from tsdsl.cli.open_spec import SpecWithCosts
+from tsdsl.cli.option_groups import OptionGroup, option, takes
+from tsdsl.cli.options import WindowOptions
+from tsdsl.cli.parameter_types import Amount
 from tsdsl.cli.run_options import (
-    INTERRUPTED,
-    any_device_option,
-    budgets_of_spec,
-    data_option,
-    default_workers,
-    evaluate_section,
+    MachineOptions,
+    RunOptions,
+    ValidationOptions,
+    VideoOptions,
+    amp_flag,
     needs_training,
-    resume_option,
-    root_option,
-    run_option,
-    seed_option,
-    stopped,
-    workers_option,
+    windows_of_search,
 )
-from tsdsl.cli.timing_options import threads_option
 from tsdsl.searching.defaults import EVOLVE_BN_BATCHES, EVOLVE_MEMORY
 
 if TYPE_CHECKING:
-    from tsdsl.searching.evolution.run import (
-        Event,
-        EvolutionFinished,
-        EvolutionStarted,
-        GenerationFinished,
-    )
+    from tsdsl.searching.evolution.run import Event
+    from tsdsl.training.ranks import Ranks
 
 EPILOG = """\b
 Examples:
@@ -61,305 +38,189 @@ Examples:
 """
 
 
+class RequiredValidationOptions(ValidationOptions):
+    """The list on which candidates are scored."""
+
+    val: str = option(
+        "--val",
+        type=click.Path(),
+        required=True,
+        metavar="LIST",
+        help="Videos on which candidates are scored.",
+    )
+
+
+class CandidateOptions(WindowOptions):
+    """Which candidates there are: their windows, and how a generation follows from the last."""
+
+    population: int = option(
+        "--population",
+        type=click.IntRange(1, 100_000),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="Number of candidates in a generation.",
+    )
+    generations: int = option(
+        "--generations",
+        type=click.IntRange(1, 100_000),
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="Number of generations, the random first one included.",
+    )
+    parents: int = option(
+        "--parents",
+        type=click.IntRange(1, 100_000),
+        default=10,
+        show_default=True,
+        metavar="N",
+        help="Number of parents: the best candidates so far.",
+    )
+    crossover: float = option(
+        "--crossover",
+        type=click.FloatRange(0, 1),
+        default=0.5,
+        show_default=True,
+        metavar="SHARE",
+        help="Share of a generation with two parents; the others are mutations of one.",
+    )
+    mutation: float = option(
+        "--mutation",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=0.1,
+        show_default=True,
+        metavar="P",
+        help="Probability with which a mutation changes a decision.",
+    )
+    uniform: bool = option(
+        "--uniform", is_flag=True, help="Draw the first generation uniformly over architectures."
+    )
+
+
+class ScoringOptions(OptionGroup):
+    """How a candidate is scored."""
+
+    weights: str = option(
+        "--weights",
+        type=click.Path(),
+        required=True,
+        metavar="FILE",
+        help="Weights of the supernet: supernet.safetensors of a search.",
+    )
+    fitness: Literal["accuracy", "loss"] = option(
+        "--fitness",
+        type=click.Choice(["accuracy", "loss"]),
+        default="accuracy",
+        show_default=True,
+        help="accuracy: top-1 accuracy, ties broken by cross-entropy; loss: cross-entropy.",
+    )
+    bn_batches: int = option(
+        "--bn-batches",
+        type=click.IntRange(0),
+        default=EVOLVE_BN_BATCHES,
+        show_default=True,
+        metavar="N",
+        help="Training batches from which each candidate's batch-norm statistics are estimated;"
+        " 0 keeps the supernet's.",
+    )
+    batch: int | None = option(
+        "--batch", type=click.IntRange(1, 4096), metavar="N", help="Views in a forward pass."
+    )
+    memory: int = option(
+        "--memory",
+        type=Amount(),
+        default=EVOLVE_MEMORY,
+        show_default=True,
+        metavar="BYTES",
+        help="Memory for decoded clips; what does not fit is decoded once for each generation.",
+    )
+    amp: bool = amp_flag
+
+
 @click.command(epilog=EPILOG)
-@spec_argument
-@click.option(
-    "--weights",
-    type=click.Path(),
-    required=True,
-    metavar="FILE",
-    help="Those of the supernet: supernet.safetensors of a search.",
+@takes(
+    spec=SpecWithCosts,
+    videos=VideoOptions,
+    validation=RequiredValidationOptions,
+    candidates=CandidateOptions,
+    scoring=ScoringOptions,
+    run=RunOptions,
+    machine=MachineOptions,
 )
-@data_option
-@root_option
-@click.option(
-    "--val",
-    type=click.Path(),
-    required=True,
-    metavar="LIST",
-    help="Videos that candidates are scored on.",
-)
-@click.option("--val-root", type=click.Path(), metavar="DIR", help="As --root, for --val.")
-@click.option(
-    "--evaluate",
-    "evaluation",
-    metavar="NAME",
-    help="The spec's evaluate section for --val; one clip and one crop if left out.",
-)
-@flops_option
-@params_option
-@within_option
-@costs_option
-@click.option(
-    "--population",
-    type=click.IntRange(1, 100_000),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="Candidates of a generation.",
-)
-@click.option(
-    "--generations",
-    type=click.IntRange(1, 100_000),
-    default=20,
-    show_default=True,
-    metavar="N",
-    help="With the first one, which is drawn.",
-)
-@click.option(
-    "--parents",
-    type=click.IntRange(1, 100_000),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="How many of the best so far have children.",
-)
-@click.option(
-    "--crossover",
-    type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    metavar="SHARE",
-    help="Share of a generation that has two parents; the others are mutations of one.",
-)
-@click.option(
-    "--mutation",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.1,
-    show_default=True,
-    metavar="P",
-    help="Probability that a choice of a mutation changes.",
-)
-@click.option(
-    "--fitness",
-    type=click.Choice(["accuracy", "loss"]),
-    default="accuracy",
-    show_default=True,
-    help="Top-1, then the lower cross-entropy; or the lower cross-entropy alone.",
-)
-@click.option("--uniform", is_flag=True, help="What is drawn: all architectures alike.")
-@click.option(
-    "--bn-batches",
-    type=click.IntRange(0),
-    default=EVOLVE_BN_BATCHES,
-    show_default=True,
-    metavar="N",
-    help="Training batches that each candidate's running statistics come from; 0 for the"
-    " supernet's.",
-)
-@click.option("--batch", type=click.IntRange(1, 4096), metavar="N", help="Views of a forward pass.")
-@click.option(
-    "--memory",
-    type=Amount(),
-    default=EVOLVE_MEMORY,
-    show_default=True,
-    metavar="BYTES",
-    help="For decoded clips; what does not fit is decoded once a generation.",
-)
-@set_option
-@space_option
-@run_option
-@resume_option
-@seed_option
-@workers_option
-@click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
-@any_device_option
-@threads_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @colour_option
 def command(
-    file: str,
-    weights: str,
-    source: str,
-    root: str | None,
-    val: str,
-    val_root: str | None,
-    evaluation: str | None,
-    flops: Ends | None,
-    params: Ends | None,
-    within: Sequence[tuple[str, Ends]],
-    costs: tuple[str, ...],
-    population: int,
-    generations: int,
-    parents: int,
-    crossover: float,
-    mutation: float,
-    fitness: Literal["accuracy", "loss"],
-    uniform: bool,
-    bn_batches: int,
-    batch: int | None,
-    memory: int,
-    settings: dict[str, Any],
-    name: str | None,
-    folder: str | None,
-    resume: bool,
-    seed: int,
-    workers: int | None,
-    amp: bool,
-    device: str | None,
-    threads: int | None,
+    spec: SpecWithCosts,
+    videos: VideoOptions,
+    validation: RequiredValidationOptions,
+    candidates: CandidateOptions,
+    scoring: ScoringOptions,
+    run: RunOptions,
+    machine: MachineOptions,
     as_json: bool,
 ) -> int:
     """Search a space by evolution over a trained supernet.
 
-    Candidates are scored on --val with the weights that they have in the supernet, and running
-    statistics of their own. The first generation is drawn from the windows, exactly; after that,
-    the best so far have children: crossovers of two and mutations of one. What is outside of the
-    windows, or was scored before, is never scored. Without a window, the budgets of the last phase
-    of the spec's search are meant.
+    Candidates are scored on --val with the weights that they have in the supernet, and with
+    batch-norm statistics of their own. The first generation is drawn at random; the next ones are
+    crossovers and mutations of the best candidates so far. All candidates lie in the windows, and
+    no network is scored twice. Without a window, the budgets of the last phase of the spec's
+    search apply.
 
     RUN gets arch.json (the best candidate), model.py, model.safetensors (with the weights that it
-    has in the supernet) and log.jsonl (a line for each candidate). Stopped by Ctrl-C, or killed,
-    the same command with --resume goes on.
+    has in the supernet) and log.jsonl (a line for each candidate). After Ctrl-C, or if it was
+    killed, the same command with --resume continues.
     """
     needs_training()
+    from tsdsl.cli.evolve_report import EvolveReport
     from tsdsl.searching.evolution.population import Settings
-    from tsdsl.searching.evolution.run import run
-    from tsdsl.training.ranks import Ranks, use_threads
+    from tsdsl.searching.evolution.run import run as evolution_run
+    from tsdsl.training.ranks import use_threads
     from tsdsl.training.scoring import AT_ONCE
     from tsdsl.weights.weight_files import load
 
-    space = tsdsl.load(file, set=settings, space=name, costs=costs)
-    windows = budgets(space, flops, params, within) or budgets_of_spec(space)
-    views = evaluate_section(space, evaluation)
-    held = load(weights)
-    use_threads(threads)
-    folder = folder or os.path.join("runs", f"{space.name}-evolution")
-    with Ranks.of(device) as ranks, stopped(ranks.is_first) as stop:
-        events = run(
+    space = spec.load()
+    windows = candidates.windows(space) or windows_of_search(space)
+    views = validation.section(space)
+    weights = load(scoring.weights)
+    use_threads(machine.threads)
+    folder = run.folder_for(f"{space.name}-evolution")
+    settings = Settings(
+        candidates.population,
+        candidates.generations,
+        candidates.parents,
+        candidates.crossover,
+        candidates.mutation,
+    )
+
+    def begin(ranks: Ranks, stop: Stop) -> Iterator[Event]:
+        return evolution_run(
             space,
-            held,
-            source,
-            val,
+            weights,
+            videos.data,
+            validation.val,
             ranks,
-            root=root,
-            val_root=val_root,
+            root=videos.root,
+            val_root=validation.val_root,
             views=views,
-            settings=Settings(population, generations, parents, crossover, mutation),
-            seed=seed,
-            weights="architectures" if uniform else "initial",
+            settings=settings,
+            seed=run.seed,
+            weights="architectures" if candidates.uniform else "initial",
             within=windows,
-            fitness=fitness,
+            fitness=scoring.fitness,
             folder=folder,
-            resume=resume,
-            workers=default_workers() if workers is None else workers,
-            at_once=batch or AT_ONCE,
-            bn_batches=bn_batches,
-            memory=memory,
-            mixed_precision=amp,
-            about={"spec": os.path.basename(file)},
+            resume=run.resume,
+            workers=machine.decoders,
+            at_once=scoring.batch or AT_ONCE,
+            bn_batches=scoring.bn_batches,
+            memory=scoring.memory,
+            mixed_precision=scoring.amp,
+            about=spec.about,
             stop=stop,
         )
-        if not ranks.is_first:
-            for _ in events:
-                pass
-            return 0
-        found = _follow(events, held.about.get("space_hash") not in (None, space.hash))
-    if found.interrupted:
-        note(f"stopped after candidate {found.candidates}; the same command with --resume goes on")
-        return INTERRUPTED
-    if found.exhausted:
-        count = several(found.candidates, "distinct network")
-        note(f"{count} were scored: no more than these were found in the windows")
-    data(json.dumps(_json(found, folder), indent=2) if as_json else _text(found, folder))
-    return 0
 
-
-# ---------------------------------------------------------------- what is told
-
-
-def _follow(events: Iterator[Event], other: bool) -> EvolutionFinished:
-    """Show what happens; gives the end. ``other``: whether the weights are those of another
-    version of the space, which fit if anything begins."""
-    from tsdsl.searching.evolution.run import (
-        CandidateScored,
-        EvolutionFinished,
-        EvolutionStarted,
-        GenerationFinished,
+    report = EvolveReport(
+        folder, other_space=weights.about.get("space_hash") not in (None, space.hash)
     )
-    from tsdsl.training.events import WarningRaised
-
-    begun = next(events)
-    assert isinstance(begun, EvolutionStarted)
-    if other:
-        note("the weights were made for another version of the space; their shapes fit")
-    note(_begun(begun))
-    last: EvolutionFinished | None = None
-    with progress("evolving", begun.total) as steps:
-        for event in events:
-            match event:
-                case CandidateScored(candidate, measured):
-                    steps(f"generation {candidate.generation} top-1 {measured.top1:.1%}")
-                case GenerationFinished():
-                    steps.say(_generation(event))
-                case WarningRaised(diagnostics):
-                    show(diagnostics)
-                case EvolutionFinished():
-                    last = event
-                case _:
-                    pass
-    assert last is not None
-    return last
-
-
-def _begun(begun: EvolutionStarted) -> str:
-    done = f", {begun.done} of them done" if begun.done else ""
-    held = f"{_mebibytes(begun.views)} of views"
-    if begun.parts > 1:
-        held += f" decoded in {begun.parts} parts each generation"
-    else:
-        held += " kept in memory"
-    statistics = f", {_mebibytes(begun.clips)} of training clips" if begun.clips else ""
-    return (
-        f"{several(begun.total, 'candidate')} at most{done}; {several(begun.videos, 'video')}"
-        f" ({begun.device}): {held}{statistics}"
-    )
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
-
-
-def _generation(event: GenerationFinished) -> str:
-    best = event.measured
-    return (
-        f"generation {event.generation}: top-1 {event.mean:.1%} in the mean; the best so far"
-        f" {best.top1:.1%}, loss {best.loss:.4f} (candidate {event.best.number})"
-    )
-
-
-def _json(found: EvolutionFinished, folder: str) -> dict[str, Any]:
-    assert found.best is not None and found.measured is not None
-    return {
-        "format_version": 1,
-        "run": folder,
-        "candidates": found.candidates,
-        "generations": found.generations,
-        "exhausted": found.exhausted,
-        "seconds": round(found.seconds, 3),
-        "top1": found.measured.top1,
-        "loss": found.measured.loss,
-        "missing": found.missing,
-        "candidate": found.best.number,
-        "generation": found.best.generation,
-        "macs": found.flops,
-        "params": found.params,
-        "decisions": dict(found.architecture),
-    }
-
-
-def _text(found: EvolutionFinished, folder: str) -> str:
-    assert found.best is not None and found.measured is not None
-    best = found.best
-    rows = [
-        ["candidates", f"{found.candidates} in {several(found.generations, 'generation')}"],
-        ["the best", f"candidate {best.number} of generation {best.generation}: {best.origin}"],
-        ["top-1 with inherited weights", f"{found.measured.top1:.1%}"],
-        ["loss", f"{found.measured.loss:.4f}"],
-        ["FLOPs (multiply-adds)", amount(found.flops)],
-        ["parameters", f"{found.params:,}"],
-        ["videos that cannot be used", str(found.missing)],
-        ["architecture", os.path.join(folder, "arch.json")],
-        ["its weights", os.path.join(folder, "model.safetensors")],
-    ]
-    return aligned(rows)
+    return run_to_the_end(machine.device, begin, report, as_json)

@@ -12,8 +12,9 @@ import tsdsl
 from tsdsl.analysis.costs.items import Grouping, cost_items
 from tsdsl.cli import cost_tables
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.open_spec import architecture
-from tsdsl.cli.options import costs_option, frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.open_spec import SpecWithCosts, architecture
+from tsdsl.cli.option_groups import takes
+from tsdsl.cli.options import frozen_option
 from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.parameter_types import Amount
 from tsdsl.cli.plot_option import plot_option, plotting, write
@@ -34,11 +35,8 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@spec_argument
+@takes(spec=SpecWithCosts)
 @frozen_option
-@set_option
-@space_option
-@costs_option
 @click.option(
     "--views",
     type=click.IntRange(1),
@@ -56,11 +54,8 @@ Examples:
 @click.option("--max", "high", type=Amount(), metavar="Y", help="Fail above Y multiply-adds.")
 @colour_option
 def command(
-    file: str,
+    spec: SpecWithCosts,
     frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
-    costs: tuple[str, ...],
     views: int | None,
     by: Grouping | None,
     as_json: bool,
@@ -79,14 +74,14 @@ def command(
     if low is not None and high is not None and low > high:
         raise click.UsageError("--min is larger than --max")
     plots = plotting() if plot is not None else None
-    space = tsdsl.load(file, set=settings, space=name, costs=costs)
+    space = spec.load()
     arch = architecture(space, frozen) if frozen is not None else None
     if arch is None and space.decisions and by is not None:
         raise click.UsageError("--by is for one architecture: name it with --frozen")
     if plots is not None and plot is not None:
         write(plots.network(space, arch, by or "stage"), plot)
     if arch is None and space.decisions:
-        return _space(file, space, views, as_json, low, high)
+        return _space(spec.file, space, views, as_json, low, high)
     network = space.network(arch)
     if as_json:
         data(json.dumps(_network_json(space, network, views), indent=2))
@@ -97,7 +92,7 @@ def command(
     else:
         data(cost_tables.costs(network, by or "stage", views, list(space.costs.values())))
     macs = sum(item.macs for item in cost_items(network))
-    return _window(file, macs, macs, low, high)
+    return _window(spec.file, macs, macs, low, high)
 
 
 def _space(

@@ -5,26 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.options import (
-    budgets,
-    costs_option,
-    flops_option,
-    params_option,
-    set_option,
-    space_option,
-    spec_argument,
-    within_option,
-)
+from tsdsl.cli.open_spec import SpecWithCosts
+from tsdsl.cli.option_groups import option, takes
+from tsdsl.cli.options import WindowOptions
 from tsdsl.cli.output import check_outputs, data, note
-from tsdsl.cli.parameter_types import Ends
+from tsdsl.cli.quantities import several
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import folder_failure, write_atomic
 
@@ -40,27 +33,42 @@ Examples:
 """
 
 
+class SampleOptions(WindowOptions):
+    """How many architectures are drawn, and from which distribution."""
+
+    count: int = option(
+        "-n",
+        type=click.IntRange(1, 1_000_000),
+        default=1,
+        metavar="N",
+        help="Number of architectures.",
+    )
+    seed: int = option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of the draw; the same seed gives the same architectures.",
+    )
+    uniform: bool = option("--uniform", is_flag=True, help="Draw uniformly over architectures.")
+    distribution: str | None = option(
+        "--distribution",
+        type=click.Path(),
+        metavar="DIST",
+        help="Draw from this distribution, a distribution.json of the space.",
+    )
+
+    def weighting(self, space: tsdsl.Space) -> Weighting:
+        """The distribution that is drawn from."""
+        if self.distribution is None:
+            return "architectures" if self.uniform else "initial"
+        from tsdsl.analysis.distribution import Distribution
+
+        return Distribution.load(space.graph, self.distribution)
+
+
 @click.command(epilog=EPILOG)
-@spec_argument
-@click.option(
-    "-n", "count", type=click.IntRange(1, 1_000_000), default=1, metavar="N", help="How many."
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Equal seeds draw alike."
-)
-@flops_option
-@params_option
-@within_option
-@costs_option
-@click.option("--uniform", is_flag=True, help="All architectures are equally probable.")
-@click.option(
-    "--distribution",
-    type=click.Path(),
-    metavar="DIST",
-    help="Draw with the weights of a dist.json of the space.",
-)
-@set_option
-@space_option
+@takes(spec=SpecWithCosts, sampling=SampleOptions)
 @click.option(
     "-o",
     "output",
@@ -69,20 +77,7 @@ Examples:
     help="arch.json for one, archs.jsonl for one in each line, or a directory.",
 )
 @colour_option
-def command(
-    file: str,
-    count: int,
-    seed: int,
-    flops: Ends | None,
-    params: Ends | None,
-    within: Sequence[tuple[str, Ends]],
-    costs: tuple[str, ...],
-    uniform: bool,
-    distribution: str | None,
-    settings: dict[str, Any],
-    name: str | None,
-    output: str | None,
-) -> None:
+def command(spec: SpecWithCosts, sampling: SampleOptions, output: str | None) -> None:
     """Draw architectures from a space, within budgets if some are given.
 
     They are drawn with the weights that the spec gives its options (--uniform: all alike), given
@@ -91,21 +86,18 @@ def command(
     arch.json, several as JSON lines, as they are drawn. The first of many are those that the same
     seed gives for fewer.
     """
+    count = sampling.count
     suffix = os.path.splitext(output)[1] if output is not None else ""
     if suffix == ".json" and count > 1:
         raise click.UsageError(f"-n {count} architectures need a .jsonl file or a directory")
-    if uniform and distribution is not None:
+    if sampling.uniform and sampling.distribution is not None:
         raise click.UsageError("--uniform and --distribution exclude each other")
     if suffix in (".json", ".jsonl"):
-        check_outputs([output], [file, distribution, *costs])
-    space = tsdsl.load(file, set=settings, space=name, costs=costs)
-    windows = budgets(space, flops, params, within)
-    weights: Weighting = "architectures" if uniform else "initial"
-    if distribution is not None:
-        from tsdsl.analysis.distribution import Distribution
-
-        weights = Distribution.load(space.graph, distribution)
-    drawn = _Drawn(space.stream(seed=seed, weights=weights, within=windows), count)
+        check_outputs([output], [spec.file, sampling.distribution, *spec.costs])
+    space = spec.load()
+    windows = sampling.windows(space)
+    weights = sampling.weighting(space)
+    drawn = _Drawn(space.stream(seed=sampling.seed, weights=weights, within=windows), count)
     if output is None and count == 1:
         data(document(next(drawn)))
     elif output is None:
@@ -117,12 +109,13 @@ def command(
         note(f"wrote {visible(output)}")
     elif suffix == ".jsonl":
         write_atomic(output, map(line, drawn))
-        note(f"wrote {drawn.count} {_noun(drawn.count)} to {visible(output)}")
+        note(f"wrote {several(drawn.count, 'architecture')} to {visible(output)}")
     else:
         _write_all(output, drawn, count)
-        note(f"wrote {drawn.count} {_noun(drawn.count)} to {visible(output)}")
+        note(f"wrote {several(drawn.count, 'architecture')} to {visible(output)}")
     if drawn.count < count:
-        note(drawn.why or _all(drawn.count, bool(windows), distribution is not None, count))
+        weighted = sampling.distribution is not None
+        note(drawn.why or _fewer(drawn.count, bool(windows), weighted, count))
 
 
 class _Drawn(Iterator[tsdsl.Architecture]):
@@ -146,15 +139,11 @@ class _Drawn(Iterator[tsdsl.Architecture]):
         return found
 
 
-def _all(found: int, windows: bool, weighted: bool, asked: int) -> str:
+def _fewer(drawn: int, windows: bool, weighted: bool, count: int) -> str:
     where = " in these windows" if windows else ""
-    weight = " of a weight above 0" if weighted else ""
-    networks = "distinct network" if found == 1 else "distinct networks"
-    return f"the space has {found:,} {networks}{weight}{where}, fewer than -n {asked}"
-
-
-def _noun(count: int) -> str:
-    return "architecture" if count == 1 else "architectures"
+    weight = " of a probability above 0" if weighted else ""
+    networks = "distinct network" if drawn == 1 else "distinct networks"
+    return f"the space has {drawn:,} {networks}{weight}{where}, fewer than -n {count}"
 
 
 def _write_all(directory: str, drawn: _Drawn, count: int) -> None:

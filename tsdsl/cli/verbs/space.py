@@ -14,7 +14,9 @@ import click
 import tsdsl
 from tsdsl.analysis.costs.items import Grouping
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.options import budgets, costs_option, set_option, space_option, spec_argument
+from tsdsl.cli.open_spec import SpecWithCosts
+from tsdsl.cli.option_groups import takes
+from tsdsl.cli.options import windows_by_cost
 from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.parameter_types import AnyWindow, Ends
 from tsdsl.cli.plot_option import plot_option, plotting, write
@@ -38,12 +40,13 @@ BINS = 40
 
 
 @click.command(epilog=EPILOG)
-@spec_argument
+@takes(spec=SpecWithCosts)
 @click.option(
     "--distribution",
     type=click.Path(),
     metavar="DIST",
-    help="Probabilities of the options (a dist.json of the space); the spec's own if left out.",
+    help="Probabilities of the options (a distribution.json of the space); the spec's own if left"
+    " out.",
 )
 @click.option(
     "--window",
@@ -51,28 +54,22 @@ BINS = 40
     type=AnyWindow(),
     multiple=True,
     metavar="[COST:]A..B",
-    help="Count what costs A to B: multiply-adds, or another cost by its name. Several hold"
-    " together. The budgets of the spec if left out.",
+    help="Count the architectures that cost A to B: multiply-adds, or another cost by its name. May"
+    " be repeated, for the architectures in all windows. The budgets of the spec if left out.",
 )
 @click.option(
     "--by",
     type=click.Choice(["stream", "stage", "block", "op"]),
-    help="What a row of expected costs is; streams and their stages if left out.",
+    help="Rows of the table of expected costs; streams and their stages if left out.",
 )
-@set_option
-@space_option
-@costs_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plot_option
 @colour_option
 def command(
-    file: str,
+    spec: SpecWithCosts,
     distribution: str | None,
     windows: Sequence[tuple[str, Ends]],
     by: Grouping | None,
-    settings: dict[str, Any],
-    name: str | None,
-    costs: tuple[str, ...],
     as_json: bool,
     plot: str | None,
 ) -> int:
@@ -89,8 +86,8 @@ def command(
     Exit code 1 if no architecture lies in the window.
     """
     plots = plotting() if plot is not None else None
-    space = tsdsl.load(file, set=settings, space=name, costs=costs)
-    asked = budgets(space, None, None, windows) if windows else None
+    space = spec.load()
+    given_windows = windows_by_cost(space, windows) or None
     from tsdsl.analysis.distribution import Distribution
     from tsdsl.analysis.summary import summarise
     from tsdsl.cli.text_histogram import columns, drawable
@@ -100,7 +97,7 @@ def command(
     kinds: tuple[Grouping, ...] = (
         ("stream", "stage") if by in (None, "stream", "stage") else ("stream", "stage", by)
     )
-    found = summarise(space, given, asked, kinds, BINS if as_json else columns(width))
+    found = summarise(space, given, given_windows, kinds, BINS if as_json else columns(width))
     if as_json:
         data(_dumped(_json(found, distribution)))
     else:
@@ -114,7 +111,7 @@ def command(
     if plots is not None and plot is not None:
         write(plots.overview(found), plot)
     if found.count == 0:
-        show([_missed(file, found)])
+        show([_missed(spec.file, found)])
         return 1
     return 0
 

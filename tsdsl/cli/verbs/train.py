@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
-from math import ceil
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.open_spec import open_network, say_filled
-from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
-from tsdsl.cli.output import aligned, data, note
+from tsdsl.cli.event_loop import Stop, run_to_the_end
+from tsdsl.cli.open_spec import NetworkOptions, say_filled
+from tsdsl.cli.option_groups import OptionGroup, option, takes
+from tsdsl.cli.output import note
 from tsdsl.cli.run_options import (
-    INTERRUPTED,
-    any_device_option,
-    data_option,
-    default_workers,
-    evaluate_section,
-    log_every_option,
+    LoggedRunOptions,
+    MachineOptions,
+    ValidationOptions,
+    VideoOptions,
+    micro_batch_flag,
     needs_training,
-    resume_option,
-    root_option,
-    run_option,
-    save_every_option,
-    seed_option,
-    stopped,
-    tensorboard_option,
-    workers_option,
 )
-from tsdsl.cli.timing_options import threads_option
-from tsdsl.cli.training_progress import follow
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.training.events import TrainingFinished
+    from tsdsl.training.events import Event
+    from tsdsl.training.ranks import Ranks
 
 EPILOG = """\b
 Examples:
@@ -47,151 +36,109 @@ Examples:
 """
 
 
+class TrainingOptions(OptionGroup):
+    """How a network is trained, beside the recipe of the spec."""
+
+    weights: str | None = option(
+        "--weights", type=click.Path(), metavar="FILE", help="Initial weights."
+    )
+    weights_except: tuple[str, ...] = option(
+        "--weights-except",
+        multiple=True,
+        metavar="MODULE",
+        help="A module that does not take its weights from FILE, such as the classifier of other"
+        " classes; may be repeated.",
+    )
+    evaluate_every: int = option(
+        "--evaluate-every",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        metavar="EPOCHS",
+        help="Epochs between evaluations.",
+    )
+    micro_batch: int | None = micro_batch_flag
+    channels_last: bool = option(
+        "--channels-last", is_flag=True, help="Keep channels innermost in memory."
+    )
+
+
 @click.command(epilog=EPILOG)
-@spec_argument
-@frozen_option
-@set_option
-@space_option
-@data_option
-@root_option
-@click.option(
-    "--val", type=click.Path(), metavar="LIST", help="Videos to evaluate on between epochs."
+@takes(
+    spec=NetworkOptions,
+    videos=VideoOptions,
+    validation=ValidationOptions,
+    run=LoggedRunOptions,
+    training=TrainingOptions,
+    machine=MachineOptions,
 )
-@click.option("--val-root", type=click.Path(), metavar="DIR", help="As --root, for --val.")
-@click.option(
-    "--evaluate",
-    "evaluation",
-    metavar="NAME",
-    help="The spec's evaluate section for --val; one clip and one crop if left out.",
-)
-@run_option
-@resume_option
-@click.option("--weights", type=click.Path(), metavar="FILE", help="Weights to begin with.")
-@click.option(
-    "--weights-except",
-    "kept",
-    multiple=True,
-    metavar="MODULE",
-    help="A module that FILE is not for, such as the classifier of other classes; may be repeated.",
-)
-@seed_option
-@workers_option
-@click.option(
-    "--micro-batch",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Clips of one forward pass of a process, to save memory; its share of the batch if left"
-    " out.",
-)
-@any_device_option
-@threads_option
-@click.option("--channels-last", is_flag=True, help="Keep channels innermost in memory.")
-@save_every_option
-@click.option(
-    "--evaluate-every",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    metavar="EPOCHS",
-    help="Epochs between evaluations.",
-)
-@log_every_option
-@tensorboard_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @colour_option
 def command(
-    file: str,
-    frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
-    source: str,
-    root: str | None,
-    val: str | None,
-    val_root: str | None,
-    evaluation: str | None,
-    folder: str | None,
-    resume: bool,
-    weights: str | None,
-    kept: tuple[str, ...],
-    seed: int,
-    workers: int | None,
-    micro_batch: int | None,
-    device: str | None,
-    threads: int | None,
-    channels_last: bool,
-    save_every: int | None,
-    evaluate_every: int,
-    log_every: int,
-    tensorboard: bool,
+    spec: NetworkOptions,
+    videos: VideoOptions,
+    validation: ValidationOptions,
+    run: LoggedRunOptions,
+    training: TrainingOptions,
+    machine: MachineOptions,
     as_json: bool,
 ) -> int:
     """Train a network of a spec on videos, by the spec's train section.
 
-    Every setting of the recipe can be given another value with --set, as in --set train.lr=0.05.
-    Under torchrun, the processes of all machines share each batch.
+    --set replaces any setting of the recipe, as in --set train.lr=0.05. Under torchrun, the
+    processes of all machines share each batch.
 
-    RUN gets model.py (the network; needs torch only), last.safetensors and best.safetensors,
-    log.jsonl and checkpoints. Stopped by Ctrl-C, or killed, the same command with --resume goes on
-    exactly where it was.
+    RUN gets model.py (the network; it needs torch only), last.safetensors and best.safetensors,
+    log.jsonl and checkpoints. After Ctrl-C, or if it was killed, the same command with --resume
+    continues exactly where the training was.
     """
     needs_training()
-    from tsdsl.training.ranks import Ranks
-    from tsdsl.training.run import network, run
+    from tsdsl.cli.train_report import TrainReport
+    from tsdsl.training.run import network
+    from tsdsl.training.run import run as training_run
 
-    if val is None and (evaluation or val_root):
+    if validation.val is None and (validation.evaluate or validation.val_root):
         raise click.UsageError("--evaluate and --val-root are for --val LIST")
-    space, arch = open_network(file, frozen, settings, name)
-    views = evaluate_section(space, evaluation)
-    net = network(space, arch, seed, threads)
-    about: dict[str, Any] = {"spec": os.path.basename(file)}
-    if kept and weights is None:
+    space, arch = spec.open()
+    views = validation.section(space)
+    net = network(space, arch, run.seed, machine.threads)
+    about = dict(spec.about)
+    if training.weights_except and training.weights is None:
         raise click.UsageError("--weights-except is for --weights FILE")
-    if weights is not None:
-        about["initial_weights"] = _begin_with(net, weights, kept)
-    folder = folder or os.path.join("runs", space.name)
-    workers = default_workers() if workers is None else workers
-    with Ranks.of(device) as ranks, stopped(ranks.is_first) as stop:
-        events = run(
+    if training.weights is not None:
+        about["initial_weights"] = _load(net, training.weights, training.weights_except)
+    folder = run.folder_for(space.name)
+    workers = machine.decoders
+
+    def begin(ranks: Ranks, stop: Stop) -> Iterator[Event]:
+        return training_run(
             net,
-            source,
+            videos.data,
             space,
             ranks,
             frozen=arch,
-            root=root,
-            val=val,
-            val_root=val_root,
+            root=videos.root,
+            val=validation.val,
+            val_root=validation.val_root,
             views=views,
             folder=folder,
-            resume=resume,
-            seed=seed,
+            resume=run.resume,
+            seed=run.seed,
             workers=workers,
-            micro_batch=micro_batch,
-            channels_last=channels_last,
-            save_every=save_every,
-            evaluate_every=evaluate_every,
-            log_every=log_every,
-            tensorboard=tensorboard,
+            micro_batch=training.micro_batch,
+            channels_last=training.channels_last,
+            save_every=run.save_every,
+            evaluate_every=training.evaluate_every,
+            log_every=run.log_every,
+            tensorboard=run.tensorboard,
             about=about,
             stop=stop,
         )
-        if ranks.is_first:
-            finished = follow(events)
-        else:
-            for _ in events:
-                pass
-            return 0
-    if finished.interrupted:
-        note(f"stopped after step {finished.step}; the same command with --resume goes on")
-        return INTERRUPTED
-    if as_json:
-        data(json.dumps(_json(finished, folder), indent=2))
-    else:
-        data(_text(finished, folder))
-        _advise(finished, workers)
-    return 0
+
+    return run_to_the_end(machine.device, begin, TrainReport(folder, workers), as_json)
 
 
-def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
+def _load(net: Any, path: str, kept: Sequence[str]) -> str:
     """Load initial weights, except for modules that are kept; a digest of what was loaded."""
     import hashlib
 
@@ -205,56 +152,3 @@ def _begin_with(net: Any, path: str, kept: Sequence[str]) -> str:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return " except ".join([digest, *kept])
-
-
-def _json(finished: TrainingFinished, folder: str) -> dict[str, Any]:
-    return {
-        "format_version": 1,
-        "run": folder,
-        "steps": finished.step,
-        "epochs": finished.epoch,
-        "seconds": round(finished.seconds, 3),
-        "step_seconds": finished.step_seconds,
-        "waited": finished.waited,
-        "peak_memory": finished.peak_memory,
-        "loss": finished.loss,
-        "top1": finished.top1,
-        "best_top1": finished.best_top1,
-        "best_epoch": finished.best_epoch,
-        "samples": finished.samples,
-        "replaced": finished.replaced,
-        "bad_videos": [problem._asdict() for problem in finished.bad_videos],
-    }
-
-
-def _text(finished: TrainingFinished, folder: str) -> str:
-    rows = [["steps", f"{finished.step} ({finished.epoch:g} epochs)"]]
-    if finished.step_seconds:
-        waits = finished.waited / finished.step_seconds
-        rows.append(["step", f"{finished.step_seconds:.4g} s, {waits:.0%} of it waiting for data"])
-    if finished.peak_memory:
-        rows.append(["peak memory", f"{finished.peak_memory / 2**20:,.0f} MiB"])
-    if finished.loss is not None:
-        rows.append(["loss of the last steps", f"{finished.loss:.4f}"])
-    if finished.top1 is not None and finished.best_top1 is not None:
-        rows.append(["top-1 of the last evaluation", f"{finished.top1:.1%}"])
-        rows.append(
-            ["top-1 of the best", f"{finished.best_top1:.1%} (epoch {finished.best_epoch})"]
-        )
-    rows.append(["videos that cannot be used", str(len(finished.bad_videos))])
-    best = finished.best_top1 is not None
-    rows.append(
-        ["weights", os.path.join(folder, "best.safetensors" if best else "last.safetensors")]
-    )
-    return aligned(rows)
-
-
-def _advise(finished: TrainingFinished, workers: int) -> None:
-    """Say how many processes would decode as fast as the network learns."""
-    computing = finished.step_seconds - finished.waited
-    if finished.waited < 0.05 * finished.step_seconds or computing <= 0:
-        return
-    # A step lasts as long as the processes need for its clips; without any, this one decodes.
-    decoding = finished.step_seconds * workers if workers else finished.waited
-    wanted = ceil(decoding / computing)
-    note(f"the network waits for data: with a processor for each, --workers {wanted} would keep up")

@@ -59,6 +59,22 @@ def windows_of(within: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, fl
     return tuple((name, *within[name]) for name in sorted(within))
 
 
+def continued_draw(
+    draw: Draw,
+    n: int | None,
+    seed: int | None,
+    weights: Weights | None,
+    within: Mapping[str, tuple[float, float]],
+) -> Draw:
+    """A draw with the settings that are given; those that are None, or no windows, stay."""
+    return Draw(
+        draw.n if n is None else n,
+        draw.seed if seed is None else seed,
+        draw.weights if weights is None else weights,
+        windows_of(within) or draw.windows,
+    )
+
+
 class Job(Record):
     number: int
     architecture: Architecture

@@ -85,10 +85,7 @@ def random_search(
     asked_of = {name: options.get(name) for name in ("root", "val_root", "views")}
     check_alike(jobs, data, val, train_seed=train_seed, **asked_of)
     with Ranks.of(device) as ranks:
-        for number in todo(jobs, ranks, job):
-            if not todo(jobs, ranks, number):
-                # Another process was faster.
-                continue
+        for number in remaining(jobs, ranks, todo(jobs, ranks, job)):
             # Ranks go on together, or not at all.
             with suppress(*(TrainingError, Busy) if ranks.world == 1 else ()):
                 for event in train_job(
@@ -130,6 +127,12 @@ def todo(jobs: Jobs, ranks: Ranks, only: int | None = None) -> list[int]:
     """Numbers of the jobs that are not done, of all or ``only`` that one. All ranks agree."""
     numbers = range(len(jobs.jobs)) if only is None else [only]
     return ranks.broadcast([at for at in numbers if outcome(jobs, at).state != "done"])
+
+
+def remaining(jobs: Jobs, ranks: Ranks, numbers: Sequence[int]) -> Iterator[int]:
+    """Those of the jobs that are still not done when it is their turn: other processes may train
+    jobs of the same folder meanwhile."""
+    return (number for number in numbers if todo(jobs, ranks, number))
 
 
 def train_job(

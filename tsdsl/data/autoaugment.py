@@ -24,7 +24,7 @@ from torch import Tensor
 
 _GREY = (128, 128, 128)
 
-#: (operation, level of 0..9, probability), twice.
+#: (operation, level from 0 to 9, probability).
 Operation = tuple[str, int, float]
 SUB_POLICIES: tuple[tuple[Operation, Operation], ...] = (
     (("posterize", 8, 0.4), ("rotate", 9, 0.6)),
@@ -61,7 +61,7 @@ def _shear_x(image: Image.Image, level: int, sign: int) -> Image.Image:
     )
 
 
-#: Operation -> what it does at a level and with a sign (+1 or -1).
+#: Operation -> the function that applies it at a level and with a sign (+1 or -1).
 OPERATIONS: dict[str, Callable[[Image.Image, int, int], Image.Image]] = {
     "shear_x": _shear_x,
     "rotate": lambda image, level, sign: image.rotate(sign * 30 * level / 9, fillcolor=_GREY),
@@ -81,10 +81,8 @@ OPERATIONS: dict[str, Callable[[Image.Image, int, int], Image.Image]] = {
 
 
 def auto_augment(clip_CTHW: Tensor, generator: torch.Generator) -> Tensor:
-    """A uint8 clip of 3 channels after one sub-policy, the same one for every frame.
-
-    Always takes five numbers from the generator, whatever is applied.
-    """
+    """Apply one randomly chosen sub-policy to all frames of a uint8 clip with 3 channels. Draws
+    five numbers from the generator, whatever is applied."""
     assert clip_CTHW.dtype == torch.uint8 and clip_CTHW.shape[0] == 3, clip_CTHW.shape
     draws = torch.rand(5, generator=generator, dtype=torch.float64).tolist()
     policy = SUB_POLICIES[int(draws[0] * len(SUB_POLICIES))]

@@ -1,4 +1,4 @@
-"""Everything that is wrong with the videos of a list: each is decoded to its end."""
+"""A check of all videos of a list: each is decoded to its end."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tsdsl.record import Record
 
 
 class VideoFacts(Record):
-    """Of a video that can be used; ``fps`` None of a folder of frames."""
+    """Size and length of a usable video. ``fps`` is None for a folder of frames."""
 
     frames: int
     fps: float | None
     width: int
     height: int
-    #: Which video stream is taken, of those that the file has: (0, 1) of nearly all.
+    #: Index of the video stream that is used, and number of video streams in the file.
     stream: tuple[int, int] = (0, 1)
 
     @property
@@ -28,7 +28,7 @@ class VideoFacts(Record):
 
 
 def check_video(path: str, min_frames: int) -> VideoFacts | Problem:
-    """Facts, or what is wrong."""
+    """The facts about a video, or the problem for which it cannot be used."""
     try:
         index = index_video(path)
         if index.count < min_frames:
@@ -42,13 +42,14 @@ def check_video(path: str, min_frames: int) -> VideoFacts | Problem:
 def check_list(
     videos: VideoList, min_frames: int, workers: int = 0
 ) -> Iterator[VideoFacts | Problem]:
-    """For each video, in order; each path is decoded once. ``workers`` 0: in this process."""
+    """Check all videos in order. Each path is decoded once. ``workers`` 0 decodes in this
+    process."""
     paths = list(dict.fromkeys(video.path for video in videos.videos))
     least = [min_frames] * len(paths)
     known: dict[str, VideoFacts | Problem] = {}
     pool = None
     if workers:
-        # Not forked: the process may have threads (a progress bar).
+        # Spawned rather than forked, since the process may have threads (a progress bar).
         pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
         results = pool.map(check_video, paths, least, chunksize=8)
     else:

@@ -1,12 +1,13 @@
-"""A sample of a list of videos by its key, whatever is wrong with the videos.
+"""Samples of a list of videos, by key, with a defined behaviour for videos that cannot be used.
 
-Training: the key (epoch, index) and the seed decide everything that is drawn, in any process. A
-video that cannot be used is *replaced*: by the first usable one in an order of all videos that is
-drawn from (seed, epoch, index), whatever its class. The bias of that: a class with many bad videos
-is seen less often than the list says, and others more, in proportion to their good videos. Each
-batch tells what was replaced, and by what.
+Training: what is drawn for a sample depends on the seed and its key (epoch, index) only, in any
+process. A video that cannot be used is *replaced* by the first usable one in a random order of all
+videos that depends on (seed, epoch, index). This introduces a bias: a class with many unusable
+videos is seen less often than in the list, and the others more often, in proportion to their usable
+videos. Each batch names the replaced videos and their replacements.
 
-Evaluation replaces nothing: the views of a video that cannot be used are missing, with its problem.
+Evaluation replaces nothing: the views of a video that cannot be used are missing, and its problem
+is reported.
 """
 
 from __future__ import annotations
@@ -26,16 +27,17 @@ from tsdsl.data.video_problems import BadVideo, Problem
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 
-#: Frames that a video must have, if nothing else is said: one frame shows no motion.
+#: Default of the smallest number of frames of a video: a single frame shows no motion.
 MIN_FRAMES = 2
 
 
 class NoUsableVideo(DiagnosticError, ValueError):
-    """Not one video of a list can be used."""
+    """No video of a list can be used."""
 
 
 class Sample(Record):
-    """A training clip. ``index`` is what was asked for, ``used`` the video that it shows."""
+    """A training clip. ``index`` is the video of the key, ``used`` the video that the clip
+    shows."""
 
     clip_CTHW: Tensor
     label: int
@@ -45,7 +47,8 @@ class Sample(Record):
 
 
 class Views(Record):
-    """All views of a video, clip by clip, the crops of a clip together; None if it is bad."""
+    """All views of a video: clip by clip, the crops of a clip next to each other. None if the video
+    cannot be used."""
 
     views_NCTHW: Tensor | None
     label: int
@@ -54,14 +57,14 @@ class Views(Record):
 
 
 def generator_of(seed: int, *key: int) -> torch.Generator:
-    """A generator that depends on all of these numbers (not negative), and on nothing else."""
-    # With their count, as zeros at the end make no difference to a SeedSequence.
+    """A generator whose state is a function of these non-negative numbers."""
+    # The count is included because trailing zeros do not change a SeedSequence.
     state = np.random.SeedSequence([len(key), seed, *key]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
 
 class TrainClips(Dataset[Sample]):
-    """One random clip of a video, augmented."""
+    """A random, augmented clip of each video."""
 
     def __init__(
         self,
@@ -82,7 +85,7 @@ class TrainClips(Dataset[Sample]):
         return len(self.videos)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample of (epoch, index). Raises `NoUsableVideo`."""
+        """The sample of a key (epoch, index). Raises `NoUsableVideo`."""
         epoch, index = key
         problems = []
         for attempt, used in enumerate(self._candidates(epoch, index)):
@@ -96,7 +99,7 @@ class TrainClips(Dataset[Sample]):
         raise no_usable_video(self.videos, problems)
 
     def _candidates(self, epoch: int, index: int) -> Iterator[int]:
-        """The video itself, then all others in an order of their own, if they are needed."""
+        """The video itself, followed by all others in a random order."""
         yield index
         generator = generator_of(self.seed, epoch, index)
         for other in torch.randperm(len(self), generator=generator).tolist():
@@ -115,7 +118,7 @@ class TrainClips(Dataset[Sample]):
 
 
 class EvalViews(Dataset[Views]):
-    """``clips`` uniform clips of a video, each with its crops."""
+    """The views of each video: ``clips`` uniformly spaced clips, each with its crops."""
 
     def __init__(
         self,
@@ -147,7 +150,7 @@ class EvalViews(Dataset[Views]):
         if index.count < self.min_frames:
             raise too_short(path, index.count, self.min_frames)
         clips = self.sampling.uniform(index.count, index.fps, self.clips)
-        # Clips overlap in short videos: every frame is decoded once.
+        # In short videos clips overlap. Each frame is decoded once.
         needed = sorted({i for clip in clips for i in clip})
         place = {frame: at for at, frame in enumerate(needed)}
         frames_CTHW = torch.from_numpy(read_clip(path, index, needed))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from tsdsl.record import Record
 
-#: Digits as strokes on a grid of 5 x 7. Each is there with both slants of stripes.
+#: Digits as strokes on a grid of 5 x 7 cells. Each exists with both slants of stripes.
 _SHAPES = {
     "0": "01110 10001 10001 10001 10001 10001 01110",
     "4": "00010 00110 01010 10010 11111 00010 00010",
@@ -34,16 +34,16 @@ _SHAPES = {
     "9": "01110 10001 10001 01111 00001 00010 01100",
     "5": "11111 10000 11110 00001 00001 10001 01110",
 }
-#: (name, the digit, whether its stripes fall to the right). Neighbours share the digit: neither
-#: shape nor stripes alone tell a glyph.
+#: (name, digit, whether the stripes fall to the right). Neighbours share the digit, so that neither
+#: shape nor stripes alone determine the glyph.
 GLYPHS = tuple(
     (f"{digit}-{slant}", digit, slant == "falling")
     for digit in _SHAPES
     for slant in ("rising", "falling")
 )
-#: Frames after which a path is closed.
+#: Number of frames after which a path is closed.
 PERIOD = 8
-#: (name, the heading of each step of a period in eighths of a turn to the left).
+#: (name, heading of each step of a period in eighths of a counter-clockwise turn).
 MOTIONS = (
     ("shake", "04040404"),
     ("swing", "00440044"),
@@ -54,16 +54,16 @@ MOTIONS = (
     ("box", "00224466"),
     ("arc", "01237654"),
 )
-#: Stripes over the height of a glyph.
+#: Number of stripes over the height of a glyph.
 _STRIPES = 3.5
 
 
 class Clip(Record, eq=True):
-    """All that a rendered clip depends on.
+    """The parameters of a rendered clip.
 
     ``glyph`` and ``motion`` index `GLYPHS` and `MOTIONS`; ``size`` is the height and width in
-    pixels; ``difficulty`` runs from 0 (clean) to 1 (faint stripes in clutter and noise);
-    ``seed`` is a key of integers from 0 on.
+    pixels; ``difficulty`` runs from 0 (clean) to 1 (faint stripes in clutter and noise); ``seed``
+    is a key of non-negative integers.
     """
 
     glyph: int
@@ -75,13 +75,13 @@ class Clip(Record, eq=True):
 
 
 def class_name(glyph: int, motion: int) -> str:
-    """What a class is called, as ``0-rising-sweep``."""
+    """Name of a class, as ``0-rising-sweep``."""
     return f"{GLYPHS[glyph][0]}-{MOTIONS[motion][0]}"
 
 
 class _Draw(Record):
-    """What is drawn for a clip, whatever its glyph and its motion. Lengths are in picture sizes,
-    angles in radians, speeds per frame; light is from 0 to 1."""
+    """The random values of a clip, drawn independently of its glyph and motion. Lengths are in
+    picture sizes, angles in radians, speeds in picture sizes per frame; light is from 0 to 1."""
 
     start: NDArray[np.float64]
     heading: float
@@ -110,13 +110,13 @@ def _draw(rng: np.random.Generator) -> _Draw:
 
 
 def positions(clip: Clip) -> NDArray[np.float64]:
-    """Where the glyph's centre is: at_T2, (y, x) in picture sizes, each from 0 to below 1."""
+    """Centre of the glyph in each frame: at_T2, (y, x) in picture sizes, in [0, 1)."""
     return _positions(clip, _draw(np.random.default_rng(clip.seed)))
 
 
 def _positions(clip: Clip, draw: _Draw) -> NDArray[np.float64]:
     eighths_P = np.array([int(eighth) for eighth in MOTIONS[clip.motion][1]])
-    # y points down, so that a turn to the left is a smaller angle from x to y.
+    # y points down, so that a counter-clockwise turn decreases the angle from x to y.
     heading_T = draw.heading - np.pi / 4 * eighths_P[(np.arange(clip.frames) + draw.phase) % PERIOD]
     step_T2 = draw.speed * np.stack([np.sin(heading_T), np.cos(heading_T)], axis=1) + draw.drift
     moved_T2 = np.concatenate([np.zeros((1, 2)), np.cumsum(step_T2[:-1], axis=0)])
@@ -125,7 +125,7 @@ def _positions(clip: Clip, draw: _Draw) -> NDArray[np.float64]:
 
 
 def render(clip: Clip) -> NDArray[np.uint8]:
-    """The frames of a clip: frames_THWC, RGB. Equal clips give equal frames."""
+    """Render the frames of a clip: frames_THWC, RGB. Equal clips give equal frames."""
     rng = np.random.default_rng(clip.seed)
     draw = _draw(rng)
     size, hard = clip.size, clip.difficulty
@@ -137,7 +137,7 @@ def render(clip: Clip) -> NDArray[np.uint8]:
     frames_THWC = np.empty((clip.frames, size, size, 3), np.uint8)
     for frame_HWC, centre_2 in zip(frames_THWC, _positions(clip, draw) * size, strict=True):
         whole_2 = np.floor(centre_2).astype(int)
-        # Where the window's pixels are, in glyph heights from the centre.
+        # Coordinates of the window's pixels, in glyph heights from the centre.
         y_G, x_G = (window_G - (centre_2 - whole_2)[:, None]) / (draw.scale * size)
         inside_GG = _covered(digit, y_G, x_G)
         along_GG = y_G[:, None] + (-x_G if falling else x_G)
@@ -152,9 +152,9 @@ def render(clip: Clip) -> NDArray[np.uint8]:
 
 
 def _covered(digit: str, y_G: NDArray[np.float64], x_G: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether points, in glyph heights from the centre, lie on the strokes of a digit: in_GG."""
+    """Whether points, in glyph heights from the centre, are on the strokes of a digit: in_GG."""
     cells = np.array([[cell == "1" for cell in row] for row in _SHAPES[digit].split()])
-    # A border of nothing takes what is beyond the grid.
+    # An empty border, for points outside of the grid.
     cells = np.pad(cells, 1)
     row_G = np.clip(np.floor(y_G * 7 + 3.5).astype(int), -1, 7) + 1
     col_G = np.clip(np.floor(x_G * 7 + 2.5).astype(int), -1, 5) + 1
@@ -163,10 +163,10 @@ def _covered(digit: str, y_G: NDArray[np.float64], x_G: NDArray[np.float64]) -> 
 
 
 def _clutter(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """A background that goes on beyond its border: smooth noise of mean 0 and deviation 1."""
+    """A periodic background: smooth noise with mean 0 and standard deviation 1."""
     spectrum = np.fft.rfft2(rng.standard_normal((size, size)))
     y, x = np.fft.fftfreq(size)[:, None] * size, np.fft.rfftfreq(size)[None, :] * size
-    # Blobs as wide as strokes and stripes are: frequencies up to about 4 per picture.
+    # Blobs are as wide as strokes and stripes: frequencies up to about 4 per picture.
     spectrum *= np.exp(-(y**2 + x**2) / (2 * 4.0**2))
     spectrum[0, 0] = 0
     ground_HW = np.fft.irfft2(spectrum, s=(size, size))

@@ -21,20 +21,21 @@ from tsdsl.data.orientation import exif_orientation, shown
 from tsdsl.data.safe_open import decoder_options, open_container
 from tsdsl.data.video_problems import BadVideo
 
-#: Endings of the files of a folder that are its frames.
+#: Extensions of frames in a folder.
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 _WILD = re.compile(r"%0?[0-9]*d|\*")
-#: Series that a message lists.
+#: Number of series that a message lists.
 _LISTED = 6
 
 
 def is_frame_folder(path: str) -> bool:
-    """Whether it is a folder, or a pattern for the files of one."""
+    """Whether a path is a folder, or a pattern for files in one."""
     return os.path.isdir(path) or _pattern(path) is not None
 
 
 def _pattern(path: str) -> re.Pattern[str] | None:
-    """What names of a folder's files have to match; None if the path is that of a file."""
+    """The pattern that the names of a folder's files have to match, or None if the path is no
+    pattern."""
     folder, name = os.path.split(path)
     if not _WILD.search(name) or os.path.lexists(path) or not os.path.isdir(folder or "."):
         return None
@@ -45,10 +46,10 @@ def _pattern(path: str) -> re.Pattern[str] | None:
 
 
 def frame_files(folder: str) -> list[str]:
-    """The images of a folder, or of a pattern: frame2 before frame10. Hidden files are none of
-    them.
+    """Paths of the images of a folder, or of a pattern, in natural order (frame2 before frame10)
+    and without hidden files.
 
-    Raises `BadVideo`: the folder is missing, unreadable, has no image, or several series.
+    Raises `BadVideo` if the folder is missing or unreadable, has no image, or has several series.
     """
     pattern = None
     path = folder
@@ -75,10 +76,11 @@ def is_image(name: str) -> bool:
 
 
 def series_of(names: Sequence[str]) -> dict[str, list[str]]:
-    """Pattern -> names: what is before the first number tells series apart, and so does the rest
-    where names of one beginning have the same numbers.
+    """Group file names into series; returns pattern -> names.
 
-    Names without any number are one series together, in the order of the alphabet.
+    The text before the first number separates series. So do the other parts of a name, where names
+    with the same beginning have the same numbers. Names without a number are one series, in
+    alphabetical order.
     """
     if not any(re.search("[0-9]", name) for name in names):
         return {"*": list(names)}
@@ -91,7 +93,8 @@ def series_of(names: Sequence[str]) -> dict[str, list[str]]:
         alike = len({texts for texts, _ in parts.values()}) == 1
         if alike:
             columns = list(zip(*(numbers for _, numbers in parts.values()), strict=True))
-            # The frame's number is the column with the most values, the last one of several.
+            # The frame number is the column with the most distinct values; of several, the last
+            # one.
             frame = max(range(len(columns)), key=lambda c: (len(set(columns[c])), c), default=0)
         else:
             frame = 0
@@ -109,7 +112,7 @@ def series_of(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _parts(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Texts and the numbers between them; one text more than numbers."""
+    """The texts of a name and the numbers between them. There is one text more than numbers."""
     return tuple(re.split("[0-9]+", name)), tuple(re.findall("[0-9]+", name))
 
 
@@ -128,10 +131,8 @@ def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def read_images(folder: str, files: Sequence[str], indices: Sequence[int]) -> NDArray[np.uint8]:
-    """clip_CTHW, RGB, of some frames; each is read once. Transparency is left out.
-
-    Raises `BadVideo` with the image's name.
-    """
+    """Read frames as clip_CTHW in RGB. Each file is read once; transparency is dropped. Raises
+    `BadVideo` with the name of the image."""
     images = {i: _read(folder, files[i]) for i in sorted(set(indices))}
     sizes = {image.shape for image in images.values()}
     if len(sizes) > 1:
@@ -141,7 +142,8 @@ def read_images(folder: str, files: Sequence[str], indices: Sequence[int]) -> ND
 
 
 def _read(folder: str, path: str) -> NDArray[np.uint8]:
-    """image_HWC as it is to be shown. Raises `BadVideo`."""
+    """Read an image as image_HWC, in the orientation in which it is to be shown. Raises
+    `BadVideo`."""
     name = os.path.basename(path)
     try:
         with open_container(path) as container:
@@ -161,11 +163,11 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
 
 
 class _NoImage(Exception):
-    """A file without an image that can be shown as RGB."""
+    """A file without an image that can be converted to RGB."""
 
 
 def _first_image(container: InputContainer) -> NDArray[np.uint8] | None:
-    """image_HWC of the first frame, as it is stored; None if it is damaged or there is none. Raises
+    """The first frame as image_HWC, without orientation. None if it is damaged or missing. Raises
     `_NoImage`, `av.FFmpegError`."""
     if not container.streams.video:
         raise _NoImage
@@ -176,10 +178,10 @@ def _first_image(container: InputContainer) -> NDArray[np.uint8] | None:
     try:
         return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     except ValueError as bad:
-        # swscale does not convert from this format of pixels.
+        # swscale cannot convert this pixel format.
         raise _NoImage from bad
 
 
 def _ends(data: bytes) -> bool:
-    """Whether a JPEG file has its end: without the last bytes, decoders make some up."""
+    """Whether a JPEG file is complete. Decoders invent the missing part of an incomplete one."""
     return not data.startswith(b"\xff\xd8") or b"\xff\xd9" in data

@@ -23,9 +23,9 @@ from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError, did_you_me
 from tsdsl.files import PathLike, read_text
 from tsdsl.record import Record
 
-#: Bytes of the largest list: some five million videos.
+#: Bytes of the largest list, which has some five million videos.
 MAX_LIST = 1 << 29
-#: Endings of the files of a folder that are videos.
+#: Extensions of videos in a folder.
 VIDEOS = frozenset(
     {".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".divx", ".mpg", ".mpeg", ".mpe",
      ".m1v", ".m2v", ".mpv", ".vob", ".ts", ".mts", ".m2ts", ".m2t", ".ogv", ".ogm", ".wmv", ".asf",
@@ -33,13 +33,13 @@ VIDEOS = frozenset(
      ".mjpeg", ".h264", ".264", ".h265", ".hevc", ".265"}
 )  # fmt: skip
 _LARGEST_LABEL = 10**6
-#: A label that is a whole number, also as tables of decimals write it: ``2.0``.
+#: A whole number as a label, also with zero decimals as in ``2.0``.
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-#: Words of a first line that names its columns.
+#: Words for the path in a first line that names columns.
 _PATH_WORDS = {"path", "video", "filename", "file", "video_path", "file_path", "filepath"}
 _LABEL_WORDS = {"label", "class", "category", "target"}
-#: Endings beside the videos of a class that nobody would take for one.
+#: Extensions of files that may be in the folder of a class and are clearly no videos.
 _OTHER = {
     "",
     ".txt",
@@ -54,24 +54,24 @@ _OTHER = {
     ".ini",
 } | IMAGES
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "eval"}
-#: Names that a message lists.
+#: Number of names that a message lists.
 _NAMED = 5
-#: Findings of a list that are shown, at most.
+#: Largest number of findings that are shown for a list.
 _SHOWN = 100
 
 
 class ListError(DiagnosticError, ValueError):
-    """Something is wrong in a list of videos."""
+    """A list of videos has errors."""
 
 
 class Video(Record, eq=True):
-    """One video: a file or a folder of frames."""
+    """A video of a list: a file or a folder of frames."""
 
     path: str
     label: int
-    #: The path as the list writes it.
+    #: The path as written in the list.
     name: str
-    #: Line in the list, from 1 on; 0 without a list.
+    #: Line in the list, from 1 on; 0 for a folder per class.
     line: int = 0
 
 
@@ -81,7 +81,7 @@ class VideoList(Record):
     videos: tuple[Video, ...]
     classes: tuple[str, ...]
     source: str
-    #: What may be read in another way than it is meant.
+    #: Findings about lines whose meaning is doubtful.
     warnings: tuple[Diagnostic, ...] = ()
 
     def __len__(self) -> int:
@@ -98,10 +98,11 @@ class VideoList(Record):
 def read_list(
     path: PathLike, root: PathLike | None = None, classes: Sequence[str] | None = None
 ) -> VideoList:
-    """The videos of a CSV or of a folder with a folder per class.
+    """Read a CSV file, or a folder with one folder per class.
 
-    ``classes`` gives names their numbers: those of the list that a network was trained with.
-    Raises `FileError`, and `ListError` with a finding for every line that is wrong.
+    ``classes`` are the class names of the list that a network was trained with, in order; a class
+    gets the same number. Raises `FileError`, and `ListError` with a finding for each line that is
+    wrong.
     """
     max_pixels()
     name = os.fspath(path)
@@ -155,8 +156,8 @@ def _csv(source: str, root: str, classes: Sequence[str] | None) -> VideoList:
 def _is_header(
     root: str, rows: Sequence[tuple[int, str, str]], classes: Sequence[str] | None
 ) -> bool:
-    """Whether the first row names columns: a word without an ending that is no file, and a label
-    that occurs nowhere else, where the paths of the other rows have endings."""
+    """Whether the first row is a header: a path that has no extension and does not exist, and a
+    label that no other row has, while the other paths have extensions."""
     if len(rows) < 2:
         return False
     _, path, label = rows[0]
@@ -178,9 +179,8 @@ def _unused(
     learned: bool,
     by_number: bool,
 ) -> list[Diagnostic]:
-    """Warnings about classes without a video. ``learned``: the classes are this list's own.
-
-    A list of other classes may leave some out, but hardly the first one of all numbers.
+    """Warnings about classes without videos. ``learned``: the classes come from this list. A list
+    with given classes may leave some out, but if labels are numbers it hardly leaves out class 0.
     """
     used = {video.label for video in videos}
     none = [number for number in range(len(classes)) if number not in used]
@@ -196,8 +196,8 @@ def _unused(
 
 
 def _contradictions(source: str, videos: Sequence[Video]) -> list[Diagnostic]:
-    """A warning about videos that a list has with several labels. One that it repeats with the
-    same label is seen more often, which may be meant."""
+    """A warning about videos that are listed with several labels. Videos that are repeated with the
+    same label may be meant to be seen more often."""
     first: dict[str, Video] = {}
     other = [v for v in videos if first.setdefault(v.path, v).label != v.label]
     if not other:
@@ -209,7 +209,7 @@ def _contradictions(source: str, videos: Sequence[Video]) -> list[Diagnostic]:
 
 
 def in_both(train: VideoList, val: VideoList) -> list[Diagnostic]:
-    """A warning about videos that are trained with and evaluated on. Links are followed."""
+    """A warning about videos that are used for both training and evaluation. Links are resolved."""
     places: dict[str, str] = {}
 
     def real(video: Video) -> str:
@@ -236,7 +236,7 @@ class _BadLine(Exception):
 
 
 def _split(line: str) -> tuple[str, str]:
-    """Path and label of a line. Raises `_BadLine` with what is wrong."""
+    """Path and label of a line. Raises `_BadLine`."""
     separator = next((s for s in "\t," if s in _unquoted(line)), " ")
     if line.count('"') % 2:
         raise _BadLine("a quote is not closed")
@@ -265,7 +265,8 @@ def _numbers(
     classes: Sequence[str] | None,
     wrong: list[Diagnostic],
 ) -> tuple[Mapping[str, int], tuple[str, ...]]:
-    """Label as it is written -> its number, and the names of the classes. Adds to ``wrong``."""
+    """Map each label as written to its number; returns the map and the class names. Errors are
+    added to ``wrong``."""
     integers = {label for _, _, label in rows if _DECIMAL.fullmatch(label)}
     known = {name: number for number, name in enumerate(classes or ())}
     if len(known) < len(classes or ()):
@@ -282,7 +283,8 @@ def _numbers(
 
 
 def _class_hint(name: str, classes: Mapping[str, int], wrong: Sequence[Diagnostic]) -> str | None:
-    """The class that was meant; None for findings that are only counted."""
+    """The class that was probably meant; None after a number of findings, which are only
+    counted."""
     return did_you_mean(name, classes) if len(wrong) < _SHOWN else None
 
 
@@ -314,7 +316,7 @@ def _integers(
 
 
 def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
-    """A folder for each class, with video files and folders of frames in it."""
+    """Read a folder per class, with video files and folders of frames in it."""
     names = [n for n in _names(source) if os.path.isdir(os.path.join(source, n))]
     if not names:
         raise ListError(
@@ -362,8 +364,9 @@ def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
 
 
 def _not_nested(source: str, names: Sequence[str]) -> None:
-    """Raises `ListError` if folders that should hold images hold videos: there is one level too
-    many, as in a folder of ``train`` and ``val``. The first folder of each class is looked at."""
+    """Raise `ListError` if the folders of a class contain videos instead of frames: the given
+    folder then is one level too high, as one with ``train`` and ``val`` is. Only the first folder
+    of each class is checked."""
     for name in names:
         inside = os.path.join(source, name)
         first = next((n for n in _names(inside) if os.path.isdir(os.path.join(inside, n))), None)

@@ -28,11 +28,11 @@ from tsdsl.record import MutableRecord, Record, factory
 
 
 class Batch(MutableRecord):
-    """Training clips (uint8: see `transforms.normalise`), and where they come from."""
+    """A batch of training clips (uint8; see `transforms.normalise`) with their origin."""
 
     clips_NCTHW: Tensor
     labels_N: Tensor
-    #: The videos that were asked for, and those that are shown; they differ where one was replaced.
+    #: The videos of the keys, and the videos that are shown: they differ where one was replaced.
     indices: tuple[int, ...]
     used: tuple[int, ...]
     problems: tuple[Problem, ...]
@@ -45,8 +45,8 @@ class Batch(MutableRecord):
 
 
 class ViewBatch(MutableRecord):
-    """Views of some videos: those of video ``indices[v]`` are ``owners_N == v``; of a video that
-    is missing there are none, and ``problems`` has its problem."""
+    """Views of some videos. Those of video ``indices[v]`` have ``owners_N == v``. A video that
+    cannot be used has no views; its problem is in ``problems``."""
 
     views_NCTHW: Tensor | None
     owners_N: Tensor
@@ -62,22 +62,22 @@ class ViewBatch(MutableRecord):
 
 
 class DataReport(MutableRecord):
-    """What could not be used so far. Ranks have one each."""
+    """The unusable videos that one rank has met so far."""
 
     samples: int = 0
-    #: Samples that show another video than the one that was asked for.
+    #: Number of samples that show a replacement.
     replaced: int = 0
-    #: Path -> its last problem.
+    #: Path -> the video's latest problem.
     bad: dict[str, Problem] = factory(default_factory=dict)
 
     def add(self, problems: Sequence[Problem]) -> list[Problem]:
-        """Those of them that are new."""
+        """Add problems; returns those of videos that were not known before."""
         new = [p for p in dict.fromkeys(problems) if p.path not in self.bad]
         self.bad.update((problem.path, problem) for problem in problems)
         return new
 
     def kinds(self) -> dict[str, int]:
-        """Number of bad videos of each kind that there is."""
+        """Number of unusable videos of each kind that occurs."""
         found = Counter(problem.kind for problem in self.bad.values())
         return {kind: found[kind] for kind in KINDS if kind in found}
 
@@ -90,8 +90,8 @@ class DataReport(MutableRecord):
 
 
 def check_fills(videos: int, batch: int, source: str | None, setting: str = "train.batch") -> None:
-    """Raises `NoUsableVideo` where a list has too few of them for a step. ``setting``: where the
-    batch is from."""
+    """Raise `NoUsableVideo` if a list has fewer videos than a step needs. ``setting``: name of the
+    setting for the batch, for the message."""
     if videos < batch:
         message = f"{videos} videos do not fill a step of {batch}"
         hint = f"a smaller batch, as with --set {setting}={max(1, videos)}"
@@ -99,34 +99,33 @@ def check_fills(videos: int, batch: int, source: str | None, setting: str = "tra
 
 
 class _Loader:
-    """Reads with processes that wait for the next epoch."""
+    """A loader whose worker processes persist between epochs."""
 
     _loader: DataLoader[Any]
 
     def close(self) -> None:
-        """End these processes; who reads on gets others. Without this they end with the main
-        process: for pinned memory, torch then waits five seconds for each (`_clean_up_worker` of
-        its DataLoader)."""
+        """Stop the workers; reading again starts new ones. Without this call they end with the main
+        process, where torch waits up to five seconds for each if memory is pinned
+        (`_clean_up_worker` of its DataLoader)."""
         reading, self._loader._iterator = self._loader._iterator, None
         if reading is not None:
             reading._shutdown_workers()  # type: ignore[attr-defined]
-            # One that is still busy with a batch ignores the SIGTERM that torch sends it.
+            # A worker that is busy with a batch ignores the SIGTERM that torch sends.
             for worker in getattr(reading, "_workers", ()):
                 if worker.is_alive():
                     worker.kill()
 
     def _batches(self) -> Iterator[Any]:
-        """What the processes give; they are started where there are none."""
+        """The batches of the workers, which are started if they are not running."""
         with _without_signals():
             batches = iter(self._loader)
         yield from batches
 
 
 class TrainLoader(_Loader):
-    """``batch``: clips of this rank in a step. ``workers`` 0 decodes in this process.
-
-    With ``passes``, a step of a training takes that many of these batches: an epoch has a multiple
-    of them."""
+    """Loads training clips. ``batch`` is the number of clips of this rank in a batch; ``workers`` 0
+    decodes in this process. With ``passes``, a training step uses that many batches, and an epoch
+    has a multiple of it."""
 
     def __init__(
         self,
@@ -147,11 +146,11 @@ class TrainLoader(_Loader):
         self._loader = _loader(dataset, self._steps, _batch, workers, prefetch, pin)
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
+        """Number of batches in an epoch."""
         return self._steps.total
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch without its first ``skip`` steps. Raises `NoUsableVideo`."""
+        """The batches of an epoch without the first ``skip`` ones. Raises `NoUsableVideo`."""
         self._steps.epoch, self._steps.skip = epoch, skip
         for batch in self._batches():
             if isinstance(batch, _Failure):
@@ -165,7 +164,8 @@ class TrainLoader(_Loader):
 
 
 class EvalLoader(_Loader):
-    """Every video once, in the order of the list; this rank's are ``rank``, ``rank + world``..."""
+    """Loads each video once, in the order of the list. This rank reads the videos ``rank``, ``rank
+    + world``, ..."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class EvalLoader(_Loader):
 
 
 class _Steps(Sampler[list[tuple[int, int]]]):
-    """Keys (epoch, index) of this rank, step by step. It is read in the main process."""
+    """The keys (epoch, index) of this rank, batch by batch. Runs in the main process."""
 
     def __init__(
         self, count: int, seed: int, batch: int, rank: int, world: int, passes: int
@@ -220,7 +220,8 @@ class _Steps(Sampler[list[tuple[int, int]]]):
 
 
 class _Failure(Record):
-    """A `NoUsableVideo` on its way out of a worker, which could not carry it."""
+    """Stands for a `NoUsableVideo` on its way out of a worker, since the exception cannot be
+    pickled."""
 
     diagnostics: tuple[Diagnostic, ...]
 
@@ -252,20 +253,20 @@ def _loader(
         prefetch_factor=prefetch if workers else None,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available() if pin is None else pin,
-        # Workers seed nothing, and drawing their seeds must not move the global generator.
+        # Seeds of workers are not used, and drawing them must not advance the global generator.
         generator=torch.Generator(),
         worker_init_fn=_begin_worker,
     )
 
 
-#: What a terminal, `timeout`, Slurm and containers send to all processes of a group. The main
-#: process answers for its workers, which go on decoding until it ends them.
+#: Signals that terminals, `timeout`, Slurm and containers send to all processes of a group. The
+#: main process handles them; workers go on until it stops them.
 _FOR_ALL = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def _without_signals() -> Iterator[None]:
-    """Keep these signals back. Processes that are started meanwhile inherit that, so that none
+    """Block these signals. Processes that are started in the block inherit that, so that no signal
     reaches a worker before `_begin_worker` has run."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -285,8 +286,7 @@ def _begin_worker(worker: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, even in the middle of a
-    batch."""
+    """End this process as soon as its parent ends, even in the middle of a batch."""
     parent = parent_process()
     assert parent is not None
     parent.join()

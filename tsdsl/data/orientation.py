@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class Orientation(NamedTuple):
-    """Transpose first, if at all; then reverse rows and columns."""
+    """Transposition, followed by reversal of rows and of columns."""
 
     transposed: bool = False
     rows_reversed: bool = False
@@ -22,14 +22,14 @@ class Orientation(NamedTuple):
 
 
 UPRIGHT = Orientation()
-#: By the number of quarter turns counter-clockwise.
+#: By the number of counter-clockwise quarter turns.
 _QUARTER_TURNS = (
     UPRIGHT,
     Orientation(True, True, False),
     Orientation(False, True, True),
     Orientation(True, False, True),
 )
-#: By the orientation in EXIF data, 1 to 8 (JEITA CP-3451, 4.6.4).
+#: By the orientation in EXIF data, from 1 to 8 (JEITA CP-3451, 4.6.4).
 _EXIF = (
     UPRIGHT,
     Orientation(False, False, True),
@@ -44,16 +44,17 @@ _ORIENTATION_TAG, _SHORT = 0x0112, 3
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """How a frame of a video is to be shown.
+    """The orientation in which a frame of a video is to be shown.
 
-    A matrix moves the pixel in column p and row q to column a p + c q and row b p + d q (ISO/IEC
-    14496-12, 6.2.2). Angles between quarter turns are rounded to the nearest.
+    The display matrix moves the pixel in column p and row q to column a p + c q and row b p + d q
+    (ISO/IEC 14496-12, 6.2.2). Angles are rounded to quarter turns.
     """
     try:
-        # The stubs of PyAV say that keys are text; they are members of `Type`.
+        # The stubs of PyAV type the keys as text; they are members of `Type`.
         sides = cast("Mapping[Type, Buffer]", frame.side_data)
     except ValueError:
-        # PyAV fails at kinds of side data that are newer than its `Type`. The angle is known.
+        # PyAV raises ValueError for kinds of side data that are newer than its `Type`. The angle is
+        # available anyway.
         return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
     if Type.DISPLAYMATRIX not in sides:
         return UPRIGHT
@@ -64,7 +65,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 def shown(image_HWC: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.uint8]:
-    """A view of the image in that orientation."""
+    """A view of the image in an orientation."""
     if orientation.transposed:
         image_HWC = image_HWC.transpose(1, 0, 2)
     if orientation.rows_reversed:
@@ -75,7 +76,7 @@ def shown(image_HWC: NDArray[np.uint8], orientation: Orientation) -> NDArray[np.
 
 
 def exif_orientation(data: bytes) -> Orientation:
-    """How an image is to be shown, by the EXIF data in a JPEG, PNG or WebP file."""
+    """The orientation in the EXIF data of a JPEG, PNG or WebP file."""
     tiff = _exif(data)
     order: Literal["little", "big"] = "little" if tiff[:2] == b"II" else "big"
     if tiff[:2] not in (b"II", b"MM"):
@@ -93,10 +94,10 @@ def exif_orientation(data: bytes) -> Orientation:
 
 
 def _exif(data: bytes) -> bytes:
-    """The TIFF structure of EXIF data, empty if there is none."""
+    """The TIFF structure of EXIF data; empty if there is none."""
     if data.startswith(b"\xff\xd8"):
         at = 2
-        # Segments, up to the one where the image's data begins.
+        # Segments before the one in which the image data begins.
         while data[at : at + 1] == b"\xff" and data[at + 1 : at + 2] not in (b"\xda", b"\xd9"):
             size = int.from_bytes(data[at + 2 : at + 4], "big")
             if data[at + 1] == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
@@ -113,12 +114,12 @@ def _exif(data: bytes) -> bytes:
 def _chunk(
     data: bytes, at: int, name: bytes, order: Literal["little", "big"], size_first: bool
 ) -> bytes:
-    """The content of the first chunk with a name, in PNG (``size_first``) or RIFF."""
+    """Content of the first chunk with a name, in PNG (``size_first``) or RIFF."""
     while at + 8 <= len(data):
         first, second = data[at : at + 4], data[at + 4 : at + 8]
         size = int.from_bytes(first if size_first else second, order)
         if (second if size_first else first) == name:
             return data[at + 8 : at + 8 + size]
-        # A checksum follows in PNG, a byte that makes the size even in RIFF.
+        # Chunks are followed by a checksum in PNG, and by a byte that makes the size even in RIFF.
         at += 8 + size + (4 if size_first else size % 2)
     return b""

@@ -1,11 +1,11 @@
-"""Opening the one regular file that a list names, and nothing else.
+"""Opens a regular file that a list names, and nothing else.
 
-FFmpeg follows what a file says: playlists, lists of parts and session descriptions name other
-files, addresses and devices, and a playlist that names itself is followed for ever. Three things
-prevent that:
+FFmpeg follows references in a file: playlists, lists of parts and session descriptions name other
+files, addresses and devices, and a playlist that names itself is followed without end. Three
+measures prevent that:
 
 - The file is opened here, only if it is a regular one, and FFmpeg gets its descriptor (``fd:``).
-- No other protocol is allowed, so nothing else can be opened, on disk or in a network.
+- No other protocol is allowed, so that nothing else is opened, on disk or over a network.
 - Only the formats in `FORMATS` are read. None of them names other files.
 
 A frame has at most `max_pixels` pixels. The decoder refuses larger ones before it allocates them.
@@ -26,25 +26,25 @@ from av.container import InputContainer
 from tsdsl.data.pixel_limit import MAX_PIXELS_VARIABLE, max_pixels
 from tsdsl.data.video_problems import BadVideo
 
-#: Containers and bare streams of video, as FFmpeg names them.
+#: Video containers and elementary streams, by FFmpeg's names.
 _VIDEO = (
     "mov,matroska,avi,flv,live_flv,kux,asf,asf_o,mpeg,mpegts,mpegvideo,m4v,h261,h263,h264,hevc,vvc,"
     "av1,obu,avs2,avs3,cavsvideo,dirac,dnxhd,vc1,vc1test,ivf,gif,apng,webp,ogg,nut,mxf,gxf,rm,dv,"
     "wtv,nuv,nsv,yuv4mpegpipe,mjpeg,mjpeg_2000,swf,smk,bink,roq,flic,film_cpk,4xm,ea,idcin,thp,"
     "vmd,mtv,iv8,lmlm4,pva,ty,dhav,xmv,smjpeg,filmstrip,cine,siff,rpl,usm,jpegxl_anim"
 )
-#: Read for the sake of a precise message: sound only.
+#: Audio formats, which are read so that the message can say "sound only".
 _SOUND = "wav,w64,mp3,aac,flac,ac3,eac3,aiff,au,amr,caf,ape,wv,tta,dts,mpc,mpc8,truehd"
-#: Images: frames of folders, and files with the name of a video.
+#: Image formats: frames in folders, and images with the extension of a video.
 _IMAGES = (
     "png_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,j2k_pipe,bmp_pipe,webp_pipe,ppm_pipe,pgm_pipe,"
     "pbm_pipe,pam_pipe,pfm_pipe,gif_pipe,tiff_pipe,dpx_pipe,exr_pipe,hdr_pipe,psd_pipe,qoi_pipe,"
     "sgi_pipe,sunrast_pipe,pcx_pipe,xbm_pipe,xpm_pipe,xwd_pipe,dds_pipe"
 )
-#: The formats that are read.
+#: All formats that are read.
 FORMATS = f"{_VIDEO},{_SOUND},{_IMAGES}"
 
-#: How files begin that FFmpeg would take as a list of other files.
+#: Beginnings of files that FFmpeg would treat as a list of other files.
 _LISTS = re.compile(
     rb"\s*(#EXTM3U|ffconcat|v=0\s|\[playlist\]|(<\?xml[^>]*>\s*)?<(MPD|smil|asx)\b)"
 )
@@ -53,7 +53,7 @@ _TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds")
 
 @contextmanager
 def open_container(path: str) -> Iterator[InputContainer]:
-    """The container in a regular file. Raises `BadVideo`."""
+    """Open the container in a regular file. Raises `BadVideo`."""
     descriptor = _descriptor(path)
     try:
         try:
@@ -63,7 +63,7 @@ def open_container(path: str) -> Iterator[InputContainer]:
         with container:
             for stream in container.streams.video:
                 context = stream.codec_context
-                # Without width, the decoder was refused the size that it asked for.
+                # The width is 0 if the decoder was refused the size that it requested.
                 if context is not None and not context.width and (size := _refused(descriptor)):
                     raise BadVideo(path, "too-large", too_large(*size))
                 if context is not None and context.width * context.height > max_pixels():
@@ -74,23 +74,25 @@ def open_container(path: str) -> Iterator[InputContainer]:
 
 
 def too_large(width: int, height: int) -> str:
-    """What is said of a frame with more pixels than the limit, and how to raise that."""
+    """Detail of a problem for a frame over the limit, and how to raise the limit."""
     limit = f"more than {max_pixels():,} pixels; {MAX_PIXELS_VARIABLE} sets another limit"
     return f"{width} x {height}, {limit}"
 
 
 def decoder_options() -> dict[str, str]:
-    """Options of a decoder: errors are not concealed, and frames have a limit."""
+    """Decoder options: errors are not concealed, and the size of frames is limited."""
     return {"err_detect": "explode", "max_pixels": _decoder_limit()}
 
 
 def _decoder_limit() -> str:
-    """Somewhat more than `max_pixels`: decoders count the edges that they pad a frame with."""
+    """Slightly more than `max_pixels`, since decoders count the edges with which they pad a
+    frame."""
     return str(max_pixels() * 17 // 16 + (1 << 16))
 
 
 def _descriptor(path: str) -> int:
-    """Raises `BadVideo` for what is no regular file; a pipe is not waited for."""
+    """A descriptor of a regular file. Raises `BadVideo` for anything else, without waiting for a
+    pipe."""
     flags = os.O_RDONLY
     for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):
         flags |= getattr(os, name, 0)
@@ -125,7 +127,7 @@ def _container(descriptor: int) -> InputContainer:
 
 
 def _refused(descriptor: int) -> tuple[int, int] | None:
-    """Width and height that are over the limit: FFmpeg says them in its log only."""
+    """Width and height of a refused frame. FFmpeg reports them in its log only."""
     level, skips = av_logging.get_level(), av_logging.get_skip_repeated()
     av_logging.set_level(av_logging.ERROR)
     av_logging.set_skip_repeated(False)
@@ -146,7 +148,7 @@ def _refused(descriptor: int) -> tuple[int, int] | None:
 
 
 def _unopened(descriptor: int) -> tuple[str, str]:
-    """Why a regular file was not opened."""
+    """Kind and detail of the problem of a regular file that cannot be opened."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     head = os.read(descriptor, 256)
     if head[4:8] == b"ftyp":

@@ -22,29 +22,31 @@ from math import floor
 
 from tsdsl.record import Record
 
-#: Frames per second that an interval is counted in.
+#: Frame rate to which ``interval`` refers, in frames per second.
 TARGET_FPS = 30.0
 
 
 class Sampling(Record, eq=True):
-    """T frames, ``interval`` apart. ``fps`` None: the interval counts a video's own frames."""
+    """A clip of T frames, ``interval`` frames apart. With ``fps`` None, the interval counts frames
+    of the video, whatever its rate."""
 
     frames: int
     interval: int = 1
     fps: float | None = TARGET_FPS
 
     def span(self, fps: float | None) -> float:
-        """How many frames of a video with that rate a clip covers."""
+        """Number of frames of a video of a given rate that a clip spans."""
         scale = fps / self.fps if fps and self.fps else 1.0
         return self.frames * self.interval * scale
 
     def random(self, count: int, fps: float | None, draw: float) -> list[int]:
-        """A training clip of a video of ``count`` frames; ``draw`` is uniform in [0, 1)."""
+        """Frame indices of a training clip of a video with ``count`` frames; ``draw`` is in [0,
+        1)."""
         span = self.span(fps)
         return self._indices(count, span, draw * max(count - span, 0.0))
 
     def uniform(self, count: int, fps: float | None, clips: int) -> list[list[int]]:
-        """The ``clips`` clips of an evaluation."""
+        """Frame indices of ``clips`` uniformly spaced evaluation clips."""
         span = self.span(fps)
         rest = max(count - span, 0.0)
         return [self._indices(count, span, rest * k / clips) for k in range(clips)]

@@ -28,29 +28,30 @@ from tsdsl.diagnostics import Diagnostic, FileError
 from tsdsl.files import PathLike, folder_failure, read_text, write_atomic
 from tsdsl.record import Record
 
-#: What ``synth.json`` says of the form of the set, and of what `render` draws.
+#: Version of the data set's form and of what `render` draws, in ``synth.json``.
 FORMAT = "tsdsl-glyphs/1"
 SPLITS = ("train", "val")
 #: Frames per second.
 RATE = 30
 DONE, UNFINISHED = "synth.json", "synth.unfinished"
-#: Encoders, the first that there is, and options for which stripes stay crisp. With B-frames, or
-#: its macroblock tree, libx264 gives other bits and pixels from one call to the next: with the
-#: tree, 108 of 2,100 clips that were decoded in between.
+#: Encoders in order of preference, with options that keep stripes sharp. With B-frames or its
+#: macroblock tree, libx264 is not deterministic: with the tree, 108 of 2,100 clips differed after
+#: other clips had been decoded.
 _ENCODERS = (
     ("libx264", {"crf": "17", "preset": "veryfast", "bf": "0", "mbtree": "0"}),
     ("mpeg4", {"qmin": "2", "qmax": "3"}),
 )
-#: A video of ours, or what `write_atomic` had of one when it was killed.
+#: A video of the set, or a temporary file of `write_atomic` that a killed process left.
 _VIDEO = re.compile(r"[0-9]{5,}\.mp4|\.[0-9]{5,}\.mp4\.[0-9a-f]+-[0-9a-f]{8}\.tmp")
 _CLASSES = frozenset(class_name(g, m) for g in range(len(GLYPHS)) for m in range(len(MOTIONS)))
 
 
 class SynthOptions(Record, eq=True):
-    """What a data set depends on.
+    """The parameters of a data set.
 
-    ``clips`` of all classes together, spread evenly; ``val`` is the share of each class that goes
-    to ``val.csv``. ``size`` is the height and the width in pixels; for ``difficulty`` see `Clip`.
+    ``clips`` is the number of clips of all classes together, evenly distributed; ``val`` is the
+    share of each class in ``val.csv``. ``size`` is the height and width in pixels; for
+    ``difficulty`` see `Clip`.
     """
 
     clips: int = 1536
@@ -63,7 +64,7 @@ class SynthOptions(Record, eq=True):
     seed: int = 0
 
     def check(self) -> None:
-        """Raises `ValueError` with the first thing that does not fit."""
+        """Raise `ValueError` with the first option that is invalid."""
         for name, low, high in (
             ("clips", 1, 10**6),
             ("glyphs", 1, len(GLYPHS)),
@@ -90,8 +91,8 @@ class SynthOptions(Record, eq=True):
 
 
 class Synthesised(Record):
-    """A data set in a folder. ``encoder`` is that of the videos; ``rendered`` is how many were
-    made, 0 if all of them were there already."""
+    """A data set in a folder. ``encoder`` is the encoder of its videos; ``rendered`` is the number
+    of videos that were made, 0 if the folder had the whole set."""
 
     train: str
     val: str
@@ -109,13 +110,13 @@ def synthesise(
     force: bool = False,
     step: Callable[[], object] = lambda: None,
 ) -> Synthesised:
-    """Render a data set into a folder, which is made.
+    """Render a data set into a folder, which is created.
 
-    Nothing is done if the folder holds this very set; what an interrupted run left is replaced. A
-    folder with anything else in it is refused, unless ``force`` is given: an earlier set is then
-    replaced, other files stay. ``workers`` 0 renders in this process; ``step`` is called after
-    each video. What is rendered is the same whatever the number of workers; what the encoder makes
-    of it may differ between versions.
+    Nothing is done if the folder has this very set. The remains of an interrupted run are replaced.
+    A folder with anything else in it is refused; with ``force``, an earlier set in it is replaced,
+    and other files stay. ``workers`` 0 renders in this process; ``step`` is called after each
+    video. Frames do not depend on the number of workers; encoded files may differ between versions
+    of the encoder.
 
     Raises `ValueError` for options, `FileError`.
     """
@@ -156,8 +157,8 @@ def synthesise(
 
 
 def _files(options: SynthOptions) -> Iterator[tuple[str, Clip]]:
-    """Path in the folder -> what is shown. A clip depends on the seed, its class and its number
-    within the class and the split, not on how many others there are."""
+    """Path in the folder -> clip. A clip depends on the seed, its class, and its number within the
+    class and split. It does not depend on the number of clips."""
     classes = [(g, m) for g in range(options.glyphs) for m in range(options.motions)]
     for split_at, split in enumerate(SPLITS):
         for at, (glyph, motion) in enumerate(classes):
@@ -194,7 +195,7 @@ def _encoded(jobs: list[tuple[Clip, str, dict[str, str]]], workers: int) -> Iter
     if not workers:
         yield from map(encode, jobs)
         return
-    # Not forked: the process may have threads (a progress bar).
+    # Spawned rather than forked, since the process may have threads (a progress bar).
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
             yield from pool.map(encode, jobs, chunksize=4)
@@ -203,7 +204,7 @@ def _encoded(jobs: list[tuple[Clip, str, dict[str, str]]], workers: int) -> Iter
 
 
 def encode(job: tuple[Clip, str, dict[str, str]]) -> bytes:
-    """A clip as an MP4 file: of the clip, the encoder's name, its options."""
+    """Encode a clip as an MP4 file. The job has the clip, the encoder's name and its options."""
     clip, encoder, settings = job
     memory = io.BytesIO()
     with av.open(memory, "w", format="mp4") as out:
@@ -211,7 +212,7 @@ def encode(job: tuple[Clip, str, dict[str, str]]) -> bytes:
         assert isinstance(stream, av.VideoStream)
         stream.width = stream.height = clip.size
         stream.pix_fmt = "yuv420p"
-        # One thread: workers are what runs side by side.
+        # Parallelism is left to the worker processes.
         stream.codec_context.thread_count = 1
         for image_HWC in render(clip):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(image_HWC, format="rgb24")))
@@ -223,7 +224,7 @@ def encode(job: tuple[Clip, str, dict[str, str]]) -> bytes:
 
 
 def _present(folder: str) -> list[str]:
-    """Names in a folder; none if it is not there yet."""
+    """Names in a folder; none if it does not exist."""
     try:
         return os.listdir(folder)
     except FileNotFoundError:
@@ -233,7 +234,7 @@ def _present(folder: str) -> list[str]:
 
 
 def _description(folder: str) -> dict[str, Any] | None:
-    """``synth.json``, if it is one of ours."""
+    """The content of ``synth.json`` if it describes a data set of this module, else None."""
     try:
         found = json.loads(read_text(os.path.join(folder, DONE)))
     except (FileError, ValueError, RecursionError):
@@ -243,7 +244,7 @@ def _description(folder: str) -> dict[str, Any] | None:
 
 
 def _begin(folder: str) -> None:
-    """Mark the folder as unfinished, and empty it of videos of an earlier set."""
+    """Mark the folder as unfinished, and delete the videos of an earlier set."""
     try:
         os.makedirs(folder, exist_ok=True)
         write_atomic(os.path.join(folder, UNFINISHED), "tsdsl data synth has not finished here\n")

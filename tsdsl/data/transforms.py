@@ -19,18 +19,19 @@ from torch import Tensor
 from tsdsl.data.augmentations import AUGMENTATIONS
 from tsdsl.record import Record
 
-#: Of Kinetics, for each of the channels R, G, B in 0..1: DATA.MEAN and DATA.STD of
+#: Mean and standard deviation of Kinetics, for each of R, G, B in [0, 1]: DATA.MEAN and DATA.STD of
 #: slowfast/config/defaults.py (facebookresearch/SlowFast).
 MEAN, STD = 0.45, 0.225
 
 
 def normalise(clips: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(x / 255 - mean) / std, of the shape that is given; best where the network is."""
+    """Returns (x / 255 - mean) / std, of the same shape. Best called on the device of the
+    network."""
     return clips.to(dtype).div_(255.0).sub_(MEAN).div_(STD)
 
 
 def resize_short_side(clip_CTHW: Tensor, size: int) -> Tensor:
-    """The shorter side gets ``size`` pixels, the longer one in proportion, rounded down."""
+    """Resize so that the shorter side has ``size`` pixels; the longer side is rounded down."""
     height, width = clip_CTHW.shape[-2:]
     if min(height, width) == size:
         return clip_CTHW
@@ -54,9 +55,10 @@ def center_crop(clip_CTHW: Tensor, size: int) -> Tensor:
 
 
 def three_crops(clip_CTHW: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Three squares along the longer side: left, centre, right (top, centre, bottom of a portrait).
+    """Three squares along the longer side: left, centre, right (top, centre, bottom in portrait
+    format).
 
-    The middle is rounded up, as by ``uniform_crop`` of slowfast/datasets/transform.py.
+    The centre is rounded up, as in ``uniform_crop`` of slowfast/datasets/transform.py.
     """
     height, width = clip_CTHW.shape[-2:]
     top, left = (height - size + 1) // 2, (width - size + 1) // 2
@@ -66,8 +68,8 @@ def three_crops(clip_CTHW: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class TrainTransform(Record, eq=True):
-    """``low``..``high``: the range of the short side in pixels, both ends included; ``size``: of
-    the square crop; ``flip``: probability."""
+    """Random transform for training. The short side is drawn from ``low`` to ``high`` pixels, both
+    included; ``size`` is the side of the square crop in pixels; ``flip`` is a probability."""
 
     size: int
     low: int
@@ -77,7 +79,7 @@ class TrainTransform(Record, eq=True):
     augment: str = "none"
 
     def __call__(self, clip_CTHW: Tensor, generator: torch.Generator) -> Tensor:
-        """clip_CTHW (uint8), square. Always draws the same count of numbers."""
+        """Transform clip_CTHW (uint8) into a square one. The number of draws is constant."""
         assert self.size <= self.low <= self.high
         jitter, down, right, mirror = torch.rand(
             4, generator=generator, dtype=torch.float64
@@ -92,8 +94,8 @@ class TrainTransform(Record, eq=True):
 
 
 class EvalTransform(Record, eq=True):
-    """The short side is resized to ``short_side`` pixels (left out: the crop's); then one crop of
-    ``size`` (the centre) or three."""
+    """Resizes the short side to ``short_side`` pixels (default: ``size``) and takes the centre crop
+    or three crops of ``size`` pixels."""
 
     size: int
     crops: int = 1

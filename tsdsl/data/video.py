@@ -37,46 +37,44 @@ from tsdsl.data.safe_open import decoder_options, open_container
 from tsdsl.data.video_problems import BadVideo
 from tsdsl.record import Record
 
-#: Seconds of a video that may be missing against the length in its header, and the share; of a
-#: short one, for which those seconds are most of it, this share.
+#: Largest part of a video that may be missing, against the length in its header: in seconds, as a
+#: share, and as a share of short videos, of which those seconds are a large part.
 _SLACK, _SLACK_SHARE, _SLACK_OF_SHORT = 0.5, 0.02, 0.15
-#: How far the rate that a file states may be from the mean of its frames.
+#: Largest relative difference between the rate in the header and the mean rate of the frames.
 _RATE_SLACK = 0.01
-#: Containers whose time stamps are partly counted by who reads them, so that after a seek they can
-#: name the wrong frame: programme streams and bare streams of MPEG.
+#: Containers whose time stamps are partly counted by the reader, so that they can name the wrong
+#: frame after a seek: MPEG program streams and elementary streams.
 _COUNTED = frozenset({"mpeg", "mpegvideo", "m4v", "h264", "hevc"})
-#: Bare streams, whose rate only the codec knows.
+#: Elementary streams, whose frame rate only the codec knows.
 _BARE = frozenset({"h264", "hevc", "vvc"})
-#: Frames that a seek must save: about what a decoder of reordered frames holds back after one.
+#: Smallest number of frames that a seek has to save: about what a decoder with reordered frames has
+#: to decode again after one.
 _WORTH_SEEKING = 8
 
 
 class VideoIndex(Record):
-    """What is known of a video without decoding it."""
+    """The frames of a video, found without decoding it."""
 
     #: Number of frames, at least 1.
     count: int
-    #: Frames per second on average; None of a folder of images, and where a file does not say.
+    #: Mean frames per second; None for a folder of images, and if the file does not state it.
     fps: float | None
-    #: Time stamp of every frame in the order of presentation; empty if the file has none.
+    #: Time stamps of all frames in order of presentation; empty if the file has none.
     stamps: tuple[int, ...] = ()
-    #: Presentation and decoding time stamps of key frames, in the order of presentation.
+    #: Presentation and decoding time stamps of key frames, in order of presentation.
     keys: tuple[tuple[int, int], ...] = ()
-    #: Files of the frames, of a folder of images.
+    #: Files of the frames, if the video is a folder of images.
     files: tuple[str, ...] = ()
-    #: Number of the stream among the video streams of the file, and how many there are.
+    #: Index of the stream among the file's video streams, and number of video streams.
     stream: tuple[int, int] = (0, 1)
 
 
 class _Missed(Exception):
-    """Seeking did not lead to a frame that the index has."""
+    """A seek did not lead to the wanted frame."""
 
 
 def index_video(path: str) -> VideoIndex:
-    """The frames that a file or a folder of images has. Nothing is decoded.
-
-    Raises `BadVideo`.
-    """
+    """Index the frames of a file or of a folder of images, without decoding. Raises `BadVideo`."""
     if is_frame_folder(path):
         files = frame_files(path)
         return VideoIndex(len(files), None, files=tuple(files))
@@ -87,10 +85,8 @@ def index_video(path: str) -> VideoIndex:
 def read_clip(
     path: str, index: VideoIndex, indices: Sequence[int], seek: bool = True
 ) -> NDArray[np.uint8]:
-    """clip_CTHW (RGB, uint8) of the frames with these numbers, in that order, repeats allowed.
-
-    ``seek`` False decodes from the beginning. Raises `BadVideo`.
-    """
+    """Decode frames as clip_CTHW (RGB, uint8). Frames may be repeated and are returned in the order
+    of ``indices``. ``seek`` False decodes from the beginning. Raises `BadVideo`."""
     assert indices and min(indices) >= 0 and max(indices) < index.count
     if index.files:
         return read_images(path, index.files, indices)
@@ -110,7 +106,7 @@ def read_clip(
 
 
 def decode_all(path: str, index: VideoIndex) -> tuple[int, int]:
-    """Decode every frame, for a check; gives width and height as shown. Raises `BadVideo`."""
+    """Decode all frames as a check; returns width and height as shown. Raises `BadVideo`."""
     if index.files:
         shape = [read_images(path, index.files, [i]).shape for i in range(index.count)]
         if len(set(shape)) > 1:
@@ -131,7 +127,8 @@ def decode_all(path: str, index: VideoIndex) -> tuple[int, int]:
 
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A file and the video stream that is taken, decoded in one thread: workers are processes."""
+    """Open a file and its preferred video stream, with one decoding thread: loaders have
+    processes."""
     with open_container(path) as container:
         name = container.format.name
         if name.endswith("_pipe") or name == "image2":
@@ -150,13 +147,13 @@ def _opened(path: str) -> Iterator[tuple[InputContainer, VideoStream]]:
 
 
 def _video_streams(container: InputContainer) -> list[VideoStream]:
-    """Those of a container that are no cover picture."""
+    """The video streams of a container that are not cover pictures."""
     return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
 
 
 def _preference(stream: VideoStream) -> int:
-    """What the `ffmpeg` command takes the largest of: pixels, and the mark of the default stream
-    (`map_auto_video` in fftools/ffmpeg_mux_init.c). The first of equal ones is taken."""
+    """The quantity whose maximum the `ffmpeg` command chooses: pixels and the mark of the default
+    stream (`map_auto_video` in fftools/ffmpeg_mux_init.c). Ties go to the first stream."""
     context = stream.codec_context
     pixels = context.width * context.height if context is not None else 0
     return pixels + 5_000_000 * bool(stream.disposition & Disposition.default)
@@ -174,7 +171,7 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> VideoIn
                 continue
             packets += 1
             damaged |= packet.is_corrupt
-            # Packets before an edit list's start are never shown, nor are VP8's reference frames
+            # Packets before the start of an edit list are never shown, nor are VP8 reference frames
             # whose header (RFC 6386, section 9.1) says so.
             if packet.is_discard or (vp8 and not bytes(packet)[0] & 0x10):
                 continue
@@ -191,7 +188,7 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> VideoIn
     stamps = sorted(t for t in times if t is not None)
     rate = stream.average_rate
     if container.format.name in _BARE and stream.codec_context.framerate:
-        # The container has no rate of its own; what it gives is a default.
+        # The container has no rate of its own; its value is a default.
         rate = stream.codec_context.framerate
     if len(set(stamps)) < len(times):
         stamps, keys = [], []
@@ -199,9 +196,9 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> VideoIn
         length = (stamps[-1] - stamps[0]) * stream.time_base
         _check_length(path, stream, length)
         if length and not (rate and abs(rate * length / (len(stamps) - 1) - 1) < _RATE_SLACK):
-            # Some containers state the rate of most frames, or none.
+            # The container states no rate, or that of most frames only.
             rate = (len(stamps) - 1) / length
-    # AVI has no time of presentation: what stands in for it is in the order of decoding.
+    # AVI has no presentation time stamps; their substitutes are in decoding order.
     in_order = all(a is None or b is None or a <= b for a, b in pairwise(times))
     if container.format.name in _COUNTED or (in_order and stream.codec_context.has_b_frames):
         stamps, keys = [], []
@@ -216,11 +213,11 @@ def _index(path: str, container: InputContainer, stream: VideoStream) -> VideoIn
 
 
 def _whole_avi(path: str, container: InputContainer) -> bool:
-    """Whether it is an AVI file with all of its chunks.
+    """Whether a file is an AVI file with all of its chunks.
 
-    Its header counts ticks of its clock, also those at which no frame is stored: dropped frames,
-    and with reordered frames the gaps of a finer clock. So the count shows nothing; the sizes of
-    the RIFF chunks do, as they are written when a recording ends.
+    Its header counts clock ticks, also those without a stored frame: dropped frames and, with
+    reordered frames, gaps of a finer clock. The count therefore shows nothing. The sizes of RIFF
+    chunks do, since they are written when a recording ends.
     """
     if container.format.name != "avi":
         return False
@@ -239,14 +236,14 @@ def _whole_avi(path: str, container: InputContainer) -> bool:
 
 
 def _check_length(path: str, stream: VideoStream, length: Fraction) -> None:
-    """Matroska counts no frames, but says how long a stream lasts."""
+    """Check the duration of a stream. Matroska stores it, but no number of frames."""
     text = stream.metadata.get("DURATION", "")
     try:
         hours, minutes, seconds = (float(part) for part in text.split(":"))
     except ValueError:
         return
     stated = 3600 * hours + 60 * minutes + seconds
-    # The last frame is shown for a while, too: at 2 frames per second, half a second.
+    # The last frame is shown for its duration, too: at 2 frames per second for half a second.
     frame = float(1 / stream.average_rate) if stream.average_rate else 0.0
     slack = max(min(_SLACK, _SLACK_OF_SHORT * stated), _SLACK_SHARE * stated)
     if stated - float(length) - frame > slack:
@@ -255,7 +252,8 @@ def _check_length(path: str, stream: VideoStream, length: Fraction) -> None:
 
 
 def _decoded(path: str, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Frames from where the container stands. Raises `BadVideo` at an error or a damaged frame."""
+    """Decode frames from the container's position on. Raises `BadVideo` for an error or a damaged
+    frame."""
     try:
         for frame in container.decode(stream):
             if frame.is_corrupt:
@@ -266,7 +264,7 @@ def _decoded(path: str, container: InputContainer, stream: VideoStream) -> Itera
 
 
 def _seeking(path: str, index: VideoIndex, wanted: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
-    """image_HWC of some frames, in rising order. Raises `_Missed` and `BadVideo`."""
+    """Decode frames by seeking, as image_HWC, in rising order. Raises `_Missed` and `BadVideo`."""
     stamps = [pts for pts, _ in index.keys]
     places = [bisect_left(index.stamps, stamp) for stamp in stamps]
     pixels = _Pixels(path)
@@ -278,8 +276,8 @@ def _seeking(path: str, index: VideoIndex, wanted: Sequence[int]) -> dict[int, N
             key = bisect_right(places, i) - 1
             frame = None
             if key > 0 and places[key] - at > _WORTH_SEEKING:
-                # Containers differ in which of the two times they seek by; by the other one, a
-                # key frame too early or too late may be found.
+                # Containers seek by either of the two time stamps. By the wrong one, an earlier or
+                # later key frame is found.
                 for time in index.keys[key]:
                     frames = _sought(path, container, stream, time)
                     frame = next(frames, None)
@@ -325,14 +323,15 @@ def _from_the_start(
 
 
 class _Pixels:
-    """Frames as RGB, turned as they are to be shown; keeps swscale's tables between frames."""
+    """Converts frames to RGB in the orientation in which they are shown. Reuses swscale's
+    tables."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._reformatter = VideoReformatter()
 
     def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """image_HWC. Raises `BadVideo`."""
+        """Convert a frame to image_HWC. Raises `BadVideo`."""
         orientation = orientation_of(frame)
         try:
             rgb = self._reformatter.reformat(frame, format="rgb24")

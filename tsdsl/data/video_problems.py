@@ -1,10 +1,10 @@
-"""Why a video cannot be used: twelve kinds, each with a sentence."""
+"""The twelve reasons for which a video cannot be used."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Kind -> what it means. The kinds are what reports and ``tsdsl data check --json`` count by.
+#: Kind -> its meaning. Reports and ``tsdsl data check --json`` count by kind.
 KINDS = {
     "missing": "there is no such file",
     "unreadable": "the file may not be read, or is no file",
@@ -22,7 +22,7 @@ KINDS = {
 
 
 class Problem(NamedTuple):
-    """What is wrong with the video at ``path``; ``kind`` is one of `KINDS`."""
+    """The problem of the video at ``path``. ``kind`` is one of `KINDS`."""
 
     path: str
     kind: str
@@ -34,7 +34,7 @@ class Problem(NamedTuple):
 
 
 class BadVideo(Exception):
-    """A video that cannot be used. It goes from worker processes to the main one."""
+    """A video cannot be used. Worker processes send it to the main one."""
 
     def __init__(self, path: str, kind: str, detail: str = "") -> None:
         assert kind in KINDS, kind

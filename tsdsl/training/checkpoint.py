@@ -1,14 +1,15 @@
-"""The state of a run on disk.
+"""Checkpoints of a run on disk.
 
-A checkpoint is a folder that is there whole or not at all: it is written under another name, synced
-to the disk, and then renamed. It has
+A checkpoint is a folder that exists whole or not at all: it is written under a temporary name,
+synced to the disk, and then renamed. It contains
 
     weights.safetensors    the network's `state_dict`
-    average.safetensors    its moving average, where there is one
-    training.pt            everything else, which `torch.load(weights_only=True)` reads
-    contents.json          a digest of each of these
+    average.safetensors    its moving average, if the recipe has one
+    training.pt            everything else, readable by `torch.load(weights_only=True)`
+    contents.json          a digest of each of these files
 
-The newest ``KEPT`` stay, so that one that the disk has spoiled has one to go back to.
+The newest ``KEPT`` checkpoints are kept. If the disk damages one, the run can resume from the
+other.
 """
 
 from __future__ import annotations
@@ -46,12 +47,13 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 class State(Record):
-    """What a run needs to go on. ``average`` None: there is none."""
+    """The state that a run is resumed from. ``average`` is None if the recipe has no moving
+    average."""
 
     step: int
     weights: Mapping[str, Tensor]
     average: Mapping[str, Tensor] | None
-    #: Plain values and tensors in dicts and lists.
+    #: Plain values and tensors, in dicts and lists.
     training: dict[str, Any]
     #: Metadata of the weights' file.
     about: Mapping[str, str] = factory(default_factory=dict[str, str])
@@ -112,7 +114,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -
 
 
 class Checkpoints:
-    """Those in ``folder``, which is made when the first one is written."""
+    """The checkpoints in ``folder``, which is created when the first one is written."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -121,7 +123,7 @@ class Checkpoints:
         return os.path.join(self.folder, f"step-{step:08d}")
 
     def steps(self) -> list[int]:
-        """Of all checkpoints, ascending."""
+        """Step numbers of all checkpoints, ascending."""
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
@@ -131,8 +133,9 @@ class Checkpoints:
         return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
 
     def save(self, state: State, about: Mapping[str, str]) -> str:
-        """The path of the new checkpoint; older ones than the newest ``KEPT`` are removed.
-        ``about`` describes the weights. Raises `FileError`; what was there stays."""
+        """Write a checkpoint and return its path; all but the newest ``KEPT`` are removed.
+        ``about`` is metadata for the file of weights. Raises `FileError`, after which the earlier
+        checkpoints are intact."""
         final = self.path(state.step)
         temporary = os.path.join(self.folder, f".step-{state.step}-{os.getpid()}.tmp")
         try:
@@ -141,7 +144,7 @@ class Checkpoints:
             os.mkdir(temporary)
             _write(temporary, state, about)
             if os.path.isdir(final):
-                # One that could not be read, and was passed over.
+                # An unreadable checkpoint of the same step, which `newest` has passed over.
                 self._remove(state.step)
             os.rename(temporary, final)
             sync_folder(self.folder)
@@ -156,8 +159,8 @@ class Checkpoints:
         return final
 
     def newest(self) -> tuple[State | None, list[Diagnostic]]:
-        """The newest checkpoint that can be read, None if there is none; and a warning for each
-        newer one. Raises `FileError` where there are some and none can be read."""
+        """The newest checkpoint that can be read, or None if there is none, with a warning for each
+        newer one. Raises `FileError` if there are checkpoints and none can be read."""
         spoiled: list[Diagnostic] = []
         for step in reversed(self.steps()):
             try:
@@ -174,11 +177,13 @@ class Checkpoints:
         return None, []
 
     def _remove(self, step: int) -> None:
-        """Take its name from a checkpoint, so that half of one is never taken for a whole."""
+        """Take a checkpoint's name from it before it is deleted, so that an incomplete one never
+        has a valid name."""
         os.rename(self.path(step), os.path.join(self.folder, f".step-{step}-{os.getpid()}.old.tmp"))
 
     def _clear(self) -> None:
-        """Delete what has lost its name, and what a process that was killed has left."""
+        """Delete checkpoints without a valid name: removed ones, and those of a process that was
+        killed."""
         with suppress(OSError):
             for name in os.listdir(self.folder):
                 if name.startswith(".step-") and name.endswith(".tmp"):
@@ -196,7 +201,8 @@ def _write(folder: str, state: State, about: Mapping[str, str]) -> None:
         try:
             torch.save(state.training, file)
         except RuntimeError as bad:
-            # What it says when a write has failed, and it ends its archive all the same.
+            # torch.save reports a failed write by a RuntimeError, raised while it handles the
+            # OSError.
             if isinstance(bad.__context__, OSError):
                 raise bad.__context__ from None
             raise

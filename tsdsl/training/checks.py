@@ -1,4 +1,4 @@
-"""Whether a network, a list and a batch fit each other, before anything is decoded."""
+"""Checks, before anything is decoded, that a network, a list and a batch fit each other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tsdsl.training.torch_errors import first_line
 
 
 def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: torch.device) -> int:
-    """How many classes a network tells apart; one clip of zeros is tried. Raises `SpecError`, if it
-    does not take clips of that shape [channels, frames, height, width], or gives no scores."""
+    """Number of classes that a network distinguishes, found by running it on one clip of zeros.
+    Raises `SpecError` if it does not accept clips of shape [channels, frames, height, width], or
+    does not return logits [N, classes]."""
     was_training = net.training
     like = next(iter(net.parameters()), None)
     dtype = torch.float32 if like is None else like.dtype
@@ -39,8 +40,8 @@ def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: to
 
 
 def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
-    """The warnings of a list, and one if a network has more outputs than the list has classes.
-    Raises `ListError`, if it has fewer."""
+    """The warnings of a list, and one more if the network has more outputs than the list has
+    classes. Raises `ListError` if it has fewer."""
     count = len(videos.classes)
     if count > outputs:
         message = f"this list has {count} classes, the network tells {outputs} apart"
@@ -58,8 +59,8 @@ def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
 def shares(
     batch: int, world: int, micro_batch: int | None, setting: str = "train.batch"
 ) -> tuple[int, int]:
-    """Clips of a pass of a rank, and passes of a step. ``setting``: where the batch is said. Raises
-    `SpecError`."""
+    """Clips of a forward pass of a rank, and forward passes of a step. ``setting``: name of the
+    setting for the batch, for messages. Raises `SpecError` if the batch cannot be divided."""
     if batch % world:
         message = f"a batch of {batch} cannot be shared by {world} processes"
         hint = f"--set {setting}={max(1, round(batch / world)) * world}"
@@ -76,7 +77,7 @@ def shares(
 
 
 def check_options(least: int, **options: int | None) -> None:
-    """Raises `SpecError` for one that is no whole number, or a smaller one."""
+    """Raises `SpecError` for an option that is not a whole number of at least ``least``."""
     for name, value in options.items():
         try:
             fits = value is None or index(value) >= least
@@ -88,8 +89,8 @@ def check_options(least: int, **options: int | None) -> None:
 
 
 def check_warmup(recipe: Recipe, total: int, steps_per_epoch: int) -> list[Diagnostic]:
-    """A warning for a training of ``total`` steps that never leaves its warm-up: it learns at a
-    lower rate than the recipe's, and may come to little."""
+    """A warning if none of the ``total`` steps comes after the warm-up. The learning rate then
+    stays below the recipe's, and the network may learn little."""
     train = recipe.train
     warm, epochs = train.schedule.warmup_epochs, train.epochs
     if not warm or warm < epochs:

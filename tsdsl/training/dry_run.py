@@ -1,4 +1,4 @@
-"""What a network does with a clip of some size, before anything is decoded."""
+"""The output shape and the multiply-adds of a network, from a run on the meta device."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from tsdsl.ir.network import Tensor as Edge
 from tsdsl.record import Record
 from tsdsl.training.torch_errors import first_line
 
-#: Operations that make a mean of distributions, or nothing, of them.
+#: Operations that average distributions, or leave them as they are.
 _MEANS = frozenset({"global_avg_pool", "avg_pool", "dropout", "identity"})
 
 
 class DryRun(Record, eq=True):
-    """``outputs``: classes that the network tells apart. ``macs``: multiply-adds for one clip, of
-    convolutions, linear layers and matrix products."""
+    """The number of classes that a network distinguishes, and its multiply-adds for one clip
+    (convolutions, linear layers and matrix products)."""
 
     outputs: int
     macs: int
 
 
 def dry_run(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> DryRun:
-    """One clip [channels, frames, height, width] on the meta device: nothing is computed, only
-    shapes. Raises `SpecError`, if the network does not take it or gives no score for each class."""
+    """Run a network on the meta device, where only shapes are computed. ``clip_shape`` is
+    [channels, frames, height, width]. Raises `SpecError` if the network does not accept such clips,
+    or does not return one score for each class."""
     size = " x ".join(map(str, clip_shape))
     copy = deepcopy(net).to("meta").eval()
     like = next(iter(copy.parameters()), None)
@@ -40,18 +41,19 @@ def dry_run(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> DryRun:
         with torch.inference_mode(), counter:
             logits: Any = copy(clips_NCTHW)
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
-        # What torch raises where shapes do not fit; the block runs the network and nothing else.
+        # torch has no single error for shapes that do not fit. The block runs the network and
+        # nothing else.
         raise _unfit(f"the network does not take clips of {size}: {first_line(bad)}") from bad
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise _unfit(f"the network gives {shape} for a clip of {size}, not a score for each class")
-    # It counts multiplications and additions apart.
+    # The counter counts a multiplication and an addition as two.
     return DryRun(logits.shape[1], counter.get_total_flops() // 2)
 
 
 def gives_probabilities(network: Network) -> bool:
-    """Whether the head ends in a softmax over classes, perhaps averaged over places: what it gives
-    are probabilities, and no logits."""
+    """Whether the head ends in a softmax over classes, possibly followed by an average over
+    positions: the outputs then are probabilities rather than logits."""
     defined: dict[Edge, OpCall | Edge] = {}
     _define(network.body, defined)
     edge = network.body.result
@@ -69,7 +71,7 @@ def gives_probabilities(network: Network) -> bool:
 
 
 def _define(body: Body, defined: dict[Edge, OpCall | Edge]) -> None:
-    """What gives each tensor: an operation, or another tensor that it stands for."""
+    """Map each tensor to the operation that computes it, or to the tensor that it is equal to."""
     for call in body.calls:
         if isinstance(call, OpCall):
             defined[call.output] = call

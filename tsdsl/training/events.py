@@ -1,4 +1,4 @@
-"""What a training tells while it runs."""
+"""Events of a training while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunStarted(Record):
-    """``step`` of ``total`` steps are done already."""
+    """A run begins, or continues after ``step`` of ``total`` steps."""
 
     step: int
     total: int
@@ -33,10 +33,10 @@ class WarningRaised(Record):
 
 
 class VideosRejected(Record):
-    """Videos that were not known to be bad before."""
+    """Videos that have been found unusable for the first time."""
 
     problems: tuple[Problem, ...]
-    #: Whether others were shown in their place, as in training; else they are left out.
+    #: Whether other videos took their place, as in training. In evaluation they are left out.
     replaced: bool = True
 
 
@@ -44,7 +44,7 @@ class EvaluationDone(Record):
     epoch: int
     scores: Scores
     seconds: float
-    #: Whether no earlier evaluation was better.
+    #: Whether the score is the best of the run so far.
     is_best: bool
 
 
@@ -55,21 +55,23 @@ class CheckpointSaved(Record):
 
 
 class TrainingFinished(MutableRecord):
-    """What a training came to. ``interrupted``: it was asked to stop, and can be resumed."""
+    """The result of a training. ``interrupted``: it was stopped before its last step, and can be
+    resumed."""
 
     step: int
     epoch: float
     seconds: float
     interrupted: bool = False
-    #: Top-1 of the last evaluation, of the best one, and after which epoch that was.
+    #: Top-1 of the last evaluation, top-1 of the best one, and the epoch of the best one.
     top1: float | None = None
     best_top1: float | None = None
     best_epoch: int | None = None
-    #: Loss of the last steps.
+    #: Training loss, averaged over the steps since the last metrics.
     loss: float | None = None
-    #: Bytes: of the device's memory on a GPU, of the process's on a CPU.
+    #: Bytes: on a GPU the peak of allocated device memory, on a CPU the peak of the process.
     peak_memory: int = 0
-    #: Mean seconds of a step in this process, and of waiting for data within.
+    #: Mean duration of a step in this process in seconds, and the part of it spent on waiting for
+    #: data.
     step_seconds: float = 0.0
     waited: float = 0.0
     samples: int = 0

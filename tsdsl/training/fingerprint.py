@@ -1,4 +1,4 @@
-"""What identifies a run and its weights: what a resumed run is compared by."""
+"""The identity of a run: a resumed run has to have the same one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tsdsl.weights.weight_files import FORMAT
 
 
 def of_list(videos: VideoList) -> dict[str, Any]:
-    """Size and digest of a list: paths as they are written, labels and names of classes."""
+    """Size and digest of a list: paths as written, labels, and names of classes."""
     digest = hashlib.blake2b(digest_size=16)
     for video in videos.videos:
         digest.update(f"{video.name}\0{video.label}\n".encode(errors="surrogateescape"))
@@ -34,7 +34,7 @@ def of_list(videos: VideoList) -> dict[str, Any]:
 def of_training(
     recipe: Recipe, seed: int, videos: VideoList, val: VideoList | None, views: Evaluate | None
 ) -> dict[str, Any]:
-    """What a training is, but for its network."""
+    """The identity of a training without its network."""
     return {
         "recipe": recipe.as_json(),
         "seed": seed,
@@ -45,7 +45,7 @@ def of_training(
 
 
 def of_tensors(net: nn.Module) -> str:
-    """A digest of names, shapes and types of a network's tensors, not of their values."""
+    """A digest of the names, shapes and types of a network's tensors. Their values do not enter."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in net.state_dict().items():
         digest.update(f"{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\n".encode())
@@ -53,7 +53,7 @@ def of_tensors(net: nn.Module) -> str:
 
 
 def of_weights_in(net: nn.Module) -> str:
-    """A digest of all tensors of a network."""
+    """A digest of the names and values of a network's tensors."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in net.state_dict().items():
         digest.update(name.encode())
@@ -62,7 +62,7 @@ def of_weights_in(net: nn.Module) -> str:
 
 
 def of_table(table: CostTable) -> str:
-    """A digest of a cost table's values, whatever their order."""
+    """A digest of the values of a cost table. Their order does not enter."""
     digest = hashlib.blake2b(digest_size=16)
     for line in sorted(f"{each}\0{value}\n" for each, value in table.values.items()):
         digest.update(line.encode())
@@ -70,7 +70,7 @@ def of_table(table: CostTable) -> str:
 
 
 def conditions(ranks: Ranks, videos: VideoList) -> dict[str, Any]:
-    """What may change when a run is resumed, with other last bits."""
+    """Conditions that may differ when a run is resumed. The result is then equal up to rounding."""
     device = ranks.device
     cuda = device.type == "cuda"
     return {
@@ -86,7 +86,7 @@ def conditions(ranks: Ranks, videos: VideoList) -> dict[str, Any]:
 def of_weights(
     name: str, space: Space | None, frozen: Mapping[str, Any] | None, videos: VideoList
 ) -> dict[str, str]:
-    """What files of weights say of themselves."""
+    """Metadata for files of a network's weights."""
     from tsdsl.ir.arch_file import dump
 
     found = {"format": FORMAT, "space": name, "classes": json.dumps(list(videos.classes))}

@@ -1,16 +1,16 @@
-"""In what two descriptions of a run differ."""
+"""Differences between the identities of two runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: The part of a description that may differ between two that are alike otherwise.
+#: Top-level key of the entries that may differ between two identities of the same run.
 CONDITIONS = "conditions"
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings, by their dotted names."""
+    """The leaves of nested mappings, by their dotted keys."""
     if isinstance(value, Mapping):
         return {
             inner: leaf
@@ -21,14 +21,14 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
 
 
 def short(value: Any) -> str:
-    """A value as a message shows it."""
+    """A value as text of at most 60 characters."""
     text = "not set" if value is None else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def between_ranks(found: list[dict[str, Any]]) -> list[str]:
-    """How each rank's description differs from that of rank 0: a text for each rank that does.
-    Conditions, such as the machine, are no difference."""
+    """For each rank whose identity differs from that of rank 0, a text with the differences.
+    Conditions, such as the machine, are not compared."""
     texts = []
     first = flat(found[0])
     for rank, other in enumerate(map(flat, found)):

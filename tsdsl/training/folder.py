@@ -1,14 +1,14 @@
-"""A run's folder.
+"""The folder of a run.
 
-run.json            what is trained, on what, how; a resumed run has to agree with it
+run.json            identity of the run: network, data, recipe; has to match on resuming
 model.py            the network as source that imports torch only
-arch.json           its architecture, where the space has decisions
-log.jsonl           an event in each line
+arch.json           its architecture, if the space has decisions
+log.jsonl           one event per line
 alpha.jsonl         of a search: the distribution over time
-bad_videos.jsonl    videos that could not be used, and why
-checkpoints/        what a run is resumed from
-last.safetensors    weights: of the newest checkpoint, and of the one that scored best;
-best.safetensors    moving averages where the recipe has them
+bad_videos.jsonl    videos that cannot be used, and why
+checkpoints/        states that a run is resumed from
+last.safetensors    weights of the newest checkpoint (the moving average, if there is one)
+best.safetensors    weights of the checkpoint with the best score
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tsdsl.training.fingerprint_diff import CONDITIONS, flat, short
 
 RUN, LOG, ALPHA, BAD = "run.json", "log.jsonl", "alpha.jsonl", "bad_videos.jsonl"
 FORMAT = "tsnet-run/1"
-#: Bytes of the longest log and of the longest description that are read.
+#: Bytes of the longest log or description that is read.
 LONGEST = 1 << 31
 
-#: What runs write under names of their own choice.
+#: Files of a run that would replace a user's files of the same names.
 REPLACED = (
     *("checkpoints", LOG, BAD, "model.py", "arch.json", "alpha.jsonl", "distribution.json"),
     *(f"{name}.safetensors" for name in ("last", "best", "model", "supernet")),
@@ -39,13 +39,13 @@ REPLACED = (
 
 
 class RunFolder:
-    """Made by `open_folder`. Only the first rank has one."""
+    """The files of a run; opened by `open_folder`, on the first rank only."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.checkpoints = Checkpoints(self.at("checkpoints"))
         self._lines: dict[str, TextIO] = {}
-        #: A warning for each log of which lines were no text.
+        #: A warning for each log that had unreadable lines.
         self.warnings: list[Diagnostic] = []
 
     def at(self, name: str) -> str:
@@ -54,8 +54,8 @@ class RunFolder:
     # ------------------------------------------------------------ description
 
     def describe(self, about: Mapping[str, Any], resume: bool) -> list[Diagnostic]:
-        """Write ``run.json``; if there is one, and something to lose, it has to say the same.
-        Warnings for conditions that differ. Raises `SpecError`, `FileError`."""
+        """Write ``run.json``. If the folder has a run with a state to lose, its identity has to be
+        the same. Returns warnings for conditions that differ. Raises `SpecError`, `FileError`."""
         self._check_own()
         found = self.begun_as()
         warnings: list[Diagnostic] = []
@@ -88,13 +88,13 @@ class RunFolder:
         return warnings
 
     def begun_as(self) -> dict[str, Any] | None:
-        """The description of the run that is in the folder, if it has anything to lose. Raises
+        """The identity of the run in the folder, if the run has a state to lose. Raises
         `SpecError`, `FileError`."""
         return self._description() if self._begun() else None
 
     def _check_own(self) -> None:
-        """Without a description, what is here is somebody else's, or of a run of which nobody knows
-        what it was."""
+        """Refuse a folder without a description that has files of a run's names: they are a user's,
+        or belong to a run whose identity is lost."""
         if os.path.lexists(self.at(RUN)):
             return
         taken = [name for name in REPLACED if os.path.lexists(self.at(name))]
@@ -104,8 +104,8 @@ class RunFolder:
             raise FileError([Diagnostic("E0808", message, file=self.path, help=hint)])
 
     def _begun(self) -> bool:
-        """Whether there is something to lose: a checkpoint, or the log of a run that has its state
-        there."""
+        """Whether the run in the folder has a state to lose: a checkpoint, or a log that is its
+        state."""
         if self.checkpoints.steps():
             return True
         try:
@@ -132,7 +132,7 @@ class RunFolder:
         return found
 
     def keep_network(self, space: tsdsl.Space, frozen: Mapping[str, Any] | None) -> None:
-        """``model.py`` and ``arch.json``."""
+        """Write ``model.py`` and ``arch.json``."""
         write_atomic(self.at("model.py"), tsdsl.emit(space, frozen))
         if frozen:
             tsdsl.Architecture(frozen, space.name, space.hash).save(self.at("arch.json"))
@@ -140,14 +140,14 @@ class RunFolder:
     # ------------------------------------------------------------ log
 
     def open_log(self, step: int) -> None:
-        """Go on with the log after ``step``: what a run that was killed has logged of later ones
-        happens again, and is taken out; so is a line that was cut off, and the end of a whole run,
-        which is told again."""
+        """Open the log, to continue it after ``step``. Lines of later steps, which a killed run has
+        left and which will be repeated, are removed; so are incomplete lines and the line for the
+        end of a finished run."""
         self.open_lines(LOG, step)
 
     def open_lines(self, name: str, step: int, head: Mapping[str, Any] | None = None) -> list[Any]:
-        """Go on with a file of JSON lines that each have a ``step``, as `open_log` does. Gives
-        those that stay. ``head``: the first line, which has none."""
+        """Open a file of JSON lines that have a ``step``, as `open_log` does. Returns the lines
+        that are kept. ``head`` is the first line, which has no ``step``."""
         path = self.at(name)
         kept, found = [] if head is None else [json.dumps(head) + "\n"], []
         if os.path.exists(path):
@@ -174,7 +174,7 @@ class RunFolder:
         self.append(LOG, {"event": event, "step": step, "time": round(time(), 3), **values})
 
     def append(self, name: str, value: Mapping[str, Any]) -> None:
-        """A line more of a file that `open_lines` has opened."""
+        """Append a line to a file that `open_lines` has opened."""
         try:
             self._lines[name].write(json.dumps(value) + "\n")
             self._lines[name].flush()
@@ -182,7 +182,8 @@ class RunFolder:
             raise os_failure("E0807", "cannot write", error, self.at(name)) from None
 
     def sync(self) -> None:
-        """Have the logs on the disk: called before each checkpoint, whose steps they tell of."""
+        """Sync the logs to the disk. Called before each checkpoint, so that a checkpoint's steps
+        are logged."""
         for name, file in self._lines.items():
             try:
                 file.flush()
@@ -198,7 +199,7 @@ class RunFolder:
     # ------------------------------------------------------------ weights
 
     def publish(self, name: str, source: str) -> None:
-        """Let ``name`` be the weights of a checkpoint's file: a second name of it, or a copy."""
+        """Let ``name`` be the weights in a checkpoint's file, by a hard link or a copy."""
         target, temporary = self.at(name), self.at(f".{name}.tmp")
         try:
             with suppress(FileNotFoundError):
@@ -206,12 +207,12 @@ class RunFolder:
             try:
                 os.link(source, temporary)
             except OSError:
-                # Not every file system has second names.
+                # The file system may have no hard links.
                 with open(source, "rb") as file:
                     write_atomic(target, file.read())
                 return
             os.replace(temporary, target)
-            # Of two names of one file, renaming leaves both.
+            # Renaming one of two hard links of a file onto the other leaves both.
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
         except OSError as error:
@@ -229,7 +230,7 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 @contextmanager
 def open_folder(path: str) -> Iterator[RunFolder]:
-    """The folder, for this process alone as long as it lives. Raises `FileError`."""
+    """Open the folder of a run, locked for this process. Raises `FileError`."""
     try:
         os.makedirs(path, exist_ok=True)
         lock = open(os.path.join(path, ".lock"), "a", encoding="utf-8")  # noqa: SIM115
@@ -256,5 +257,5 @@ def _lock(file: TextIO, path: str) -> None:
         hint = "wait for it, or begin another run with -o"
         raise FileError([Diagnostic("E0808", message, file=path, help=hint)]) from None
     except OSError:
-        # A file system without locks.
+        # The file system has no locks.
         return

@@ -1,4 +1,4 @@
-"""Optimisers of `tsdsl.sema.sections` as those of torch."""
+"""torch optimisers for the optimiser settings of `tsdsl.sema.sections`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tsdsl.backends.elastic import Elastic
 from tsdsl.sema.sections import Optimizer, Sgd
 
-#: Their scales and shifts do not decay, as in the recipe's library (``bn_weight_decay`` of
-#: ClassyVision's classy_vision/tasks/classification_task.py) and in PySlowFast
-#: (``BN.WEIGHT_DECAY`` of slowfast/config/defaults.py).
+#: Layers whose scales and shifts have no weight decay, as in the recipe's library
+#: (``bn_weight_decay`` of ClassyVision's classy_vision/tasks/classification_task.py) and in
+#: PySlowFast (``BN.WEIGHT_DECAY`` of slowfast/config/defaults.py).
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
 def make_optimizer(net: nn.Module, asked: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """Weight decay holds for everything but normalisation layers, in a network and in a supernet,
-    whose tensors of a layer are in an `Elastic`."""
+    """An optimiser with weight decay for all parameters except those of normalisation layers. In a
+    supernet, the tensors of a layer are in an `Elastic`, which knows the layer's class."""
     norms = {
         id(p)
         for module in net.modules()
@@ -34,7 +34,7 @@ def make_optimizer(net: nn.Module, asked: Optimizer, lr: float) -> torch.optim.O
     groups = [group for group in groups if group["params"]]
     decay = asked.weight_decay
     if isinstance(asked, Sgd):
-        # torch takes Nesterov's rule with some momentum only; without any it is plain SGD.
+        # torch rejects Nesterov momentum without momentum. Both then are plain SGD.
         nesterov = asked.nesterov and asked.momentum > 0
         return torch.optim.SGD(
             groups, lr=lr, momentum=asked.momentum, weight_decay=decay, nesterov=nesterov
@@ -50,7 +50,8 @@ def _normalises(module: nn.Module) -> bool:
 
 
 def moving_average(net: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the network whose parameters and statistics are ``decay`` x their own + (1 -
-    ``decay``) x the network's after each step; the first step copies them."""
+    """A copy of the network for its exponential moving average: after each step, parameters and
+    running statistics become ``decay`` x their own + (1 - ``decay``) x the network's. The first
+    step copies them."""
     rule = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(net, multi_avg_fn=rule, use_buffers=True)

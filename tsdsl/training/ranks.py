@@ -1,4 +1,4 @@
-"""The processes of a run: one alone, or those that ``torchrun`` starts, on one machine or many."""
+"""The processes of a run: one alone, or those that ``torchrun`` starts on one or more machines."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from tsdsl.training.torchrun import RanksError, check_meeting_point, process_ran
 
 T = TypeVar("T")
 
-#: How long a rank waits for the others: a rank that evaluates or writes keeps them waiting.
+#: Longest time that a rank waits for the others, which may be evaluating or writing files.
 PATIENCE = timedelta(minutes=60)
 
-#: What gloo and NCCL say where another process is there no more.
+#: Errors of gloo and NCCL for a process that has ended.
 _GONE = re.compile(r"(closed|reset) by peer|broken pipe|remote process exited|NCCL.*abort", re.I)
 
 
 class LostRank(DiagnosticError, RuntimeError):
-    """Another process of the run has ended, and with it this one."""
+    """Another process of the run has ended, which ends this one, too."""
 
 
 def lost_rank(bad: BaseException) -> Diagnostic | None:
-    """What it means if another process does not answer any more."""
+    """The finding for an error that means that another process has ended; None for other errors."""
     if not isinstance(bad, RuntimeError) or not _GONE.search(str(bad)):
         return None
     hint = "it says why; with torchrun, all go on or none"
@@ -41,7 +41,7 @@ def lost_rank(bad: BaseException) -> Diagnostic | None:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Around what all ranks do at once. Raises `LostRank` where one is there no more."""
+    """Enclose communication between all ranks. Raises `LostRank` if one of them has ended."""
     try:
         yield
     except RuntimeError as bad:
@@ -51,7 +51,7 @@ def together() -> Iterator[None]:
 
 
 class Ranks(Record):
-    """This process among those of the run. ``world`` 1 needs no communication at all."""
+    """This process among the processes of the run. With ``world`` 1, nothing is communicated."""
 
     rank: int
     world: int
@@ -64,10 +64,13 @@ class Ranks(Record):
     @classmethod
     @contextmanager
     def of(cls, device: str | None = None) -> Iterator[Ranks]:
-        """What the environment says: torchrun's ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``, or one
-        process. ``device``: "cpu", "cuda" (a GPU for each local rank) or "cuda:N"; left out, GPUs
-        where there are any. Raises `SpecError` for a device that cannot be used, and `RanksError`
-        for an environment that makes no sense, or where the processes do not find each other."""
+        """The processes that the environment describes: torchrun's ``RANK``, ``WORLD_SIZE`` and
+        ``LOCAL_RANK``, or a single process.
+
+        ``device``: "cpu", "cuda" (one GPU per local rank) or "cuda:N"; None for a GPU if there is
+        one. Raises `SpecError` for a device that cannot be used, and `RanksError` if the
+        environment is inconsistent or the processes do not find each other.
+        """
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         here = process_rank(os.environ)
@@ -88,11 +91,11 @@ class Ranks(Record):
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes files and prints."""
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
     def gather(self, own: T) -> list[T]:
-        """What every rank has, by rank, on every rank. Anything that can be pickled."""
+        """The values of all ranks, by rank, on every rank. They have to be picklable."""
         if self.world == 1:
             return [own]
         found: list[Any] = [None] * self.world
@@ -102,12 +105,12 @@ class Ranks(Record):
 
     @contextmanager
     def agree(self) -> Iterator[dict[str, Any]]:
-        """Around what each rank prepares by itself: all ranks get through, or none.
+        """Enclose what each rank prepares by itself, so that either all ranks continue or none.
 
-        The block puts what must be the same on all ranks into the mapping that it is given; nested
-        mappings are compared leaf by leaf, except for ``conditions``. There must be no
-        communication in the block. Raises `RanksError` on all ranks where they differ. Where the
-        block raises a `DiagnosticError` on some ranks, the others raise `LostRank`.
+        The block gets a dict, into which it writes what has to be the same on all ranks. Nested
+        mappings are compared leaf by leaf; ``conditions`` are not compared. The block must not
+        communicate. If the dicts differ, all ranks raise `RanksError`. If the block raises a
+        `DiagnosticError` on some ranks, the others raise `LostRank`.
         """
         own: dict[str, Any] = {}
         if self.world == 1:
@@ -116,7 +119,8 @@ class Ranks(Record):
         try:
             yield own
         except DiagnosticError as error:
-            # The others wait for this rank. If they are there no more, its own finding counts.
+            # The other ranks are waiting for this one. If they have ended, this rank's finding is
+            # still the one to report.
             with suppress(LostRank):
                 self.gather((own, [found.message for found in error.diagnostics]))
             raise
@@ -135,7 +139,7 @@ class Ranks(Record):
             raise RanksError([Diagnostic("E0828", message, help=hint)])
 
     def broadcast(self, own: T) -> T:
-        """What the first rank has."""
+        """The value of the first rank, on every rank."""
         if self.world == 1:
             return own
         found: list[Any] = [own]
@@ -144,14 +148,14 @@ class Ranks(Record):
         return found[0]  # type: ignore[no-any-return]
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over ranks, in place."""
+        """The sum of a tensor over all ranks, in place."""
         if self.world > 1:
             with together():
                 dist.all_reduce(tensor)
         return tensor
 
     def share(self, tensor: Tensor) -> None:
-        """Give all ranks what the first one has, in place."""
+        """Overwrite a tensor on all ranks by that of the first one."""
         if self.world > 1:
             with together():
                 dist.broadcast(tensor, 0)
@@ -163,7 +167,7 @@ class Ranks(Record):
 
 
 def _meet(backend: str) -> None:
-    """Wait for the other processes of the run. Raises `RanksError`, `LostRank`."""
+    """Wait until all processes of the run are connected. Raises `RanksError`, `LostRank`."""
     try:
         dist.init_process_group(backend, timeout=PATIENCE)
     except (RuntimeError, ValueError) as bad:
@@ -176,14 +180,14 @@ def _meet(backend: str) -> None:
 
 
 def _device(name: str, local: int, world: int) -> torch.device:
-    """The device of a local rank. Raises `SpecError`."""
+    """The device of a local rank. Raises `SpecError` if it cannot be used."""
     try:
         device = torch.device(name)
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", local)
         elif device.type == "cuda" and world > 1:
             raise _unusable(name, "several processes cannot share one GPU: ask for 'cuda'")
-        # torch asserts that it is built for CUDA.
+        # torch raises AssertionError if it was built without CUDA.
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as bad:
         raise _unusable(name, _first_line(bad)) from None
@@ -203,11 +207,11 @@ def _first_line(bad: BaseException) -> str:
 
 
 def use_threads(threads: int | None) -> None:
-    """Threads of the processor that this process uses from now on; torch's choice if None."""
+    """Set the number of threads of this process; None leaves torch's default."""
     if threads is not None:
         torch.set_num_threads(threads)
 
 
 def without_storage() -> torch.device:
-    """A context in which modules are made without memory."""
+    """A context in which modules are made without memory for their tensors."""
     return torch.device("meta")

@@ -1,4 +1,4 @@
-"""What a spec asks for when a network of it is trained, with every default filled in."""
+"""The training settings of a spec, with all defaults filled in."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from tsdsl.space import Space
 
 
 class Recipe(Record, eq=True):
-    """The `train` section, the clip, and what follows from both. Sizes are in pixels."""
+    """The ``train`` section, the clip, and what follows from both. Sizes are in pixels."""
 
     train: Train
     sampling: Sampling
-    #: Side of the square that is cropped, and limits of the short side before it.
+    #: Side of the square crop, and range of the short side before cropping.
     crop: int
     low: int
     high: int
 
     @classmethod
     def of(cls, space: Space) -> Recipe:
-        """The recipe of a spec; of one without a `train` section, that of Auto-TSNet's supplement.
-
-        Left out, the crop is the clip's size, and the short side the crop's. Raises `SpecError`.
-        """
+        """The recipe of a spec. A spec without a ``train`` section gets the recipe of Auto-TSNet's
+        supplement. By default, the crop has the clip's size and the short side the crop's. Raises
+        `SpecError`."""
         found = space.sections.train if space.sections else None
         train = found or Train()
         channels, frames, height, width = space.input_shape
@@ -58,7 +57,7 @@ class Recipe(Record, eq=True):
 
     @property
     def clip_shape(self) -> tuple[int, int, int, int]:
-        """Channels, frames, height, width of what the network is trained on."""
+        """Shape of a training clip: channels, frames, height, width."""
         return 3, self.sampling.frames, self.crop, self.crop
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The learning rate at a moment of a run."""
+"""Learning rate schedules."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from tsdsl.sema.sections import Cosine, Schedule
 
 
 def learning_rate(peak: float, schedule: Schedule, epochs: float, epoch: float) -> float:
-    """The rate after ``epoch`` of ``epochs`` (0 at the start; between epochs, too).
+    """The learning rate after ``epoch`` of ``epochs`` epochs, which may be fractions.
 
-    Linear from ``warmup_start`` x ``peak`` to ``peak`` in the warm-up. Then constant, or the half
-    of a cosine period that goes from ``peak`` to 0 in what is left.
+    During the warm-up it rises linearly from ``warmup_start`` x ``peak`` to ``peak``. Then it is
+    constant, or falls from ``peak`` to 0 along half a cosine period.
     """
     warm = min(schedule.warmup_epochs, epochs)
     if epoch < warm:

@@ -1,12 +1,12 @@
-"""Scores of each video as files.
+"""Files of the scores of each video.
 
-| suffix | holds |
+| suffix | contents |
 |---|---|
-| ``.jsonl`` | a JSON object in each line: a video, its class, the five most probable ones |
+| ``.jsonl`` | a JSON object per line: video, class, the five most probable classes |
 | ``.csv`` | the same as a table |
-| ``.npz`` | all probabilities, in numpy's format: `read_scores` gives the same `Scores` |
+| ``.npz`` | all probabilities, as numpy arrays: `read_scores` returns equal `Scores` |
 
-In the first two, videos come in the order of the list, the missing ones among them.
+In the first two, videos are in the order of the list, missing ones included.
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ from tsdsl.record import Record
 from tsdsl.training.scores import MissingVideo, Scores
 
 SUFFIXES = (".jsonl", ".csv", ".npz")
-#: Classes that a row has, at most.
+#: Largest number of classes in a row.
 BEST = 5
-#: Bytes of the largest file of rows that is read: some four million videos.
+#: Bytes of the largest file of rows that is read, which has some four million videos.
 _MOST = 1 << 31
 _VERSION = 1
 _HEAD = ("path", "label", "class", "predicted", "predicted_class", "problem")
 
 
 class ScoresError(DiagnosticError, ValueError):
-    """A file that holds no scores."""
+    """A file does not contain scores."""
 
 
 class ScoreRow(Record, eq=True):
-    """A video of a file. Of a missing one, ``best`` is empty, and ``problem`` one of `KINDS`."""
+    """A video in a file of scores. For a missing video, ``best`` is empty and ``problem`` is one of
+    `KINDS`."""
 
     path: str
     label: int
-    #: The most probable classes and their probabilities, the first one first.
+    #: The most probable classes with their probabilities, in descending order.
     best: tuple[tuple[int, float], ...]
     problem: str | None = None
 
@@ -56,7 +57,7 @@ class ScoreRow(Record, eq=True):
 
 
 def rows_of(scores: Scores) -> Iterator[ScoreRow]:
-    """Every video of the list, in its order."""
+    """The rows of all videos, in the order of the list."""
     best_N5 = scores.best(BEST)
     shares_N5 = np.take_along_axis(scores.probabilities_NK, best_N5, axis=1)
     missing = {video.index: video for video in scores.missing}
@@ -72,13 +73,13 @@ def rows_of(scores: Scores) -> Iterator[ScoreRow]:
 
 
 def write(scores: Scores, path: PathLike) -> None:
-    """A file of the kind that its suffix says (`SUFFIXES`). Raises `FileError`."""
+    """Write scores in the format of the file's suffix (`SUFFIXES`). Raises `FileError`."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     assert suffix in SUFFIXES, path
     if suffix == ".npz":
         write_atomic(path, _npz(scores))
     elif suffix == ".csv":
-        # A path may hold bytes that are no text.
+        # Paths may contain bytes that are not valid UTF-8.
         write_atomic(path, _csv(scores).encode("utf-8", "surrogateescape"))
     else:
         write_atomic(
@@ -87,7 +88,7 @@ def write(scores: Scores, path: PathLike) -> None:
 
 
 def read_rows(path: PathLike) -> list[ScoreRow]:
-    """The videos of a ``.jsonl`` or ``.csv`` file. Raises `FileError` and `ScoresError`."""
+    """Read the rows of a ``.jsonl`` or ``.csv`` file. Raises `FileError` and `ScoresError`."""
     name = os.fspath(path)
     text = read_text(path, limit=_MOST, what="file of scores")
     if os.path.splitext(name)[1].lower() == ".csv":
@@ -105,7 +106,7 @@ def read_rows(path: PathLike) -> list[ScoreRow]:
 
 
 def read_scores(path: PathLike) -> Scores:
-    """What a ``.npz`` file holds. Raises `FileError` and `ScoresError`."""
+    """Read the scores in a ``.npz`` file. Raises `FileError` and `ScoresError`."""
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
@@ -185,7 +186,7 @@ def _npz(scores: Scores) -> bytes:
         probabilities=scores.probabilities_NK,
         labels=scores.labels_N,
         indices=scores.indices_N,
-        # As JSON: numpy's strings have the length of the longest one, each.
+        # As JSON, since each string of a numpy array takes the length of the longest one.
         paths=np.array(json.dumps(scores.paths)),
         classes=np.array(json.dumps(scores.classes)),
         views=np.int64(scores.views),
@@ -195,8 +196,8 @@ def _npz(scores: Scores) -> bytes:
 
 
 def _check_sizes(file: BinaryIO) -> None:
-    """numpy makes an array of the size that a file says, and reads it then. Raises `ValueError`
-    where the file has not as many numbers."""
+    """Raise `ValueError` if an array claims more elements than the file has. numpy would allocate
+    the claimed size before it reads."""
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             if entry.compress_type != zipfile.ZIP_STORED:

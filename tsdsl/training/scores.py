@@ -1,9 +1,10 @@
-"""What is told of a network from its class probabilities for the videos of a list. No torch.
+"""Accuracies and other scores from class probabilities of the videos of a list. Does not import
+torch.
 
-*Ties* are decided alike everywhere: of equal probabilities, the class with the lower number comes
-first. A network that gives the same for all classes predicts class 0 for every video.
+Ties are broken alike everywhere: among equal probabilities, the class with the lower number comes
+first. A network that returns the same output for all classes predicts class 0 for every video.
 
-Accuracies are shares of the videos that were scored; ``missing`` names all others of the list, and
+Accuracies are shares of the scored videos. ``missing`` has all other videos of the list;
 `Scores.top1_of_all` counts those as wrong.
 """
 
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 from tsdsl.data.video_problems import Problem
 from tsdsl.record import Record
 
-#: The least positive number of float32, in which the softmax is: a log loss is 103.3 at most.
+#: The smallest positive float32, the type of the softmax. It bounds a log loss by 103.3 nats.
 LEAST = 2.0**-149
 
 
 class MissingVideo(Record, eq=True):
-    """A video of the list that has no scores. ``path`` is as the list writes it."""
+    """A video of the list that has no scores. ``path`` is written as in the list."""
 
     index: int
     path: str
@@ -32,28 +33,28 @@ class MissingVideo(Record, eq=True):
 
 
 class Scores(Record):
-    """Rows are the videos that were scored, in the order of the list."""
+    """Class probabilities of N videos. Rows are the scored videos, in the order of the list."""
 
-    #: Of K classes, the mean of the softmax over a video's views; float64.
+    #: Mean of the softmax over a video's views, for K classes. float64.
     probabilities_NK: NDArray[np.float64]
     labels_N: NDArray[np.int64]
-    #: Places in the list, from 0 on.
+    #: Indices in the list, from 0 on.
     indices_N: NDArray[np.int64]
-    #: As the list writes them.
+    #: Paths as written in the list.
     paths: tuple[str, ...]
     #: Names of the K classes.
     classes: tuple[str, ...]
-    #: Views of each video.
+    #: Number of views of each video.
     views: int
     missing: tuple[MissingVideo, ...] = ()
 
     def __len__(self) -> int:
-        """How many videos were scored."""
+        """Number of scored videos."""
         return len(self.labels_N)
 
     @property
     def total(self) -> int:
-        """Videos of the list."""
+        """Number of videos in the list."""
         return len(self) + len(self.missing)
 
     # ------------------------------------------------------------ by video
@@ -64,13 +65,13 @@ class Scores(Record):
         return found
 
     def best(self, k: int) -> NDArray[np.int64]:
-        """The k most probable classes of each video [video, place], the first one first; all
-        classes, if there are fewer."""
+        """The k most probable classes of each video [video, rank] in descending order; all classes
+        if there are fewer."""
         return np.argsort(-self.probabilities_NK, axis=1, kind="stable")[:, :k].astype(np.int64)
 
     @property
     def ranks_N(self) -> NDArray[np.int64]:
-        """At which place, from 0 on, each video's own class is."""
+        """Rank of each video's true class, from 0 on."""
         own_N1 = np.take_along_axis(self.probabilities_NK, self.labels_N[:, None], axis=1)
         before = np.arange(len(self.classes)) < self.labels_N[:, None]
         ahead = (self.probabilities_NK > own_N1) | ((self.probabilities_NK == own_N1) & before)
@@ -80,7 +81,7 @@ class Scores(Record):
     # ------------------------------------------------------------ of all videos
 
     def top(self, k: int) -> float:
-        """The share of videos whose class is among the k most probable ones."""
+        """Share of the videos whose true class is among the k most probable ones."""
         return float((self.ranks_N < k).mean())
 
     @property
@@ -89,17 +90,17 @@ class Scores(Record):
 
     @property
     def top5(self) -> float:
-        """With fewer than five classes, 1."""
+        """Top-5 accuracy; 1 if there are fewer than five classes."""
         return self.top(5)
 
     @property
     def top1_of_all(self) -> float:
-        """The same share of all videos of the list; a missing one is wrong."""
+        """Top-1 accuracy over all videos of the list, where missing ones count as wrong."""
         return float((self.ranks_N < 1).sum() / self.total)
 
     @property
     def log_loss(self) -> float:
-        """The mean of -ln p of the own class (nats), p at least `LEAST`."""
+        """Mean of -ln p of the true class, in nats, where p is at least `LEAST`."""
         own_N1 = np.take_along_axis(self.probabilities_NK, self.labels_N[:, None], axis=1)
         return float(-np.log(np.maximum(own_N1, LEAST)).mean())
 
@@ -107,12 +108,12 @@ class Scores(Record):
 
     @property
     def counts_K(self) -> NDArray[np.int64]:
-        """Scored videos of each class."""
+        """Number of scored videos of each class."""
         return np.bincount(self.labels_N, minlength=len(self.classes)).astype(np.int64)
 
     @property
     def accuracy_K(self) -> NDArray[np.float64]:
-        """Top-1 of each class; NaN where no video of it was scored."""
+        """Top-1 accuracy of each class; NaN for a class without scored videos."""
         right = self.labels_N[self.predicted_N == self.labels_N]
         found = np.bincount(right, minlength=len(self.classes)).astype(np.float64)
         counts = self.counts_K
@@ -122,19 +123,19 @@ class Scores(Record):
 
     @property
     def mean_class_accuracy(self) -> float:
-        """The mean over the classes that have videos."""
+        """Mean accuracy over the classes that have videos."""
         return float(np.nanmean(self.accuracy_K))
 
     @property
     def confusion_KK(self) -> NDArray[np.int64]:
-        """Number of videos [own class, predicted class]."""
+        """Confusion matrix: number of videos [true class, predicted class]."""
         found = np.zeros((len(self.classes),) * 2, np.int64)
         np.add.at(found, (self.labels_N, self.predicted_N), 1)
         return found
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but probabilities; `score_files` has those. ``confusion`` lists what is not 0:
-        own class, predicted class, videos."""
+        """All scores but the probabilities, which `score_files` writes. ``confusion`` has the
+        non-zero entries: true class, predicted class, number of videos."""
         confusion = self.confusion_KK
         accuracies, counts = self.accuracy_K, self.counts_K
         return {
@@ -173,6 +174,6 @@ class Scores(Record):
 
 
 def class_names(names: Sequence[str], outputs: int) -> tuple[str, ...]:
-    """A name for each output of a network; those that have none are called by their number."""
+    """A name for each output of a network. Outputs without a name are called by their number."""
     assert len(names) <= outputs
     return (*names, *map(str, range(len(names), outputs)))

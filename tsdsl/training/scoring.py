@@ -72,7 +72,7 @@ def score(
     ranks = ranks or Ranks(0, 1, _device_of(net))
     dataset, videos = loader.dataset, loader.dataset.videos
     views = dataset.clips * dataset.transform.crops
-    # On all ranks the same.
+    # The same value on all ranks.
     at_once = min(at_once, len(videos) * views)
     was_training = net.training
     cast: Any = nullcontext()
@@ -83,7 +83,7 @@ def score(
         with torch.inference_mode(), cast:
             part.score(net.eval(), loader, at_once, ranks.device, on_batch)
     except DiagnosticError as error:
-        # The others wait for this rank.
+        # The other ranks are waiting for this one.
         part.failed = error.diagnostics
     finally:
         net.train(was_training)
@@ -91,19 +91,19 @@ def score(
 
 
 class _RankScores:
-    """What a rank finds."""
+    """The scores of one rank's videos."""
 
     def __init__(self, videos: VideoList, probabilities: bool) -> None:
         self._videos = videos
         self._probabilities = probabilities
         self.failed: tuple[Diagnostic, ...] = ()
-        #: Index of a video -> the sum over its views so far, and how many they are.
+        #: Index of a video -> sum of the softmax over its views so far, and number of these views.
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._views: dict[int, int] = {}
         self._problems: dict[int, Problem] = {}
 
     def result(self) -> tuple[Any, ...]:
-        """What goes to other ranks."""
+        """The result in the form in which it is sent to the other ranks."""
         means = {index: total / self._views[index] for index, total in self._sums.items()}
         return means, self._problems, self.failed
 
@@ -130,7 +130,7 @@ class _RankScores:
             self._call(net, waiting, at_once, dtype)
 
     def _views_of(self, batch: ViewBatch, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-        """Each view with the index of its video; problems are noted."""
+        """Each view with the index of its video. Problems of videos are recorded."""
         owners = batch.owners_N.tolist()
         there = set(owners)
         bad = [index for v, index in enumerate(batch.indices) if v not in there]
@@ -143,7 +143,7 @@ class _RankScores:
     def _call(
         self, net: nn.Module, views: list[tuple[int, Tensor]], at_once: int, dtype: torch.dtype
     ) -> None:
-        """Score some views, ``at_once`` of them at most."""
+        """Score at most ``at_once`` views in one forward pass."""
         clips = [view for _, view in views]
         clips += clips[-1:] * (at_once - len(clips))
         logits_NK = self._forward(net, clips, dtype)[: len(views)].float()
@@ -184,7 +184,7 @@ class _RankScores:
 
 
 def _together(parts: list[tuple[Any, ...]], videos: VideoList, views: int) -> Scores:
-    """The scores of all ranks, in the order of the list."""
+    """The combined scores of all ranks, in the order of the list."""
     means: dict[int, NDArray[np.float64]] = {}
     problems: dict[int, Problem] = {}
     failed: dict[Diagnostic, None] = {}

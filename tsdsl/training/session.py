@@ -1,4 +1,4 @@
-"""A training as it runs: the loop's events, evaluations between epochs, checkpoints, a log."""
+"""A training with its evaluations, checkpoints and log, as a stream of events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tsdsl.training.trainer import Metrics, StepDone, Trainer, mean
 
 
 class Session:
-    """A trainer, what it evaluates on, and the folder that both write to."""
+    """A trainer, its evaluation, and the run's folder."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Session:
         self.evaluator = evaluator
         self.best: tuple[float, int, int] | None = None  # top-1, epoch, step
         self.result = TrainingFinished(0, 0.0, 0.0)
-        #: Whether the epoch that has ended should have been evaluated, and could not be.
+        #: Whether the last complete epoch was to be evaluated and could not be.
         self._unscored = False
         self._about: dict[str, str] = {}
         self._warnings: list[Diagnostic] = []
         self._bad: dict[str, Problem] = {}
-        #: How many of the training videos are in it, or were.
+        #: Number of rejected training videos reported so far.
         self._reported = 0
 
     def describe(
@@ -68,7 +68,8 @@ class Session:
         resume: bool,
         warnings: Sequence[Diagnostic],
     ) -> None:
-        """Compare with the folder, and stand where its newest checkpoint does. All ranks agree."""
+        """Check the folder's identity and restore its newest checkpoint. All ranks call it
+        together."""
         self._warnings = list(warnings)
         self._about = dict(about_weights)
         state = None
@@ -122,7 +123,7 @@ class Session:
                 metrics = stepped.metrics
                 saves = trainer.step == trainer.total_steps or stepped.step % save_every == 0
                 if metrics is None and (saves or (trainer.stop and self.ranks.world == 1)):
-                    # What is saved is known to be finite.
+                    # A state is saved only if the loss is known to be finite.
                     metrics = trainer.flush()
                     stepped = StepDone(stepped.step, stepped.ended_epoch, metrics)
                 if metrics is not None:
@@ -135,7 +136,7 @@ class Session:
                 if ended is not None and self.evaluator is not None:
                     last = trainer.step == trainer.total_steps
                     if last or (ended + 1) % evaluate_every == 0:
-                        # The best weights are there when they are needed, whatever --save-every.
+                        # Save whenever the score is the best so far, whatever ``save_every`` says.
                         saves |= yield from self._score(ended, board)
                 if saves or trainer.stopping:
                     yield from self._save()
@@ -143,7 +144,7 @@ class Session:
                     self.result.interrupted = trainer.step < trainer.total_steps
                     break
             if parts:
-                # The first steps start processes and find memory.
+                # The first steps include the start of processes and memory allocation.
                 usual = mean(parts[1:] or parts)
                 self.result.step_seconds, self.result.waited = usual.seconds, usual.waited
         finally:
@@ -191,7 +192,8 @@ class Session:
             board.scalars("train", values, stepped.step)
 
     def _new_bad_videos(self, together: bool) -> Iterator[VideosRejected]:
-        """Those of this rank; those of all ranks where they have to meet anyway."""
+        """Report newly rejected training videos. With several ranks, only when ``together``: all of
+        them then exchange their videos."""
         own = list(self.loader.report.bad.values())
         if self.ranks.world > 1:
             if not together:
@@ -213,8 +215,8 @@ class Session:
         yield VideosRejected(tuple(new), replaced)
 
     def _score(self, epoch: int, board: TensorBoardWriter | None) -> Generator[Event, None, bool]:
-        """Evaluate; whether it is the best so far. An epoch that cannot be scored is done all the
-        same: it is kept, and scored by the run that goes on."""
+        """Evaluate; returns whether the score is the best so far. If the evaluation fails, the
+        epoch is saved as unscored, so that the resumed run evaluates it."""
         self._unscored = True
         try:
             evaluated = self._evaluate(epoch, board)
@@ -283,7 +285,7 @@ class Session:
 
 
 class ListEvaluator:
-    """Scores of a network on the views of a list."""
+    """Evaluates a network on the views of a list."""
 
     def __init__(self, views: EvalViews, workers: int, probabilities: bool) -> None:
         self.views = views
@@ -301,8 +303,7 @@ class ListEvaluator:
         )
 
     def check(self) -> None:
-        """Before a first epoch: whether there is a video that can be scored. Raises
-        `NoUsableVideo`."""
+        """Raise `NoUsableVideo` if no video can be scored. Called before the first epoch."""
         problems: list[Problem] = []
         for at in range(len(self.views)):
             if (problem := self.views[at].problem) is None:
@@ -311,13 +312,13 @@ class ListEvaluator:
         raise no_usable_video(self.views.videos, problems)
 
     def close(self) -> None:
-        """End the processes that decode."""
+        """Stop the decoding processes."""
         if self._loader is not None:
             self._loader.close()
 
 
 def _read_bad(path: str) -> dict[str, Problem]:
-    """Videos that an earlier part of the run has found."""
+    """The videos that earlier parts of the run have rejected."""
     found: dict[str, Problem] = {}
     if os.path.exists(path):
         lines, _ = read_lines(path, limit=LONGEST, what="list of rejected videos")
@@ -328,7 +329,7 @@ def _read_bad(path: str) -> dict[str, Problem]:
 
 
 def _problem(line: str) -> Problem | None:
-    """The problem that a line of `BAD` holds; None for a line that is damaged."""
+    """The problem on a line of `BAD`, or None if the line is damaged."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
@@ -341,12 +342,13 @@ def _problem(line: str) -> Problem | None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that tensors had on a GPU; on a CPU, the most that this process had."""
+    """Peak memory in bytes: allocated device memory on a GPU, resident memory of the process on a
+    CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
         with open("/proc/self/status") as status:
-            # What getrusage gives may be the peak of the process that has started this one.
+            # getrusage would report the peak of the parent process if that is larger.
             for line in status:
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) * 1024

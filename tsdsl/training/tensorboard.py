@@ -1,4 +1,4 @@
-"""TensorBoard: what a run tells, as curves and images beside its log."""
+"""TensorBoard curves and images of a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from tsdsl.files import os_failure
 
 
 class TensorBoardWriter:
-    """Writes to a folder, and takes back what an earlier part of the run wrote after ``step``.
+    """Writes to a TensorBoard folder. Points that an earlier part of the run wrote after ``step``
+    are hidden.
 
-    Raises `SpecError` where TensorBoard is not installed, `FileError` where it cannot be written.
+    Raises `SpecError` if TensorBoard is not installed, and `FileError` if the folder cannot be
+    written.
     """
 
     def __init__(self, folder: str, step: int) -> None:
@@ -32,7 +34,8 @@ class TensorBoardWriter:
             self._writer: Any = SummaryWriter(folder, purge_step=step + 1 if step else None)
         except OSError as error:
             raise os_failure("E0807", "cannot write", error, folder) from None
-        # What a thread of its own cannot write, the next call raises: no traceback beside it.
+        # If the writer's thread fails, the next call raises its error. A traceback beside it is
+        # suppressed.
         self._threads = set(threading.enumerate()) - before
         self._hook = threading.excepthook
         threading.excepthook = self._failed
@@ -42,7 +45,7 @@ class TensorBoardWriter:
             self._hook(told)
 
     def scalars(self, group: str, values: Mapping[str, float | None], step: int) -> None:
-        """Each value under ``group/name``; None is no point."""
+        """Add each value as ``group/name``. None adds no point."""
         try:
             for name, value in values.items():
                 if value is not None:
@@ -57,7 +60,7 @@ class TensorBoardWriter:
             raise os_failure("E0807", "cannot write", error, self.folder) from None
 
     def close(self) -> None:
-        """What could not be written until now is not written."""
+        """Close the writer. An error in writing its last points is ignored."""
         try:
             self._writer.close()
         except OSError:

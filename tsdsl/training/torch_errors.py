@@ -1,4 +1,4 @@
-"""What torch's errors mean to a user."""
+"""Findings for errors that torch raises."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def out_of_memory(bad: BaseException) -> bool:
 
 
 def decoder_ended(bad: BaseException) -> tuple[str, str] | None:
-    """What happened, and what to do, if a process that decodes is gone."""
+    """Message and help for a decoding process that has died; None for other errors."""
     if "DataLoader worker (pid" not in str(bad):
         return None
     return (
@@ -31,12 +31,13 @@ def decoder_ended(bad: BaseException) -> tuple[str, str] | None:
 
 
 def first_line(bad: BaseException) -> str:
-    """Without torch's traces of C++."""
+    """The first line of an error, without torch's C++ traces."""
     return (str(bad).strip().splitlines() or [type(bad).__name__])[0][:200]
 
 
 def step_failed(code: str, step: int, bad: Exception, smaller: str) -> Diagnostic:
-    """What ended a step that is no bug of ours. ``smaller``: how to need less memory."""
+    """The finding for an error of torch in a step. ``smaller``: how to reduce memory use, for the
+    help line."""
     if lost := lost_rank(bad):
         return lost
     where = f"step {step} failed"
@@ -49,11 +50,12 @@ def step_failed(code: str, step: int, bad: Exception, smaller: str) -> Diagnosti
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of a tensor that has something else than numbers in it."""
+    """The name of a tensor that has an infinite or NaN element, or None."""
     floats = {name: t for name, t in tensors.items() if t.is_floating_point()}
     if not floats:
         return None
-    # One answer for all: a GPU is asked once. A search has its alpha on the CPU.
+    # One transfer for all tensors, so that a GPU is synchronised once. A search has alpha on the
+    # CPU.
     device = next(iter(floats.values())).device
     good = torch.stack([tensor.isfinite().all().to(device) for tensor in floats.values()]).tolist()
     return next((name for name, finite in zip(floats, good, strict=True) if not finite), None)

@@ -1,4 +1,4 @@
-"""What the environment says of the processes of a run, as ``torchrun`` sets it."""
+"""The environment variables that ``torchrun`` sets for each process of a run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 
-#: No run has so many processes, and torch counts them in 32 bits.
+#: Largest number of processes: torch counts them in 32 bits.
 _MOST = 2**31 - 1
 _HIGHEST_PORT = 65535
 
 
 class RanksError(DiagnosticError, ValueError):
-    """The processes of a run do not fit each other, or their environment says nothing usable."""
+    """The processes of a run do not match, or their environment is inconsistent."""
 
 
 class ProcessRank(Record):
-    """Where this process stands: ``rank`` of ``world``, and ``local`` of those of its machine."""
+    """The rank of this process among all ``world`` processes, and among those of its machine."""
 
     rank: int
     world: int
@@ -26,8 +26,8 @@ class ProcessRank(Record):
 
 
 def process_rank(environ: Mapping[str, str]) -> ProcessRank | None:
-    """The place of this process, or None for one that runs alone: then neither ``RANK`` nor
-    ``WORLD_SIZE`` is set. Raises `RanksError`."""
+    """The rank of this process, or None for a single process (neither ``RANK`` nor ``WORLD_SIZE``
+    is set). Raises `RanksError`."""
     missing = [name for name in ("RANK", "WORLD_SIZE") if name not in environ]
     local = _whole(environ, "LOCAL_RANK", 0, _MOST, 0)
     on_machine = processes_here(environ)
@@ -46,7 +46,7 @@ def process_rank(environ: Mapping[str, str]) -> ProcessRank | None:
 
 
 def check_meeting_point(environ: Mapping[str, str]) -> None:
-    """Raises `RanksError` where the environment does not say where processes meet."""
+    """Raise `RanksError` if the environment does not say where the processes meet."""
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if not environ.get(name):
             raise _unusable(f"RANK and WORLD_SIZE are set, but {name} is not")
@@ -56,12 +56,12 @@ def check_meeting_point(environ: Mapping[str, str]) -> None:
 
 
 def processes_here(environ: Mapping[str, str]) -> int:
-    """How many processes of the run are on this machine. Raises `RanksError`."""
+    """Number of processes of the run on this machine. Raises `RanksError`."""
     return _whole(environ, "LOCAL_WORLD_SIZE", 1, _MOST, 1)
 
 
 def _whole(environ: Mapping[str, str], name: str, least: int, most: int, otherwise: int) -> int:
-    """The whole number that a variable holds; ``otherwise`` where it is not set."""
+    """The whole number in a variable, or ``otherwise`` if it is not set."""
     text = environ.get(name)
     if text is None:
         return otherwise

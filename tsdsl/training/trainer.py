@@ -48,21 +48,21 @@ class TrainingError(DiagnosticError, RuntimeError):
 
 
 class Metrics(Record):
-    """Means over the steps since the last ones, and over all ranks."""
+    """Means over the steps since the last metrics and over all ranks."""
 
     loss: float
     top1: float
-    #: Of the last step.
+    #: Learning rate of the last step.
     lr: float
     steps: int
-    #: Of a step, and how much of it went by waiting for data.
+    #: Mean duration of a step in seconds, and the part of it spent on waiting for data.
     seconds: float
     waited: float
     clips_per_second: float
 
 
 def mean(several: Sequence[Metrics]) -> Metrics:
-    """Metrics of all the steps that these are of, in order."""
+    """The metrics of several consecutive spans of steps, combined."""
     steps = sum(m.steps for m in several)
 
     def over(name: str) -> float:
@@ -82,20 +82,20 @@ def mean(several: Sequence[Metrics]) -> Metrics:
 
 
 class StepDone(Record):
-    """``step`` of all steps are done; ``metrics`` now and then."""
+    """``step`` steps are done. ``metrics`` is None except after every ``log_every`` steps."""
 
     step: int
-    #: Of which this was the last step.
+    #: Number of the epoch that this step completed, if it did.
     ended_epoch: int | None = None
     metrics: Metrics | None = None
 
 
 class Trainer:
-    """``net`` is trained where it is: on the device of ``ranks``. ``loader`` gives batches of
-    ``micro_batch`` clips, ``accumulate`` of which make a rank's share of a step. ``probabilities``:
-    the network ends in a softmax.
+    """Trains ``net`` in place, on the device of ``ranks``.
 
-    Raises `TrainingError` where the loss is not finite.
+    ``loader`` gives batches of ``micro_batch`` clips; ``accumulate`` of them are a rank's share of
+    a step. ``probabilities``: the network ends in a softmax. Raises `TrainingError` if the loss is
+    not finite.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Trainer:
         self.steps_per_epoch = len(loader) // accumulate
         assert self.steps_per_epoch > 0
         self.total_steps = max(1, round(train.epochs * self.steps_per_epoch))
-        #: Steps that are done.
+        #: Number of completed steps.
         self.step = 0
         self.optimizer = make_optimizer(net, train.optimizer, train.lr)
         self.average = moving_average(net, train.ema) if train.ema else None
@@ -135,26 +135,27 @@ class Trainer:
             with together():
                 self._wrapped = DistributedDataParallel(net, device_ids=devices)
         half = _half(ranks.device) if train.mixed_precision else None
-        #: What operations compute in, where that is safe; None for the network's own type.
+        #: Type of mixed precision (`torch.autocast`); None for the network's own type.
         self.autocast = half
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=half is torch.float16)
-        #: Set it to ask all ranks to stop; `stopping` is true once they agree, after `flush`.
+        #: Set ``stop`` to ask all ranks to stop. `stopping` is true once they agree, after a
+        #: `flush`.
         self.stop = self.stopping = False
         self._reset()
 
     @property
     def epoch(self) -> float:
-        """Epochs that are done."""
+        """Number of completed epochs, as a fraction."""
         return self.step / self.steps_per_epoch
 
     @property
     def evaluated(self) -> nn.Module:
-        """The network to evaluate: the moving average where there is one."""
+        """The network to evaluate: the moving average if there is one."""
         return self.average.module if self.average is not None else self.net
 
     def run(self) -> Iterator[StepDone]:
-        """From where it stands to the end. The network is in training mode while a step runs; a
-        caller may do with it what it likes between two of them."""
+        """Train from the present step to the last one. The network is in training mode during a
+        step; the caller may change its mode and use it between two steps."""
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             until = min(self.total_steps, (epoch + 1) * self.steps_per_epoch)
@@ -168,8 +169,8 @@ class Trainer:
     def _step(self, batches: Iterator[Batch]) -> None:
         start = perf_counter()
         train, step = self.recipe.train, self.step
-        # What is drawn in a step (dropout) is a function of these three, so that there is no state
-        # of generators to save.
+        # Random numbers in a step (dropout) depend on seed, step and rank only. No generator state
+        # is saved.
         key = generator_of(self.seed, step, self.ranks.rank).initial_seed()
         torch.manual_seed(key)
         self.lr = learning_rate(train.lr, train.schedule, train.epochs, self.epoch)
@@ -229,14 +230,15 @@ class Trainer:
         if self.autocast is not None:
             logits_NK = logits_NK.float()
         if self.probabilities:
-            # Their logarithms are logits; the least positive number stands for none.
+            # Logarithms of probabilities are logits. Zeros are replaced by the smallest normal
+            # number.
             logits_NK = logits_NK.clamp_min(torch.finfo(logits_NK.dtype).tiny).log()
         smoothing = self.recipe.train.label_smoothing
         loss = F.cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
         self._scaler.scale(loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             right = (logits_NK.argmax(1) == labels_N).sum()
-            # One tensor, which is read when metrics are asked for: a GPU is not waited for.
+            # Kept on the device until metrics are requested, so that the GPU is not synchronised.
             self._sums += torch.stack([loss.detach().double(), right.double()])
         self._clips += len(labels_N)
 
@@ -246,7 +248,7 @@ class Trainer:
         return torch.autocast(self.ranks.device.type, dtype=self.autocast)
 
     def _synced(self, last: bool) -> AbstractContextManager[Any]:
-        """Gradients are summed over ranks once, after the last pass of a step."""
+        """Gradients are summed over ranks once, in the last pass of a step."""
         if last or not isinstance(self._wrapped, DistributedDataParallel):
             return nullcontext()
         return self._wrapped.no_sync()
@@ -254,14 +256,14 @@ class Trainer:
     # ------------------------------------------------------------ metrics
 
     def _reset(self) -> None:
-        # Loss and right answers: of all passes since the last metrics.
+        # Sums of the loss and of correct predictions over all passes since the last metrics.
         self._sums = torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
         self._clips = self._steps = 0
         self._waited = self._seconds = 0.0
 
     def flush(self) -> Metrics:
-        """Metrics of the steps since the last ones (one at least). All ranks have to ask together.
-        Raises `TrainingError` for a loss that is not finite."""
+        """Metrics of the steps since the last call, of which there is at least one. All ranks call
+        it together. Raises `TrainingError` if the loss is not finite."""
         assert self._steps
         before = perf_counter()
         own = self._sums.new_tensor([float(self._clips), float(self.stop)])
@@ -289,8 +291,8 @@ class Trainer:
         return TrainingError([step_failed("E0822", self.step + 1, bad, smaller)])
 
     def check(self) -> None:
-        """Before a state is kept. Raises `TrainingError` where nothing could go on from it: a step
-        can go too far though its loss was finite."""
+        """Raise `TrainingError` if a tensor is not finite, which can happen though the loss is:
+        such a state is not saved."""
         held = dict(self.net.state_dict())
         if self.average is not None:
             held |= {f"average of {n}": t for n, t in self.average.module.state_dict().items()}
@@ -309,7 +311,7 @@ class Trainer:
     # ------------------------------------------------------------ state
 
     def state(self) -> State:
-        """Everything that a trainer of the same network, recipe, data and seed goes on from."""
+        """The state from which a trainer of the same network, recipe, data and seed continues."""
         return State(
             self.step,
             self.net.state_dict(),
@@ -334,14 +336,14 @@ class Trainer:
         self._reset()
 
     def share_statistics(self) -> None:
-        """Give all ranks the first one's running statistics, before they evaluate together."""
+        """Overwrite running statistics by those of the first rank, before all ranks evaluate."""
         for module in (self.net, self.average):
             for buffer in module.buffers() if module is not None else ():
                 self.ranks.share(buffer)
 
 
 def _half(device: torch.device) -> torch.dtype:
-    """What mixed precision computes in; only float16 needs its gradients scaled."""
+    """Type of mixed precision on a device. Only float16 needs loss scaling."""
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float16
     return torch.bfloat16

@@ -1,10 +1,11 @@
-"""Weights of networks: files, and their names in other code bases.
+"""Weights of networks: files, and names of weights in other code bases.
 
 | file | does |
 |---|---|
-| `file` | safetensors files of ours; giving what a file has to a network |
-| `reading` | what is in a file, safetensors or torch's; nothing of it is executed |
-| `scheme` | a key map as data, read in both directions |
+| `weight_files` | writes safetensors files; loads a file into a network |
+| `reading` | reads tensors from safetensors files and from torch's, without executing anything |
+| `torch_files`, `pickles` | the format of ``torch.save`` |
+| `scheme` | a key map as data, applied in both directions |
 | `schemes` | the key maps: PySlowFast and pytorchvideo, X3D and SlowFast |
-| `fit` | from a file's tensors to those of a network, with everything that does not fit |
+| `matching` | matches a file's tensors to a network's, and reports everything that does not fit |
 """

@@ -1,12 +1,13 @@
-"""From the tensors of a file to those of a network, by names; whatever does not fit is said.
+"""Matches the tensors of a file to those of a network by name, and reports everything that does not
+fit.
 
-What is done to tensors on the way, and nothing else is:
+Tensors are changed in these ways only:
 
-- names of another code base become ours (`schemes`), prefixes that all names have are cut off;
+- names of another code base are replaced by ours (`schemes`), and a common prefix is removed;
 - sub-batch normalisation becomes normalisation;
-- axes of length 1 at the end come or go (a linear layer, a convolution of 1x1x1);
-- a counter of batches that a file lacks is 0;
-- a normalisation that the code base does not have is one that changes nothing.
+- trailing axes of length 1 are added or removed (a linear layer and a 1x1x1 convolution);
+- a counter of batches that the file lacks is 0;
+- a normalisation that the other code base does not have becomes the identity.
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ from tsdsl.weights.schemes import (
     WRAPPERS,
 )
 
-#: Names that a message shows.
+#: Number of names that a message lists.
 _SHOWN = 10
 _COUNTER = "num_batches_tracked"
 
 
 class MatchedTensors(Record):
-    """The tensors of a network, by its names."""
+    """Tensors by the names of a network."""
 
     tensors: dict[str, Tensor]
-    #: Whose names the file has; None: ours.
+    #: The other code base whose names the file has; None for our names.
     scheme: Scheme | None
-    #: Names of the network that were to be left as they are.
+    #: Names of the network's tensors that are not loaded, because the caller excluded them.
     left_out: list[str]
-    #: Names of the network that the file's code base does not have.
+    #: Names of the network's tensors that the file's code base does not have.
     filled: list[str]
 
 
 def plain(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Scheme | None]:
-    """Tensors without what wraps a network, and the scheme of their names, if it is a known one of
-    another code base."""
+    """Remove the prefixes of wrappers; returns the tensors and the scheme of their names, None for
+    names that are not those of a known code base."""
     found = dict(tensors)
     scheme = recognised(found, SCHEMES)
     while scheme is None:
@@ -71,9 +72,9 @@ def plain(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Scheme | No
 def match_tensors(
     net: nn.Module, weights: StoredWeights, except_for: Sequence[str] = ()
 ) -> MatchedTensors:
-    """The network's tensors from those of a file, the latter's memory. Names that are, or are
-    inside of, one of ``except_for`` need not be there. Raises `WeightsError` with everything that
-    does not fit."""
+    """The tensors of a network, which share memory with those of a file. Names in ``except_for``,
+    and names below them, may be missing. Raises `WeightsError` with everything that does not fit.
+    """
     own = net.state_dict()
     given, scheme, spelled = _by_our_names(own, weights.tensors)
     problems = []
@@ -94,9 +95,9 @@ def match_tensors(
 
 
 def export_tensors(net: nn.Module, scheme: Scheme) -> dict[str, Tensor]:
-    """A compiled network's tensors under another code base's names. Normalisations that it does
-    not have are left out if they change nothing. Raises `WeightsError` for what it has no name
-    for."""
+    """The tensors of a compiled network under the names of another code base. Normalisations that
+    it does not have are left out if they are the identity. Raises `WeightsError` for tensors that
+    it has no name for."""
     tensors = net.state_dict()
     gone = [
         norm
@@ -120,7 +121,8 @@ def export_tensors(net: nn.Module, scheme: Scheme) -> dict[str, Tensor]:
 def _by_our_names(
     own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], Scheme | None, dict[str, str]]:
-    """Tensors by our names where they have one, the scheme, and our name -> theirs."""
+    """Tensors by our names where they have one, the scheme, and a map from our names to the
+    file's."""
     found, scheme = plain(tensors)
     if scheme is None and any(name in own for name in found):
         return found, None, {}
@@ -137,7 +139,7 @@ def _by_our_names(
             given[ours] = tensor
             spelled[ours] = theirs
         else:
-            # A file with both names of a tensor has one too many.
+            # The file has the tensor under both names.
             given[f"{theirs} (once more)" if theirs in own else theirs] = tensor
     return given, scheme, spelled
 
@@ -148,7 +150,7 @@ def _fill(
     given: dict[str, Tensor],
     scheme: Scheme | None,
 ) -> list[str]:
-    """Put into ``given`` what another code base does not have; the names of what was put there."""
+    """Add the tensors that the other code base does not have to ``given``; returns their names."""
     if scheme is None:
         return []
     filled = []
@@ -158,7 +160,7 @@ def _fill(
             given.update(_identity(net.get_submodule(norm), norm))
             filled += names
     for name, tensor in wanted.items():
-        # State dicts from before there were counters, and those converted from Caffe2.
+        # State dicts from before torch had counters, and those converted from Caffe2.
         variance = f"{name.removesuffix(_COUNTER)}running_var"
         if name.endswith(f".{_COUNTER}") and name not in given and variance in given:
             given[name] = torch.zeros_like(tensor, device="cpu")
@@ -167,7 +169,7 @@ def _fill(
 
 
 def _identity(module: nn.Module, name: str) -> dict[str, Tensor]:
-    """Statistics and parameters with which a normalisation gives what it is given."""
+    """Parameters and statistics of a normalisation that is the identity."""
     assert isinstance(module, nn.modules.batchnorm._BatchNorm)
     ones = torch.ones(module.num_features, dtype=module.weight.dtype)
     return {
@@ -180,7 +182,7 @@ def _identity(module: nn.Module, name: str) -> dict[str, Tensor]:
 
 
 def _is_identity(module: nn.Module) -> bool:
-    """Whether a normalisation gives what it is given, to the digits of float32."""
+    """Whether a normalisation is the identity, to the precision of float32."""
     assert isinstance(module, nn.modules.batchnorm._BatchNorm)
     parts = (module.weight, module.bias, module.running_mean, module.running_var)
     wanted = (1.0, 0.0, 0.0, 1.0 - module.eps)
@@ -197,7 +199,7 @@ def _keeps_width(weight: Tensor | None) -> bool:
 def _differences(
     own: Mapping[str, Tensor], given: Mapping[str, Tensor], spelled: Mapping[str, str]
 ) -> list[tuple[str, str | None]]:
-    """What keeps tensors from being those of a network, each with a hint."""
+    """Everything that does not fit, as pairs of a message and a hint."""
     wrong: list[tuple[str, str | None]] = []
     missing = [name for name in own if name not in given]
     foreign = [name for name in given if name not in own]
@@ -229,8 +231,7 @@ def _differences(
 
 
 def _classifier(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str | None:
-    """The one layer in which all tensors that do not fit are, if just the number of its outputs
-    differs."""
+    """The only layer whose tensors do not fit, if they differ in the number of outputs alone."""
     unlike = [name for name in own if _trimmed(own[name].shape) != _trimmed(given[name].shape)]
     layers = {name.rpartition(".")[0] for name in unlike}
     same = all(own[n].shape[1:] == given[n].shape[1:] for n in unlike)
@@ -258,7 +259,7 @@ def _inside(name: str, prefixes: Sequence[str]) -> bool:
 
 
 def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape without axes of length 1 at the end."""
+    """The shape without trailing axes of length 1."""
     found = tuple(shape)
     while found and found[-1] == 1:
         found = found[:-1]
@@ -283,7 +284,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def numbers(tensors: Mapping[str, Tensor]) -> int:
-    """How many numbers tensors have that a training changes: statistics are not among them."""
+    """Number of elements that training changes, which excludes running statistics."""
     statistics = ("running_mean", "running_var", _COUNTER)
     return sum(
         math.prod(tensor.shape)

@@ -1,10 +1,10 @@
-"""What a pickle says, without doing it: plain values, and names of what it would call.
+"""Reads pickles as data: plain values, and the names and arguments of what they would call.
 
-The standard unpickler calls functions and allocates what a length claims; torch's, too, makes a
-``bytearray(10**10)`` before it refuses it. This one walks the opcodes that ``torch.save`` writes
-and keeps calls as data, so its memory grows with the bytes read and nothing else.
+The standard unpickler calls functions, and allocates what a length claims; torch's restricted one,
+too, makes a ``bytearray(10**10)`` before it refuses it. This reader interprets the opcodes that
+``torch.save`` writes and keeps calls as data, so that its memory grows with the bytes read only.
 
-Non-goals: classes, instances with state, protocol 0. What is not known ends the reading.
+Non-goals: classes, instances with state, protocol 0. An unknown opcode ends the reading.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import pickletools
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-#: Bytes of one pickle. Tensors are not in it: a checkpoint with 2,000 of them has 0.3 MiB.
+#: Bytes of the longest pickle. Tensors are outside of it: a checkpoint with 2,000 tensors has 0.3
+#: MiB.
 MAX_BYTES = 32 << 20
-#: Operations of one pickle: about 20 for a tensor.
+#: Largest number of operations of a pickle. A tensor takes about 20.
 MAX_OPERATIONS = 2_000_000
 
 
 class PickleFault(Exception):
-    """A byte stream that is no pickle, or not one of ``torch.save``."""
+    """The bytes are not a pickle, or not one that ``torch.save`` writes."""
 
 
 class Foreign(PickleFault):
-    """A pickle that names something else than tensors and plain values: ``module.name``."""
+    """The pickle names something other than tensors and plain values: ``module.name``."""
 
 
 class PickledName(NamedTuple):
@@ -34,19 +35,19 @@ class PickledName(NamedTuple):
 
 
 class PickledCall(NamedTuple):
-    """What a function would give."""
+    """A call of a function, which has not been made."""
 
     path: str
     args: tuple[Any, ...]
 
 
 class StorageReference(NamedTuple):
-    """What is kept outside of the pickle: a storage."""
+    """A reference to something outside of the pickle: a storage."""
 
     key: Any
 
 
-#: Calls that give a dict, which entries are then set in.
+#: Functions that return a dict, whose entries the pickle sets afterwards.
 _DICTS = {"collections.OrderedDict", "collections.Counter"}
 _SCALARS = (str, int, float, bool, bytes, type(None))
 _MARK = object()
@@ -70,8 +71,8 @@ def unpickle(file: BinaryIO, allowed: Callable[[str], bool]) -> Any:
 
 
 def _operations(file: Any) -> Iterator[tuple[str, Any]]:
-    """Name and argument of each operation of a pickle. Raises `PickleFault` for bytes that are no
-    pickle, at which `pickletools` raises ValueError or OverflowError."""
+    """Name and argument of each operation of a pickle. Raises `PickleFault` for bytes that are not
+    a pickle, for which `pickletools` raises ValueError or OverflowError."""
     operations = pickletools.genops(file)
     while True:
         try:
@@ -84,8 +85,8 @@ def _operations(file: Any) -> Iterator[tuple[str, Any]]:
 
 
 class _Bounded:
-    """A file that gives at most `MAX_BYTES` from here on. Without ``tell``, which would be called
-    for each operation."""
+    """A view of a file that returns at most `MAX_BYTES`. It has no ``tell``, which `pickletools`
+    would call for each operation."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -137,7 +138,7 @@ class _Machine:
         return PickledName(path)
 
     def step(self, code: str, argument: Any) -> None:
-        """Carry out one operation."""
+        """Execute one operation."""
         push = self._stack.append
         match code:
             case "PROTO" | "FRAME" | "STOP":
@@ -163,7 +164,7 @@ class _Machine:
             case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8":
                 push(argument)
             case "SHORT_BINSTRING" | "BINSTRING":
-                # Texts of Python 2, which `pickletools` reads as Latin-1.
+                # Strings of Python 2, which `pickletools` decodes as Latin-1.
                 push(argument.encode("latin-1").decode("utf-8"))
             case "BINPUT" | "LONG_BINPUT":
                 self._memo[argument] = self.pop()
@@ -202,7 +203,7 @@ class _Machine:
                     raise PickleFault("it calls what is no function")
                 push({} if function.path in _DICTS else PickledCall(function.path, args))
             case "BUILD":
-                # The state of a parameter or an OrderedDict: attributes, no numbers.
+                # The state of a parameter or an OrderedDict: attributes without tensors.
                 self.pop()
             case "BINPERSID":
                 push(StorageReference(self.pop()))
@@ -214,6 +215,6 @@ class _Machine:
             raise PickleFault("it has a key without a value")
         held = self._top(dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # To hash a tuple of tuples of tuples may take for ever.
+            # Hashing nested tuples can take exponential time.
             if isinstance(key, _SCALARS):
                 held[key] = value

@@ -1,7 +1,7 @@
-"""Reading tensors by name from a file: safetensors, or what ``torch.save`` wrote.
+"""Reads tensors by name from a file: safetensors, or the format of ``torch.save``.
 
-Nothing in a file is ever executed, and a file's claims about sizes are checked before they are
-believed: files come from anyone.
+Files may come from anyone: nothing in a file is executed, and the sizes that it claims are checked
+before memory is allocated for them.
 """
 
 from __future__ import annotations
@@ -22,43 +22,44 @@ from tsdsl.weights import torch_files
 from tsdsl.weights.pickles import Foreign, PickledCall, PickledName, StorageReference
 from tsdsl.weights.torch_files import MAX_DIMS, countable
 
-#: Keys under which code bases keep the `state_dict` in a file of theirs.
+#: Keys under which code bases keep the `state_dict` in a file.
 INSIDE = ("model_state", "state_dict", "model", "model_state_dict")
-#: Bytes of a safetensors header that are read: 100,000 tensors. As objects they are 30 times that.
+#: Bytes of the longest safetensors header that is read, which has 100,000 tensors. Parsed, it takes
+#: 30 times as much memory.
 _LONGEST_HEADER = 10 << 20
-#: Types that weights have; packed and quantised ones are no numbers by themselves.
+#: Types of weights. The elements of packed and quantised types are not numbers by themselves.
 _TYPES = {
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
     *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
 }
-#: Modules that no file of weights has a use for.
+#: Modules that no file of weights has a legitimate use for.
 _SYSTEM = {"os", "posix", "nt", "sys", "subprocess", "builtins"}
 
 
 class WeightsError(DiagnosticError, ValueError):
-    """A file that holds no weights, or weights that do not fit a network."""
+    """A file has no weights, or weights that do not fit a network."""
 
 
 class StoredWeights(Record):
-    """Tensors by name, and what the file says of them."""
+    """Tensors by name, with the metadata of the file."""
 
     tensors: dict[str, Tensor]
     about: dict[str, str] = factory(default_factory=dict[str, str])
-    #: Where they come from.
+    #: Path of the file; empty for tensors that are not from a file.
     source: str = ""
-    #: safetensors or torch; empty for what is not from a file.
+    #: "safetensors" or "torch"; empty for tensors that are not from a file.
     container: str = ""
 
 
 def load(path: PathLike) -> StoredWeights:
-    """What a file has: a safetensors file, whatever its name, or one that ``torch.save`` wrote,
-    with the `state_dict` as it is or under ``model_state``, ``state_dict`` or ``model``.
+    """Read a safetensors file, whatever its extension, or a file of ``torch.save`` that has a
+    `state_dict` by itself or under one of the keys `INSIDE`.
 
-    Raises `FileError`, and `WeightsError` for what is no such file.
+    Raises `FileError`, and `WeightsError` for other files.
     """
     name = os.fspath(path)
     try:
-        # Opening a pipe would wait for somebody to write.
+        # Opening a pipe would wait for a writer.
         if not stat.S_ISREG(os.stat(name).st_mode) and not os.path.isdir(name):
             raise OSError(0, "not a regular file")
         with open(name, "rb") as file:
@@ -94,7 +95,7 @@ def _safetensors(name: str, header: int, size: int) -> StoredWeights:
             about = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, AttributeError, RuntimeError, OSError) as bad:
-        # The library looks types up in torch, which may lack one: AttributeError.
+        # AttributeError: the library looks types up in torch, which may lack one.
         raise no_weights(name, f"a damaged safetensors file: {_first(bad)}") from None
     for key, tensor in tensors.items():
         _checked(name, key, tensor)
@@ -102,8 +103,8 @@ def _safetensors(name: str, header: int, size: int) -> StoredWeights:
 
 
 def _check_header(name: str, header: bytes, room: int) -> None:
-    """Before the library believes them: what a header says of sizes. ``room``: bytes of numbers in
-    the file."""
+    """Check the sizes that a header claims, before the library relies on them. ``room``: bytes of
+    tensors in the file."""
 
     def damaged(why: str) -> WeightsError:
         return no_weights(name, f"a damaged safetensors file: {why}")
@@ -176,7 +177,7 @@ def _kind(value: object) -> str:
 
 
 def _foreign(name: str, path: str) -> WeightsError:
-    """``path``: the class or function that a file names."""
+    """The error for a file that names a class or function, ``path``."""
     module = path.partition(".")[0]
     shown = path.removeprefix("builtins.")[:80]
     if module in _SYSTEM:
@@ -190,7 +191,7 @@ def _foreign(name: str, path: str) -> WeightsError:
 
 
 def _checked(name: str, key: str, tensor: Tensor) -> Tensor:
-    """A tensor that is numbers in memory, as many as it says."""
+    """Return a tensor if it is dense, in memory and not larger than its storage."""
     plain = tensor.layout == torch.strided and not tensor.is_quantized
     if not plain or tensor.device.type != "cpu":
         raise no_weights(name, f"{key[:80]} is not a plain tensor with its numbers")

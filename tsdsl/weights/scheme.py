@@ -1,8 +1,9 @@
-"""A key map: how one code base names the modules of a family of networks, as pairs of patterns.
+"""A key map: the names of the modules of a family of networks in another code base, as pairs of
+patterns.
 
-A pattern is the path of a module, with fields in braces. ``{block}`` stands for a number that is
-the same on both sides, unless the scheme has a table for it, with a line for each value that the
-field takes: theirs and ours. The last segment of a key (weight, bias, running_mean ...) stays.
+A pattern is the path of a module with fields in braces. ``{block}`` stands for a number that is the
+same on both sides, unless the scheme has a table for the field: a pair (theirs, ours) for each
+value. The last segment of a key (weight, bias, running_mean ...) is the same on both sides.
 """
 
 from __future__ import annotations
@@ -18,30 +19,31 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 
 class Scheme(Record):
-    """A code base's names of one family."""
+    """The names of one family of networks in one code base."""
 
-    #: As the command line has it.
+    #: Name of the scheme on the command line.
     name: str
-    #: A key that every state dict of this kind has and no other.
+    #: A key that every state dict of this scheme has, and no other one.
     signature: str
-    #: Modules: theirs, ours.
+    #: Patterns of modules: (theirs, ours).
     modules: Pairs
-    #: Field -> its values: theirs, ours.
+    #: Field -> its values: (theirs, ours).
     fields: Mapping[str, Pairs]
-    #: Normalisations that theirs lacks after a convolution which keeps the width; both ours.
+    #: Normalisations, with their convolutions, that the code base leaves out where the convolution
+    #: keeps the width. Both are our names.
     unnormalised: Pairs = ()
 
     def ours(self, key: str) -> str | None:
-        """The compiled network's key; None if this is none of theirs."""
+        """Our key for one of theirs, or None."""
         return _translated(key, _forth(self))
 
     def theirs(self, key: str) -> str | None:
-        """Their key for one of the compiled network; None if there is none."""
+        """Their key for one of ours, or None."""
         return _translated(key, _back(self))
 
     def unnormalised_among(self, names: Iterable[str]) -> list[tuple[str, str]]:
-        """Normalisation and convolution of each place among our names where theirs may lack the
-        former."""
+        """Pairs of normalisation and convolution, among our names, for which the code base may lack
+        the normalisation."""
         modules = dict.fromkeys(name.rpartition(".")[0] for name in names)
         lines = [_line(norm, conv, {}, 0) for norm, conv in self.unnormalised]
         found = ((module, _moved(module, lines)) for module in modules)
@@ -49,22 +51,22 @@ class Scheme(Record):
 
 
 def within(theirs: str, ours: str, parts: Pairs) -> Pairs:
-    """The modules inside of one: its path before each."""
+    """Put the paths of a parent module before those of its parts."""
     return tuple((f"{theirs}.{a}", f"{ours}.{b}") for a, b in parts)
 
 
 def recognised(names: Iterable[str], schemes: Sequence[Scheme]) -> Scheme | None:
-    """The scheme that names are of."""
+    """The scheme of names, or None."""
     given = set(names)
     return next((scheme for scheme in schemes if scheme.signature in given), None)
 
 
 class _Line(Record):
-    """One pair of patterns, in one direction."""
+    """A pair of patterns, in one direction."""
 
     source: re.Pattern[str]
     target: str
-    #: Field -> value -> the other side's.
+    #: Field -> its value on this side -> its value on the other side.
     tables: dict[str, dict[str, str]]
 
 

@@ -1,4 +1,4 @@
-"""The key maps that there are. Ours are the names of specs/x3d*.tsnet, specs/slowfast_r50*.tsnet.
+"""The key maps. Our names are those of specs/x3d*.tsnet and specs/slowfast_r50*.tsnet.
 
 Names of PySlowFast are from facebookresearch/SlowFast: slowfast/models/stem_helper.py,
 resnet_helper.py, operators.py, head_helper.py, batchnorm_helper.py, video_model_builder.py. Names
@@ -27,7 +27,7 @@ PYSLOWFAST_X3D = Scheme(
     name="pyslowfast-x3d",
     signature="s1.pathway0_stem.conv_xy.weight",
     modules=(
-        # The spatial convolution comes first, and the temporal one is called conv.
+        # conv_xy is the spatial convolution, which comes first; conv is the temporal one.
         ("s1.pathway0_stem.conv_xy", "main.stem.conv1"),
         ("s1.pathway0_stem.conv", "main.stem.conv2"),
         ("s1.pathway0_stem.bn", "main.stem.bn"),
@@ -104,7 +104,7 @@ PYTORCHVIDEO_X3D = Scheme(
         ("blocks.5.proj", "head.x3d_head.linear"),
     ),
     fields={"stage": (("1", "1"), ("2", "2"), ("3", "3"), ("4", "4"))},
-    # Its shortcuts are normalised only where the width changes.
+    # Shortcuts have a normalisation only where the width changes.
     unnormalised=(
         ("main.s{stage}.{block}.projection.bn", "main.s{stage}.{block}.projection.conv"),
     ),
@@ -137,18 +137,18 @@ PYTORCHVIDEO_SLOWFAST = Scheme(
 
 SCHEMES = (PYSLOWFAST_X3D, PYSLOWFAST_SLOWFAST, PYTORCHVIDEO_X3D, PYTORCHVIDEO_SLOWFAST)
 
-#: Prefixes that all keys have when another module holds the network: DistributedDataParallel,
-#: torch.compile, and PySlowFast's models that are pytorchvideo's (ptv_model_builder.py).
+#: Prefixes of all keys of a wrapped network: DistributedDataParallel, torch.compile, and
+#: PySlowFast's models that wrap pytorchvideo's (ptv_model_builder.py).
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 
-#: Normalisation of parts of a batch (SubBatchNorm3d of PySlowFast): the statistics of ``bn``, which
-#: it evaluates with, are those of the layer; the counter is that of ``split_bn``. So does
-#: sub_to_normal_bn of slowfast/utils/checkpoint.py.
+#: SubBatchNorm3d of PySlowFast normalises parts of a batch. A layer gets the statistics of ``bn``,
+#: which are used in evaluation, and the counter of ``split_bn``, as in sub_to_normal_bn of
+#: slowfast/utils/checkpoint.py.
 SUB_BATCH_NORM = (
     ("bn.running_mean", "running_mean"),
     ("bn.running_var", "running_var"),
     ("split_bn.num_batches_tracked", "num_batches_tracked"),
 )
-#: What every layer of that kind has, and no other.
+#: A key that every SubBatchNorm3d has, and no other layer.
 SUB_BATCH_SIGNATURE = "split_bn.running_mean"
 SUB_BATCH_DROPPED = ("bn.num_batches_tracked", "split_bn.running_mean", "split_bn.running_var")

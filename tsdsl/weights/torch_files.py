@@ -26,14 +26,15 @@ from tsdsl.weights.pickles import (
     unpickle,
 )
 
-#: What an archive begins with.
+#: First bytes of a zip archive.
 ARCHIVE = b"PK\x03\x04"
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
-#: Bytes of the directory of an archive: 46 and a name for each record.
+#: Bytes of the longest directory of an archive, which has 46 and a name for each record.
 _LONGEST_DIRECTORY = 32 << 20
-#: Dimensions of a tensor. Networks have at most five.
+#: Largest number of dimensions of a tensor. Networks have at most five.
 MAX_DIMS = 16
-#: Tensors may be parts of one storage; all together have at most so many bytes for one of the file.
+#: Largest ratio of the bytes of all tensors to the bytes of the file. It is above 1 because tensors
+#: may share a storage.
 _SHARED = 16
 
 _STORAGES = {
@@ -48,10 +49,10 @@ _STORAGES = {
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
 }
-#: Bytes of a number where they are others than the type's name says.
+#: Bytes of an element, for types whose name does not determine them.
 _SIZES = {"ComplexFloatStorage": 8, "ComplexDoubleStorage": 16, "QInt32Storage": 4}
 _MODULES = ("torch.", "torch.cuda.", "torch.storage.")
-#: Functions that tensors are made with, and where their arguments have the tensor itself.
+#: Functions that wrap a tensor -> the index of the argument that is the tensor.
 _INNER = {
     "torch._utils._rebuild_parameter": 0,
     "torch._utils._rebuild_parameter_with_state": 0,
@@ -70,7 +71,7 @@ _OTHER = {
     "torch._utils._rebuild_wrapper_subclass",
 }
 _TENSORS = {*_INNER, *_PLAIN, _SUBCLASS, *_OTHER}
-#: What files have beside tensors. None of it is made.
+#: Other names that files of weights contain. None of them is called.
 _BESIDE = {
     *("collections.OrderedDict", "collections.Counter", "builtins.set", "builtins.complex"),
     *("torch.Size", "torch.Tensor", "torch.device", "torch.serialization._get_layout"),
@@ -81,15 +82,15 @@ _BESIDE = {
 
 
 class Unread(Exception):
-    """What is no file of ``torch.save``, or not a whole one. ``why`` may be empty."""
+    """The file is not one of ``torch.save``, or is incomplete. The message may be empty."""
 
 
 class NotPlain(Exception):
-    """A value that is no tensor with its numbers, said after its name: ``is of type ...``."""
+    """A value is not a plain tensor. The message continues its name: ``is of type ...``."""
 
 
 def allowed(path: str) -> bool:
-    """Whether a file may name it: tensors, storages, types, numbers of numpy."""
+    """Whether a file may name something: tensors, storages, types, and numbers of numpy."""
     module, _, name = path.rpartition(".")
     if path in _BESIDE or path in _TENSORS:
         return True
@@ -104,10 +105,10 @@ def is_tensor(value: object) -> bool:
 
 
 class TorchFile:
-    """What an open file says: ``value``, which has a `PickledCall` in the place of each tensor.
+    """The contents of an open file. ``value`` has a `PickledCall` in the place of each tensor.
 
-    ``size``: bytes of the file. ``storages``: the key of a storage -> where its bytes are in the
-    file, and how many. ``swapped``: the machine that wrote it has the other order of bytes.
+    ``size``: bytes of the file. ``storages``: key of a storage -> position and number of its bytes
+    in the file. ``swapped``: the file's byte order is not this machine's.
     """
 
     def __init__(
@@ -121,11 +122,11 @@ class TorchFile:
         self.value, self.file, self.size = value, file, size
         self.storages, self.swapped = storages, swapped
         self.made: dict[str, Tensor] = {}
-        #: Bytes of all tensors made.
+        #: Bytes of all tensors read so far.
         self.total = 0
 
     def tensor(self, call: PickledCall) -> Tensor:
-        """The tensor of a call, in memory. Raises `NotPlain` and `Unread`."""
+        """Read the tensor of a call. Raises `NotPlain` and `Unread`."""
         part = _part(call)
         at, length = self.storages.get(part.key, (0, -1))
         if part.stored > length or part.last * part.itemsize > part.stored:
@@ -144,7 +145,7 @@ class TorchFile:
 
 
 def read(file: io.BufferedReader, size: int) -> TorchFile:
-    """What an open file holds; ``size`` in bytes. Raises `Unread`, `pickles.Foreign`."""
+    """Read the structure of an open file of ``size`` bytes. Raises `Unread`, `pickles.Foreign`."""
     try:
         file.seek(0)
         archive = file.read(len(ARCHIVE)) == ARCHIVE
@@ -177,7 +178,8 @@ def _read_archive(file: io.BufferedReader, size: int) -> TorchFile:
 
 
 def _records(file: io.BufferedReader, size: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Name, place and length of what an archive holds, by its directory (APPNOTE.TXT 4.3)."""
+    """Name, position and length of each record of an archive, from its directory (APPNOTE.TXT
+    4.3)."""
     tail_at = max(0, size - (1 << 16) - 22)
     file.seek(tail_at)
     tail = file.read(size - tail_at)
@@ -216,7 +218,7 @@ def _records(file: io.BufferedReader, size: int) -> Iterator[tuple[str, tuple[in
 
 
 def _large_end(file: io.BufferedReader, size: int, end: int) -> tuple[int, int, int]:
-    """Entries, bytes and place of the directory of an archive over 4 GiB."""
+    """Number of entries, size and position of the directory of an archive larger than 4 GiB."""
     file.seek(max(0, end - 20))
     locator = file.read(20)
     if locator[:4] != b"PK\x06\x07":
@@ -230,7 +232,7 @@ def _large_end(file: io.BufferedReader, size: int, end: int) -> tuple[int, int, 
 
 
 def _large(extra: bytes, *values: int) -> list[int]:
-    """Sizes and places of a record, of which those that need it are in the extra field."""
+    """Sizes and positions of a record. Those that exceed 32 bits are in the extra field."""
     found = list(values)
     at = 0
     while at + 4 <= len(extra):
@@ -296,23 +298,23 @@ class _Storage(NamedTuple):
     key: str
     kind: str
     itemsize: int
-    #: Bytes before the part of a larger storage that it is; bytes up to its end.
+    #: Position in bytes of the part of a larger storage, and position of its end.
     start: int
     end: int
 
 
 class _TensorPart(NamedTuple):
-    """The numbers of a tensor: where they are in a storage. Offset and ``last`` in numbers."""
+    """Position of a tensor's elements in a storage. ``offset`` and ``last`` count elements."""
 
     key: str
     dtype: torch.dtype
     itemsize: int
-    #: Bytes that the storage says it has.
+    #: Bytes that the storage claims to have.
     stored: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
-    #: One more than the largest place of a number.
+    #: One more than the largest index of an element.
     last: int
 
 
@@ -358,7 +360,7 @@ def _is_extent(value: object) -> bool:
 
 
 def _extents(value: object) -> tuple[int, ...] | None:
-    """A shape, or strides; None if it is neither."""
+    """A shape or strides; None if the value is neither."""
     if isinstance(value, PickledCall) and value.path == "torch.Size" and len(value.args) == 1:
         value = value.args[0]
     if not isinstance(value, tuple) or len(value) > MAX_DIMS or not all(map(_is_extent, value)):
@@ -367,8 +369,8 @@ def _extents(value: object) -> tuple[int, ...] | None:
 
 
 def countable(shape: tuple[int, ...]) -> int | None:
-    """How many numbers a tensor of a shape has; None if torch cannot count them. It multiplies
-    what is not zero, too."""
+    """Number of elements of a shape, or None if torch cannot count them: torch multiplies the
+    non-zero extents, too, and they must not overflow."""
     count = 1
     for extent in shape:
         count *= max(extent, 1)
@@ -376,7 +378,8 @@ def countable(shape: tuple[int, ...]) -> int | None:
 
 
 def _storage(reference: StorageReference) -> _Storage | None:
-    """``("storage", type, key, place, numbers)``, and of a part ``(key, first, numbers)``."""
+    """Parse ``("storage", type, key, place, numbers)``, with ``(key, first, numbers)`` for a
+    part."""
     said = reference.key
     if not isinstance(said, tuple) or len(said) not in (5, 6) or said[0] != "storage":
         return None
@@ -397,7 +400,7 @@ def _storage(reference: StorageReference) -> _Storage | None:
 
 
 def _storages(value: object) -> Iterator[_Storage]:
-    """Those that a value refers to."""
+    """All storages that a value refers to."""
     waiting, seen = [value], set[int]()
     while waiting:
         one = waiting.pop()

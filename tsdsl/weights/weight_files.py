@@ -1,4 +1,4 @@
-"""Weights in and out: safetensors files of ours, and giving what a file has to a network."""
+"""Writes safetensors files of weights, and loads files of weights into a network."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ __all__ = [
     "save_weights",
 ]
 
-#: What ``about["format"]`` says in files of ours.
+#: The value of ``about["format"]`` in files that tsdsl writes.
 FORMAT = "tsnet-weights/1"
 
 
 class LoadedWeights(StoredWeights):
-    """What was given to a network: the tensors by the network's names."""
+    """The weights that a network has been given, by the network's names."""
 
-    #: Whose names the file has, as in ``pyslowfast-x3d``; empty: ours.
+    #: Name of the scheme of another code base, as ``pyslowfast-x3d``; empty for our names.
     scheme: str = ""
-    #: Names of the network that were left as they were.
+    #: Names of the network's tensors that were left as they were.
     left_out: tuple[str, ...] = ()
-    #: Names of the network that the file's code base does not have, and that have values now
-    #: which change nothing.
+    #: Names of the network's tensors that the file's code base does not have. They have been set to
+    #: values that change nothing.
     filled: tuple[str, ...] = ()
 
 
 def save(path: PathLike, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-    """Write a safetensors file, whole or not at all, and have it reach the disk. Tensors that share
-    memory are written each by itself. Raises `FileError`."""
+    """Write a safetensors file atomically and sync it to the disk. Tensors that share memory are
+    written separately. Raises `FileError`."""
     plain = {
         name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()
     }
     data = safetensors.torch.save(plain, dict(about))
-    # The library writes what the file says of itself in another order each time: equal runs are
-    # to give equal bytes. Offsets count from the end of this header.
+    # The library writes metadata in random order. It is sorted, so that equal runs write equal
+    # bytes. Offsets of tensors count from the end of the header.
     size = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:size])
     if "__metadata__" in header:
@@ -67,9 +67,9 @@ def save(path: PathLike, tensors: Mapping[str, Tensor], about: Mapping[str, str]
 
 
 def save_torch(path: PathLike, tensors: Mapping[str, Tensor]) -> None:
-    """Write a file as PySlowFast and pytorchvideo do: ``torch.save`` of the tensors under
+    """Write a file in the form of PySlowFast and pytorchvideo: ``torch.save`` of the tensors under
     ``model_state``. Raises `FileError`."""
-    # Copies: a view would be saved with all that it is a view of.
+    # Copies, since a view would be saved with its whole storage.
     plain = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     buffer = io.BytesIO()
     torch.save({"model_state": plain}, buffer)
@@ -79,18 +79,19 @@ def save_torch(path: PathLike, tensors: Mapping[str, Tensor]) -> None:
 def load_into(
     net: nn.Module, weights: PathLike | StoredWeights, *, except_for: Sequence[str] = ()
 ) -> LoadedWeights:
-    """Give a network the weights of a file: ours, or a checkpoint of the same network in PySlowFast
-    or pytorchvideo (`tsdsl.weights.schemes`). They must have exactly the network's names and
-    shapes; nothing is changed if they do not.
+    """Load weights into a network: a file of tsdsl, or a checkpoint of the same network in
+    PySlowFast or pytorchvideo (`tsdsl.weights.schemes`). Names and shapes have to be exactly the
+    network's; otherwise nothing is changed.
 
-    ``except_for`` names modules that stay as they are, as ``["head.x3d_head.linear"]`` where the
-    number of classes is another one.
+    ``except_for`` names modules that keep their weights, as ``["head.x3d_head.linear"]`` for a
+    network with another number of classes.
 
-    Raises `FileError`, `WeightsError` with everything that differs.
+    Raises `FileError`, and `WeightsError` with everything that differs.
     """
     found = weights if isinstance(weights, StoredWeights) else load(weights)
     if found.tensors.keys() == net.state_dict().keys():
-        # Before shapes are compared: segments may be why they differ.
+        # Checked before shapes are compared, since other segments may be the reason for other
+        # shapes.
         check_layout(net, found.about, found.source)
     fit = match_tensors(net, found, except_for)
     check_layout(net, found.about, found.source)
@@ -106,19 +107,19 @@ def load_into(
     )
 
 
-#: The name that it has in the library.
+#: The name under which `tsdsl` exports it.
 load_weights = load_into
 
 
 def save_weights(net: nn.Module, path: PathLike, **about: str) -> None:
-    """Write a network's `state_dict` as `save` does; ``about``: what else the file should say, as
+    """Write the `state_dict` of a network, as `save` does. ``about`` is further metadata, as
     ``epoch="3"``. Raises `FileError`."""
     save(path, net.state_dict(), {"format": FORMAT, **about_layout(net), **about})
 
 
 def about_layout(net: nn.Module) -> dict[str, str]:
-    """What a file says of where channels lie in a supernet's weights (`tsdsl.ir.layout`). Nothing
-    where they are the first ones everywhere: files of earlier versions are as they were."""
+    """Metadata about the positions of channels in a supernet's weights (`tsdsl.ir.layout`). Empty
+    where channels are ranked everywhere, as in files of earlier versions."""
     from tsdsl.backends.supernet import Supernet
 
     digest = net._layouts.digest if isinstance(net, Supernet) else ""
@@ -128,8 +129,8 @@ def about_layout(net: nn.Module) -> dict[str, str]:
 def check_layout(
     net: nn.Module, about: Mapping[str, str], source: str, hint: str | None = None
 ) -> None:
-    """Refuse weights of a supernet whose channels lie elsewhere than in this one: shapes can be the
-    same. Raises `WeightsError`."""
+    """Raise `WeightsError` for weights of a supernet whose channels have other positions than this
+    one's. Their shapes can be equal."""
     from tsdsl.backends.supernet import Supernet
 
     if not isinstance(net, Supernet) or "architecture" in about:

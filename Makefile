@@ -1,5 +1,6 @@
 # make demo    a real spec: checked, counted, compiled to torch, run on a clip
-# make test    what CI runs
+# make test    what CI runs; with SWEEP=1 also the cases that take longer
+# make check   in a minute: format, types, imports, and the tests of what changed
 # make fmt     format the sources
 # make bench   how fast start, parsing and compiling are
 #
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint unit fmt bench clean
+.PHONY: setup demo test check lint unit fmt bench clean
 
 setup: $(READY)
 
@@ -38,7 +39,11 @@ lint: $(READY)
 
 # pytest comes last, and its closing line is the last that is printed.
 unit: lint
-	@$(BIN)/python -m pytest -q -n auto --dist worksteal
+	@$(BIN)/python -m pytest -q -n auto --dist worksteal $(if $(SWEEP),--sweep)
+
+# Says which tests it runs, and which it leaves to `make test`.
+check: lint
+	@$(BIN)/python tests/affected.py
 
 fmt: $(READY)
 	@$(BIN)/ruff check -q --fix-only .

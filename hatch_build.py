@@ -21,7 +21,7 @@ TABLES = f"{PACKAGE}/tsnet.tables.json"
 
 
 class TablesHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Writes the tables before the wheel is put together."""
+    """Writes the parse tables before the wheel is built."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
@@ -39,7 +39,8 @@ class TablesHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def _build_tables(root: Path, grammar: str) -> bytes:
-    """Of the checkout's own code, only what needs no dependency but Lark is imported."""
+    """Build the parse tables. Of the checkout's code, only a module whose single dependency is Lark
+    is imported."""
     sys.path.insert(0, str(root))
     try:
         tables = importlib.import_module("tsdsl.syntax.tables")

@@ -1,20 +1,21 @@
-"""Figures of a space, of single networks and of their scores, on matplotlib (which comes with
-``pip install 'tsdsl[plot]'``).
+"""Figures of a space, of single networks and of their scores, with matplotlib (``pip install
+'tsdsl[plot]'``).
 
     plots.save(plots.overview(space), "space.svg")
     plots.spread(space, "macs", axes, window=(2.4e9, 2.5e9))
 
-`overview`, `network`, `confusion` and `search` make whole figures; `spread`, `stages`, `phases` and
-`confusions` draw one panel, into axes of yours or into a figure of their own. pyplot is not used:
-nothing opens a window, and nothing global is changed.
+`overview`, `network`, `confusion` and `search` make whole figures. `spread`, `stages`, `phases` and
+`confusions` draw one panel, into given axes or into a figure of their own. pyplot is not used: no
+window is opened, and no global state is changed.
 
-`figures`  whole figures
-`spreads`, `by_stage`, `by_phase`, `confusions` panels
-`over_time` how a search went
-`panel`    what all panels have in common
-`style`    colours, sizes and settings
-`units`    a cost in the unit that its axis has
-`files`    the same bytes for the same figure
+| file | has |
+|---|---|
+| `figures` | whole figures |
+| `spread_panel`, `stage_panel`, `phase_panel`, `confusion_panel` | single panels |
+| `search_panels` | the figure of a search over time |
+| `panel` | what all panels have in common |
+| `style`, `units` | colours, sizes and settings; the units of cost axes |
+| `files` | reproducible image files |
 """
 
 from tsdsl.plots.confusion_panel import confusions

@@ -1,4 +1,5 @@
-"""Which classes a network takes for which: a matrix, and its largest mistakes by name."""
+"""Panels of the classes that a network confuses: the confusion matrix, and the most frequent
+mistakes."""
 
 from __future__ import annotations
 
@@ -17,20 +18,20 @@ from tsdsl.plots.style import DARK, INK, LIGHT, RULE, SMALL
 if TYPE_CHECKING:
     from tsdsl.training.scores import Scores
 
-#: Inches of a cell, and of the matrix.
+#: Inches: width of a cell, smallest and largest width of the matrix.
 _CELL, _LEAST, _MOST = 0.36, 2.0, 5.6
-#: Classes up to which cells have numbers, and up to which rows have names.
+#: Largest number of classes whose cells have numbers, and whose rows have names.
 _NUMBERED, _NAMED = 24, 64
-#: Characters of a class's name.
+#: Characters of a class's name that are shown.
 _LONGEST = 24
-#: Mistakes that are named.
+#: Largest number of mistakes that are listed.
 _WORST = 12
-#: Characters of one line with the names of two classes.
+#: Characters of a line with the names of two classes.
 _PAIR = 26
 _COLOURS = LinearSegmentedColormap.from_list(
     "shares", ["white", "#9cc3dd", "#3f82b3", DARK]
 ).with_extremes(bad="#e8e8e8", under="white")
-#: Of many classes, where a single mistake is a point: whatever is not 0 can be seen.
+#: Colours for many classes, where a cell is a point: every non-zero value is visible.
 _POINTS = LinearSegmentedColormap.from_list("points", ["#7fb2d6", "#3f82b3", DARK]).with_extremes(
     bad="#e8e8e8", under="white"
 )
@@ -38,7 +39,7 @@ _POINTS = LinearSegmentedColormap.from_list("points", ["#7fb2d6", "#3f82b3", DAR
 
 @dataclass(frozen=True)
 class ConfusionPanel:
-    """The matrix before it is drawn: a row for each class, a column for each prediction."""
+    """A confusion matrix before it is drawn: a row for each class, a column for each prediction."""
 
     subject: str
     classes: tuple[str, ...]
@@ -60,7 +61,7 @@ class ConfusionPanel:
 
     @property
     def height(self) -> float:
-        """Inches."""
+        """Height of the panel in inches."""
         names = max(map(len, self.classes)) * 0.055 if len(self.classes) <= _NAMED else 0.1
         return self._side + 0.95 + min(names, 1.4)
 
@@ -76,7 +77,7 @@ class ConfusionPanel:
             )
         )
         norm = PowerNorm(1.0 if count <= _NUMBERED else 0.5, 0.0, 1.0)
-        # Zeros are below the scale.
+        # Zeros get the colour below the scale.
         shown = shares.copy()
         shown[self.counts_KK == 0] = -1.0
         shown[videos_K1[:, 0] == 0] = np.ma.masked
@@ -126,11 +127,11 @@ class ConfusionPanel:
 
 @dataclass(frozen=True)
 class MistakesPanel:
-    """The largest entries beside the diagonal, before they are drawn."""
+    """The largest off-diagonal entries of a confusion matrix, before they are drawn."""
 
-    #: Class, predicted class, videos, videos of the class.
+    #: Class, predicted class, number of videos confused, number of videos of the class.
     found: tuple[tuple[str, str, int, int], ...]
-    #: How many more pairs of classes are mistaken.
+    #: Number of further pairs of classes that are confused.
     others: int
 
     @classmethod
@@ -145,12 +146,12 @@ class MistakesPanel:
 
     @property
     def height(self) -> float:
-        """Inches."""
+        """Height of the panel in inches."""
         return 1.0 + (0.2 if self._fits else 0.33) * len(self.found)
 
     @property
     def _fits(self) -> bool:
-        """Whether both names stand in one line."""
+        """Whether both names fit on one line."""
         return all(len(a) + len(b) + 3 <= _PAIR for a, b, _, _ in self.found)
 
     def draw(self, ax: Axes) -> Axes:
@@ -185,13 +186,13 @@ class MistakesPanel:
 
 
 def confusions(scores: Scores, subject: str = "", ax: Axes | None = None) -> Axes:
-    """The confusion matrix: rows are classes, columns predictions, the colour is the share of a
-    class's videos; with numbers for up to 24 classes, and names for up to 64."""
+    """Draw the confusion matrix. Rows are classes, columns predictions; the colour is the share of
+    a class's videos. Up to 24 classes have numbers, up to 64 have names."""
     return drawn(ConfusionPanel.of(scores, subject), ax)
 
 
 def _plain(name: str) -> str:
-    """On one line; a dollar sign would begin a formula."""
+    """The name on one line, with dollar signs escaped, which would begin a formula."""
     return " ".join(name.split()) or "?"
 
 

@@ -1,4 +1,5 @@
-"""Whole figures: what ``tsdsl space``, ``tsdsl flops`` and ``tsdsl eval`` write with ``--plot``."""
+"""The whole figures that ``tsdsl space``, ``tsdsl flops`` and ``tsdsl eval`` write with
+``--plot``."""
 
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ from tsdsl.training.scores import Scores
 
 
 def overview(found: Space | SpaceSummary) -> Figure:
-    """All that there is to draw of a space, or of the summary of one under a distribution: how
-    multiply-adds, parameters and the costs of its tables are spread, with the windows that the
-    summary asks for; costs by stage; and in each phase of the search.
+    """A figure of a space, or of its summary under a distribution: histograms of multiply-adds, of
+    parameters and of the costs in its tables, with the windows of the summary; costs by stage; and
+    costs in each phase of the search.
 
-    A panel whose tables would be too large is left out, as in the summary. Raises `SpecError` if
-    none is left.
+    A panel whose tables would be too large is left out, as in the summary. Raises `SpecError` if no
+    panel is left.
     """
     summary = found if isinstance(found, SpaceSummary) else summarise(found)
     space, given = summary.space, summary.distribution
@@ -51,8 +52,8 @@ def overview(found: Space | SpaceSummary) -> Figure:
 def network(
     space: Space, architecture: Mapping[str, Any] | None = None, by: Grouping = "stage"
 ) -> Figure:
-    """Where the multiply-adds of one architecture lie, and each cost of a table; of a space, those
-    of its cheapest and its dearest architecture and the mean."""
+    """A figure of the multiply-adds and measured costs of an architecture, by stage. For a space,
+    those of its cheapest and most expensive architecture, and the mean."""
     panels = _Panels()
     for cost in ("macs", *space.costs):
         panels.add(StagePanel.of, space, cost, architecture=architecture, by=by)
@@ -60,8 +61,8 @@ def network(
 
 
 def confusion(scores: Scores, subject: str = "") -> Figure:
-    """Which classes a network takes for which, and its most frequent mistakes by name. ``subject``:
-    whose scores they are."""
+    """A figure of the classes that a network confuses, with its most frequent mistakes by name.
+    ``subject``: name of the network, for titles."""
     panels = _Panels()
     panels.add(ConfusionPanel.of, scores, subject)
     mistakes = MistakesPanel.of(scores)
@@ -71,7 +72,7 @@ def confusion(scores: Scores, subject: str = "") -> Figure:
 
 
 class _Panels:
-    """Those that can be drawn."""
+    """The panels of a figure. A panel whose tables would be too large is dropped."""
 
     def __init__(self) -> None:
         self._made: list[Panel] = []
@@ -84,7 +85,7 @@ class _Panels:
             self._missed.append(wide)
 
     def figure(self) -> Figure:
-        """One below the other."""
+        """A figure with the panels below one another."""
         if not self._made:
             raise self._missed[0]
         heights = [panel.height for panel in self._made]
@@ -92,7 +93,8 @@ class _Panels:
             figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
             figure.get_layout_engine().set(h_pad=0.09, w_pad=0.05)  # type: ignore[union-attr,call-arg]
             grid = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
-            # From the last one on: the names of rows take some of the width of all titles.
+            # Drawn from the last panel up, because the names of rows narrow the titles of all
+            # panels.
             for panel, ax in zip(self._made[::-1], grid[::-1, 0], strict=True):
                 panel.draw(ax)
             settle(figure)

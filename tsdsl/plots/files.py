@@ -1,4 +1,4 @@
-"""Figures as files. The same figure gives the same bytes, with the same version of matplotlib."""
+"""Writes figures. Equal figures give equal bytes, with the same version of matplotlib."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from tsdsl.files import PathLike, write_atomic
 from tsdsl.plots.panel import described
 from tsdsl.plots.style import DPI, settings
 
-#: What a figure can be written as.
+#: Extensions of the formats in which figures are written.
 FORMATS = (".svg", ".png", ".pdf")
-#: Of a side of a PNG: matplotlib draws fewer than 2^16.
+#: Largest side of a PNG in pixels. matplotlib draws fewer than 2^16.
 _PIXELS = 60_000
 
 
 def save(figure: Figure, path: PathLike) -> None:
-    """Write a figure, whole or not at all, in the format of its suffix (`FORMATS`). Raises
-    `FileError`; `ValueError` for another suffix."""
+    """Write a figure atomically, in the format of the path's extension (`FORMATS`). Raises
+    `FileError`, and `ValueError` for another extension."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     write_atomic(path, render(figure, suffix))
 
 
 def render(figure: Figure, suffix: str = ".svg") -> bytes:
-    """A figure in one of `FORMATS`, without date and version."""
+    """A figure as bytes in one of `FORMATS`, without date and version."""
     if suffix not in FORMATS:
         raise ValueError(f"a figure is one of {', '.join(FORMATS)}, not '{suffix}'")
     title, description = described(figure)
     made = io.BytesIO()
     with settings(), warnings.catch_warnings():
-        # A name in a script that the font lacks: boxes in a PNG, and still text in an SVG.
+        # Names in a script that the font lacks: boxes in a PNG, text in an SVG.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         if suffix == ".png":
             FigureCanvasAgg(figure)
@@ -56,7 +56,7 @@ def render(figure: Figure, suffix: str = ".svg") -> bytes:
 
 
 def _accessible(svg: str, title: str, description: str) -> str:
-    """With what a screen reader says of it: the first two elements."""
+    """Add title and description, which screen readers read, as the first two elements of an SVG."""
     start = svg.index("<svg ")
     end = svg.index(">", start)
     said = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"

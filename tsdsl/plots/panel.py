@@ -16,26 +16,26 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from tsdsl.plots.style import MUTED, RULE, SMALL, TITLE, WIDTH, settings
 from tsdsl.plots.units import AxisUnit
 
-#: Points from the axes up: the legend's line, the facts, the title.
+#: Points, from the axes upwards: height of a line of the legend, of the facts and of the title.
 _LINE = 11.5
-#: Another line of facts.
+#: Points: height of a further line of facts.
 _FURTHER = 8.4
 _ABOVE = 3.0
-#: Inches of a small character, on average.
+#: Inches: mean width of a small character.
 _CHARACTER = 0.0505
-#: Inches of a letter of a row's name, and left of axes without such names.
+#: Inches: width of a character of a row's name, and of the margin of axes without such names.
 _LETTER = 0.06
 _LEFT = 0.85
 #: Characters of a row's name that are shown.
 _LONGEST = 26
-#: Characters of a line, however narrow the axes are.
+#: Smallest number of characters in a line, for narrow axes.
 _LEAST = 20
-#: Characters that the key of a legend is as wide as, with its spaces.
+#: Width of the key of a legend with its spaces, in characters.
 _KEY = 6.5
 
 
 class Panel(Protocol):
-    """All that it shows is computed; ``height`` in inches."""
+    """A panel whose data is computed and which has not been drawn. ``height`` is in inches."""
 
     @property
     def height(self) -> float: ...
@@ -44,7 +44,7 @@ class Panel(Protocol):
 
 
 def drawn(panel: Panel, ax: Axes | None) -> Axes:
-    """A panel in these axes, as they are set up; without, in a figure of its own."""
+    """Draw a panel into axes as they are, or into a figure of its own."""
     if ax is not None:
         return panel.draw(ax)
     with settings():
@@ -55,8 +55,8 @@ def drawn(panel: Panel, ax: Axes | None) -> Axes:
 
 
 def settle(figure: Figure) -> None:
-    """Lay it out for good. Each time moves things a little, from where they stand then: a second
-    time they fit, and further times would not give the same file."""
+    """Lay out the figure twice and then fix the layout. Each layout moves elements slightly,
+    depending on where they are; with more passes, the file would not be reproducible."""
     engine = figure.get_layout_engine()
     assert engine is not None
     with warnings.catch_warnings():
@@ -67,7 +67,7 @@ def settle(figure: Figure) -> None:
 
 
 def headline(ax: Axes, title: str, facts: str, handles: Sequence[Artist]) -> None:
-    """Title, facts and legend, from the top down to the axes, in as many lines as they need."""
+    """Draw title, facts and legend above the axes, in as many lines as they need."""
     room = _room(ax)
     at = _ABOVE
     if handles:
@@ -85,7 +85,7 @@ def headline(ax: Axes, title: str, facts: str, handles: Sequence[Artist]) -> Non
             handletextpad=0.5,
             fontsize=SMALL,
         )
-        # The title makes room for all of it.
+        # The title reserves the space for all of them.
         legend.set_in_layout(False)
         at += _LINE * -(-len(handles) // columns)
     if facts:
@@ -106,9 +106,8 @@ def headline(ax: Axes, title: str, facts: str, handles: Sequence[Artist]) -> Non
 
 
 def _room(ax: Axes) -> int:
-    """About how many small characters fit above axes. The layout comes later: what is known is the
-    part of the figure that they share, and the names of rows that stand left of them, or of other
-    axes that they are aligned with."""
+    """Approximate number of small characters that fit above axes. The layout is not known yet: the
+    estimate uses the axes' share of the figure, and the names of rows to the left of axes."""
     root, spec = ax.get_figure(root=True), ax.get_subplotspec()
     assert root is not None
     if spec is None:
@@ -125,8 +124,8 @@ def _room(ax: Axes) -> int:
 
 
 def _columns(labels: Sequence[str], room: int) -> int:
-    """Of a legend, by the characters that its labels and their keys need. It fills columns from the
-    first on, which are longer if there is a remainder."""
+    """Number of columns of a legend, from the characters of its labels and keys. The legend fills
+    columns one by one; the first ones get the remainder."""
     for columns in range(len(labels), 1, -1):
         least, longer = divmod(len(labels), columns)
         widths, at = 0.0, 0
@@ -140,12 +139,12 @@ def _columns(labels: Sequence[str], room: int) -> int:
 
 
 def describe(ax: Axes, text: str) -> None:
-    """What a panel shows, in words."""
+    """Attach a description of a panel in words."""
     ax.set_label(text)
 
 
 def described(figure: Figure) -> tuple[str, str]:
-    """The title and the description of a figure: those of its panels."""
+    """The title and the description of a figure, combined from its panels."""
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
     titles = [ax.get_title(loc="left") for ax in panels]
     words = [str(ax.get_label()) for ax in panels]
@@ -156,7 +155,7 @@ def described(figure: Figure) -> tuple[str, str]:
 
 
 def cost_axis(ax: Axes, unit: AxisUnit) -> None:
-    """The horizontal axis of a cost, whose values are in ``unit`` already."""
+    """Set up the horizontal axis of a cost whose values are in ``unit``."""
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_scientific(False)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8))
@@ -165,13 +164,14 @@ def cost_axis(ax: Axes, unit: AxisUnit) -> None:
 
 
 def bare(ax: Axes, *sides: str) -> None:
-    """Without the lines of these sides."""
+    """Hide the lines at some sides of axes."""
     for side in sides:
         ax.spines[side].set_visible(False)
 
 
 def rows_axis(ax: Axes, names: Sequence[str], places: Sequence[float], size: float) -> None:
-    """A vertical axis of names, the first one at the top. Of a long name, the end says most."""
+    """Set up a vertical axis of names, the first one at the top. Long names keep their end, which
+    is the most specific part."""
     shown = ["\n".join(map(_short, name.splitlines())) for name in names]
     ax.set_yticks(list(places), shown, fontsize=size)
     ax.tick_params(axis="y", length=0, pad=4)

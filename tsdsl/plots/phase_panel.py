@@ -1,4 +1,4 @@
-"""What a cost is in each phase of a progressive search."""
+"""Panel of a cost in each phase of a progressive search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PhasePanel:
-    """A panel before it is drawn."""
+    """Costs in the phases of a search, before they are drawn."""
 
     space: str
     streams: tuple[str, ...]
@@ -41,7 +41,7 @@ class PhasePanel:
 
     @property
     def height(self) -> float:
-        """Inches."""
+        """Height of the panel in inches."""
         return 1.05 + 0.36 * len(self.found)
 
     def draw(self, ax: Axes) -> Axes:
@@ -49,7 +49,7 @@ class PhasePanel:
         most, least = max(values, default=0.0), min(values, default=0.0)
         unit = AxisUnit.of(self.cost, most)
         margin = (most - least) / 25 or abs(most) / 10 or unit.scale
-        # On the right there is room for the numbers of a row.
+        # Space on the right for the numbers of a row.
         ax.set_xlim((least - margin) / unit.scale, (most + 5 * margin) / unit.scale)
         for at, phase in enumerate(self.found):
             _row(ax, unit, phase, at)
@@ -93,15 +93,15 @@ def phases(
     *,
     distribution: DistributionLike = None,
 ) -> Axes:
-    """A row for each phase of the search section: a line from minimum to maximum, thick within a
-    standard deviation of the mean, which is the dot; and the budgets, shaded. See `Space.phases`
-    for what exists in a phase. Raises `ValueError` if the spec has none."""
+    """Draw the range of a cost in each phase of the search section: a line from minimum to maximum,
+    thick within one standard deviation of the mean, which is a dot; budgets are shaded. See
+    `Space.phases` for what exists in a phase. Raises `ValueError` if the spec has no phases."""
     panel = PhasePanel.of(space, cost, distribution=distribution)
     return drawn(panel, ax)
 
 
 def _values(phase: PhaseCost) -> list[float]:
-    """All numbers of a phase that an axis has to hold."""
+    """All values of a phase that the axis has to include."""
     own = [phase.min, phase.max, phase.mean]
     ends = [end for budget in phase.budgets for end in (budget.low, budget.high)]
     return [float(value) for value in (*own, *ends) if value is not None]

@@ -1,7 +1,7 @@
-"""How a search went: its curves, and the probability of every option over time.
+"""A search over time: curves of its losses and costs, and the probability of every option.
 
-Few options have a row with a name each; of many, decisions have names and rows are thin, in columns
-side by side.
+With few options, each has a row with its name. With many, decisions have names, rows are thin, and
+decisions are arranged in columns.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ from tsdsl.plots.units import AxisUnit, plain
 from tsdsl.searching.alpha_image import colours
 from tsdsl.searching.history import History, Phase
 
-#: Options up to which each has a name, and those of a column where there are more.
+#: Largest number of options that each have a name, and of options in a column if there are more.
 _NAMED, _COLUMN = 90, 200
-#: Inches: the rows of both kinds, between decisions, of a name, of a map and around it.
+#: Inches: height of a row with and without names; gap between decisions.
 _ROW, _THIN, _GAP = 0.135, 0.05, 0.06
 _LETTER, _MAP, _MARGIN = 0.058, 4.0, 0.25
-#: A decision is at least as high as its name.
+#: Inches: smallest height of a decision, which is that of its name.
 _NAME = 0.105
-#: Of a curve, and above it.
+#: Inches: height of a curve, and the space above it.
 _CURVE, _ABOVE = 1.0, 0.42
-#: Above and below the maps: title, legend, phases; axis.
+#: Inches: space above the maps (title, legend, phases) and below them (axis).
 _HEAD, _FOOT = 0.85, 0.45
-#: Pixels that a map is wide.
+#: Width of a map in pixels.
 _PIXELS = 800
-#: Characters of a name.
+#: Characters of a name that are shown.
 _LONGEST = 34
 
 
 def search(history: History, only: Sequence[str] = ()) -> Figure:
-    """``only``: the decisions, by path or its beginning (``sparse.s2``); all if there is none.
+    """A figure of a search over time: curves of losses and costs, and a map of the distribution.
 
-    Raises `ValueError` for one that is the beginning of nothing."""
+    ``only``: paths of decisions or beginnings of them (``sparse.s2``); empty for all. Raises
+    `ValueError` if one matches no decision.
+    """
     columns, named = _columns(history, _wanted(history, only))
     letters = max(_letters(history, group, named) for column in columns for group in column)
     name = max(letters * _LETTER + 0.15, 0.75)
@@ -61,7 +63,7 @@ def search(history: History, only: Sequence[str] = ()) -> Figure:
         figure = Figure(figsize=(width, height))
 
         def axes(left: float, top: float, across: float, down: float) -> Axes:
-            """In inches from the upper left corner."""
+            """Add axes at a position in inches from the upper left corner."""
             place = left / width, 1 - (top + down) / height, across / width, down / height
             return figure.add_axes(place)
 
@@ -93,11 +95,11 @@ def search(history: History, only: Sequence[str] = ()) -> Figure:
 @dataclass(frozen=True)
 class _Curve:
     title: str
-    #: Name, steps, values, colour and style of each line; a band has two rows of values.
+    #: Name, steps, values, colour and style of each line. A band has two rows of values.
     lines: tuple[tuple[str, list[int], Any, str, str], ...]
-    #: Of each phase, what is shaded.
+    #: Range that is shaded in each phase.
     windows: tuple[tuple[Phase, float, float], ...] = ()
-    #: From 0 to 1.
+    #: Whether values are shares from 0 to 1.
     share: bool = False
 
     def draw(self, ax: Axes, history: History) -> None:
@@ -200,12 +202,12 @@ def _curves(history: History) -> list[_Curve]:
 def _cost(name: str) -> Cost:
     if name in ("flops", "macs"):
         return "macs"
-    # Of what is measured, budgets are in nanoseconds.
+    # Budgets of measured costs are in nanoseconds.
     return "params" if name == "params" else CostTable(name, "ns", {})
 
 
 def _time(ax: Axes, history: History, below: bool) -> None:
-    """The axis of steps, with the ends of phases."""
+    """The axis of steps, with the ends of phases marked."""
     ax.set_xlim(0, history.total)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     for phase in history.phases[1:]:
@@ -219,7 +221,8 @@ def _time(ax: Axes, history: History, below: bool) -> None:
 
 @dataclass(frozen=True)
 class _Group:
-    """A decision in a column: its place, its options' places in the map, its rows in inches."""
+    """A decision in a column: its index, the indices of its options in the map, its height in
+    inches."""
 
     decision: int
     first: int
@@ -241,7 +244,8 @@ def _wanted(history: History, only: Sequence[str]) -> list[int]:
 
 
 def _columns(history: History, wanted: Sequence[int]) -> tuple[list[list[_Group]], bool]:
-    """The decisions in columns of about equal height, and whether options have names."""
+    """Distribute the decisions over columns of about equal height; also returns whether options
+    have names."""
     counts = [len(options) for _, options in history.decisions]
     starts = np.cumsum([0, *counts])
     options = sum(counts[k] for k in wanted)
@@ -325,7 +329,8 @@ def _map(ax: Axes, history: History, groups: Sequence[_Group], named: bool) -> N
 
 
 def _moments(history: History) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """For each pixel of a map, the nearest moment of its phase; and whether there is one yet."""
+    """For each pixel of a map, the index of the nearest record of its phase, and whether it is
+    after the first record."""
     at = (np.arange(_PIXELS) + 0.5) * history.total / _PIXELS
     steps = history.steps_M
     found: NDArray[np.int64] = np.zeros(_PIXELS, np.int64)
@@ -342,7 +347,7 @@ def _moments(history: History) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 def _left(
     ax: Axes, text: str, y: float, size: float, colour: str, points: float, **more: Any
 ) -> None:
-    """Text left of the axes."""
+    """Write text to the left of the axes."""
     ax.annotate(
         text,
         (0, y),
@@ -394,5 +399,5 @@ def _fitting(name: str, inches: float) -> str:
 
 
 def _short(name: str) -> str:
-    """Of a long name, the end says most."""
+    """The end of a long name, which is its most specific part."""
     return name if len(name) <= _LONGEST else "\N{HORIZONTAL ELLIPSIS}" + name[1 - _LONGEST :]

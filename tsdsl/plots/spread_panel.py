@@ -1,4 +1,4 @@
-"""How a cost is spread over a space."""
+"""Panel of the histogram of a cost over the architectures of a space."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from tsdsl.space import Space
 
 BINS = 100
-#: The shares whose quantiles are the ends of the thin and the thick part of the summary, between
-#: which the median is.
+#: Quantiles at the ends of the thin and the thick part of the summary, and the median between them.
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-#: Of the height of the axes: the top of the bars, and the lines of summaries.
+#: As shares of the height of the axes: top of the bars, first line of the summaries, distance of
+#: the next.
 _BARS, _FIRST, _NEXT = 0.80, 0.94, 0.07
-#: A band that is narrower than this share of the highest bar cannot be seen.
+#: Smallest width of a visible band, as a share of the highest bar.
 _VISIBLE = 0.004
 
 
 class _Outline(NamedTuple):
-    """A cost under one weighting."""
+    """The histogram and summary of a cost under one weighting."""
 
     name: str
-    #: Whether all architectures weigh the same.
+    #: Whether all architectures have equal weight.
     alike: bool
     histogram: Histogram
     quantiles: list[Between]
@@ -63,16 +63,16 @@ class _Outline(NamedTuple):
 
 @dataclass(frozen=True)
 class SpreadPanel:
-    """A panel before it is drawn: all that it asks of the space."""
+    """Histograms of a cost, computed and not drawn."""
 
     space: str
     cost: Cost
     ends: tuple[int, int]
-    #: The distribution's, then that of all architectures alike, if it is another; none if all
-    #: architectures cost the same.
+    #: The outline under the distribution, and the one with equal weights if it differs. Empty if
+    #: all architectures have the same cost.
     outlines: list[_Outline]
     window: tuple[float, float] | None
-    #: Of the window.
+    #: Text about the window.
     said: str
     share: Between | None
 
@@ -104,7 +104,7 @@ class SpreadPanel:
                 named = "all architectures alike"
                 moments = means.uniform_moments()
                 every = _Outline.of(space, cost, bins, "architectures", named, moments)
-                # The same outline would hide the first.
+                # An equal outline would hide the first one.
                 if abs(outlines[0].histogram.share - every.histogram.share).max() > 1e-9:
                     outlines.append(every)
         said, share = "", None
@@ -173,14 +173,14 @@ def spread(
     uniform: bool = True,
     bins: int = BINS,
 ) -> Axes:
-    """A histogram of a cost over all architectures, weighed by a distribution (the initial one, if
-    left out), and with ``uniform`` a second one in which all architectures weigh the same.
+    """Draw a histogram of a cost over all architectures, weighted by a distribution (default: the
+    initial one), and with ``uniform`` a second one with equal weights.
 
     Where shares are not exact, a band goes from the proven lower to the proven upper bound.
-    ``window`` (in the cost's own unit) is shaded; beside it stands the probability of its inside
-    under the distribution. Above the bars, for each weighting, a line from minimum to maximum,
-    thicker from the 5% to the 95% quantile and from the first to the third quartile; the white line
-    is the median, the dot the mean.
+    ``window`` (in the unit of the cost) is shaded, and its probability under the distribution is
+    written beside it. Above the bars there is a line for each weighting: from minimum to maximum,
+    thicker from the 5% to the 95% quantile, thickest from the first to the third quartile. The
+    white mark is the median, the dot the mean.
     """
     panel = SpreadPanel.of(
         space, cost, window=window, distribution=distribution, uniform=uniform, bins=bins
@@ -191,7 +191,7 @@ def spread(
 def _bars(
     ax: Axes, unit: AxisUnit, outline: _Outline, top: float, filled: bool
 ) -> list[Patch | Line2D]:
-    """The outline and, where it can be seen, the band of proven bounds."""
+    """Draw the outline, and the band of proven bounds where it is visible."""
     histogram, colour = outline.histogram, outline.colour
     edges = unit.place(histogram.edges)
     handles: list[Patch | Line2D] = []
@@ -223,7 +223,7 @@ def _bars(
 def _summary(
     ax: Axes, unit: AxisUnit, outline: _Outline, ends: tuple[int, int], height: float
 ) -> None:
-    """What is known of one weighting, as one line above the bars."""
+    """Draw the summary of one weighting as a line above the bars."""
     place = ax.get_xaxis_transform()
     fifth, quarter, median, three, last = (unit.place(q.estimate) for q in outline.quantiles)
     low, high = (unit.place(end) for end in ends)
@@ -247,7 +247,7 @@ def _summary(
 
 
 def _shade(ax: Axes, unit: AxisUnit, window: tuple[float, float], label: str) -> Patch:
-    """A window. What lies outside of the axes is not drawn, nor one that is empty."""
+    """Shade a window. Parts outside of the axes and empty windows are not drawn."""
     left, right = ax.get_xlim()
     low, high = (min(max(unit.place(end), left), right) for end in window)
     if window[0] <= window[1] and low < right and high > left:
@@ -266,7 +266,7 @@ def _single(
     window: tuple[float, float] | None,
     chosen: str,
 ) -> Axes:
-    """All architectures cost the same."""
+    """Draw the panel of a space whose architectures all have the same cost."""
     value = only / unit.scale
     ax.set_xlim((value / 2, value * 1.5) if value else (-0.05, 1.0))
     ax.set_ylim(0, 1 / _BARS)
@@ -288,7 +288,7 @@ def _single(
 
 
 def _near(unit: AxisUnit, found: Between) -> str:
-    """A quantile: about, where it is not exact."""
+    """A quantile as text, with "about" if it is not exact."""
     return ("" if found.exact else "\N{ALMOST EQUAL TO}") + unit.number(found.estimate)
 
 
@@ -298,7 +298,7 @@ def _between(share: Between) -> str:
 
 
 def _ends(cost: Cost, window: tuple[float, float]) -> str:
-    """A window as somebody chose it: in its own unit, without zeros at the end."""
+    """A window as text in its own unit, without trailing zeros."""
     low, high = window
     if not isfinite(low) and not isfinite(high):
         return "of everything"

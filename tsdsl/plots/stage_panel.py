@@ -1,4 +1,4 @@
-"""Where a cost lies in a network: by stage, divided among the streams."""
+"""Panel of a cost by stage of a network, divided among the streams."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from tsdsl.ir.network import Network
     from tsdsl.space import Space
 
-#: What a part of each row costs: cells[row][first segment of the path].
+#: Cost of each part of a row: cells[row][first segment of the path].
 Cells = dict[str, dict[str, float]]
 
-#: Rows from which on they are drawn closer together.
+#: Number of rows from which on they are drawn closer together.
 _MANY = 24
-#: Rows that are drawn at most; what comes after them is one row.
+#: Largest number of rows. The remaining ones are combined in one row.
 _MOST = 120
 
 
 class _Bars(NamedTuple):
-    """One bar in each row."""
+    """The bars of one architecture, or of the mean: one in each row."""
 
     name: str
     cells: Cells
@@ -42,14 +42,14 @@ class _Bars(NamedTuple):
 
 @dataclass(frozen=True)
 class StagePanel:
-    """A panel before it is drawn, whose height is known."""
+    """Costs by stage before they are drawn."""
 
     bars: list[_Bars]
     rows: list[str]
     unit: AxisUnit
     looks: Mapping[str, Look]
     by: Grouping
-    #: What the bars are of.
+    #: What the bars are about, for the title.
     subject: str
 
     @classmethod
@@ -78,7 +78,7 @@ class StagePanel:
         rest: list[str] = [first for first in ("fuse", "attend", "head") if first in used]
         rest += sorted(used - {*streams, *rest})
         frozen = architecture is not None and bool(space.decisions)
-        # The mean has all rows, in their order.
+        # The mean has all rows, in order.
         rows = _rows([*bars[1:2], *bars])
         if len(rows) > _MOST:
             rows = _shortened(bars, rows)
@@ -93,7 +93,7 @@ class StagePanel:
 
     @property
     def height(self) -> float:
-        """Inches."""
+        """Height of the panel in inches."""
         many = len(self.rows) > _MANY
         if len(self.bars) == 1:
             return 0.95 + len(self.rows) * (0.19 if many else 0.26)
@@ -132,11 +132,11 @@ def stages(
     distribution: DistributionLike = None,
     by: Grouping = "stage",
 ) -> Axes:
-    """A cost by stage, each bar divided among the streams, their fusion and attention.
+    """Draw a cost by stage, each bar divided among the streams, their fusion and attention.
 
-    Of one architecture (or of a space without decisions) a bar for each row; ``by`` makes other
-    rows. Of a space three, by stage: the architecture with the least cost, the mean under a
-    distribution, the architecture with the greatest cost.
+    For one architecture (or a space without decisions) there is one bar in each row, and ``by``
+    chooses other rows. For a space there are three: the architecture with the lowest cost, the mean
+    under a distribution, and the architecture with the highest cost.
     """
     panel = StagePanel.of(space, cost, architecture=architecture, distribution=distribution, by=by)
     return drawn(panel, ax)
@@ -167,7 +167,7 @@ def _mean(space: Space, cost: str, distribution: DistributionLike) -> _Bars:
 def _cells(found: Iterable[tuple[Path, Path, float, Grouping]]) -> Cells:
     cells: Cells = {}
     for path, group, value, by in found:
-        # Streams, and what joins them, have their points in common: one row for all.
+        # Stages of streams, fusions and attentions with the same name share a row.
         if by in ("stage", "block") and len(group) > 1:
             joint = group[0] in ("fuse", "attend")
             after = "after " if joint and by == "block" and group[2:] != ("stem",) else ""
@@ -180,7 +180,7 @@ def _cells(found: Iterable[tuple[Path, Path, float, Grouping]]) -> Cells:
 
 
 def _rows(bars: Iterable[_Bars]) -> list[str]:
-    """Rows in order of appearance; without those that cost nothing, unless nothing does."""
+    """The rows in order of appearance, without rows that cost nothing, unless all do."""
     found = list(bars)
     every = dict.fromkeys(row for b in found for row in b.cells)
     costly = [row for row in every if any(b.of(row) for b in found)]
@@ -188,7 +188,7 @@ def _rows(bars: Iterable[_Bars]) -> list[str]:
 
 
 def _shortened(bars: Iterable[_Bars], rows: list[str]) -> list[str]:
-    """The first rows, and the others together in one more."""
+    """The first rows, with the remaining ones combined in one."""
     others = rows[_MOST - 1 :]
     name = f"{len(others)} others"
     for bar in bars:

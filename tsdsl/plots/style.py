@@ -1,5 +1,6 @@
-"""How figures look. Colours are told apart by people who do not see red and green alike, and in
-grey: neighbours differ in lightness, and what is no stream is hatched."""
+"""Colours, sizes and settings of figures. Neighbouring colours differ in lightness, so that they
+can be distinguished in greyscale and with red-green colour blindness; whatever is not a stream is
+hatched."""
 
 from __future__ import annotations
 
@@ -19,16 +20,16 @@ LIGHT = "#e9a13b"
 INK = "#222222"
 MUTED = "#6b6b6b"
 RULE = "#c9c9c9"
-#: Windows and budgets.
+#: Colour of windows and budgets.
 WINDOW = "#f2c14e"
 
-#: Sizes of text in points.
+#: Text sizes in points.
 TITLE, TEXT, SMALL = 9.5, 8.0, 7.0
 
-#: Streams in order; after the last one they begin again, hatched.
+#: Colours of streams in order. After the last one they repeat, hatched.
 _STREAMS = (DARK, LIGHT, "#5aa9d6", "#0b8f6c", "#d77fae", "#7a3b12", "#e7dd5a")
 _AGAIN = ("", "\\\\\\\\", "xxxx", "++++")
-#: What is no stream, by the first segment of its path: name, colour and hatch.
+#: Other first segments of paths: name, colour and hatching.
 _REST = {
     "fuse": ("fusion", "#e4e4e4", "/////"),
     "attend": ("attention", "#f7f7f7", "...."),
@@ -38,7 +39,8 @@ _REST = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the part of a bar looks like that belongs to a stream, or to what is none."""
+    """The appearance of the part of a bar that belongs to a stream, a fusion, an attention or the
+    head."""
 
     name: str
     colour: str
@@ -46,12 +48,12 @@ class Look:
 
     @property
     def edge(self) -> str:
-        """The colour of its outline and hatching."""
+        """Colour of its outline and hatching."""
         return MUTED if self._pale else "white"
 
     @property
     def line(self) -> float:
-        """The width of its outline. What is dark needs none, which would hide a short bar."""
+        """Width of its outline. A dark colour has none, since it would hide a short bar."""
         return 0.5 if self._pale else 0.0
 
     @property
@@ -60,7 +62,7 @@ class Look:
 
 
 def looks(streams: Sequence[str], rest: Sequence[str]) -> dict[str, Look]:
-    """A look for each stream and for each other first segment of paths."""
+    """The appearance of each stream and of each other first segment of paths."""
     found = {
         stream: Look(
             stream,
@@ -75,8 +77,8 @@ def looks(streams: Sequence[str], rest: Sequence[str]) -> dict[str, Look]:
     return found
 
 
-#: Fonts that come with matplotlib, so that a figure does not depend on the machine. Text of an SVG
-#: stays text; its identifiers are made from what they identify and a fixed salt.
+#: Fonts come with matplotlib, so that a figure does not depend on the machine. Text of an SVG stays
+#: text; its identifiers are hashed with a fixed salt.
 _SETTINGS: Any = {
     "axes.edgecolor": MUTED,
     "axes.grid": False,
@@ -109,8 +111,8 @@ _SETTINGS: Any = {
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """matplotlib's own defaults with ours on top, whatever the user's configuration says; undone
-    afterwards."""
+    """Apply matplotlib's defaults and these settings in the block, independently of the user's
+    configuration."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)

@@ -1,4 +1,4 @@
-"""A cost as its axis shows it: multiply-adds in GFLOPs, nanoseconds in milliseconds."""
+"""Units of cost axes: multiply-adds in GFLOPs, nanoseconds in milliseconds."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.diagnostics.render import visible
 from tsdsl.units import TIMES
 
-#: SI prefixes by what they multiply by.
+#: Factor -> SI prefix.
 _PREFIXES = {1: "", 10**3: "k", 10**6: "M", 10**9: "G", 10**12: "T", 10**15: "P", 10**18: "E"}
-#: Seconds, in nanoseconds.
+#: Nanoseconds -> unit of time.
 _TIMES = {scale: unit for unit, scale in TIMES.items()}
-#: The range of an axis as a share of its end, below which its 0 is the minimum.
+#: Smallest range of an axis, as a share of its end, for which the axis starts at 0 rather than at
+#: the minimum.
 _NARROW = 5e-3
 #: Characters of a name that are shown.
 _LONGEST = 60
@@ -21,21 +22,23 @@ _LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class AxisUnit:
-    """What a cost is called, and the unit of its axis: ``scale`` of the cost's own."""
+    """The name of a cost and the unit of its axis. ``scale`` is the unit in terms of the cost's
+    own."""
 
-    #: Of a text: "FLOPs".
+    #: Name of the cost in text: "FLOPs".
     noun: str
-    #: Behind a number: "GFLOPs"; empty for what is merely counted.
+    #: Unit behind a number: "GFLOPs"; empty for counts.
     short: str
-    #: Of an axis: "GFLOPs (multiply-adds)".
+    #: Label of the axis: "GFLOPs (multiply-adds)".
     label: str
     scale: int
-    #: Where the axis has its 0: not at 0, where costs differ in their last digits only.
+    #: Value of the cost at the origin of the axis. It is not 0 if costs differ in their last digits
+    #: only.
     origin: int = 0
 
     @classmethod
     def between(cls, cost: Cost, low: int, high: int) -> AxisUnit:
-        """For an axis from ``low`` to ``high``."""
+        """The unit of an axis from ``low`` to ``high``."""
         if high - low >= _NARROW * high:
             return cls.of(cost, high)
         unit = cls.of(cost, high - low)
@@ -44,8 +47,8 @@ class AxisUnit:
 
     @classmethod
     def of(cls, cost: Cost, most: float) -> AxisUnit:
-        """For an axis up to ``most``. Multiply-adds are GFLOPs and times milliseconds wherever that
-        gives numbers that can be read."""
+        """The unit of an axis up to ``most``: GFLOPs for multiply-adds and milliseconds for times,
+        if they give readable numbers."""
         if isinstance(cost, CostTable):
             name = plain(cost.name)
             if cost.unit == "ns":
@@ -67,39 +70,39 @@ class AxisUnit:
 
     @property
     def title(self) -> str:
-        """At the beginning of a title."""
+        """The name of the cost as the beginning of a title."""
         return self.noun[:1].upper() + self.noun[1:]
 
     def place(self, value: Any) -> Any:
-        """Values of the cost (also an array) on the axis."""
+        """Values of the cost (possibly an array) as positions on the axis."""
         return (value - self.origin) / self.scale
 
     def number(self, value: float) -> str:
-        """A value of the cost as the axis has it."""
+        """A value of the cost as a number in this unit."""
         return self.size(value - self.origin)
 
     def size(self, length: float) -> str:
-        """A difference of costs in this unit."""
+        """A difference of two costs as a number in this unit."""
         if self.scale == 1 and length == int(length):
             return f"{int(length):,}"
         return number(length / self.scale)
 
     def text(self, value: float) -> str:
-        """A value of the cost with this unit."""
+        """A value of the cost as a number with this unit."""
         above = f" above {self.origin:,}" if self.origin else ""
         return f"{self.number(value)} {self.short}".strip() + above
 
 
 def _prefix(most: float, usual: int, scales: list[int]) -> int:
-    """The usual one for 0.1 to 10,000 of it, else the largest that leaves a digit before the
-    point."""
+    """The usual factor if ``most`` is 0.1 to 10,000 times it, else the largest factor that leaves a
+    digit before the decimal point."""
     if most <= 0 or usual / 10 <= most < usual * 10**4:
         return usual
     return max((scale for scale in scales if scale <= most), default=1)
 
 
 def number(value: float) -> str:
-    """Three digits behind the point, fewer for what is large."""
+    """A number with three decimals, or fewer if it is large."""
     if value == 0:
         return "0"
     if value >= 1000:
@@ -110,19 +113,20 @@ def number(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """A number that somebody chose: all of its digits that matter, and no zeros after them."""
+    """A number with its significant digits, without trailing zeros."""
     return f"{value:.6g}" if abs(value) < 10**6 else number(value)
 
 
 def percent(share: float) -> str:
-    """A share as people write it: 12.3%, 0.045%."""
+    """A share as a percentage: 12.3%, 0.045%."""
     if share <= 0 or share == 1:
         return f"{100 * share:.0f}%"
     return f"{100 * share:.1f}%" if share >= 0.001 else f"{100 * share:.2g}%"
 
 
 def plain(text: str) -> str:
-    """Text from a file in a figure: no control characters, no dollars that mean mathematics."""
+    """Text from a file, without control characters and with dollar signs escaped, which would begin
+    a formula."""
     shown = visible(text)
     shown = shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return shown.replace("$", r"\$")

@@ -61,7 +61,7 @@ def _superset(space: SpaceGraph) -> set[Configuration]:
         def too_coupled(*_: object) -> None:
             raise TooCoupled(["a"], 2, 1, "an exact answer")
 
-        patch.setattr(module, "program", too_coupled)
+        patch.setattr(module, "bucket_tree", too_coupled)
         asked = configurations(space)
     assert not asked.exact
     return set(asked.configurations)

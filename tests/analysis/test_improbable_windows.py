@@ -121,14 +121,19 @@ def test_a_logit_that_is_none(logit: str) -> None:
     assert [d.code for d in error.value.diagnostics] == ["E0721"]
 
 
-def test_an_error_in_a_part_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["_densest_part", "_flatten", "_regrid", "_heaviest_windows"])
+@pytest.mark.parametrize("error", [ValueError, KeyError, IndexError, np.linalg.LinAlgError])
+def test_an_error_inside_of_meet_in_the_middle_surfaces(
+    step: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for "no part of this space can be completed"."""
     graph, found = enumerated(2)
     space = Space(graph)
 
     def broken(self: MeetInTheMiddleSampler) -> None:
-        raise ValueError("operands could not be broadcast together")
+        raise error("operands could not be broadcast together")
 
-    monkeypatch.setattr(MeetInTheMiddleSampler, "_flatten", broken)
+    monkeypatch.setattr(MeetInTheMiddleSampler, step, broken)
     monkeypatch.setattr(sampler, "MAX_LISTED", 0)
     monkeypatch.setattr(sampler, "TRIED", 0)
     monkeypatch.setattr(sampler, "RARE", 2.0)
@@ -136,7 +141,7 @@ def test_an_error_in_a_part_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sampler, "COMMON", 2.0)
     costs = sorted(brute_cost(graph, at)[0] for at in found)
     window = (costs[1], costs[-2])
-    with pytest.raises(ValueError, match="broadcast"):
+    with pytest.raises(error, match="broadcast"):
         sampler.sample(graph, 0, 100_000, "initial", {"macs": window}, distinct=False)
     assert space.count(flops=window) > 0
 

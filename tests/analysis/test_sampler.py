@@ -15,7 +15,7 @@ from tsdsl.analysis.costs.lookup import CostLookup
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination import bucket_tree as program_module
 from tsdsl.analysis.elimination.cache import query_cache
-from tsdsl.analysis.sampling import meet_in_the_middle, sampler, window_sampler
+from tsdsl.analysis.sampling import sampler, subtree_keys, window_sampler
 from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler
 from tsdsl.analysis.sampling.rejection import PARTS, RejectionSampler, _guide, _sums
 from tsdsl.analysis.sampling.sampler import options_within, sample, stream
@@ -103,11 +103,10 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
         assert RejectionSampler.suits(cache, rows)
         drawer = RejectionSampler(cache, rows, windows)
     if way == "completed":
-        try:
-            drawer = MeetInTheMiddleSampler(drawer)
-        except ValueError as no_part:
-            assert "no part" in str(no_part)
+        meeting = MeetInTheMiddleSampler.of(drawer)
+        if meeting is None:
             return
+        drawer = meeting
     random = np.random.Generator(np.random.PCG64(seed))
     drawn: list[np.ndarray] = []
     for _ in range(100):
@@ -283,7 +282,7 @@ def test_what_repeats_is_told_from_what_is_rare(monkeypatch: pytest.MonkeyPatch)
     space = Space(maker.space(clip, nodes, nodes[-1].output))
     with pytest.raises(SpecError, match=r"weights of space .* hardly ever give more than the 1 "):
         space.sample(5, seed=0)
-    monkeypatch.setattr(meet_in_the_middle, "MAX_POINTS", -1)
+    monkeypatch.setattr(subtree_keys, "MAX_KEYS", -1)
     space = Space(chain(60))
     value = space.flops(space.sample(seed=3))
     with pytest.raises(SpecError, match="none was inside of macs") as rare:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, Potential
+from tsdsl.analysis.elimination.table_rows import options_last, unravel
 
 #: Integers below are exact as floats.
 EXACT_FLOAT = 1 << 52
@@ -51,7 +52,7 @@ class Optimum:
             joint = np.asarray(joint, dtype)
             if joint.shape != step.shape:
                 joint = np.broadcast_to(joint, step.shape)
-            rows = arranged(joint, step.axes, step.separator_shape)
+            rows = options_last(joint, step.axes, step.separator_shape)
             values.append(np.asarray(np.min(rows, -1), dtype))
             self.rows.append(rows)
             self.least.append(values[-1])
@@ -88,30 +89,6 @@ def allowed(potential: Potential, rows: Sequence[Array]) -> Array:
     return np.asarray(potential.weights(rows) > 0)
 
 
-def arranged(joint: Array, axes: tuple[int, ...], rest: tuple[int, ...]) -> Array:
-    """The same table with some axes last, as one."""
-    kept = [k for k in range(joint.ndim) if k not in axes]
-    return joint.transpose(*kept, *axes).reshape(*rest, -1)
-
-
-def unravel(at: int, shape: tuple[int, ...], axes: tuple[int, ...]) -> list[int]:
-    """The index on each of some axes, from that on their joint one."""
-    found: list[int] = []
-    for axis in reversed(axes):
-        at, option = divmod(at, shape[axis])
-        found.append(option)
-    return found[::-1]
-
-
 def _bound(tables: Sequence[Array]) -> int:
     """No sum of entries is larger in absolute value."""
     return sum(int(max(np.max(t), -np.min(t))) for t in tables if t.dtype.kind != "f")
-
-
-def unravel_many(at: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> list[Array]:
-    """`unravel` for an array."""
-    found: list[Array] = []
-    for axis in reversed(axes):
-        at, option = np.divmod(at, shape[axis])
-        found.append(option)
-    return found[::-1]

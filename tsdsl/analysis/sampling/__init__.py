@@ -1,13 +1,23 @@
-"""Architectures of a space, within budgets or without.
+"""Architectures of a space, drawn or ranked, within windows of costs or without.
 
-`sampler`  architectures that are distinct networks, exactly distributed, by the ways below
-`rejection`  where windows are common: all decisions at once, those outside turned away
-`window_sampler`       where they are not: from a grid, tilted, turned away by their exact cost
-`cost_grid`     the grid: weight by cost, with the bounds of all rounding
-`backward_sampling`         draws from a grid, backwards
-`meet_in_the_middle`    windows so narrow that a grid hardly ever hits them
-`dropped_requirements`      requirements that are too coupled to plan for
-`explain_empty`      what is told where windows are empty
-`most_probable`     the most probable architectures within budgets
-`most_probable_networks`  of these, the first of each network
+Drawing, exactly distributed (`sampler` chooses among the ways and is the package's face):
+
+`sampler`                 samples of architectures, distinct or not
+`rejection`               independent decisions, rejected where they do not fit
+`window_sampler`          rejection from a grid of costs and tilted weights
+`cost_grid`               the grid: weight by rounded cost, with bounds of the rounding error
+`backward_sampling`       draws from a grid
+`meet_in_the_middle`      narrow windows: a subtree of the grid is completed exactly
+`subtree_keys`            all exact costs of such a subtree
+`completion`              its options, given their costs
+`improbable_windows`      windows far from where the distribution has its weight
+`dropped_requirements`    requirements that are too coupled to plan for
+
+Ranking:
+
+`lagrangian`              dual bounds, and branch and bound
+`most_probable`           the most probable architectures
+`most_probable_networks`  the most probable distinct networks
+
+`explain_empty`           the error of windows without an architecture
 """

@@ -1,12 +1,18 @@
-"""The weight of all architectures by cost, on a grid, for each combination of what remains.
+"""The weight of all architectures by their cost, on a grid of costs (a discretised distribution).
 
-Elimination whose tables have one more axis: the cost so far, in multiples of a unit. Joining two
-tables convolves that axis, summing out a variable adds up. Every number is a sum of products of
-weights that are not negative, so that floats keep about 12 digits wherever they are.
+Bucket elimination over the semiring of polynomials with nonnegative coefficients: every table has
+one more axis, the cost so far in multiples of a unit. Joining two tables convolves that axis,
+summing out a variable adds it up:
 
-Rounding happens once for each *leaf*: tables over the same variables are joined exactly first,
-while that is small. How far all roundings together can move a cost is known (``error``): what
-lies in a bin has a cost of ``base + unit * bin`` and something in between these two.
+    mass[r, b] = sum of w(x)  over all assignments x of the variables below, given the row r,
+                              whose rounded cost is b.
+
+All terms are nonnegative, so that nothing cancels and floats keep about 12 digits in every entry.
+
+Costs are rounded once for each *leaf*: tables over the same variables are joined exactly first,
+while the result is small. The sum of the rounding errors is bounded, so that for each assignment
+
+    base + unit * bin + error[0] <= cost <= base + unit * bin + error[1].
 """
 
 from __future__ import annotations
@@ -18,21 +24,23 @@ import numpy as np
 
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope
-from tsdsl.analysis.elimination.optimum import arranged
+from tsdsl.analysis.elimination.table_rows import options_last, rows_of_wider
 from tsdsl.ir.ordering import TooCoupled
 
-#: Entries of a leaf, in which costs are exact.
+#: Largest number of entries of a leaf, whose costs are exact.
 MAX_LEAF = 1 << 16
-#: Entries of the largest table.
+#: Largest number of entries of a table.
 MAX_ENTRIES = 1 << 25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GridLeaf:
-    """Tables over the same ``scope``, joined: exact costs [row, option] and weights."""
+    """Potentials over the same ``scope``, joined. A *row* is a combination of the variables of
+    ``scope``, an *option* one of the variables that no other potential mentions."""
 
     scope: Scope
     shape: tuple[int, ...]
+    #: Exact costs and weights: [row, option].
     cost: Array
     weight: Array
     #: The variables that an option decides, and how many values each has.
@@ -42,24 +50,41 @@ class GridLeaf:
 
 @dataclass(slots=True, eq=False)
 class GridNode:
-    """``mass[row, bin]`` times 2 ** ``scale``, where the bin counts from ``offset[row]``."""
+    """A table of the grid. It was made of a leaf, of two nodes that are joined (``left`` and
+    ``right``), or of one node (``left``), some of whose variables are summed out."""
 
     scope: Scope
     shape: tuple[int, ...]
+    #: The bin that ``mass[row, 0]`` stands for.
     offset: Array
+    #: Weight by row and bin, times 2 ** ``scale``.
     mass: Array
     scale: int
-    #: What it is made of: a leaf with the bin of each option; two nodes; or one, with the
-    #: variables that are summed out (their positions in its scope).
+    #: The leaf, with the bin of each option.
     leaf: tuple[GridLeaf, Array] | None = None
     left: GridNode | None = None
     right: GridNode | None = None
+    #: Positions in the scope of ``left`` of the variables that are summed out.
     axes: tuple[int, ...] = ()
 
+    def nodes(self) -> list[GridNode]:
+        """This node and all below it."""
+        found = [self]
+        for below in (self.left, self.right):
+            found += below.nodes() if below is not None else []
+        return found
 
-def leaves(tree: BucketTree, weights: list[Array], cost: int, sign: int) -> list[GridLeaf]:
-    """The potentials, without the variables that each has for itself, joined where that is
-    small. ``weights`` has a table for each potential."""
+    def summed_rows(self) -> Array:
+        """The rows of ``left`` that each row sums: [row, option of what is summed out]."""
+        assert self.left is not None
+        rows = np.arange(len(self.left.mass)).reshape(self.left.shape)
+        return options_last(rows, self.axes, self.shape).reshape(len(self.mass), -1)
+
+
+def grid_leaves(tree: BucketTree, weights: list[Array], cost: int, sign: int) -> list[GridLeaf]:
+    """The potentials of a tree as leaves, with ``sign`` times one of its costs (by its number);
+    those over the same scope are joined while that is small. ``weights`` has a table for each
+    potential."""
     own = {step.inputs[0]: step for step in tree.steps[: _fronts(tree)]}
     single: list[GridLeaf] = []
     for number, potential in enumerate(tree.potentials):
@@ -69,8 +94,8 @@ def leaves(tree: BucketTree, weights: list[Array], cost: int, sign: int) -> list
         axes = step.axes if step else ()
         kept = [k for k in range(len(potential.shape)) if k not in axes]
         rows = tuple(potential.shape[k] for k in kept)
-        apart = arranged(costs, axes, rows).reshape(prod(rows), -1)
-        weight = arranged(weights[number], axes, rows).reshape(prod(rows), -1)
+        apart = options_last(costs, axes, rows).reshape(prod(rows), -1)
+        weight = options_last(weights[number], axes, rows).reshape(prod(rows), -1)
         single.append(
             GridLeaf(
                 tuple(potential.scope[k] for k in kept),
@@ -92,7 +117,7 @@ def leaves(tree: BucketTree, weights: list[Array], cost: int, sign: int) -> list
 
 
 def _fronts(tree: BucketTree) -> int:
-    """How many steps only take a potential's own variables."""
+    """The number of steps at the beginning that only sum out a potential's own variables."""
     count = 0
     for step in tree.steps[:-1]:
         if len(step.inputs) != 1 or step.inputs[0] >= len(tree.potentials):
@@ -107,6 +132,7 @@ def _fronts(tree: BucketTree) -> int:
 
 
 def _product(a: GridLeaf, b: GridLeaf) -> GridLeaf:
+    """Two leaves over one scope as one, whose options are the pairs of theirs."""
     rows = len(a.cost)
     return GridLeaf(
         a.scope,
@@ -119,11 +145,16 @@ def _product(a: GridLeaf, b: GridLeaf) -> GridLeaf:
 
 
 class CostGrid:
-    """The weight of all architectures by cost. ``limit`` bins above the least are kept."""
+    """The grid of one cost over a bucket tree: ``root`` has the weight of all architectures.
+
+    Only bins up to ``limit`` above the least are kept. Raises `TooCoupled` where a table would have
+    more than `MAX_ENTRIES`.
+    """
 
     def __init__(
-        self, tree: BucketTree, leaf: list[GridLeaf], unit: int, limit: int | None = None
+        self, tree: BucketTree, leaves: list[GridLeaf], unit: int, limit: int | None = None
     ) -> None:
+        #: Width of a bin, in units of the cost, and the cost that bin 0 stands for.
         self.unit = unit
         self.base = 0
         #: Least and greatest difference between a cost and what its bin stands for.
@@ -132,24 +163,22 @@ class CostGrid:
         self._names = [v.name for v in tree.space.variables]
         fronts = _fronts(tree)
         count = len(tree.potentials)
-        waiting = [self._leaf(x) for x in leaf]
-        sums: list[GridNode] = []
+        waiting = [self._leaf(leaf) for leaf in leaves]
         for step in tree.steps[fronts:]:
             gone = {step.scope[k] for k in step.axes}
-            held = [node for node in waiting if not gone or gone & set(node.scope)]
-            waiting = [node for node in waiting if node not in held]
-            joint = self._all(held)
+            touched = [node for node in waiting if not gone or gone & set(node.scope)]
+            waiting = [node for node in waiting if node not in touched]
+            joint = self._join_all(touched)
             node = self._sum(joint, tuple(k for k, v in enumerate(joint.scope) if v in gone))
             waiting.append(node)
-            sums.append(node)
         assert count and len(waiting) == 1
         self.root = waiting[0]
 
-    def range(
+    def bin_range(
         self, low: int, high: int, error: tuple[int, int] | None = None
     ) -> tuple[int, int, int, int]:
-        """Bins of the root that can hold a cost in a window: the first, and one past the last;
-        then those that hold nothing else."""
+        """The bins of the root that can contain a cost in a window, as the first and one past the
+        last; then the same for those that contain no other costs."""
         first, last = error or self.error
         start = self.base + self.unit * int(self.root.offset[0])
         size = self.root.mass.shape[1]
@@ -167,11 +196,11 @@ class CostGrid:
 
     def _leaf(self, leaf: GridLeaf) -> GridNode:
         possible = leaf.weight > 0
-        base, bins, wrong = rounded(leaf, self.unit)
+        base, bins, error = round_to_bins(leaf, self.unit)
         self.base += base
         self.error = (
-            self.error[0] + int(np.min(wrong, initial=0)),
-            self.error[1] + int(np.max(wrong, initial=0)),
+            self.error[0] + int(np.min(error, initial=0)),
+            self.error[1] + int(np.max(error, initial=0)),
         )
         far = np.where(possible, bins, MAX_INT64)
         offset = np.where(possible.any(1), far.min(1), 0)
@@ -184,9 +213,9 @@ class CostGrid:
         ).reshape(-1, width)
         return self._node(leaf.scope, leaf.shape, offset, mass, 0, leaf=(leaf, bins))
 
-    def _all(self, held: list[GridNode]) -> GridNode:
-        """Joined two by two, the smallest result first."""
-        nodes = list(held)
+    def _join_all(self, touched: list[GridNode]) -> GridNode:
+        """The join of all, two at a time, the pair with the smallest result first."""
+        nodes = list(touched)
         if not nodes:
             return self._node((), (), np.zeros(1, np.int64), np.ones((1, 1)), 0)
         while len(nodes) > 1:
@@ -199,17 +228,16 @@ class CostGrid:
         return nodes[0]
 
     def _join(self, a: GridNode, b: GridNode) -> GridNode:
+        """The product of two tables: weights multiply, costs add up."""
         if a.mass.shape[1] < b.mass.shape[1]:
             a, b = b, a
-        extents = {
-            **dict(zip(a.scope, a.shape, strict=True)),
-            **dict(zip(b.scope, b.shape, strict=True)),
-        }
+        extents = _extents(a, b)
         scope = tuple(sorted(extents))
         shape = tuple(extents[v] for v in scope)
         width = min(a.mass.shape[1] + b.mass.shape[1] - 1, self._limit + 1)
         self._check(scope, prod(shape), width)
-        left, right = _spread(a, scope, shape), _spread(b, scope, shape)
+        left = rows_of_wider(a.scope, a.shape, scope, shape)
+        right = rows_of_wider(b.scope, b.shape, scope, shape)
         offset = a.offset[left] + b.offset[right]
         if b.mass.shape[1] == 1:
             mass = a.mass[left] * b.mass[right]
@@ -220,11 +248,12 @@ class CostGrid:
         return self._node(scope, shape, offset, mass, a.scale + b.scale, left=a, right=b)
 
     def _sum(self, node: GridNode, axes: tuple[int, ...]) -> GridNode:
+        """The table with some variables, given by their positions, summed out."""
         if not axes:
             return node
         scope = tuple(v for k, v in enumerate(node.scope) if k not in axes)
         shape = tuple(n for k, n in enumerate(node.shape) if k not in axes)
-        rows = arranged(np.arange(prod(node.shape)).reshape(node.shape), axes, shape)
+        rows = options_last(np.arange(prod(node.shape)).reshape(node.shape), axes, shape)
         rows = rows.reshape(prod(shape), -1)
         used: Array = np.any(node.mass, axis=1)
         some = used[rows]
@@ -252,7 +281,8 @@ class CostGrid:
         scale: int,
         **made_of: object,
     ) -> GridNode:
-        """Scaled by a power of two, which is exact; without bins at the end that hold nothing."""
+        """A node without empty bins at its end, scaled by a power of two where that is needed:
+        that is exact."""
         used = np.flatnonzero(mass.any(0))
         mass = mass[:, : int(used[-1]) + 1] if len(used) else mass[:, :1]
         exponent = frexp(float(mass.max()))[1]
@@ -266,44 +296,34 @@ class CostGrid:
             raise TooCoupled(names, rows * width, MAX_ENTRIES, "this resolution")
 
 
-def rounded(leaf: GridLeaf, unit: int) -> tuple[int, Array, Array]:
-    """The least cost of a leaf, the bin of each cost from there on, and what that is off by."""
+def round_to_bins(leaf: GridLeaf, unit: int) -> tuple[int, Array, Array]:
+    """The least cost of a leaf, the bin of each cost from there on, and the rounding errors."""
     possible = leaf.weight > 0
     if not possible.any():
         return 0, np.zeros(leaf.cost.shape, np.int64), np.zeros_like(leaf.cost)
     base = int(leaf.cost[possible].min())
     apart = np.where(possible, leaf.cost - base, 0)
     bins = (apart + unit // 2) // unit
-    # Costs beyond 64 bits have bins within.
+    # Costs can exceed 64 bits; the numbers of their bins do not.
     return base, bins.astype(np.int64), apart - bins * unit
 
 
-def finest(leaf: list[GridLeaf]) -> int:
-    """A unit that all costs are multiples of, beyond the least of each leaf."""
+def common_unit(leaves: list[GridLeaf]) -> int:
+    """The greatest common divisor of all costs, counted from the least of each leaf."""
     unit = 0
-    for x in leaf:
-        possible = x.cost[x.weight > 0]
+    for leaf in leaves:
+        possible = leaf.cost[leaf.weight > 0]
         if possible.size:
             unit = gcd(unit, int(np.gcd.reduce(possible - possible.min())))
     return max(unit, 1)
 
 
 def _work(a: GridNode, b: GridNode) -> tuple[int, int, int]:
-    shapes = {
-        **dict(zip(a.scope, a.shape, strict=True)),
-        **dict(zip(b.scope, b.shape, strict=True)),
-    }
-    rows = prod(shapes.values())
+    """The order in which pairs of nodes are joined: rows of the result, then work of each."""
+    rows = prod(_extents(a, b).values())
     return rows, a.mass.shape[1] * b.mass.shape[1], a.mass.shape[1]
 
 
 def _extents(a: GridNode, b: GridNode) -> dict[int, int]:
-    """How many values each variable of two nodes has."""
+    """The number of values of each variable of two nodes."""
     return dict(zip(a.scope + b.scope, a.shape + b.shape, strict=True))
-
-
-def _spread(node: GridNode, scope: Scope, shape: tuple[int, ...]) -> Array:
-    """The node's row for each row of a wider scope."""
-    view = [n if v in node.scope else 1 for v, n in zip(scope, shape, strict=True)]
-    rows = np.arange(prod(node.shape)).reshape(view)
-    return np.broadcast_to(rows, shape).reshape(-1)

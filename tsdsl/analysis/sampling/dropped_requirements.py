@@ -1,7 +1,7 @@
 """Spaces with requirements that are too coupled for an exact plan.
 
-Such requirements are left out of what is drawn from, and draws that violate them are turned away:
-that is exact too, but only as fast as they are met.
+Such requirements are dropped from the space that is drawn from, and draws that violate them are
+rejected. This is exact, too; its speed is the share of draws that satisfy them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tsdsl.ir.space import Requirement, SpaceGraph
 from tsdsl.ir.values import Fault
 from tsdsl.record import replace
 
-#: Requirements that are tried one by one.
+#: Largest number of requirements that are added one by one.
 MAX_TRIED = 64
 
 
@@ -28,8 +28,9 @@ MAX_TRIED = 64
 def plannable(
     space: SpaceGraph, costs: tuple[Cost, ...]
 ) -> tuple[QueryCache, tuple[Requirement, ...]]:
-    """What to draw from, and the requirements that it leaves out. Raises `TooCoupled`, if there is
-    no plan even without requirements."""
+    """The space to draw from, and the requirements that it drops: all are kept if that can be
+    planned, otherwise those that can be added greedily. Raises `TooCoupled` if there is no plan
+    even without requirements."""
     cache = query_cache(space)
     try:
         cache.bucket_tree(*costs)
@@ -40,12 +41,12 @@ def plannable(
         if best is None or not space.requirements:
             raise wide from None
         for requirement in space.requirements[:MAX_TRIED]:
-            made = _planned(space, [*kept, requirement], costs)
-            if made is not None:
-                best = made
+            larger = _planned(space, [*kept, requirement], costs)
+            if larger is not None:
+                best = larger
                 kept.append(requirement)
-        held = {id(requirement) for requirement in kept}
-        return best, tuple(r for r in space.requirements if id(r) not in held)
+        kept_ids = {id(requirement) for requirement in kept}
+        return best, tuple(r for r in space.requirements if id(r) not in kept_ids)
 
 
 def _planned(
@@ -60,7 +61,8 @@ def _planned(
 
 
 def met(space: SpaceGraph, at: Array) -> Array:
-    """Which assignments satisfy all requirements of a space. Only their decisions count."""
+    """Whether each assignment satisfies all requirements of a space; derived variables are computed
+    anew from its decisions."""
     needed = _concerned(space.requirements)
     at = at.copy()
     fits: Array = np.ones(len(at), np.bool_)
@@ -81,7 +83,7 @@ def met(space: SpaceGraph, at: Array) -> Array:
 
 
 def _concerned(requirements: Sequence[Requirement]) -> set[int]:
-    """The variables that requirements are about, with all that defines these."""
+    """The variables that requirements mention, with all that these are derived from."""
     waiting = [v for r in requirements for v in r.condition.variables]
     waiting += [v for r in requirements for guard in r.guards for v in guard.selector.variables]
     found: set[int] = set()

@@ -1,4 +1,4 @@
-"""What is told where windows have no architecture: how near the nearest ones are."""
+"""The error of windows without an architecture: it says how near the nearest ones are."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.analysis.windows.window import shown_window
 from tsdsl.diagnostics import SpecError
 
-#: Architectures that are looked at together, and how often, to find the nearest.
+#: Largest number of architectures that are enumerated at once to find the nearest, and of attempts.
 MAX_LISTED = 1 << 12
 MAX_TRIED = 80
 
 
 def nothing_inside(cache: QueryCache, windows: Windows) -> SpecError:
-    """No architecture is in all of the windows."""
+    """The error (E0593) that no architecture is in all of the windows."""
     for cost, window in windows.items():
         low, high = cache.cost_range(cost)
         if window[0] > window[1] or window[1] < low or window[0] > high:
@@ -42,12 +42,12 @@ def nothing_inside(cache: QueryCache, windows: Windows) -> SpecError:
 
 
 def _nearest(cache: QueryCache, windows: Windows, cost: Cost) -> str | None:
-    """The costs that come next below and above a window, the other windows as they are."""
+    """The nearest costs below and above a window, as text; the other windows stay as they are."""
     low, high = cache.cost_range(cost)
     below = _next(cache, windows, cost, windows[cost][0], low)
     above = _next(cache, windows, cost, windows[cost][1], high)
-    found = [f"{x:,}" for x in (below, above) if x is not None]
-    return f"{cost} {' and '.join(found)}{_unit(cost)}" if found else None
+    nearest = [f"{x:,}" for x in (below, above) if x is not None]
+    return f"{cost} {' and '.join(nearest)}{_unit(cost)}" if nearest else None
 
 
 def _unit(cost: Cost) -> str:
@@ -55,8 +55,9 @@ def _unit(cost: Cost) -> str:
 
 
 def _next(cache: QueryCache, windows: Windows, cost: Cost, end: int, limit: int) -> int | None:
-    """The cost nearest to an end of a window, towards a limit: by windows that grow from there
-    while they are empty, and shrink while they hold too much."""
+    """The cost nearest to one end of a window, in the direction of ``limit``; None if it is not
+    found. Windows from that end on grow while they are empty, and shrink while they contain too
+    many architectures to enumerate."""
     sign = 1 if limit > end else -1
     enumerator = Enumerator(cache, tuple(windows))
     span = abs(limit - end)
@@ -69,8 +70,8 @@ def _next(cache: QueryCache, windows: Windows, cost: Cost, end: int, limit: int)
         ends = sorted((end, end + sign * reach))
         listed = enumerator.assignments({**windows, cost: (ends[0], ends[1])}, MAX_LISTED)
         if listed is not None and len(listed):
-            found: Array = cache.lookup(cost).assigned(listed)
-            return int(found.min() if sign > 0 else found.max())
+            costs: Array = cache.lookup(cost).assigned(listed)
+            return int(costs.min() if sign > 0 else costs.max())
         if listed is None:
             full = reach
         else:

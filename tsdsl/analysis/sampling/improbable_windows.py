@@ -1,33 +1,38 @@
-"""Draws from windows that are improbable under a settled distribution.
+"""Sampling within windows that are improbable under a peaked distribution.
 
-Where a distribution has settled far from a window, an architecture inside may have a probability
-of exp(-1000), while what lies next to the window has much more. There are three ways, tried in
-this order:
+Where a distribution has converged far from a window, an architecture inside may have a probability
+of exp(-1000), while architectures next to the window have far more. The ways to draw, tried in this
+order:
 
-- All architectures inside are listed, with the logarithms of their weights.
-- With the price of each cost at which `MostProbableSearch` bounds -log P, x weighs
-  exp(-excess(x)), where excess(x) = -log P(x) + price * cost(x), less the least of it over all
-  architectures. Inside the windows, P(x) <= exp(-dual - excess(x)). So those up to an excess of t
-  are listed, and what is left out is, compared to the best known, exp(-dual - gap), at most
+1. *Enumeration* of all architectures inside, with the logarithms of their weights.
+2. *Enumeration up to a proven tail.* With the prices lambda of the dual bound g (`lagrangian`),
 
-      exp(gap - (1 - s) t) * sum over all x of exp(-s * excess(x)),    for any s from 0 to 1.
+       excess(x) = -log P(x) + sum of lambda_k cost_k(x) - (the minimum of that over all x) >= 0,
+       P(x) <= exp(-g - excess(x))    for every x in the windows.
 
-  t is such that this is less than `NEGLECTED`.
-- Draws from a power of the distribution, tilted in the same way: the weights exp(-excess(x)), as
-  conditional probabilities (`conditionals`), from a grid of one cost. Its bins are drawn in
-  proportion to exp(price * cost), which undoes the tilt; what costs differ within a bin, the tilt
-  by other costs and the rest of the power are mended by accepting.
+   Those with an excess of at most t are enumerated. With the best one that is known,
+   P* = exp(-g - gap), what is left out has (Chernoff's bound of the tail), for any s from 0 to 1,
 
-Where distinct ones are asked for and most that comes has been drawn already, those up to some
--log P are listed. If all of them have been drawn, what comes next has a greater one: only that is
-drawn from then on.
+       (weight left out) / P* <= exp(gap - (1 - s) t) * sum over all x of exp(-s * excess(x)).
+
+   One elimination computes the sum; t makes the right side exp(`NEGLECTED`).
+3. *Tempering.* For a power p < 1, draws from P(x)^p, tilted by exp(-lambda_k cost_k(x)) in the same
+   way, as conditional probabilities (`conditionals`) and from a grid of one cost. The tilt is
+   undone as in `window_sampler`; then x is accepted with probability
+
+       exp((p - 1) * (-log P(x) - floor)) <= 1,    where P(x) <= exp(-floor) for every x inside,
+
+   so that accepted draws are distributed as P.
+
+For distinct draws of which most repeat earlier ones, all x with -log P(x) <= some bound are
+enumerated. If all of them have been drawn, the floor rises to that bound: from then on, only less
+probable ones are drawn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,31 +40,28 @@ from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.conditionals import to_conditionals
 from tsdsl.analysis.elimination.no_architecture import rarely_inside
+from tsdsl.analysis.sampling.lagrangian import MostProbableSearch
 from tsdsl.analysis.sampling.window_sampler import TiltedWeights, Underflow, WindowSampler
 from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.analysis.windows.window import clipped, log_weights, shown_window
 
-if TYPE_CHECKING:
-    from tsdsl.analysis.sampling.most_probable import MostProbableSearch
-
-#: The logarithm of the share that may be left out: probabilities are right to nine digits.
+#: The logarithm of the share of weight that may be left out: probabilities keep nine digits.
 NEGLECTED = -21.0
-#: Powers s of the bound that are tried.
+#: Values of s that are tried.
 POWERS = (0.0, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9)
-#: Architectures that are listed at most.
+#: Largest number of architectures that are enumerated.
 MAX_LISTED = 1 << 17
 #: Draws at once.
 CHUNK = 8192
-#: Powers of the distribution that are tried; draws of each that say how many are accepted; the
-#: share of those inside, and the number, that is enough.
+#: Number of powers p that are tried, and draws of each that estimate its acceptance rate.
 TEMPERS, PILOT = 12, 1024
+#: A power is good enough if at least this share of the draws inside is accepted, and so many.
 GOOD, FEWEST = 0.2, 8
-#: After so many distinct draws, of which less than this share was new, what has been drawn is left
-#: out.
+#: After so many distinct draws, of which less than this share was new, the floor is raised.
 ENOUGH, FRESH = 256, 0.25
-#: Differences of log P below are none.
+#: Differences of log P below this count as rounding.
 SLACK = 1e-6
-#: Tries to find up to where all has been drawn, and how near is near enough.
+#: Steps of the search for a floor, and its precision in log P.
 STEPS, NEAR = 16, 0.5
 
 
@@ -70,16 +72,14 @@ def improbable(
     random: np.random.Generator,
     distinct: bool,
 ) -> Iterator[tuple[Array, int]]:
-    """Draws, and of how many they are left; ``logs`` are the logarithms of the weights of the
-    options of each decision. They come to an end where nothing has a weight; distinct ones
-    do where all are listed. Raises `SpecError` where none of the ways does."""
+    """Blocks of assignments that are inside, and the number of draws that each took. ``logs`` are
+    the logarithms of the weights of the options of each decision. They end where nothing inside
+    has a weight; distinct ones also where all were enumerated. Raises `SpecError` where no way
+    works."""
     every = Enumerator(cache, tuple(windows)).assignments(windows, MAX_LISTED)
     if every is not None:
         yield from _from_list(every, log_weights(cache, logs, every), random, distinct)
         return
-    # The search draws, too: it imports what imports this.
-    from tsdsl.analysis.sampling.most_probable import MostProbableSearch
-
     search = MostProbableSearch(cache, logs, clipped(cache, windows) or {}, 1)
     _, proven = search.run()
     if proven and not search.count:
@@ -87,7 +87,7 @@ def improbable(
     listed = _likely(cache, search)
     if listed is not None:
         yield from _from_list(listed, log_weights(cache, logs, listed), random, distinct)
-    # Nothing inside is more probable than exp(-floor).
+    # P(x) <= exp(-floor) for every x inside.
     floor = search.worst - SLACK if proven and search.worst < inf else search.dual
     tempered = _tempered(cache, logs, search.windows, floor, random)
     if tempered is None:
@@ -112,7 +112,7 @@ def improbable(
 
 
 class _DrawnValues:
-    """What has been drawn, with -log P."""
+    """The architectures that have been drawn, with -log P of each."""
 
     def __init__(self, cache: QueryCache) -> None:
         self._cache = cache
@@ -123,33 +123,34 @@ class _DrawnValues:
         return [row.tobytes() for row in at[:, self._decided].astype(np.int16)]
 
     def add(self, at: Array, values: Array) -> int:
-        """How many of these are new."""
+        """Add some, with their values of -log P; the number of those that are new."""
         before = len(self._values)
         self._values.update(zip(self._keys(at), values.tolist(), strict=True))
         return len(self._values) - before
 
     def complete(self, search: MostProbableSearch, logs: Sequence[Array]) -> float:
-        """A value below which all that is inside has been drawn; -inf if none is known."""
-        held = sorted(self._values.values())
+        """A value of -log P below which every architecture inside has been drawn; -inf if none is
+        known."""
+        values = sorted(self._values.values())
         enumerator, priced = Enumerator(self._cache, tuple(search.windows)), search.priced()
 
         def least_new(top: float) -> float | None:
-            """The least value that has not been drawn, if it is about ``top`` or less, else
-            infinity; None if there are too many."""
+            """The least value of an architecture that has not been drawn, if it is at most ``top``,
+            else infinity; None if there are too many to enumerate."""
             cutoff = top - search.dual + 2 * SLACK
             at, complete = enumerator.near_optimal(
                 search.windows, priced, cutoff, MAX_LISTED, whole=True
             )
             if not complete:
                 return None
-            values = -log_weights(self._cache, logs, at)
+            listed = -log_weights(self._cache, logs, at)
             new = [k for k, key in enumerate(self._keys(at)) if key not in self._values]
-            # Above the top, others may be missing.
-            least = float(values[new].min(initial=inf))
+            # Above ``top``, the enumeration may be incomplete.
+            least = float(listed[new].min(initial=inf))
             return least if least <= top + SLACK else inf
 
-        low, high = -inf, held[-1]
-        for top in (held[-1], held[len(held) // 2], held[0]):
+        low, high = -inf, values[-1]
+        for top in (values[-1], values[len(values) // 2], values[0]):
             found = least_new(top)
             if found is not None:
                 low = top
@@ -173,8 +174,8 @@ class _DrawnValues:
 
 
 class _TemperedSampler:
-    """Draws of what is inside and has a -log P of ``floor`` or more. ``window_sampler`` draws from
-    a power of the distribution, each accepted in proportion to the power that is missing."""
+    """Draws architectures inside with -log P >= ``floor``: from P(x)^power by a `WindowSampler`,
+    accepted with probability exp((power - 1) * (-log P(x) - floor))."""
 
     def __init__(
         self,
@@ -189,7 +190,7 @@ class _TemperedSampler:
         self._inside = inside
         self._power = power
         self.floor = floor
-        #: How many of the draws were below the floor; how many are accepted on average.
+        #: The number of draws below the floor, and the expected number of accepted ones.
         self.below, self.expected = 0, 0.0
 
     def draw(self, random: np.random.Generator, n: int) -> Array:
@@ -209,10 +210,8 @@ def _tempered(
     floor: float,
     random: np.random.Generator,
 ) -> _TemperedSampler | None:
-    """The power of which most draws are accepted; None if there is none."""
-    # The search draws, too: it imports what imports this.
-    from tsdsl.analysis.sampling.most_probable import MostProbableSearch
-
+    """A sampler of the power with the most accepted draws, found by bisection; None if there is
+    none."""
     best, most = None, -1.0
     low, high = 0.0, 1.0
     for _ in range(TEMPERS):
@@ -230,14 +229,14 @@ def _tempered(
         except Underflow:
             high = power
             continue
-        found = _TemperedSampler(cache, logs, inside, power, floor)
-        found.draw(random, PILOT)
-        if found.expected > most:
-            best, most = found, found.expected
-        if found.expected > max(inside.accepted * GOOD, FEWEST):
+        tempered = _TemperedSampler(cache, logs, inside, power, floor)
+        tempered.draw(random, PILOT)
+        if tempered.expected > most:
+            best, most = tempered, tempered.expected
+        if tempered.expected > max(inside.accepted * GOOD, FEWEST):
             break
-        # The sharper the power, the more of what it draws is below the floor.
-        if found.below * 2 > inside.accepted:
+        # The greater the power, the more draws are below the floor.
+        if tempered.below * 2 > inside.accepted:
             high = power
         else:
             low = power
@@ -245,16 +244,16 @@ def _tempered(
 
 
 def _likely(cache: QueryCache, search: MostProbableSearch) -> Array | None:
-    """The architectures in the windows of a search, without a tail whose weight is at most
-    exp(`NEGLECTED`) times that of the best one found; None if they are too many, or none was
-    found."""
+    """The architectures in the windows of a search, except a tail whose weight is at most
+    exp(`NEGLECTED`) times that of the best one that is known; None if they are too many, or if
+    none is known."""
     if search.worst == inf:
         return None
     tables, priced = search.tables(), search.priced()
     gap = max(search.worst - search.dual, 0.0)
     cutoff = inf
     for power in POWERS:
-        # At 0, all count 1; infinity times 0 is none.
+        # Infinite entries stay so at power 0, where infinity * 0 would be NaN.
         logs = [
             np.where(np.isfinite(t), -power * np.where(np.isfinite(t), t, 0), -inf) for t in tables
         ]
@@ -268,6 +267,8 @@ def _likely(cache: QueryCache, search: MostProbableSearch) -> Array | None:
 def _from_list(
     listed: Array, weight: Array, random: np.random.Generator, distinct: bool
 ) -> Iterator[tuple[Array, int]]:
+    """Draws from a list, given the logarithms of its weights: without replacement by an exponential
+    race, or with replacement and without end."""
     listed, weight = listed[weight > -inf], weight[weight > -inf]
     if not len(listed):
         return

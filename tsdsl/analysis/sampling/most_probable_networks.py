@@ -11,18 +11,19 @@ from tsdsl.analysis.windows.enumeration import Windows
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import SpaceGraph
 
-#: Architectures that are ranked at most to find distinct networks among them, or so many times as
-#: networks are asked for.
+#: Largest number of architectures that are ranked to find distinct networks among them: an absolute
+#: one, and one per network that is asked for; the greater of the two.
 MAX_RANKED, MOST_RANKED = 1 << 12, 4
 
 
 def most_probable_networks(
     space: SpaceGraph, k: int, windows: Windows, given: DistributionLike = None
 ) -> list[Architecture]:
-    """`most_probable`, but only the first of each network: ``k`` networks, or all.
+    """The most probable architecture of each of the ``k`` most probable networks, where a network
+    is as probable as its most probable architecture; all of them, if there are fewer.
 
-    Raises `SpecError` if there is none, or if so many architectures are one network that ``k``
-    networks are not among the `MAX_RANKED` (or 4 ``k``) most probable ones.
+    Raises `SpecError` if no architecture is inside, or if the `MAX_RANKED` (or `MOST_RANKED` times
+    ``k``) most probable architectures are fewer than ``k`` networks.
     """
     wanted, most = k, max(MAX_RANKED, MOST_RANKED * k)
     while True:
@@ -34,5 +35,5 @@ def most_probable_networks(
             return [ranked[at] for at in kept[:k].tolist()]
         if wanted >= most:
             raise mostly_alike(space, wanted, len(kept))
-        # As many again as networks are missing, by the share that was new so far.
+        # Extrapolate from the share of distinct networks so far.
         wanted = min(max(2 * wanted, wanted * k // len(kept)), most)

@@ -1,16 +1,28 @@
-"""Architectures drawn from a distribution over the decisions of a space, within budgets or without.
+"""Exact sampling of architectures from a distribution, within windows of costs or without.
 
-Each active decision takes an option with its weight, independently, on the condition that all
-requirements hold and that each cost lies in its window: exactly what drawing freely and rejecting
-what does not fit gives, however rare that is. Weights are floats, so that probabilities are right
-to about nine digits; which architectures fit is exact.
+The target: each active decision takes an option o with its weight, independently, given that all
+requirements hold and that each cost lies in its window,
 
-Draws come in blocks of a fixed order: how many are asked for does not change which come first.
+    P(x) proportional to the product over all active decisions d of weight_d(x_d).
 
-Distinct ones are distinct networks: of architectures that are one network (see
-`tsdsl.analysis.networks`), the one that is drawn first stands for all, and the network has the sum
-of their probabilities. Where each architecture is a network of its own, that is drawing without
-replacement.
+This is what drawing freely and rejecting what does not fit would give, however rare the event is.
+Which architectures fit is exact; probabilities are right to about nine digits, because weights are
+floats. The ways to draw, in the order in which they are tried:
+
+1. all architectures inside are enumerated, while they are few (`enumeration`);
+2. rejection from independent decisions, while one draw in a hundred fits (`rejection`);
+3. rejection from a grid of costs and tilted weights (`window_sampler`);
+4. the same, completed exactly where few draws are accepted (`meet_in_the_middle`);
+5. powers of the distribution, where even these are too rare (`improbable_windows`).
+
+Draws come in blocks of a fixed size and order, so that the first ones are the same however many are
+asked for. Requirements that are too coupled to plan for are rejected afterwards
+(`dropped_requirements`).
+
+Distinct draws are distinct networks: of the architectures that are one network (see
+`tsdsl.analysis.networks`), the first one that is drawn represents all of them, so that a network
+has the sum of their probabilities. Where each architecture is a network of its own, that is
+drawing without replacement.
 """
 
 from __future__ import annotations
@@ -36,7 +48,7 @@ from tsdsl.analysis.networks import Distinct, labels
 from tsdsl.analysis.sampling.dropped_requirements import met, plannable
 from tsdsl.analysis.sampling.explain_empty import nothing_inside
 from tsdsl.analysis.sampling.improbable_windows import improbable
-from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler, NoPart
+from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler
 from tsdsl.analysis.sampling.rejection import RejectionSampler
 from tsdsl.analysis.sampling.window_sampler import BINS, Underflow, WindowSampler
 from tsdsl.analysis.windows.enumeration import Enumerator, Windows
@@ -45,21 +57,21 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Requirement, SpaceGraph
 
-#: Up to this many, the architectures inside are listed and drawn from.
+#: Largest number of architectures inside that are enumerated and drawn from.
 MAX_LISTED = 1 << 14
-#: Up to this many, those not drawn yet are listed rather than waited for.
+#: Largest number of architectures inside that are enumerated once most draws repeat earlier ones.
 MAX_REST = 1 << 17
-#: Draws at once: grows to the last.
+#: Draws at once in the first blocks; the last number is that of all further ones.
 CHUNKS = (512, 2048, 8192)
-#: Independent draws, of which more than this share has to be inside after the first few.
+#: Draws at once of independent decisions; after so many, at least this share has to be accepted.
 BLOCK, PLAIN, COMMON = 1 << 14, 1 << 15, 0.01
-#: From this many draws on, of which fewer than this share is inside, a part is completed.
+#: After so many draws from a grid, at least this share has to be accepted.
 TRIED, RARE = 10_000, 0.02
-#: Draws of a part that say whether it is the better way.
+#: Draws by `meet_in_the_middle` that decide whether it accepts more than the grid alone.
 PILOT = 4096
-#: Where even fewer are inside, the window is one for `improbable`.
+#: Least share of accepted draws; below, `improbable_windows` takes over.
 HOPELESS = 0.0005
-#: Draws without one that is new and inside, after which there is no point in going on.
+#: Draws in a row without one that is new and inside, after which an error is raised.
 MAX_MISSES = 2_000_000
 
 
@@ -72,13 +84,13 @@ def sample(
     *,
     distinct: bool | Distinct = True,
 ) -> list[Architecture]:
-    """``n`` architectures whose costs are all inside; equal seeds draw alike on every platform.
+    """``n`` architectures whose costs are all inside; the same ones for a seed on every platform.
 
-    ``distinct``: drawn without replacement; all of them, if there are fewer. True for distinct
-    networks. Raises `SpecError` if there is none, `TooCoupled`.
+    With ``distinct``, they are drawn without replacement (True stands for "networks"), and all of
+    them are returned if there are fewer. Raises `SpecError` if there is none, `TooCoupled`.
     """
     if n < 0:
-        raise ValueError(f"no architecture or more, not {n}")
+        raise ValueError(f"the number of architectures is 0 or more, not {n}")
     return list(islice(stream(space, seed, weighting, windows, distinct=distinct), n))
 
 
@@ -90,7 +102,7 @@ def stream(
     *,
     distinct: bool | Distinct = True,
 ) -> Iterator[Architecture]:
-    """`sample` one by one, until there are no more."""
+    """The architectures of `sample` one by one, until there are no more."""
     within = _in_order(windows or {})
     noted = provenance(seed, weighting, within)
     space, weighting = on_joint_graph(space, weighting)
@@ -107,7 +119,7 @@ def sample_within(
     *,
     distinct: bool | Distinct = True,
 ) -> list[Architecture]:
-    """`sample`, with windows."""
+    """`sample` with windows as a positional argument."""
     return sample(space, seed, n, weighting, windows, distinct=distinct)
 
 
@@ -119,13 +131,13 @@ def options_within(
     weighting: Weighting = "initial",
     distinct: bool | Distinct = True,
 ) -> Array:
-    """`sample` as assignments [architecture, variable]."""
-    found: list[Array] = []
+    """The architectures of `sample` as assignments [architecture, variable]."""
+    drawn: list[Array] = []
     for at in blocks(space, seed, windows, weighting, distinct):
-        found.append(at[: n - sum(map(len, found))])
-        if sum(map(len, found)) >= n:
+        drawn.append(at[: n - sum(map(len, drawn))])
+        if sum(map(len, drawn)) >= n:
             break
-    return np.concatenate(found)
+    return np.concatenate(drawn)
 
 
 def blocks(
@@ -135,8 +147,8 @@ def blocks(
     weighting: Weighting = "initial",
     distinct: bool | Distinct = True,
 ) -> Iterator[Array]:
-    """`stream` as assignments [architecture, variable], some at a time; under a joint distribution,
-    variables are those of its graph."""
+    """The architectures of `stream` as blocks of assignments [architecture, variable]. Under a
+    joint distribution, the variables are those of its graph."""
     windows = _in_order(windows)
     space, weighting = on_joint_graph(space, weighting)
     cache, left_out = plannable(space, tuple(windows))
@@ -174,7 +186,7 @@ def blocks(
 
 
 def _in_order(windows: Windows) -> Windows:
-    """One order, so that equal windows draw alike however they were given."""
+    """The windows by the name of the cost, so that their order does not change the draws."""
     return dict(sorted(windows.items(), key=lambda item: str(item[0])))
 
 
@@ -204,7 +216,7 @@ def _drawn(
         repeated += len(at) - new
         missed = 0 if new else missed + tried
         if distinct and not left_out and repeated > len(seen) // 2 and not hopeless:
-            # Most have been drawn: the others, if they are few, in the order they would come in.
+            # Most draws repeat earlier ones: enumerate, and go on in the order of a race.
             repeated = 0
             listed = Enumerator(cache, tuple(windows)).assignments(windows, MAX_REST)
             if listed is not None:
@@ -225,21 +237,21 @@ def _drawn(
 
 
 class _DistinctFilter:
-    """Which networks, or which architectures, were drawn, by 128 bits of each."""
+    """Lets each network, or each architecture, pass once, by a key of 128 bits."""
 
     def __init__(self, space: SpaceGraph, distinct: bool | Distinct) -> None:
         self._space = space
         self._distinct: Distinct = distinct if isinstance(distinct, str) else "networks"
         self._keys: set[bytes] = set()
-        #: Drawn before anything was compared with it.
+        #: The first one, whose key is computed when a second one has to be compared with it.
         self._first: Array | None = None
 
     def __len__(self) -> int:
         return len(self._keys) or int(self._first is not None)
 
     def new(self, at: Array) -> Iterator[Array]:
-        """Those that were not there, each once. The very first comes by itself: who wants no more
-        needs no keys."""
+        """Those of some assignments that did not pass before, each once. The very first one is
+        yielded alone: a caller that needs no second one does not wait for keys."""
         if self._first is None and len(at):
             self._first, at = at[:1], at[1:]
             yield self._first
@@ -257,20 +269,8 @@ class _DistinctFilter:
             yield at[kept]
 
 
-def draws(
-    cache: QueryCache, logs: Sequence[Array], power: float, windows: Windows, n: int
-) -> Array:
-    """The draws, out of ``n`` from a power of a distribution, that lie in the windows.
-
-    ``logs`` are the logarithms of the probabilities of the options of each decision. What has a
-    probability below the smallest float may be missing. Raises `SpecError`, `Underflow`."""
-    random = np.random.Generator(np.random.PCG64(0))
-    rows = [np.exp(power * log) for log in logs]
-    return WindowSampler(cache, rows, windows, BINS, rough=True).draw(random, n)
-
-
-def _check_possible(cache: QueryCache, windows: Windows) -> None:
-    """Raises `SpecError` where it is certain that nothing is inside, whatever weights are."""
+def _check_not_empty(cache: QueryCache, windows: Windows) -> None:
+    """Raise `SpecError` where it is proven that no architecture is inside, whatever its weight."""
     with suppress(Underflow):
         WindowSampler(cache, cache.unit_weights, windows, BINS)
 
@@ -283,8 +283,8 @@ def _inside(
     random: np.random.Generator,
     distinct: bool,
 ) -> Iterator[tuple[Array, int]]:
-    """Draws that are inside by their exact costs; of how many. Without end, unless what comes is
-    distinct and there is no more."""
+    """Blocks of assignments that are inside by their exact costs, and the number of draws that
+    each took. Endless, unless ``distinct`` draws come to an end."""
     if windows and RejectionSampler.suits(cache, rows):
         plain = RejectionSampler(cache, rows, windows)
         while plain.drawn < PLAIN or plain.rate >= COMMON:
@@ -292,7 +292,7 @@ def _inside(
     try:
         inside = WindowSampler.of(cache, rows, windows, BINS)
     except Underflow:
-        _check_possible(cache, windows)
+        _check_not_empty(cache, windows)
         yield from improbable(cache, logs, windows, random, distinct)
         return
     for n in CHUNKS[:-1]:
@@ -302,25 +302,30 @@ def _inside(
         yield inside.draw(random, n), n
     if inside.empty():
         raise nothing_inside(cache, windows)
-    way: WindowSampler | MeetInTheMiddleSampler = inside
-    try:
-        completed = MeetInTheMiddleSampler(inside)
-    except (TooCoupled, NoPart):
-        pass
-    else:
-        yield completed.draw(random, PILOT), PILOT
-        way = completed if completed.rate >= inside.rate else inside
-    if way.rate < HOPELESS:
+    faster: WindowSampler | MeetInTheMiddleSampler = inside
+    meeting = _meet_in_the_middle(inside)
+    if meeting is not None:
+        yield meeting.draw(random, PILOT), PILOT
+        faster = meeting if meeting.rate >= inside.rate else inside
+    if faster.rate < HOPELESS:
         # What is inside is far less probable than what lies next to it.
         yield from improbable(cache, logs, windows, random, distinct)
         return
     while True:
-        yield way.draw(random, n), n
+        yield faster.draw(random, n), n
+
+
+def _meet_in_the_middle(inside: WindowSampler) -> MeetInTheMiddleSampler | None:
+    """None where no part of the space can be completed, or where its grid is too large."""
+    try:
+        return MeetInTheMiddleSampler.of(inside)
+    except TooCoupled:
+        return None
 
 
 def _race(weight: Array, random: np.random.Generator) -> Array:
-    """The order in which all would be drawn without replacement: each arrives at the rate of its
-    weight, of which the logarithm is given."""
+    """The order of drawing all without replacement, from the logarithms of the weights: an
+    exponential race, in which each arrives at the rate of its weight."""
     with np.errstate(divide="ignore"):
         return np.argsort(np.log(-np.log1p(-random.random(len(weight)))) - weight, kind="stable")
 
@@ -328,11 +333,11 @@ def _race(weight: Array, random: np.random.Generator) -> Array:
 def architectures(
     space: SpaceGraph, at: Array, noted: Mapping[str, Any] | None = None
 ) -> list[Architecture]:
-    """The architectures of assignments [architecture, variable]; ``noted`` is their provenance."""
+    """The architectures of some assignments [architecture, variable], with their provenance."""
     at = _own(space, at)
     running = active_decisions(space, at).tolist()
     paths = [d.path for d in space.own]
-    # All options in a row, so that numpy looks them up.
+    # The options of all decisions in one array, so that numpy can look them up.
     sizes = [len(d.options) for d in space.own]
     row: Array = np.empty(sum(sizes), object)
     row[:] = [option for d in space.own for option in d.options]
@@ -352,8 +357,8 @@ def architectures(
 
 
 def _own(space: SpaceGraph, at: Array) -> Array:
-    """Assignments in which decisions that are part of joined ones have their options, too: not
-    every program has them."""
+    """Assignments in which the members of joined decisions have their options, too: a bucket tree
+    that does not need them leaves them out."""
     tied = [d.variable for d in space.members if d.variable.definition is not None]
     if not tied:
         return at
@@ -368,10 +373,10 @@ def _own(space: SpaceGraph, at: Array) -> Array:
 def provenance(seed: int, weighting: Weighting, windows: Windows) -> dict[str, Any]:
     """How a sample was drawn, for its file. An open end of a window is null."""
     kind = weighting if isinstance(weighting, str) else "initial" if weighting is None else "given"
-    noted: dict[str, Any] = {"drawn": {"seed": seed, "weights": kind}}
+    record: dict[str, Any] = {"drawn": {"seed": seed, "weights": kind}}
     if windows:
-        noted["drawn"]["windows"] = {
+        record["drawn"]["windows"] = {
             str(cost): [None if abs(end) >= FAR else end for end in window]
             for cost, window in windows.items()
         }
-    return noted
+    return record

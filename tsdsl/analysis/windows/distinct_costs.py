@@ -15,7 +15,7 @@ import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope
-from tsdsl.analysis.elimination.optimum import arranged
+from tsdsl.analysis.elimination.table_rows import options_last, rows_of_wider
 
 #: Entries of one table, and of all.
 MAX_ENTRIES = 1 << 21
@@ -125,7 +125,8 @@ class _Merger:
         extents = dict(zip(a.scope + b.scope, a.shape + b.shape, strict=True))
         scope = tuple(sorted(extents))
         shape = tuple(extents[v] for v in scope)
-        left, right = _rows(a, scope, shape), _rows(b, scope, shape)
+        left = rows_of_wider(a.scope, a.shape, scope, shape)
+        right = rows_of_wider(b.scope, b.shape, scope, shape)
         counts, others = np.diff(a.start)[left], np.diff(b.start)[right]
         sizes = counts * others
         start = np.concatenate([[0], np.cumsum(sizes)])
@@ -145,7 +146,7 @@ class _Merger:
         axes = tuple(k for k, v in enumerate(node.scope) if v in gone)
         shape = tuple(n for k, n in enumerate(node.shape) if k not in axes)
         scope = tuple(v for v in node.scope if v not in gone)
-        source = arranged(np.arange(prod(node.shape)).reshape(node.shape), axes, shape)
+        source = options_last(np.arange(prod(node.shape)).reshape(node.shape), axes, shape)
         into: Array = np.zeros(prod(node.shape), np.int64)
         into[source.reshape(-1)] = np.repeat(np.arange(prod(shape)), source.shape[-1])
         row = np.repeat(into, np.diff(node.start))
@@ -162,13 +163,6 @@ class _Merger:
             columns.append((part.astype(object) if wide else part) * unit + base)
         costs = np.stack(columns[::-1], 1) if columns else np.zeros((len(keys), 0), np.int64)
         return DistinctCosts(costs, root.weight)
-
-
-def _rows(node: _Node, scope: Scope, shape: tuple[int, ...]) -> Array:
-    """The node's row for each row of a wider scope."""
-    view = [n if v in node.scope else 1 for v, n in zip(scope, shape, strict=True)]
-    rows = np.arange(prod(node.shape)).reshape(view)
-    return np.broadcast_to(rows, shape).reshape(-1)
 
 
 def _merge(scope: Scope, shape: tuple[int, ...], row: Array, keys: Array, weight: Array) -> _Node:

@@ -14,7 +14,8 @@ import numpy as np
 from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import QueryCache
-from tsdsl.analysis.elimination.optimum import Optimum, unravel_many
+from tsdsl.analysis.elimination.optimum import Optimum
+from tsdsl.analysis.elimination.table_rows import unravel_many
 
 #: Cost -> the least and the greatest that is allowed, both inside.
 Windows = Mapping[Cost, tuple[int, int]]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
-from tsdsl.analysis.distribution import Distribution, softmax
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import query_cache
+from tsdsl.analysis.logits import softmax
 from tsdsl.diagnostics import FileError, SpecError
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph

@@ -8,7 +8,8 @@ import numpy as np
 from text_spaces import MORE, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.distribution import Distribution, Floats
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.logits import Floats
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.decision_groups import block_groups
 

@@ -1,29 +1,33 @@
-"""Which architectures of a space are one network.
+"""Which architectures of a space are the same network.
 
-Two architectures are *one network* if what they freeze to is: the same operations run, with the
-same arguments, on the same tensors, and what they learn has the same names and shapes. Weights of
-one are then weights of the other, and give the same results. Which decisions led there does not
-count: a decision that the chosen options ignore, or two options that are spelt differently and are
-the same operation.
+Two architectures are *the same network* if they freeze to the same one: the same operations run,
+with the same arguments, on the same tensors, and their parameters have the same names and shapes.
+Weights of one are then weights of the other, with the same results. The decisions that led there
+do not matter: a decision that the chosen options ignore, or two options that are written
+differently and give the same operation.
 
-A network is written as a multiset of *facts*, each of which is a table over a few decisions:
+A network is described by a multiset of *facts*, each of which is a table over a few decisions:
 
-- of an operation that learns: what it is (its torch module), under its name in the state dict, and
-  which tensor each of its inputs is;
-- of any other operation: what it is, and which tensors its inputs are;
-- which tensor the result is.
+- for an operation with parameters, under its name in the state dict: the operation (its torch
+  module), and the tensor at each of its inputs;
+- for any other operation: the operation and the tensors at its inputs, as one fact;
+- the tensor that is the result.
 
-A tensor is known by the operation that made it: by name, if that learns; else by what it is and
-its own inputs. Where a tensor comes from is followed through blocks, choices and `identity`.
+A tensor is identified by the operation that computes it: by its name, if it has parameters; else by
+the operation and its own inputs. It is followed through blocks, choices and `identity`.
 
-The key of an architecture is the sum, modulo 2^128, of a pseudo-random number for each of its facts
-(Zobrist hashing; as multisets: Clarke et al., ASIACRYPT 2003): equal networks have equal keys, and
-different ones do but for a chance of about n^2 / 2^129 among n of them. As each fact is a table,
-keys are looked up like costs, millions a second; no architecture is frozen for it.
+The key of an architecture is a sum over its facts of pseudo-random numbers R (Zobrist hashing; for
+multisets: D. Clarke et al., Incremental multiset hash functions, ASIACRYPT 2003):
 
-Not found to be one network, although they compute the same: operations in another arrangement (an
-addition with its terms exchanged, a pooling of one position), and blocks with other names for what
-they learn.
+    key = sum over all facts f of R(f)  modulo 2^128.
+
+Equal networks have equal keys, and among n different ones some key is shared with a probability of
+about n^2 / 2^129. As each fact is a table, keys are looked up like costs, millions a second, and no
+architecture is frozen.
+
+Non-goals: networks that compute the same function in another form are not recognised, such as an
+addition with its terms exchanged, a pooling of one position, or blocks with other names for their
+parameters.
 """
 
 from __future__ import annotations
@@ -39,46 +43,46 @@ from pydantic import ValidationError
 from tsdsl.analysis.costs.factors import Array, Factor, expand
 from tsdsl.analysis.costs.lookup import TableSum
 from tsdsl.ir.graph import CallNode, Edge, OpNode, Path, Region, Switch
-from tsdsl.ir.op import FunctionCall, ModuleCall, Op, ShapeError
+from tsdsl.ir.op import FunctionCall, ModuleCall, Op, OpArgs, ShapeError
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Decision, SpaceGraph
 from tsdsl.ir.values import Fault, Val
 
-#: What architectures have in common that count as one: their network, or all of their decisions.
+#: What counts as distinct: networks, or architectures.
 Distinct = Literal["networks", "architectures"]
-#: Entries of the largest table of a fact.
+#: Largest number of entries of the table of a fact.
 MAX_CELLS = 1 << 18
-#: Entries up to which it is followed which tensor it is that a choice gives. Beyond, the choice
-#: counts as an operation, which is true of all architectures alike.
+#: Largest number of entries of the table that identifies a tensor. Beyond, a choice counts as an
+#: operation with a name, in every architecture: then fewer are found to be the same network.
 MAX_FOLLOWED = 1 << 14
-#: The number of no fact: the operation does not run.
+#: The number that stands for no fact, because the operation does not run.
 NOTHING = 0
 
 
 @lru_cache(maxsize=8)
 def network_keys(space: SpaceGraph) -> NetworkKeys:
-    """The networks of a space."""
+    """The keys of the networks of a space: the same object for the last few spaces."""
     return NetworkKeys(space)
 
 
 class NetworkKeys:
-    """Keys of the networks of one space."""
+    """Computes keys of architectures of one space that are equal for the same network."""
 
     def __init__(self, space: SpaceGraph) -> None:
         self.space = space
 
     def keys(self, at: Array) -> Array:
-        """Keys [architecture, 2] of assignments [architecture, variable], of which only the
-        decisions count: 64-bit integers, equal for one network. Nothing is validated."""
-        made = self._sums
-        if made is not None:
-            return np.stack([sums.assigned(at).astype(np.uint64) for sums in made], axis=1)
+        """Keys [architecture, 2], two 64-bit integers each, of assignments
+        [architecture, variable], of which only the decisions are read. Nothing is validated."""
+        halves = self._sums
+        if halves is not None:
+            return np.stack([sums.assigned(at).astype(np.uint64) for sums in halves], axis=1)
         return decision_keys(self.space, at)
 
     @cached_property
     def facts(self) -> NetworkFacts | None:
-        """None if an operation depends on too many decisions at once: each architecture then counts
-        as a network of its own."""
+        """The facts of the space; None if an operation depends on too many decisions at once, so
+        that each architecture counts as a network of its own."""
         try:
             return NetworkFacts(self.space)
         except TooCoupled:
@@ -86,14 +90,14 @@ class NetworkKeys:
 
     @cached_property
     def are_architectures(self) -> bool:
-        """Whether each architecture is proven to be a network of its own; also True where networks
-        cannot be told apart, so that architectures are compared instead.
+        """Whether each architecture is proven to be a network of its own; also True where `facts`
+        is None, so that architectures are compared instead.
 
-        The proof: for each decision there is a fact that tells its option, by itself, wherever the
-        decision is active. Of two architectures, take the first decision in which they differ.
-        What makes it active is decided before, so it is active in both, and its fact differs."""
+        The proof: for each decision there is a fact that alone determines its option wherever the
+        decision is active. Of two architectures, take the first decision in which they differ. Its
+        guards depend on earlier decisions, so that it is active in both, and its fact differs."""
         facts = self.facts
-        return facts is None or all(map(facts.tell, self.space.decisions))
+        return facts is None or all(map(facts.determines, self.space.decisions))
 
     @cached_property
     def _sums(self) -> tuple[TableSum, ...] | None:
@@ -106,79 +110,82 @@ class NetworkKeys:
 
 
 def decision_keys(space: SpaceGraph, at: Array) -> Array:
-    """Keys [architecture, 2] that are equal for one architecture only. Decisions that are not
-    active stand at their defaults."""
+    """Keys [architecture, 2] that differ for different architectures. Inactive decisions have to be
+    at their defaults."""
     decided = [d.variable.index for d in space.decisions]
     factors = _random(2 * len(decided)).reshape(len(decided), 2) | np.uint64(1)
     return np.asarray(at[:, decided].astype(np.uint64) @ factors)
 
 
 def labels(space: SpaceGraph, at: Array, distinct: Distinct) -> list[bytes]:
-    """16 bytes for each assignment, equal for those that are one network, or one architecture."""
+    """16 bytes for each assignment, equal for the same network, or for the same architecture."""
     by_decision = distinct == "architectures" or network_keys(space).are_architectures
-    found = decision_keys(space, at) if by_decision else network_keys(space).keys(at)
-    return [row.tobytes() for row in found]
+    keys = decision_keys(space, at) if by_decision else network_keys(space).keys(at)
+    return [row.tobytes() for row in keys]
 
 
 def first_of_each(keys: Array) -> Array:
-    """Positions of the rows that no earlier row equals."""
+    """The positions of the rows that differ from all earlier rows, ascending."""
     _, first = np.unique(keys, axis=0, return_index=True)
     return np.sort(first)
 
 
 def _random(count: int) -> Array:
+    """Pseudo-random 64-bit integers, always the same ones."""
     return np.random.Generator(np.random.PCG64(1)).integers(1 << 64, size=count, dtype=np.uint64)
 
 
 def _added(tables: Sequence[Factor], numbers: Array) -> list[Factor]:
-    """A random number for each fact, summed over tables of one scope."""
-    found: dict[tuple[int, ...], Array] = {}
+    """The tables of the random numbers of facts, summed where their scopes are equal."""
+    sums: dict[tuple[int, ...], Array] = {}
     for factor in tables:
         values = numbers[factor.table]
-        have = found.get(factor.scope)
-        found[factor.scope] = values if have is None else have + values
-    return [Factor(scope, table) for scope, table in found.items()]
+        before = sums.get(factor.scope)
+        sums[factor.scope] = values if before is None else before + values
+    return [Factor(scope, table) for scope, table in sums.items()]
 
 
 class NetworkFacts:
-    """The facts of all networks of a space: ``tables`` have the number of a fact in each entry,
-    below ``count``; equal facts have equal numbers. Raises `TooCoupled`."""
+    """The facts of all networks of a space: each entry of ``tables`` is the number of a fact, below
+    ``count``, and equal facts have equal numbers. Raises `TooCoupled`."""
 
     def __init__(self, space: SpaceGraph) -> None:
         self._space = space
         self._numbers: dict[Hashable, int] = {None: NOTHING}
         self._coded: dict[int, tuple[Val, list[Any], Factor]] = {}
         self._calls: dict[Hashable, int] = {}
-        #: Which tensor an edge is.
+        #: The fact that identifies the tensor of an edge.
         self._tensors: dict[Edge, Factor] = {}
-        #: Operations that learn, by their path, each with when it runs.
+        #: Operations with parameters by their path, each with a table of where it runs.
         self._learning: dict[Path, list[tuple[OpNode, Factor]]] = {}
         self.tables: list[Factor] = []
-        #: The tables of facts that have a name of their own, by name: several where operations that
-        #: exclude each other have one name.
+        #: The tables of named facts, by name: several where operations that exclude each other have
+        #: the same name.
         self._named: dict[Hashable, list[Factor]] = {}
         always = Factor((), np.ones((), np.bool_))
         self._find(space.root, (), always)
-        self._shared = {path for path, held in self._learning.items() if not _exclusive(held)}
+        #: Paths at which more than one operation can run, so that they are no names.
+        self._shared = {path for path, ops in self._learning.items() if not _exclusive(ops)}
         self._tensors[space.clip] = self._constant("clip")
         self._region(space.root, (), always)
         self._add(always, self._tensor(space.root.result), "result")
         self.count = len(self._numbers)
 
-    def tell(self, decision: Decision) -> bool:
-        """Whether a fact with a name of its own has, wherever the decision is active, other values
-        for each of its options, whatever the other decisions are."""
+    def determines(self, decision: Decision) -> bool:
+        """Whether some named fact alone determines the option of a decision wherever it is active:
+        no two options have a value in common, whatever the other decisions are."""
         own = decision.variable.index
-        told = (held for held in self._named.values() if any(own in f.scope for f in held))
-        return any(self._tells(decision, held) for held in told)
+        relevant = (fact for fact in self._named.values() if any(own in f.scope for f in fact))
+        return any(self._determines(decision, fact) for fact in relevant)
 
-    def _tells(self, decision: Decision, held: Sequence[Factor]) -> bool:
-        scope = _union(held)
+    def _determines(self, decision: Decision, tables: Sequence[Factor]) -> bool:
+        """Whether the fact with these tables alone determines a decision."""
+        scope = _union(tables)
         if self._size(scope) > MAX_CELLS:
             return False
-        # At most one of several has a value: the others are `NOTHING`, which is 0.
+        # At most one of several tables has a value in a cell: the others are `NOTHING`, which is 0.
         table: Array = np.zeros((), np.int64)
-        for factor in held:
+        for factor in tables:
             table = table + expand(factor, scope)
         values = self._whole(table, scope)
         active: Array = np.ones((), np.bool_)
@@ -195,7 +202,7 @@ class NetworkFacts:
     # ------------------------------------------------------------ the graph
 
     def _find(self, region: Region, path: Path, runs: Factor) -> None:
-        """All operations that learn."""
+        """Collect the operations with parameters in a region."""
         for node in region.nodes:
             if isinstance(node, OpNode):
                 if _learns(node.op):
@@ -207,6 +214,7 @@ class NetworkFacts:
                     self._find(node.cases[case], path, within)
 
     def _region(self, region: Region, path: Path, runs: Factor) -> None:
+        """Collect the facts of a region, in order of execution; ``runs`` is where it runs."""
         for node in region.nodes:
             if isinstance(node, OpNode):
                 self._operation(node, path + node.path, runs)
@@ -222,13 +230,15 @@ class NetworkFacts:
                 self._choice(node, [case for case, _ in cases], runs)
 
     def _cases(self, node: Switch, runs: Factor) -> list[tuple[int, Factor]]:
-        """The cases that a choice can take, each with when it is taken."""
+        """The cases that a choice can take, each with a table of where it is taken."""
         if node.selector.is_constant:
             return [(int(node.selector.value), runs)]
         taken = {e for e in node.selector.entries if e is not None and not isinstance(e, Fault)}
         return [(int(e), self._both(runs, _holds(node.selector, e))) for e in sorted(taken)]
 
     def _choice(self, node: Switch, cases: Sequence[int], runs: Factor) -> None:
+        """Identify the tensor of a choice by that of the case taken, while the table is small; else
+        treat the choice as an operation with a name of its own."""
         given = [self._tensor(node.cases[case].result) for case in cases]
         if node.selector.is_constant:
             self._tensors[node.output] = given[0]
@@ -247,6 +257,7 @@ class NetworkFacts:
         self._tensors[node.output] = self._constant(name)
 
     def _operation(self, node: OpNode, path: Path, runs: Factor) -> None:
+        """Add the facts of an operation, and identify the tensor that it computes."""
         inputs = [self._tensor(edge) for edge in node.inputs]
         if node.op.name == "identity":
             self._tensors[node.output] = inputs[0]
@@ -261,55 +272,55 @@ class NetworkFacts:
         name: tuple[Hashable, ...] = path if _learns(node.op) else ()
         scope = _union([call, *inputs])
         if self._size(scope) <= MAX_FOLLOWED:
-            made = self._combined([call, *inputs], scope, lambda found: ("op", name, *found))
-            self._add(runs, made, "runs")
-            self._tensors[node.output] = made
+            fact = self._combined([call, *inputs], scope, lambda parts: ("op", name, *parts))
+            self._add(runs, fact, "runs")
+            self._tensors[node.output] = fact
             return
-        # As if it had a name.
+        # The table would be too large: a fact for each input, under a name of its own.
         name = ("op", len(self._numbers))
         for place, tensor in enumerate([call, *inputs]):
             self._add(runs, tensor, (name, place))
         self._tensors[node.output] = self._constant(name)
 
     def _tensor(self, edge: Edge) -> Factor:
-        """Which tensor an edge is. In the graph of a phase, the tensors of an absent stream have no
-        operation that makes them: they are zeros."""
-        found = self._tensors.get(edge)
-        return self._constant("absent") if found is None else found
+        """The fact that identifies the tensor of an edge. In the graph of a phase, the tensors of
+        an absent stream are zeros, which no operation computes."""
+        tensor = self._tensors.get(edge)
+        return self._constant("absent") if tensor is None else tensor
 
     # ------------------------------------------------------------ operations
 
     def _call(self, node: OpNode) -> Factor:
-        """What an operation is."""
+        """The number that identifies an operation with its arguments and input shapes."""
         vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
         coded = [self._code(val) for val in vals]
         names = tuple(node.args)
         scope = _union([codes for _, codes in coded])
         self._check(scope)
 
-        def describe(found: tuple[int, ...]) -> Hashable:
-            values = [distinct[at - 1] for at, (distinct, _) in zip(found, coded, strict=True)]
+        def describe(codes: tuple[int, ...]) -> Hashable:
+            values = [entries[code - 1] for code, (entries, _) in zip(codes, coded, strict=True)]
             return self._description(node.op, names, values)
 
         return self._combined([codes for _, codes in coded], scope, describe)
 
     def _description(self, op: type[Op], names: tuple[str, ...], values: list[Any]) -> Hashable:
+        """The number of an operation with these arguments and shapes; None for an invalid one,
+        which no architecture has."""
         key = (op, names, *((type(v), v) for v in values))
         if key not in self._calls:
-            try:
-                args = op.Args(**dict(zip(names, values, strict=False)))
-                shapes = values[len(names) :]
-                op.infer(args, *shapes)
-                made = (op.name, _module(op.module(args, *shapes)), op.params(args, *shapes))
-                self._calls[key] = self._number(("call", repr(made)))
-            except (ShapeError, ValidationError):
-                # No architecture has it.
-                self._calls[key] = NOTHING
+            self._calls[key] = NOTHING
+            shapes = values[len(names) :]
+            args = _valid_args(op, dict(zip(names, values, strict=False)), shapes)
+            if args is not None:
+                call = (op.name, _module(op.module(args, *shapes)), op.params(args, *shapes))
+                self._calls[key] = self._number(("call", repr(call)))
         number = self._calls[key]
         return number if number != NOTHING else None
 
     def _code(self, val: Val) -> tuple[list[Any], Factor]:
-        """A value's distinct entries, and which it is, from 1 on; `NOTHING` for a fault."""
+        """The distinct entries of a value, and its table of their numbers, from 1 on; `NOTHING` for
+        a fault."""
         if id(val) not in self._coded:
             at: dict[Any, int] = {}
             codes = [
@@ -324,24 +335,25 @@ class NetworkFacts:
     # ------------------------------------------------------------ tables
 
     def _number(self, fact: Hashable) -> int:
+        """The number of a fact, a new one for a new fact."""
         return self._numbers.setdefault(fact, len(self._numbers))
 
     def _constant(self, fact: Hashable) -> Factor:
         return Factor((), np.asarray(self._number(fact)))
 
     def _add(self, runs: Factor, given: Factor, name: Hashable) -> None:
-        """A fact about what is ``given``, where the operation runs."""
+        """Add the fact that ``given`` has some value, under a name, where the operation runs."""
         if not runs.scope and not given.scope:
-            # True of all architectures.
+            # The same for all architectures.
             return
         scope = _union([runs, given])
         self._check(scope)
-        named = self._combined([given], given.scope, lambda found: (name, *found))
+        named = self._combined([given], given.scope, lambda parts: (name, *parts))
         table = self._whole(expand(runs, scope) * expand(named, scope), scope)
-        made = Factor(scope, table)
-        self.tables.append(made)
+        fact = Factor(scope, table)
+        self.tables.append(fact)
         if name != "runs":
-            self._named.setdefault(name, []).append(made)
+            self._named.setdefault(name, []).append(fact)
 
     def _combined(
         self,
@@ -349,7 +361,8 @@ class NetworkFacts:
         scope: tuple[int, ...],
         describe: Callable[[tuple[int, ...]], Hashable],
     ) -> Factor:
-        """The number of what each combination describes; `NOTHING` where a part is."""
+        """The number of the fact that each combination of parts describes; `NOTHING` where a part
+        is `NOTHING`."""
         rows = [self._whole(expand(part, scope), scope).reshape(-1).tolist() for part in parts]
         known: dict[tuple[int, ...], int] = {}
         numbers: list[int] = []
@@ -361,6 +374,7 @@ class NetworkFacts:
         return Factor(scope, table.reshape([self._extent(v) for v in scope]))
 
     def _both(self, one: Factor, other: Factor) -> Factor:
+        """Where both of two conditions hold."""
         scope = _union([one, other])
         self._check(scope)
         return Factor(scope, self._whole(expand(one, scope) & expand(other, scope), scope))
@@ -381,19 +395,30 @@ class NetworkFacts:
 
 
 def _learns(op: type[Op]) -> bool:
+    """Whether an operation can have parameters."""
     return op.params is not Op.params
 
 
-def _module(made: ModuleCall | FunctionCall) -> Hashable:
-    """How torch computes an operation, in one way of writing."""
-    if isinstance(made, FunctionCall):
-        return made.expression, tuple(sorted(made.args.items()))
+def _valid_args(op: type[Op], values: dict[str, Any], shapes: Sequence[Any]) -> OpArgs | None:
+    """The arguments of an operation; None if they, or the shapes, are invalid."""
+    try:
+        args = op.Args(**values)
+        op.infer(args, *shapes)
+    except (ShapeError, ValidationError):
+        return None
+    return args
+
+
+def _module(call: ModuleCall | FunctionCall) -> Hashable:
+    """The torch module or function of an operation, in a canonical form."""
+    if isinstance(call, FunctionCall):
+        return call.expression, tuple(sorted(call.args.items()))
     return (
-        made.target,
-        made.args,
-        tuple(sorted({**made.defaults, **made.kwargs}.items())),
-        tuple(sorted(made.init.items())),
-        made.apply,
+        call.target,
+        call.args,
+        tuple(sorted({**call.defaults, **call.kwargs}.items())),
+        tuple(sorted(call.init.items())),
+        call.apply,
     )
 
 
@@ -402,17 +427,18 @@ def _union(parts: Sequence[Factor]) -> tuple[int, ...]:
 
 
 def _holds(selector: Val, case: int) -> Factor:
+    """Where a selector has a value."""
     cells = [not isinstance(e, Fault) and e == case for e in selector.entries]
     table = np.array(cells, np.bool_).reshape([len(v) for v in selector.variables])
     return Factor(tuple(v.index for v in selector.variables), table)
 
 
-def _exclusive(held: Sequence[tuple[OpNode, Factor]]) -> bool:
-    """Whether one of some operations runs at most, so that its path is a name."""
-    if len(held) < 2:
+def _exclusive(ops: Sequence[tuple[OpNode, Factor]]) -> bool:
+    """Whether at most one of some operations runs, so that their path identifies it."""
+    if len(ops) < 2:
         return True
-    for k, (_, one) in enumerate(held):
-        for _, other in held[k + 1 :]:
+    for k, (_, one) in enumerate(ops):
+        for _, other in ops[k + 1 :]:
             scope = _union([one, other])
             if bool((expand(one, scope) & expand(other, scope)).any()):
                 return False

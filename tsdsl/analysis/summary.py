@@ -1,7 +1,7 @@
-"""All that there is to know of a space before it is searched, collected once.
+"""Everything that is known of a space before it is searched, collected in one record.
 
-What `tsdsl space` prints, writes as JSON and draws. A question whose tables would be too large is
-left out, with its diagnostic as a note; the others are answered all the same.
+`tsdsl space` prints it, writes it as JSON and plots it. A query whose tables would be too large is
+left out, with its error as a note; the others are answered all the same.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from tsdsl.space import Space
 
 Answer = TypeVar("Answer")
-#: Of all mass: the quantiles that are collected.
+#: The shares of all mass whose quantiles are collected.
 SHARES = (0.01, 0.1, 0.5, 0.9, 0.99)
 
 
 @dataclass(slots=True)
 class CostSummary:
-    """One cost over a space; None where it could not be answered. ``mean`` and ``std`` are under
-    the distribution, ``uniform_mean`` and ``uniform_std`` with every architecture equally probable:
-    all exact."""
+    """One cost over a space, exact; None where a query could not be answered. ``mean`` and ``std``
+    are under the distribution, ``uniform_mean`` and ``uniform_std`` with all architectures equally
+    probable."""
 
     cost: Cost
     bounds: Bounds | None = None
@@ -41,10 +41,11 @@ class CostSummary:
     std: float | None = None
     uniform_mean: float | None = None
     uniform_std: float | None = None
-    #: Under the distribution, at `SHARES`.
+    #: The quantiles at `SHARES`, under the distribution.
     quantiles: list[Between] | None = None
     histogram: Histogram | None = None
-    #: The expected cost of each group, by what a group is; and the phases. Not of elements.
+    #: The expected cost of each group, by the kind of grouping, and the cost in each phase of the
+    #: search; neither is collected for elements.
     breakdown: dict[Grouping, dict[str, float]] = field(default_factory=dict)
     phases: list[PhaseCost] = field(default_factory=list)
 
@@ -54,33 +55,34 @@ class CostSummary:
 
     @property
     def unit(self) -> str:
-        """Of values: "ns" of a latency, empty for counts."""
+        """The unit of values: "ns" for a latency, empty for counts."""
         return self.cost.unit if isinstance(self.cost, CostTable) else ""
 
 
 @dataclass(slots=True)
 class SpaceSummary:
-    """Of one space under one distribution."""
+    """The summary of one space under one distribution."""
 
     space: Space
     distribution: Distribution
     #: The exact number of architectures, and of distinct networks among them where it is known.
     size: int | None
     networks: int | None
-    #: By name: multiply-adds, parameters, elements, cost tables.
+    #: By name: multiply-adds (macs), parameters (params), elements, and each cost table.
     costs: dict[str, CostSummary]
-    #: Windows by cost, ends inside, and where they are from: empty if they were asked for.
+    #: The window of each cost, both ends included, and where the windows come from (empty if they
+    #: are arguments).
     windows: dict[str, tuple[float, float]]
     windows_from: str
-    #: Architectures inside of all windows, and their probability; None without windows.
+    #: The number of architectures within all windows, and their probability; None without windows.
     count: int | CountBetween | None
     mass: Between | None
-    #: Of questions that were left out.
+    #: A note for each query that was left out.
     notes: list[Diagnostic]
 
     @property
     def share(self) -> Between | None:
-        """Of all architectures, those inside of all windows."""
+        """The share of all architectures that are within all windows."""
         if self.count is None or not self.size:
             return None
         if isinstance(self.count, CountBetween):
@@ -95,11 +97,11 @@ def summarise(
     by: Sequence[Grouping] = ("stream", "stage"),
     bins: int = 40,
 ) -> SpaceSummary:
-    """Ask everything, each question once. ``windows`` by the cost's name; None for the budgets
-    that the spec's search ends with. Quantiles and histograms are of multiply-adds and of what has
-    a window.
+    """Summarise a space. ``windows`` are by the cost's name; None stands for the budgets of the
+    spec's search (of its last phase, if that runs all streams). Quantiles and histograms are
+    collected for multiply-adds and for costs with a window.
 
-    Raises `SpecError` if there is no architecture, or none with a probability.
+    Raises `SpecError` if no architecture has a probability above 0.
     """
     ask = _Answers(space)
     given = space.distribution(distribution)
@@ -114,23 +116,23 @@ def summarise(
     count: int | CountBetween | None = None
     mass: Between | None = None
     if any(low > high for low, high in named.values()):
-        # Budgets of one cost that exclude each other.
+        # Budgets of the same cost that exclude each other.
         count, mass = 0, Between(0.0, 0.0)
     elif named:
         count = ask(lambda: space.count(within=named))
-        # Where nothing is, there is no probability either: one question less.
+        # A window without architectures has the probability 0: one query less.
         mass = Between(0.0, 0.0) if count == 0 else ask(lambda: space.mass(given, within=named))
     for name in dict.fromkeys(("macs", *named)):
-        held = costs[name]
-        if held.bounds is not None and held.bounds.min.value < held.bounds.max.value:
-            _spread(space, held, given, bins, ask)
+        cost = costs[name]
+        if cost.bounds is not None and cost.bounds.min.value < cost.bounds.max.value:
+            _add_distribution(space, cost, given, bins, ask)
     return SpaceSummary(
         space, given, size, space.networks, costs, named, windows_from, count, mass, ask.notes
     )
 
 
 class _Answers:
-    """Answers what can be answered; what cannot leaves a note, once."""
+    """Answers queries; one that is too large leaves a note, once, and the answer None."""
 
     def __init__(self, space: Space) -> None:
         self._space = space
@@ -139,11 +141,12 @@ class _Answers:
     def __call__(self, question: Callable[[], Answer]) -> Answer | None:
         try:
             return question()
-        except TooCoupled as wide:
-            self.note(wide)
+        except TooCoupled as too_large:
+            self.note(too_large)
             return None
 
     def note(self, error: DiagnosticError) -> None:
+        """Keep the findings of an error as notes."""
         for found in error.diagnostics:
             if all(found.message != note.message for note in self.notes):
                 file = found.file or self._space.graph.source
@@ -172,33 +175,35 @@ def _cost(
     return made
 
 
-def _spread(space: Space, into: CostSummary, given: Distribution, bins: int, ask: _Answers) -> None:
+def _add_distribution(
+    space: Space, into: CostSummary, given: Distribution, bins: int, ask: _Answers
+) -> None:
     into.quantiles = ask(lambda: space.quantiles(into.name, SHARES, given))
     if into.quantiles is not None:
         into.histogram = ask(lambda: space.histogram(into.name, bins, given))
 
 
 def _budgets(space: Space, ask: _Answers) -> tuple[dict[str, tuple[float, float]], str]:
-    """The budgets that what a search finds has to keep, and whose they are: those of its last
-    phase, if all streams exist in it, else the whole search's."""
+    """The budgets that the result of the search has to satisfy, and where they come from: those of
+    the last phase, if it runs all streams, and those of the whole search for other costs."""
     search = space.sections.search if space.sections else None
     if search is None:
         return {}, ""
-    held: list[tuple[Budget, str]] = [(b, "the budget of the search") for b in search.budgets]
+    budgets: list[tuple[Budget, str]] = [(b, "the budget of the search") for b in search.budgets]
     last = search.phases[-1] if search.phases else None
     if last is not None and set(last.streams or space.graph.streams) >= set(space.graph.streams):
         own = {b.cost for b in last.budgets}
-        held = [(b, said) for b, said in held if b.cost not in own]
-        held += [(b, f"the budget of phase {last.name}") for b in last.budgets]
-    found: dict[str, tuple[float, float]] = {}
-    said: list[str] = []
-    for budget, whose in held:
+        budgets = [(b, whose) for b, whose in budgets if b.cost not in own]
+        budgets += [(b, f"the budget of phase {last.name}") for b in last.budgets]
+    windows: dict[str, tuple[float, float]] = {}
+    sources: list[str] = []
+    for budget, whose in budgets:
         try:
             name = str(space.cost(budget.cost))
         except SpecError as unknown:
             ask.note(unknown)
             continue
-        low, high = found.get(name, (budget.low, budget.high))
-        found[name] = (max(low, budget.low), min(high, budget.high))
-        said += [] if whose in said else [whose]
-    return found, " and ".join(said)
+        low, high = windows.get(name, (budget.low, budget.high))
+        windows[name] = (max(low, budget.low), min(high, budget.high))
+        sources += [] if whose in sources else [whose]
+    return windows, " and ".join(sources)

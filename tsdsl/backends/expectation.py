@@ -16,9 +16,9 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from tsdsl.analysis.costs.cost_table import Cost
-from tsdsl.analysis.distribution import Floats, LogitLayout, log_softmax, softmax
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
+from tsdsl.analysis.logits import Floats, LogitLayout, log_softmax, softmax
 from tsdsl.ir.space import SpaceGraph
 
 

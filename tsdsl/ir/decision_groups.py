@@ -88,23 +88,32 @@ def combination_count(space: SpaceGraph, group: DecisionGroup) -> int:
     return prod(len(space.decisions[k].options) for k in group)
 
 
-def partition(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> tuple[DecisionGroup, ...]:
-    """For each decision of the joined graph, those of the space that it is made of. Raises
-    `ValueError` for what cannot be joined."""
+def group_problem(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> str | None:
+    """Why some decisions cannot be groups, as a message; None if they can."""
     taken: set[int] = set()
     for group in groups:
         if len(group) < 2 or list(group) != sorted(set(group)) or not taken.isdisjoint(group):
-            raise ValueError(f"decisions {group} are no group of their own")
+            return f"decisions {group} are no group of their own"
         taken.update(group)
         first, *others = (space.decisions[k] for k in group)
         for other in others:
             if _same(other.guards) != _same(first.guards):
-                raise ValueError(f"'{first.path}' and '{other.path}' are not active together")
+                return f"'{first.path}' and '{other.path}' are not active together"
         if combination_count(space, group) > MAX_COMBINED:
-            raise ValueError(
+            return (
                 f"'{first.path}' and {len(others)} more have {combination_count(space, group):,}"
                 f" combinations; the limit is {MAX_COMBINED:,}"
             )
+    return None
+
+
+def partition(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> tuple[DecisionGroup, ...]:
+    """For each decision of the joined graph, those of the space that it is made of. Raises
+    `ValueError` for what cannot be joined."""
+    problem = group_problem(space, groups)
+    if problem is not None:
+        raise ValueError(problem)
+    taken = {k for group in groups for k in group}
     alone = ((k,) for k in range(len(space.decisions)) if k not in taken)
     return tuple(sorted((*map(tuple, groups), *alone)))
 

@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tsdsl.analysis.costs.assignments import active_decisions, assignments
-from tsdsl.analysis.distribution import Distribution, DistributionLike, Floats
+from tsdsl.analysis.distribution import Distribution, DistributionLike
 from tsdsl.analysis.elimination.cache import query_cache
+from tsdsl.analysis.logits import Floats
 from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.files import PathLike

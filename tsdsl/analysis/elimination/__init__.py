@@ -1,19 +1,21 @@
-"""Decisions summed out one by one, in any semiring.
+"""Exact queries by variable elimination, in any semiring.
 
-`eliminate`    variable elimination over tables
-`count`        how many architectures there are
-`distribution` a categorical for each decision, and its file
+`eliminate`        elimination over tables, planned for one query
+`count`            the number of architectures
+`bucket_tree`      the elimination of all decisions, planned once for many queries
+`table_rows`       tables over variables as rows and options
+`cache`            the plans, tables and answers of one space
 
-What is asked often runs over one plan that is made once:
+Queries over a bucket tree:
 
-`bucket_tree`      the elimination of all decisions, planned
-`cache`       what is known of one space, each made on first use
-`coverage`      whether a cost table has all that a space needs
-`optimum`      the least of a sum of tables, and how far from it each option is
-`bounds`       minimum and maximum of a cost, each with an architecture that reaches it
-`expectation`  mean, variance and gradient of a cost
-`breakdown`    the mean by stream, stage, block or kind of operation
-`phases`       a cost in each phase of a progressive search
-`configurations` which operations, with their arguments and shapes, some architecture has
-`no_architecture`      what is told where there is no architecture
+`optimum`          the minimum of a sum of tables, and how far from it each option leads
+`bounds`           the minimum and maximum of a cost, each with an architecture
+`expectation`      mean, variance and gradient of a cost
+`conditionals`     a distribution as conditional probabilities, in logarithms
+`breakdown`        the mean by stream, stage, block or kind of operation
+`phases`           the cost in each phase of a progressive search
+`configurations`   the operations, arguments and shapes that some architecture has
+`coverage`         whether a cost table has all of these
+
+`no_architecture`  the errors of queries that no architecture can answer
 """

@@ -13,31 +13,31 @@ from tsdsl.ir.space import SpaceGraph
 
 
 class Bound(NamedTuple):
-    """A cost, and an architecture that has it."""
+    """A minimum or maximum of a cost, and an architecture that attains it."""
 
     value: int
     architecture: Architecture
 
 
 class Bounds(NamedTuple):
-    """The two ends of a space."""
+    """The least and the greatest cost of a space."""
 
     min: Bound
     max: Bound
 
 
 def bounds(space: SpaceGraph, cost: Cost) -> Bounds:
-    """The smallest and the largest cost of an architecture that satisfies all requirements.
+    """The exact minimum and maximum of a cost over the architectures that satisfy all requirements.
 
-    Raises `SpecError` if there is none, `TooCoupled`.
+    Raises `SpecError` if there is no such architecture, `TooCoupled`.
     """
     return Bounds(_extreme(space, cost, 1), _extreme(space, cost, -1))
 
 
 def _extreme(space: SpaceGraph, cost: Cost, sign: int) -> Bound:
     cache = query_cache(space)
-    found = cache.optimum(cost, sign)
-    if not found.possible:
+    optimum = cache.optimum(cost, sign)
+    if not optimum.possible:
         raise no_architecture(space)
-    at = cache.bucket_tree(cost).complete(found.best())
-    return Bound(sign * int(found.value), architecture_at(space, at))
+    at = cache.bucket_tree(cost).complete(optimum.best())
+    return Bound(sign * int(optimum.value), architecture_at(space, at))

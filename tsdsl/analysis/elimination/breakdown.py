@@ -1,9 +1,12 @@
-"""How the expected cost of a space divides among its streams, stages, blocks or operations.
+"""How the expected cost of a space divides among its streams, stages, blocks or kinds of operation.
 
-The cost is a sum of tables, each of one operation, and the expectation of a sum is the sum of
-expectations. One pass of elimination and one back give the probability of every combination of
-every potential of a `BucketTree`; an operation's table, whose scope is part of some potential's, is
-weighted by it. So all groups together cost what one gradient costs.
+The cost is a sum of tables, one for each operation, and expectations add up:
+
+    E[cost of a group] = sum over its operations of sum over c of P(c) * cost(c),
+
+where c goes over the combinations of the potential that the operation's table is part of. One
+upward and one downward pass give P(c) for all potentials, so that all groups together take as long
+as one gradient.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.ir.graph import Path
 from tsdsl.ir.space import SpaceGraph
 
-#: For each group, the part of the cost that lies in each potential, by number.
+#: For each group, its part of the cost in each potential, by the potential's number.
 Parts = Mapping[Path, Mapping[int, Array]]
 
 
@@ -32,9 +35,9 @@ def breakdown(
 ) -> dict[str, float]:
     """The exact expected cost of each group of operations, in order of first appearance.
 
-    Groups are those of `items.group`, for all architectures; what an architecture does not run
-    costs 0 there. They sum to the expectation of the cost. Raises `SpecError` if no architecture
-    has a probability, `TooCoupled`.
+    Groups are those of `items.grouped`, for all architectures: an operation that an architecture
+    does not run costs 0 in it. Their sum is the expectation of the cost. Raises `SpecError` if no
+    architecture has a probability above 0, `TooCoupled`.
     """
     space, given = on_joint_graph(space, given)
     cache = query_cache(space)
@@ -47,19 +50,19 @@ def breakdown(
 
 
 def parts(space: SpaceGraph, cost: Cost, by: Grouping) -> Parts:
-    """The tables of a cost by group, over the potentials of the space's program for that cost.
+    """The tables of a cost by group, over the potentials of the space's bucket tree for that cost.
     Their sum is the cost. Raises `TooCoupled`."""
-    found: dict[Path, dict[int, Array]] = {}
+    groups: dict[Path, dict[int, Array]] = {}
     for (path, op), tables in _finest(space, cost).items():
-        into = found.setdefault(group_path(path, op, by), {})
+        into = groups.setdefault(group_path(path, op, by), {})
         for number, table in tables.items():
             into[number] = plus(into[number], table) if number in into else table
-    return found
+    return groups
 
 
 @lru_cache(maxsize=4)
 def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[int, Array]]:
-    """The same for each kind of operation of each block: of these, every group is a union."""
+    """`parts` by block and kind of operation: every group is a union of these."""
     homes = _PotentialIndex(query_cache(space).bucket_tree(cost).potentials)
     found: dict[tuple[Path, str], dict[int, Array]] = {}
     for placed, factor in placed_factors(space, cost):
@@ -73,7 +76,7 @@ def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[
 
 
 class _PotentialIndex:
-    """In which potential a scope lies."""
+    """Finds the potential that a scope is part of."""
 
     def __init__(self, potentials: Sequence[Potential]) -> None:
         self._potentials = potentials
@@ -87,10 +90,10 @@ class _PotentialIndex:
         return self._potentials[number].scope
 
     def of(self, scope: tuple[int, ...]) -> int:
-        """The smallest potential that has all of these variables. There is one: the program's
-        potentials hold the sums of these very tables."""
+        """The smallest potential with all of these variables. There is one, because the potentials
+        contain the sums of these very tables."""
         if scope not in self._known:
             near = self._holders[scope[0]] if scope else range(len(self._potentials))
-            wide = [k for k in near if set(scope) <= set(self.scope(k))]
-            self._known[scope] = min(wide, key=lambda k: prod(self._potentials[k].shape))
+            wider = [k for k in near if set(scope) <= set(self.scope(k))]
+            self._known[scope] = min(wider, key=lambda k: prod(self._potentials[k].shape))
         return self._known[scope]

@@ -1,13 +1,21 @@
-"""The elimination of a space's decisions, planned once: every exact query runs the same steps.
+"""A bucket tree: the elimination of all decisions of a space, planned once for every exact query.
 
-*Potentials* are tables over small scopes: what holds (requirements, derived variables, inactive
-decisions at their default), which decisions have their weights there, and the part of each cost
-that lies there. Tables whose scope is part of another's are one potential with it. A *step* joins
-some potentials and earlier results, and sums out variables that nothing else mentions. Variables
-of one block, which only that block's potential mentions, go in one step.
+Bucket elimination (R. Dechter, Bucket elimination: a unifying framework for reasoning, Artificial
+Intelligence 113, 1999; K. Kask, R. Dechter, J. Larrosa, A. Dechter, Unifying tree decompositions
+for reasoning in graphical models, Artificial Intelligence 166, 2005). A *potential* is a table over
+the variables of its scope: the constraints that lie there (requirements, derived variables,
+inactive decisions at their defaults), the decisions whose weights lie there, and the part of each
+cost that lies there. A table whose scope is part of a potential's is merged into it. So for every
+assignment x of all variables, over all potentials psi,
 
-Inputs are numbered: potentials first, then the results of steps in order. The last step joins what
-is left and has an empty scope.
+    weight(x) = product of psi.weights(x),    cost_k(x) = sum of psi.costs[k](x).
+
+A *step* joins some inputs (potentials, or results of earlier steps) over the union of their scopes,
+and eliminates the variables that no other input mentions; its result is over what remains, its
+*separator*. Variables that only one potential mentions go together, in a step of their own.
+
+Inputs are numbered: potentials first, then the results of the steps in order. The last step joins
+what is left, and its separator is empty: its result is the answer, in any semiring.
 """
 
 from __future__ import annotations
@@ -36,23 +44,24 @@ Scope = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecisionAxis:
-    """A decision whose weights stand in a potential. ``view`` spreads its options over the
-    potential's axes; ``active`` is 1 where it is active, ``rest`` 1 where it is not and stands at
-    its default (both None if it always is)."""
+    """A decision whose weights are part of a potential, on one of its axes."""
 
+    #: The decision's number in the space.
     number: int
+    #: The shape that broadcasts a row of its options over the potential's axes, and the other axes.
     view: tuple[int, ...]
     others: tuple[int, ...]
+    #: 1 where the decision is active; 1 where it is not and has its default. None: always active.
     active: Array | None
     inactive: Array | None
 
     def table(self, weights: Array) -> Array:
-        """Its weights over the potential's axes."""
+        """The decision's weights over the potential's axes: 1 where it is inactive."""
         row = weights.reshape(self.view)
         return row if self.active is None else self.active * row + self.inactive
 
     def log_table(self, logs: Array) -> Array:
-        """The logarithm of `table`, from the logarithms of its weights."""
+        """The logarithm of `table`, from the logarithms of the weights."""
         row = logs.reshape(self.view)
         if self.active is None or self.inactive is None:
             return row
@@ -61,17 +70,19 @@ class DecisionAxis:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Potential:
+    """Constraints, weights and costs over the variables of one scope."""
+
     scope: Scope
     shape: tuple[int, ...]
-    #: What must hold here; None for everything.
+    #: Where the constraints hold; None for everywhere.
     holds: Array | None
     decisions: tuple[DecisionAxis, ...]
-    #: The part of each cost, in the order of the program's costs; None for 0.
+    #: The part of each cost, in the order of the tree's costs; None for 0.
     costs: tuple[Array | None, ...]
 
     def weights(self, rows: Sequence[Array]) -> Array:
-        """The product of the weights of its decisions, 0 where something does not hold.
-        ``rows`` has the weights of the options of each decision of the space."""
+        """The product of the weights of its decisions, 0 where a constraint is violated. ``rows``
+        has the weights of the options of each decision of the space."""
         table: Array | None = self.holds
         for weighted in self.decisions:
             other = weighted.table(rows[weighted.number])
@@ -82,7 +93,7 @@ class Potential:
 
     def log_weights(self, logs: Sequence[Array]) -> Array:
         """The logarithm of `weights`, from the logarithms of the weights of all options: finite
-        wherever an assignment is possible, also where the product is less than any float."""
+        wherever an assignment is possible, also where the product underflows."""
         table: Array = np.zeros(self.shape)
         for weighted in self.decisions:
             table += weighted.log_table(logs[weighted.number])
@@ -93,14 +104,19 @@ class Potential:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EliminationStep:
+    """One step of the elimination: which inputs it joins, and which variables it eliminates."""
+
     inputs: tuple[int, ...]
+    #: The variables of the joint table, and how many values each has.
     scope: Scope
     shape: tuple[int, ...]
-    #: For each input, its shape with an axis for each variable of ``scope``, and the other axes.
+    #: For each input, the shape that broadcasts it over ``scope``, and the axes that it lacks.
     views: tuple[tuple[int, ...], ...]
     others: tuple[tuple[int, ...], ...]
-    #: Positions in ``scope`` of the variables that are summed out, and what remains.
+    #: Positions in ``scope`` of the variables that are eliminated.
     axes: tuple[int, ...]
+    #: The variables that remain, and how many values each has; and the shape that broadcasts the
+    #: result over ``scope``.
     separator: Scope
     separator_shape: tuple[int, ...]
     separator_view: tuple[int, ...]
@@ -108,15 +124,17 @@ class EliminationStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BucketTree:
+    """The planned elimination of all decisions of a space, with the tables of some costs."""
+
     space: SpaceGraph
     costs: tuple[Cost, ...]
     potentials: tuple[Potential, ...]
     steps: tuple[EliminationStep, ...]
-    #: How many values each variable has.
+    #: Number of values of each variable of the space.
     sizes: tuple[int, ...]
 
     def scope_of(self, number: int) -> Scope:
-        """Of an input."""
+        """The scope of an input, by its number."""
         count = len(self.potentials)
         return (
             self.potentials[number].scope
@@ -125,20 +143,20 @@ class BucketTree:
         )
 
     def complete(self, solved: dict[int, int]) -> list[int]:
-        """The assignment of all variables."""
+        """The assignment of all variables, from that of the eliminated ones."""
         return constraints(self.space).complete(solved)
 
 
 def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
-    """Plan the elimination of all decisions, with some costs. Raises `TooCoupled`."""
+    """Plan the elimination of all decisions, with the tables of some costs. Raises `TooCoupled`."""
     known = constraints(space)
     sizes = tuple(known.sizes)
     parts = [cost_factors(space, cost) for cost in costs]
-    asked = {*known.decisions, *(v for fs in parts for f in fs for v in f.scope)}
-    found, _ = known.closure(asked, every_requirement=True)
+    needed = {*known.decisions, *(v for fs in parts for f in fs for v in f.scope)}
+    variables, _ = known.closure(needed, every_requirement=True)
     numbers = range(len(space.requirements))
     holds = [constraint_factor(known.of_requirement(k), sizes) for k in numbers]
-    for v in sorted(found - known.decisions.keys()):
+    for v in sorted(variables - known.decisions.keys()):
         tie = known.of_variable(v)
         holds += [constraint_factor(tie, sizes)] if tie else []
     active = {
@@ -172,13 +190,13 @@ def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
     potentials: list[Potential] = []
     for home in homes.homes:
         shape = tuple(sizes[v] for v in home)
-        held = masks.get(home)
+        mask = masks.get(home)
         costed = (sums.get((home, c)) for c in range(len(costs)))
         potentials.append(
             Potential(
                 home,
                 shape,
-                None if held is None else np.broadcast_to(held, shape),
+                None if mask is None else np.broadcast_to(mask, shape),
                 tuple(weighted.get(home, ())),
                 tuple(None if t is None else np.broadcast_to(t, shape) for t in costed),
             )
@@ -189,7 +207,7 @@ def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
 
 
 class _MaximalScopes:
-    """The scopes that are part of no other."""
+    """The scopes that are part of no other, which become potentials."""
 
     def __init__(self, scopes: Iterable[Scope], sizes: Sequence[int]) -> None:
         self._sizes = sizes
@@ -203,7 +221,7 @@ class _MaximalScopes:
         self.homes.sort()
 
     def of(self, scope: Scope) -> Scope:
-        """The smallest home that holds a scope."""
+        """The smallest maximal scope that a scope is part of."""
         home = self._wider(scope)
         assert home is not None
         return home
@@ -222,19 +240,22 @@ def _weighted(
     home: Scope,
     sizes: Sequence[int],
 ) -> DecisionAxis:
+    """The weights of a decision as part of the potential over ``home``."""
     view = tuple(sizes[v] if v == variable else 1 for v in home)
     others = tuple(k for k, v in enumerate(home) if v != variable)
     if active is None:
         return DecisionAxis(number, view, others, None, None)
     on = expand(active, home).astype(np.float64)
-    standing: Array = np.zeros(sizes[variable])
-    standing[default] = 1.0
-    return DecisionAxis(number, view, others, on, (1.0 - on) * standing.reshape(view))
+    at_default: Array = np.zeros(sizes[variable])
+    at_default[default] = 1.0
+    return DecisionAxis(number, view, others, on, (1.0 - on) * at_default.reshape(view))
 
 
 def _steps(
     scopes: Sequence[Scope], sizes: Sequence[int], names: Sequence[str]
 ) -> list[EliminationStep]:
+    """The steps that eliminate all variables, in the order of `ordering.plan`."""
+    #: The scope of each input so far.
     rests: dict[int, Scope] = dict(enumerate(scopes))
     users: dict[int, int] = {}
     for scope in scopes:

@@ -1,4 +1,4 @@
-"""What is known of one space: plans, tables and answers, each made once."""
+"""A cache of plans, tables and answers for one space, each of which is computed on first use."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from tsdsl.analysis.elimination.bucket_tree import BucketTree, bucket_tree
 from tsdsl.analysis.elimination.coverage import check_complete
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.elimination.no_architecture import no_architecture
-from tsdsl.analysis.elimination.optimum import Optimum, allowed
+from tsdsl.analysis.elimination.optimum import Optimum, feasible
 from tsdsl.ir.space import SpaceGraph
 
 Answer = TypeVar("Answer")
-#: How many are kept.
+#: Number of answers that `QueryCache.remember` keeps.
 KEPT = 8
 
 
 class QueryCache:
-    """Everything here raises `TooCoupled` where a table would be too large; what does not need
-    that table can be asked all the same."""
+    """Plans, tables and answers of one space. A method raises `TooCoupled` where a table that it
+    needs would be too large; the others still answer. Cost tables are checked for completeness on
+    first use, which raises `SpecError`."""
 
     def __init__(self, space: SpaceGraph) -> None:
         self.space = space
@@ -40,51 +41,48 @@ class QueryCache:
 
     @cached_property
     def unit_weights(self) -> list[Array]:
-        """Weight 1 for each option of each decision."""
+        """The weight 1 for each option of each decision."""
         return [np.ones(len(d.options)) for d in self.space.decisions]
 
     def _check(self, costs: tuple[Cost, ...]) -> None:
-        """Cost tables have to have what the space has."""
+        """Raise `SpecError` if a cost table lacks a measurement that the space needs."""
         for cost in costs:
             if isinstance(cost, CostTable) and cost not in self._checked:
                 check_complete(self.space, cost)
                 self._checked.add(cost)
 
     def bucket_tree(self, *costs: Cost) -> BucketTree:
-        """The elimination of all decisions, with the tables of some costs."""
+        """The bucket tree that eliminates all decisions, with the tables of some costs."""
         if costs not in self._bucket_trees:
             self._check(costs)
             self._bucket_trees[costs] = bucket_tree(self.space, costs)
         return self._bucket_trees[costs]
 
     def expectation(self, cost: Cost) -> Expectation:
-        """Means of a cost under any distribution."""
+        """Mean, variance and gradient of a cost under any distribution."""
         if cost not in self._expectations:
             self._expectations[cost] = Expectation(self.bucket_tree(cost))
         return self._expectations[cost]
 
     def lookup(self, cost: Cost) -> CostLookup:
-        """The cost of given architectures."""
+        """The cost of given architectures, by table look-ups."""
         if cost not in self._lookups:
             self._check((cost,))
             self._lookups[cost] = CostLookup(self.space, cost)
         return self._lookups[cost]
 
     def allowed(self, *costs: Cost) -> list[Array]:
-        """For each potential of a program, where it is possible."""
+        """For each potential of the tree of some costs, where its constraints hold."""
         if costs not in self._allowed:
-            tree = self.bucket_tree(*costs)
-            self._allowed[costs] = [allowed(p, self.unit_weights) for p in tree.potentials]
+            self._allowed[costs] = feasible(self.bucket_tree(*costs))
         return self._allowed[costs]
 
     def optimum(self, cost: Cost, sign: int) -> Optimum:
-        """The least of ``sign`` times a cost."""
-        tree = self.bucket_tree(cost)
-        tables = [None if (t := p.costs[0]) is None else sign * t for p in tree.potentials]
-        return Optimum(tree, tables, self.allowed(cost))
+        """The minimum of ``sign`` times a cost over all architectures."""
+        return Optimum.of_cost(self.bucket_tree(cost), self.allowed(cost), sign)
 
     def cost_range(self, cost: Cost) -> tuple[int, int]:
-        """The least and the greatest of a cost. Raises `SpecError` if there is no architecture."""
+        """The least and the greatest cost. Raises `SpecError` if there is no architecture."""
         if cost not in self._cost_ranges:
             low, high = self.optimum(cost, 1), self.optimum(cost, -1)
             if not low.possible:
@@ -93,17 +91,18 @@ class QueryCache:
         return self._cost_ranges[cost]
 
     def remember(self, key: Hashable, make: Callable[[], Answer]) -> Answer:
-        """What was tree for a key, of those last asked for."""
+        """The answer for a key, made by ``make`` unless it is among the last `KEPT` ones."""
         if key not in self._remembered:
             while len(self._remembered) >= KEPT:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = make()
-        found: Answer = self._remembered[key]
-        return found
+        answer: Answer = self._remembered[key]
+        return answer
 
     @property
     def feasibility(self) -> Expectation:
-        """What is asked of a distribution alone, without a cost."""
+        """Queries of a distribution without a cost: the probability of all requirements, and the
+        marginals of options given them."""
         if self._feasibility is None:
             self._feasibility = Expectation(self.bucket_tree())
         return self._feasibility
@@ -111,5 +110,5 @@ class QueryCache:
 
 @lru_cache(maxsize=8)
 def query_cache(space: SpaceGraph) -> QueryCache:
-    """The engine of a space."""
+    """The cache of a space: the same one for the last few spaces."""
     return QueryCache(space)

@@ -1,14 +1,19 @@
-"""A distribution as conditional probabilities, one table for each step of a `BucketTree`.
+"""A distribution as conditional probability tables along a bucket tree, computed in logarithms.
 
-With psi(x, r), the sum of the logarithms of all that a step joins, where x is what it eliminates
-and r what remains, and T(r) = log sum over x of exp(psi(x, r)), which is the step's result:
+With x the variables that a step eliminates, r its separator, and psi(x, r) the sum of the
+logarithms of everything that the step joins, the step's result is
 
-    P(architecture) = product over all steps of exp(psi(x, r) - T(r)),    log Z = T of the last step
+    T(r) = log sum over x of exp(psi(x, r)),
 
-Everything is computed in logarithms, so that nothing underflows, however improbable what the
-requirements leave is. The factors are probabilities of x given r. As tables of weights they give
-each architecture its probability, and in every elimination that runs the same steps, whatever is
-below a step sums to 1 for each r: no sum is too small for a float.
+and the distribution factorises into the conditionals of the steps (the chain rule along the tree):
+
+    P(architecture) = product over all steps of exp(psi(x, r) - T(r)),
+    log Z = T of the last step.
+
+Nothing underflows, however improbable the requirements are. A tree whose potentials are these
+conditionals gives each architecture its probability; and in every elimination over its steps, the
+result of a step is a sum of probabilities that is 1 for each r, so that no sum is too small for a
+float.
 """
 
 from __future__ import annotations
@@ -30,8 +35,8 @@ from tsdsl.analysis.elimination.bucket_tree import (
 
 
 class ConditionalTree(NamedTuple):
-    """A program with one potential for each step, and the logarithm of all weight; -inf, and no
-    program, if there is none."""
+    """A tree with one potential for each step, and the logarithm log Z of all weight: None and
+    -inf where no architecture has a weight."""
 
     tree: BucketTree | None
     log_total: float
@@ -39,18 +44,18 @@ class ConditionalTree(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConditionalPotential(Potential):
-    """A table of conditional probabilities. ``decisions`` are those that have their weights in it;
-    these are contained in the table already."""
+    """A table of conditional probabilities, which contain the weights of ``decisions`` already."""
 
     table: Array
 
     def weights(self, rows: Sequence[Array]) -> Array:
-        """The table: it does not depend on weights of options."""
+        """The table itself: the weights of options in ``rows`` are not used."""
         return self.table
 
 
 def to_conditionals(tree: BucketTree, logs: Sequence[Array]) -> ConditionalTree:
-    """``logs`` are the logarithms of the weights, a table for each potential of the program."""
+    """The conditionals of the distribution with the weights exp(``logs``): a table for each
+    potential of the tree."""
     count = len(tree.potentials)
     tables: list[Array | None] = list(logs)
     potentials: list[Potential] = []
@@ -75,15 +80,16 @@ def to_conditionals(tree: BucketTree, logs: Sequence[Array]) -> ConditionalTree:
 
 
 def log_sum(logs: Array, axes: tuple[int, ...]) -> Array:
-    """The logarithm of the sum of exp over some axes; -inf where nothing is possible."""
+    """log sum exp over some axes; -inf where all entries are."""
     top = np.max(logs, axes, keepdims=True, initial=-np.inf)
     top = np.where(top > -np.inf, top, 0.0)
     with np.errstate(divide="ignore"):
-        found = np.log(np.add.reduce(np.exp(logs - top), axes, keepdims=True)) + top
-    return np.asarray(found.reshape([n for k, n in enumerate(logs.shape) if k not in axes]))
+        total = np.log(np.add.reduce(np.exp(logs - top), axes, keepdims=True)) + top
+    return np.asarray(total.reshape([n for k, n in enumerate(logs.shape) if k not in axes]))
 
 
 def _conditional(tree: BucketTree, step: EliminationStep, share: Array) -> ConditionalPotential:
+    """The conditional of a step, with the costs and decisions of the potentials that it joins."""
     own = [
         (tree.potentials[n], view)
         for n, view in zip(step.inputs, step.views, strict=True)
@@ -109,7 +115,7 @@ def _conditional(tree: BucketTree, step: EliminationStep, share: Array) -> Condi
 def _moved(
     weighted: DecisionAxis, scope: Scope, view: tuple[int, ...], wide: Scope
 ) -> DecisionAxis:
-    """The same in a table over a wider scope."""
+    """A decision's axis as part of a table over a wider scope."""
 
     def spread(table: Array | None) -> Array | None:
         if table is None:
@@ -131,8 +137,8 @@ def _moved(
 
 
 def _renumbered(step: EliminationStep, k: int, before: int, count: int) -> EliminationStep:
-    """A step whose potentials are one, with its own number ``k``; there were ``before`` of them,
-    and there are ``count``."""
+    """Step ``k`` with its own conditional in place of the potentials that it joined: there were
+    ``before`` potentials, and there are ``count``."""
     kept = [
         (n - before + count, view, others)
         for n, view, others in zip(step.inputs, step.views, step.others, strict=True)

@@ -1,8 +1,10 @@
 """Which operations, with which arguments on which shapes, the architectures of a space have.
 
-Not the product of the tables: a combination that a requirement, a gate or a tie excludes has no
-architecture, and nobody has to measure it. One pass of (or, and) up the steps of a `BucketTree` and
-one down again leaves, over the scope of each potential, what some architecture has.
+A combination of arguments that a requirement, a guard or a tie excludes belongs to no architecture
+and need not be measured. One upward and one downward pass over a `BucketTree` in the (or, and)
+semiring give, for each combination c of the variables of a potential,
+
+    possible(c) = whether some architecture has c.
 """
 
 from __future__ import annotations
@@ -27,39 +29,39 @@ from tsdsl.ir.space import SpaceGraph
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationSet:
-    """Each configuration once, in order of execution."""
+    """The configurations of a space or a network, each once, in order of execution."""
 
     configurations: tuple[Configuration, ...]
-    #: False where some may have no architecture: the space is too coupled to tell.
+    #: False where some may belong to no architecture, because the space is too coupled to tell.
     exact: bool
 
 
 def of_network(network: Network) -> ConfigurationSet:
-    """What one frozen network has."""
+    """The configurations of one network."""
     calls = (call for _, call in network.ops())
-    asked = (Configuration.of(call.op, call.args, call.shapes) for call in calls)
-    return ConfigurationSet(tuple(dict.fromkeys(asked)), exact=True)
+    every = (Configuration.of(call.op, call.args, call.shapes) for call in calls)
+    return ConfigurationSet(tuple(dict.fromkeys(every)), exact=True)
 
 
 def configurations(space: SpaceGraph) -> ConfigurationSet:
-    """What at least one architecture has; more, and not ``exact``, where the space is too coupled
-    to tell.
+    """The configurations that at least one architecture has; a superset of them, not ``exact``,
+    where the space is too coupled to tell.
 
-    Raises `SpecError` if there is no architecture, `TooCoupled` if one operation alone depends on
+    Raises `SpecError` if there is no architecture, `TooCoupled` if a single operation depends on
     too many decisions."""
     by_operation, exact = _by_operation(space)
-    found = (asked for _, own in by_operation for asked in own)
-    return ConfigurationSet(tuple(dict.fromkeys(found)), exact)
+    every = (configuration for _, own in by_operation for configuration in own)
+    return ConfigurationSet(tuple(dict.fromkeys(every)), exact)
 
 
 def by_operation(space: SpaceGraph) -> list[tuple[Path, tuple[Configuration, ...]]]:
-    """Every operation of the space by its path, in order of execution, with the configurations in
-    which some architecture has it (see `configurations`). Options that are one block with different
-    arguments have one path, and so have their operations: these are one here."""
-    found: dict[Path, dict[Configuration, None]] = {}
+    """The path of every operation of the space, in order of execution, with the configurations that
+    it has in some architecture (see `configurations`). Options that are one block with different
+    arguments have one path, and so have their operations, which are one entry here."""
+    merged: dict[Path, dict[Configuration, None]] = {}
     for path, own in _by_operation(space)[0]:
-        found.setdefault(path, {}).update(dict.fromkeys(own))
-    return [(path, tuple(own)) for path, own in found.items()]
+        merged.setdefault(path, {}).update(dict.fromkeys(own))
+    return [(path, tuple(own)) for path, own in merged.items()]
 
 
 def _by_operation(
@@ -67,22 +69,23 @@ def _by_operation(
 ) -> tuple[list[tuple[Path, tuple[Configuration, ...]]], bool]:
     numbered = _Numbered()
     try:
-        beliefs: _Beliefs | None = _Beliefs(bucket_tree(space, (numbered,)))
+        tree = bucket_tree(space, (numbered,))
+        possible: _Possible | None = _Possible(tree)
     except TooCoupled:
-        beliefs = None
-    if beliefs is not None and not beliefs.possible:
+        possible = None
+    if possible is not None and not possible.any:
         raise no_architecture(space)
     numbers: list[tuple[Path, list[int]]] = []
     for placed, factor in placed_factors(space, numbered):
         if factor is None:
             continue
         table = factor.table
-        if beliefs is not None:
-            table = table[beliefs.over(factor.scope)]
+        if possible is not None:
+            table = table[possible.over(factor.scope)]
         numbers.append((placed.path, [n for n in np.unique(table).tolist() if n]))
     known = list(numbered.numbers)
     found = [(path, tuple(known[n - 1] for n in own)) for path, own in numbers]
-    return found, beliefs is not None
+    return found, possible is not None
 
 
 class _Numbered(Absent):
@@ -98,8 +101,8 @@ class _Numbered(Absent):
         return self.numbers.setdefault(asked, len(self.numbers) + 1)
 
 
-class _Beliefs:
-    """Over the scope of each potential: whether an architecture has that combination."""
+class _Possible:
+    """For each combination of each potential, whether some architecture has it."""
 
     def __init__(self, tree: BucketTree) -> None:
         self._tree = tree
@@ -112,8 +115,8 @@ class _Beliefs:
                 joint &= up[n].reshape(view)
             joints.append(joint)
             up.append(np.any(joint, axis=step.axes))
-        self.possible = bool(up[-1])
-        #: By number of the input, as in the program; what holds of all it is part of.
+        self.any = bool(up[-1])
+        #: For each input, by number, which of its rows are part of an architecture.
         down: dict[int, Array] = {len(up) - 1: up[-1]}
         count = len(tree.potentials)
         for at in reversed(range(len(tree.steps))):
@@ -130,9 +133,9 @@ class _Beliefs:
                 self._holders.setdefault(v, []).append(number)
 
     def over(self, scope: Scope) -> Array:
-        """Over part of a potential's scope."""
+        """Which combinations of some variables of a potential are part of an architecture."""
         if scope not in self._known:
-            self._known[scope] = self._project(scope) if scope else np.asarray(self.possible)
+            self._known[scope] = self._project(scope) if scope else np.asarray(self.any)
         return self._known[scope]
 
     def _project(self, scope: Scope) -> Array:

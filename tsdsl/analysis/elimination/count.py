@@ -1,4 +1,4 @@
-"""How many architectures a space has."""
+"""The exact number of architectures of a space: bucket elimination in the (+, *) semiring."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tsdsl.ir.space import SpaceGraph
 
 
 def count(space: SpaceGraph) -> int:
-    """The exact number of architectures that satisfy all requirements. A decision that is not
-    active under the others does not multiply it. Raises `TooCoupled`."""
+    """The exact number of architectures that satisfy all requirements. A decision does not multiply
+    it where it is inactive. Raises `TooCoupled`."""
     known = constraints(space)
-    found, tables = known.closure(known.decisions, every_requirement=True)
-    ring = counting(known.sizes[v] for v in found)
-    held = [constraint_factor(table, known.sizes) for table in tables]
-    factors = [Factor(f.scope, ring.embed(f.table)) for f in held]
+    variables, tables = known.closure(known.decisions, every_requirement=True)
+    ring = counting(known.sizes[v] for v in variables)
+    holds = [constraint_factor(table, known.sizes) for table in tables]
+    factors = [Factor(f.scope, ring.embed(f.table)) for f in holds]
     mentioned = {v for f in factors for v in f.scope}
     size, _ = eliminate(factors, known.sizes, [v.name for v in known.variables], ring)
-    for free in found - mentioned:
+    for free in variables - mentioned:
         size *= known.sizes[free]
     return int(size)

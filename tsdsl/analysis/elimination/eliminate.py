@@ -1,10 +1,15 @@
-"""Variable elimination: sums over all assignments of a product of factors, in any semiring.
+"""Bucket elimination: sums over all assignments of a product of factors, in any semiring.
 
-"Sum" and "product" are whatever a `Semiring` says: (min, +) finds the cheapest architecture,
-(or, and) whether there is one, (+, x) counts or adds up probabilities. Eliminating a variable joins
-the factors that mention it and sums it out; `ordering.plan` finds an order with small tables. What
-each step joined is kept on request, so that an answer can be traced back to an assignment, or one
-be drawn at random.
+R. Dechter, Bucket elimination: a unifying framework for reasoning, Artificial Intelligence 113,
+1999. For factors f_1, f_2, ... over subsets of the variables x,
+
+    sum over x of f_1(x) * f_2(x) * ...
+
+is computed one variable at a time: the factors that mention it are joined, and it is summed out of
+the result, which is a factor again. "Sum" and "product" are those of a `Semiring`: (min, +) finds
+the cheapest architecture, (or, and) whether there is one, (+, *) counts, or adds up probabilities.
+`ordering.plan` finds an order of elimination with small tables. The joint table of each step can be
+kept, so that an answer is traced back to an assignment.
 """
 
 from __future__ import annotations
@@ -19,21 +24,22 @@ import numpy as np
 from tsdsl.analysis.costs.factors import MAX_INT64, Array, Factor, expand
 from tsdsl.ir.ordering import TooCoupled, plan
 
-#: Entries of the largest table that is built.
+#: Largest number of entries of a table.
 MAX_ENTRIES = 1 << 22
-#: Entries of all tables together that are kept for tracing back.
+#: Largest number of entries of all tables together that are kept to trace an answer back.
 MAX_KEPT = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
 class Semiring:
-    """``zero`` is what an impossible assignment has, ``one`` what changes nothing."""
+    """A commutative semiring over arrays: ``zero`` is the value of an impossible assignment,
+    ``one`` is neutral in products."""
 
     zero: Any
     one: Any
     dtype: Any
     times: Callable[[Array, Array], Array]
-    #: The sum over an axis.
+    #: Sums a table over one of its axes.
     plus: Callable[[Array, int], Array]
 
     def embed(self, holds: Array) -> Array:
@@ -45,8 +51,8 @@ class Semiring:
 
 @dataclass(frozen=True, slots=True)
 class TracedStep:
-    """One variable eliminated: ``kept`` is over ``rest`` (and, last, the variable, if it is the
-    joint table)."""
+    """The elimination of one variable: ``kept`` is a table over the variables ``rest`` that remain
+    (and, if it is the joint table, over the eliminated variable as its last axis)."""
 
     variable: int
     rest: tuple[int, ...]
@@ -54,11 +60,11 @@ class TracedStep:
 
 
 def minimising(bound: int) -> Semiring:
-    """(min, +) for costs, negative ones too, whose absolute values add up to ``bound`` at most."""
+    """(min, +) for costs, possibly negative, whose absolute values sum to at most ``bound``."""
     exact = bound >= MAX_INT64 >> 1
     infinity = 4 * bound if exact else MAX_INT64 << 1
     dtype = object if exact else np.int64
-    # Arrays of rank 0 are not left as such by sums, and plain integers would not be kept exact.
+    # An array: a sum of arrays of rank 0 is a scalar, which numpy would convert inexactly.
     limit: Array = np.asarray(infinity, dtype)
     return Semiring(
         zero=infinity,
@@ -70,7 +76,7 @@ def minimising(bound: int) -> Semiring:
 
 
 def counting(sizes: Iterable[int]) -> Semiring:
-    """(+, x) over integers, exact for any number of assignments of variables of these sizes."""
+    """(+, *) over integers, exact for the number of assignments of variables of these sizes."""
     small = sum(map(log2, sizes)) < 62
     return Semiring(
         zero=0,
@@ -107,8 +113,8 @@ def eliminate(
 ) -> tuple[Any, list[TracedStep]]:
     """The sum over all assignments of the product of ``factors``, and the steps that gave it.
 
-    ``keep`` says what a step keeps of its joint table, whose last axis is the eliminated variable.
-    ``sizes`` and ``names`` are those of all variables. Raises `TooCoupled`.
+    ``keep`` maps the joint table of a step, whose last axis is the eliminated variable, to what is
+    kept of it. ``sizes`` and ``names`` are those of all variables. Raises `TooCoupled`.
     """
     narrow = [_squeeze(f) for f in factors]
     order = plan((f.scope for f in narrow), sizes)
@@ -128,9 +134,9 @@ def eliminate(
         else:
             value = np.asarray(ring.times(value, factor.table), ring.dtype)
     for variable in order.order:
-        held = buckets.pop(variable)
-        scope = tuple(sorted({v for f in held for v in f.scope}))
-        joint = _join(held, scope, ring)
+        bucket = buckets.pop(variable)
+        scope = tuple(sorted({v for f in bucket for v in f.scope}))
+        joint = _join(bucket, scope, ring)
         axis = scope.index(variable)
         rest = scope[:axis] + scope[axis + 1 :]
         if keep is not None:
@@ -144,20 +150,21 @@ def eliminate(
 
 
 def trace(steps: Sequence[TracedStep]) -> dict[int, int]:
-    """The assignment that steps which kept the best option of their variable lead back to."""
-    found: dict[int, int] = {}
+    """The assignment of an optimum, from steps that kept the best option (`best`)."""
+    assignment: dict[int, int] = {}
     for step in reversed(steps):
-        found[step.variable] = int(step.kept[tuple(found[v] for v in step.rest)])
-    return found
+        assignment[step.variable] = int(step.kept[tuple(assignment[v] for v in step.rest)])
+    return assignment
 
 
 def best(joint: Array) -> Array:
-    """What `trace` needs: the option of least cost."""
+    """The option of least cost of the eliminated variable, to be kept for `trace`."""
     return np.asarray(np.argmin(joint, -1))
 
 
-def _join(held: Sequence[Factor], scope: tuple[int, ...], ring: Semiring) -> Array:
-    ordered = sorted(held, key=lambda f: f.table.size)
+def _join(bucket: Sequence[Factor], scope: tuple[int, ...], ring: Semiring) -> Array:
+    """The product of some factors over a scope, small ones first."""
+    ordered = sorted(bucket, key=lambda f: f.table.size)
     joint = expand(ordered[0], scope)
     for factor in ordered[1:]:
         joint = np.asarray(ring.times(joint, expand(factor, scope)), ring.dtype)
@@ -165,7 +172,7 @@ def _join(held: Sequence[Factor], scope: tuple[int, ...], ring: Semiring) -> Arr
 
 
 def _squeeze(factor: Factor) -> Factor:
-    """Without variables that have one value only."""
+    """The same factor without the variables that have only one value."""
     if 1 not in factor.table.shape:
         return factor
     scope = tuple(v for v, size in zip(factor.scope, factor.table.shape, strict=True) if size > 1)

@@ -1,17 +1,22 @@
 """The exact mean, variance and gradient of a cost under a factorised distribution.
 
-The distribution of architectures: the product over the *active* decisions of the probability of
-the option taken, on the condition that all requirements hold (renormalised, where there are any).
+The probability of an architecture is the product over its *active* decisions of the probability of
+the option taken, conditioned on all requirements (renormalised, where there are any).
 
-One pass over the steps of a `BucketTree` carries, for each combination of what remains, its
-probability, the mean and the variance of the cost below it. A second pass in reverse carries the
-probability and the mean outside; together they give E[cost | an option is taken], and with it the
-gradient with respect to each logit: P(option) (E[cost | option] - E[cost]), less its mean over the
-options of the decision.
+The upward pass over the steps of a bucket tree is elimination in the expectation semiring (J.
+Eisner, Parameter estimation for probabilistic finite-state transducers, ACL 2002), here with
+centred moments: for each row of a separator, the probability, the mean and the variance of the cost
+of all that was eliminated. The downward pass carries the probability and the mean of everything
+outside. Together they give E[cost | option o of decision d is taken], and by the score function
+identity the gradient with respect to the logit of o,
 
-Probabilities are floats, as long as the requirements leave a probability above `LEAST`: no weight
-is greater than 1, so that what underflows on the way adds up to less than 1e-20 of it. Below that,
-the same passes run over conditional probabilities, which are made in logarithms (`conditionals`).
+    dE[cost] / dlogit_o = P(d active, o) (E[cost | d active, o] - E[cost])
+                          - p_o * (the sum of that over all options of d).
+
+Probabilities are floats while the requirements have a probability above `LEAST`: no weight is
+greater than 1, so that everything that underflows adds up to less than 1e-20 of it. Below that,
+the same passes run over conditional probabilities, which are computed in logarithms
+(`conditionals`).
 """
 
 from __future__ import annotations
@@ -24,41 +29,44 @@ from typing import NamedTuple
 import numpy as np
 
 from tsdsl.analysis.costs.factors import Array
-from tsdsl.analysis.distribution import Distribution, Floats, LogitLayout
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.bucket_tree import BucketTree
 from tsdsl.analysis.elimination.conditionals import to_conditionals
 from tsdsl.analysis.elimination.no_architecture import no_architecture
+from tsdsl.analysis.logits import Floats, LogitLayout
 
-#: The least probability of all requirements together that is computed with floats.
+#: Least probability of all requirements together that is computed without logarithms.
 LEAST = 1e-280
-#: The logarithm of the largest number of combinations that floats count without scales.
+#: Logarithm of the largest number of combinations that is summed without logarithms.
 MOST_COUNTED = 600.0
 
-#: Makes the logarithms of the probabilities of all options in a row.
+#: Computes the logarithms of the probabilities of all options of all decisions.
 Logs = Callable[[], Floats]
 
 
 class Moments(NamedTuple):
-    """Of a cost under a distribution."""
+    """Mean and variance of a cost under a distribution."""
 
     mean: float
     variance: float
-    #: Probability that a free draw of options satisfies all requirements; 0.0 where it is less than
-    #: any float, and its logarithm, which is finite.
+    #: Probability that independently drawn options satisfy all requirements (0.0 where it
+    #: underflows), and its logarithm, which is finite.
     feasible: float
     log_feasible: float
 
 
 @dataclass(slots=True)
 class _Pass:
-    """For each input, by number: probability and mean; for each step: the joint ones."""
+    """The result of the upward pass."""
+
+    #: Probability and mean of each input, by number, and of the joint table of each step.
 
     p: list[Array]
     m: list[Array]
     joint_p: list[Array]
     joint_m: list[Array]
     variance: float
-    #: The logarithm of all probability.
+    #: The logarithm of the probability of all requirements.
     log_total: float
 
 
@@ -67,7 +75,13 @@ def _moments(passed: _Pass) -> Moments:
 
 
 class Expectation:
-    """Means of the first cost of a program, for any distribution."""
+    """Moments, gradients and marginals for the first cost of a bucket tree (0 if it has none),
+    under any distribution.
+
+    Methods that take ``probabilities`` (of all options of all decisions, as one array) take
+    ``logs``, too: it computes their logarithms, which keep what underflows, and is called only
+    where these are needed.
+    """
 
     def __init__(self, tree: BucketTree) -> None:
         self._tree = tree
@@ -79,19 +93,17 @@ class Expectation:
         ]
 
     def moments(self, distribution: Distribution) -> Moments:
-        """Mean and variance. Raises `SpecError` if no architecture has a probability."""
+        """Mean and variance. Raises `SpecError` if no architecture has a probability above 0."""
         probabilities = distribution.flat_probabilities
         passed, _ = self._passed(probabilities, lambda: distribution.flat_logs, variance=True)
         return _moments(passed)
 
     def mean(self, probabilities: Floats, logs: Logs | None = None) -> float:
-        """The mean, given the probabilities of all options in a row. ``logs`` gives their
-        logarithms, which also have what is less than any float: only where they are needed."""
+        """The mean."""
         return float(self._passed(probabilities, logs)[0].m[-1])
 
     def uniform_moments(self) -> Moments:
-        """Mean and variance where every architecture has the same probability. (``feasible`` is
-        1.)"""
+        """Mean and variance where all architectures are equally probable; ``feasible`` is 1."""
         rows: list[Array] = [np.ones(size) for size in self._layout.sizes]
         if sum(map(log, self._layout.sizes)) > MOST_COUNTED:
             zeros: Floats = np.zeros(int(self._layout.starts[-1]))
@@ -102,23 +114,22 @@ class Expectation:
         return _moments(passed)._replace(feasible=1.0, log_feasible=0.0)
 
     def beliefs(self, probabilities: Floats, logs: Logs | None = None) -> list[Array]:
-        """For each potential of the program, the probability of each of its combinations. See
-        `mean`."""
+        """For each potential of the tree, the probability of each combination of its variables."""
         passed, way = self._passed(probabilities, logs)
         outer = way._down(passed)
         if way is self:
             return [outer[number][0] for number in range(len(self._tree.potentials))]
-        # The steps' tables are wider than the potentials that they join.
-        found: dict[int, Array] = {}
+        # The tables of the steps are wider than the potentials that they join.
+        marginals: dict[int, Array] = {}
         for k, step in enumerate(self._tree.steps):
             for n, others in zip(step.inputs, step.others, strict=True):
-                found[n] = np.asarray(np.add.reduce(outer[k][0], others))
-        return [found[number] for number in range(len(self._tree.potentials))]
+                marginals[n] = np.asarray(np.add.reduce(outer[k][0], others))
+        return [marginals[number] for number in range(len(self._tree.potentials))]
 
     def gradient(self, probabilities: Floats, logs: Logs | None = None) -> tuple[float, Floats]:
-        """The mean, and its gradient with respect to all logits. See `mean`."""
+        """The mean, and its gradient with respect to all logits."""
         passed, way = self._passed(probabilities, logs)
-        # For each option: P(it is taken) (E[cost | it is taken] - E[cost]).
+        # For each option: P(active, it is taken) (E[cost | active, it is taken] - E[cost]).
         pull = way._by_option(way._down(passed), 1)
         if len(pull):
             starts, sizes = self._layout.starts[:-1], self._layout.sizes
@@ -128,28 +139,29 @@ class Expectation:
     def option_marginals(
         self, probabilities: Floats, logs: Logs | None = None
     ) -> tuple[float, Floats]:
-        """The logarithm of the probability that a free draw satisfies all requirements; and for
-        each option that, if it does, its decision is active and takes it. See `mean`."""
+        """The logarithm of the probability that independently drawn options satisfy all
+        requirements; and for each option, given that they do, the probability that its decision is
+        active and takes it."""
         passed, way = self._passed(probabilities, logs)
         return passed.log_total, way._by_option(way._down(passed), 0)
 
     def _by_option(self, outer: dict[int, tuple[Array, Array]], which: int) -> Floats:
-        """One of the two numbers that `_down` gives, summed for each option of each decision over
+        """The first or the second result of `_down`, summed for each option of each decision over
         all combinations in which the decision is active and takes it."""
-        found: Floats = np.zeros(int(self._layout.starts[-1]))
-        rows = self._layout.split(found)
+        sums: Floats = np.zeros(int(self._layout.starts[-1]))
+        rows = self._layout.split(sums)
         for number, potential in enumerate(self._tree.potentials):
             for weighted in potential.decisions:
-                seen = outer[number][which]
-                seen = seen if weighted.active is None else seen * weighted.active
-                rows[weighted.number][:] = np.add.reduce(seen, weighted.others)
-        return found
+                table = outer[number][which]
+                table = table if weighted.active is None else table * weighted.active
+                rows[weighted.number][:] = np.add.reduce(table, weighted.others)
+        return sums
 
     def _passed(
         self, probabilities: Floats, logs: Logs | None, variance: bool = False
     ) -> tuple[_Pass, Expectation]:
-        """The pass up, and whose it is: that of conditional probabilities, where the requirements
-        leave less than `LEAST`."""
+        """The upward pass, and the expectation over whose tree it went: conditional probabilities,
+        where the requirements have a probability below `LEAST`."""
         passed = self._up(self._rows(probabilities), variance)
         if float(passed.p[-1]) >= LEAST:
             return passed, self
@@ -164,7 +176,8 @@ class Expectation:
         return passed, way
 
     def _normalised(self, logs: Floats) -> tuple[Expectation, float]:
-        """The expectation over conditional probabilities, and the logarithm of all weight."""
+        """The expectation over conditional probabilities, and the logarithm of all weight.
+        Raises `SpecError` if there is none."""
         rows = self._layout.split(logs)
         tree = self._tree
         found, log_total = to_conditionals(tree, [p.log_weights(rows) for p in tree.potentials])
@@ -180,6 +193,7 @@ class Expectation:
         return self._layout.split(probabilities)
 
     def _up(self, rows: list[Array], variance: bool = False) -> _Pass:
+        """The upward pass, given the weights of the options of each decision."""
         p = [potential.weights(rows) for potential in self._tree.potentials]
         m = list(self._costs)
         v: list[Array] = [self._zero] * len(m)
@@ -220,8 +234,8 @@ class Expectation:
         )
 
     def _down(self, passed: _Pass) -> dict[int, tuple[Array, Array]]:
-        """For each potential, by number and for each of its combinations: its probability, and
-        that times (E[cost | it] - E[cost])."""
+        """The downward pass: for each potential, by number, the probability of each of its
+        combinations c, and P(c) (E[cost | c] - E[cost])."""
         tree = self._tree
         count = len(tree.potentials)
         mean = passed.m[-1]
@@ -232,9 +246,8 @@ class Expectation:
         for k in range(len(tree.steps) - 1, -1, -1):
             step = tree.steps[k]
             belief, weighed = outer.pop(count + k)
-            inside = passed.p[count + k]
-            scale = _ratio(belief, inside)
-            # Where belief is 0, nothing is asked of what lies outside.
+            scale = _ratio(belief, passed.p[count + k])
+            # Where the belief is 0, the mean outside is arbitrary.
             shift = _ratio(weighed, belief) + mean - passed.m[count + k]
             joint = passed.joint_p[k] * scale.reshape(step.separator_view)
             excess = joint * (passed.joint_m[k] + (shift - mean).reshape(step.separator_view))
@@ -249,5 +262,5 @@ def _full(table: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _ratio(above: Array, below: Array) -> Array:
-    """0 where nothing is below."""
+    """above / below; 0 / 0 is 0."""
     return np.asarray(above / np.where(below > 0, below, 1.0))

@@ -1,4 +1,4 @@
-"""What is told where there is no architecture to answer with."""
+"""The errors of queries that no architecture, or hardly any, can answer (E0593 and E0594)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tsdsl.ir.space import SpaceGraph
 
 
 def no_architecture(space: SpaceGraph, within: str = "", hint: str | None = None) -> SpecError:
-    """The requirements of a space exclude each other; or a budget (``within``) excludes all."""
+    """E0593: the requirements of a space exclude each other; or, with ``within``, no architecture
+    has that property."""
     spans = [requirement.span for requirement in space.requirements]
     wanted = f"has {within}" if within else "satisfies all requirements"
     message = f"no architecture of space {space.name} {wanted}"
@@ -18,7 +19,7 @@ def no_architecture(space: SpaceGraph, within: str = "", hint: str | None = None
 
 
 def too_few(space: SpaceGraph, found: int) -> SpecError:
-    """There are more, but the weights are such that draws give what was drawn before."""
+    """E0594: there may be more networks, but draws only repeat the ``found`` ones."""
     return _rare(
         space,
         f"the weights of space {space.name} hardly ever give more than the {found:,}"
@@ -28,7 +29,7 @@ def too_few(space: SpaceGraph, found: int) -> SpecError:
 
 
 def mostly_alike(space: SpaceGraph, ranked: int, found: int) -> SpecError:
-    """So many architectures are one network that few networks are among the most probable ones."""
+    """E0594: the ``ranked`` most probable architectures are only ``found`` networks."""
     return _rare(
         space,
         f"the {ranked:,} most probable architectures of space {space.name} are"
@@ -39,7 +40,7 @@ def mostly_alike(space: SpaceGraph, ranked: int, found: int) -> SpecError:
 
 
 def rarely_inside(space: SpaceGraph, found: int, draws: int, what: str) -> SpecError:
-    """Draws hardly ever meet what was asked for."""
+    """E0594: after ``found`` architectures, none of ``draws`` draws was inside of ``what``."""
     before = f", after {found:,} that were" if found else ""
     return _rare(
         space,
@@ -49,7 +50,8 @@ def rarely_inside(space: SpaceGraph, found: int, draws: int, what: str) -> SpecE
 
 
 def rarely_met(space: SpaceGraph, found: int, draws: int, requirements: Sequence[str]) -> SpecError:
-    """Requirements that are too coupled to plan for are hardly ever met."""
+    """E0594: after ``found`` architectures, none of ``draws`` draws satisfied the requirements that
+    are too coupled to plan for."""
     before = f", after {found:,} that did" if found else ""
     first = f"'require {requirements[0]}'"
     shown = f"{first} and {len(requirements) - 1} more" if len(requirements) > 1 else first

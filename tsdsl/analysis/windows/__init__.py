@@ -1,11 +1,12 @@
-"""How much of a space lies in windows of its costs: exact, or between proven bounds.
+"""The distribution of costs over a space: exact, or between proven bounds.
 
-`window`       counts, masses, histograms and quantiles
-`cost_distribution`  how costs are spread: by the first of the next three that is feasible
-`distinct_costs`       all distinct costs with their weights, while they are few
-`enumeration`      all architectures in windows, while they are few
-`characteristic` the mean of phases of a cost: every question about large spaces
-`cdf_bounds`        what a characteristic function proves of the mass between two costs
-`joint_bounds`        the same for several costs at once
-`tilted`       weights that make windows likely, for questions about tails
+`window`             counts, probabilities, histograms and quantiles (the package's face)
+`enumeration`        all architectures within windows, while they are few
+`network_count`      the number of distinct networks, while architectures are few
+`cost_distribution`  the distribution of a cost, by the first feasible one of these:
+`distinct_costs`     all distinct costs with their weights, while they are few
+`characteristic`     the characteristic function of costs, for spaces of any size
+`cdf_bounds`         bounds of the mass below a cost, from a characteristic function
+`joint_bounds`       bounds of the mass within windows of several costs at once
+`tilted`             exponential tilting, for windows in the tails
 """

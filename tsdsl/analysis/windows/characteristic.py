@@ -1,13 +1,16 @@
-"""The characteristic function of costs: the mean of exp(2 pi i n cost / period) over all
-architectures, for n = 0, 1, 2, ...; of several costs, for every combination of such n.
+"""The characteristic function of costs, exact, by elimination over complex numbers.
 
-Elimination over complex numbers: the factor of an operation that costs c is a phase, so that costs
-are exact and nothing is rounded or convolved. All frequencies are independent of each other; they
-go through the steps of a `BucketTree` some at a time, as one more axis of every table. What the
-first K frequencies say of the distribution is told by `cdf_bounds`.
+For one cost with period P, and for several costs with one frequency n_k for each,
 
-Weights may be *tilted* by exp(-theta * cost), which moves the bulk of all mass to wherever a
-question is asked, so that answers about tails keep their digits.
+    phi(n) = E[exp(2 pi i n cost / P)],    phi(n_1, n_2, ...) = E[exp(2 pi i sum n_k cost_k / P_k)].
+
+The factor of an operation of cost c is the phase exp(2 pi i n c / P), so that costs are never
+rounded, and sums of costs need no convolution. Frequencies are independent of each other: they go
+through the steps of a `BucketTree` some at a time, as one more axis of every table. `cdf_bounds`
+derives bounds of the distribution from the first K frequencies.
+
+Weights may be *tilted* by exp(-theta * cost), which moves the bulk of the mass into a window, so
+that answers about tails keep their precision.
 """
 
 from __future__ import annotations
@@ -26,32 +29,34 @@ import numpy as np
 from tsdsl.analysis.costs.factors import MAX_INT64, Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, Potential
 
-#: Bytes of the largest joint table of all frequencies that are done at once: a core's cache.
+#: Bytes of the largest joint table of the frequencies that are computed at once: a core's cache.
 CHUNK_BYTES = 1 << 20
-#: No factor of a tilt is smaller than exp of minus this, and no total than exp of half of it, so
-#: that what is too small for a float does not count.
+#: The factors of a tilt are at least exp(-MAX_TILT), the total weight at least exp(-MAX_TILT / 2):
+#: everything that underflows is negligible.
 MAX_TILT = 600.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """A potential: its distinct combinations of costs [combination, cost], from the least of each
-    on; which of them each entry has; weights."""
+    """A potential, with equal combinations of costs computed once."""
 
     shape: tuple[int, ...]
+    #: The distinct combinations of costs, from the least of each on: [combination, cost].
     distinct: Array
+    #: The combination of each entry, and its weight.
     inverse: Array
     weight: Array
-    #: Axes that it alone has, which are summed out at once.
+    #: The axes of variables that no other potential mentions, which are summed out first.
     own: tuple[int, ...]
 
 
 class CharacteristicFunction:
-    """Of all costs of a program, under weights: a table for each potential.
+    """The characteristic function of all costs of a bucket tree, under weights (a table for each
+    potential).
 
-    ``ends`` are the least and the greatest of each cost. ``log_total`` is the logarithm of all
-    tilted weight, where an architecture is tilted by the product of exp(-theta * (cost - least))
-    over the costs.
+    ``ends`` are the least and the greatest of each cost. ``log_total`` is the logarithm of the
+    total tilted weight, in which an architecture counts the product of
+    exp(-theta * (cost - least)) over all costs.
     """
 
     def __init__(
@@ -60,7 +65,7 @@ class CharacteristicFunction:
         self.tree = tree
         self.least = [low for low, _ in ends]
         self.span = [high - low for low, high in ends]
-        #: What stands in no table: the least cost of each.
+        #: For each cost, the sum of the least costs of all potentials, which no table contains.
         self._base = [0] * len(ends)
         self._first = _own_steps(tree)
         self._plain: list[_Table] = []
@@ -91,14 +96,14 @@ class CharacteristicFunction:
         return np.stack(rows, 1), inverse.reshape(possible.shape).astype(np.intp)
 
     def tilted(self, *theta: float) -> CharacteristicFunction:
-        """The same with other weights: a rate for each cost."""
+        """The same function of tilted weights, given theta of each cost."""
         other = copy(self)
         other._tilt(theta)
         return other
 
     @property
     def sound(self) -> bool:
-        """Whether the tilt is small enough for floats; if not, nothing else is known."""
+        """Whether the tilt is small enough for floats. If not, the function cannot be evaluated."""
         return self._normal >= -MAX_TILT / 2
 
     def _tilt(self, theta: tuple[float, ...]) -> None:
@@ -107,7 +112,7 @@ class CharacteristicFunction:
         self._which: list[int] = []
         known: dict[tuple[Any, ...], int] = {}
         self.log_total = 0.0
-        #: The logarithm of all weight, where the largest of each table is 1.
+        #: The logarithm of the total weight, with the greatest weight of each table scaled to 1.
         self._normal = -inf
         if float(np.sum(np.abs(theta) * self._widest)) > MAX_TILT:
             return
@@ -132,12 +137,13 @@ class CharacteristicFunction:
         self.possible = self._one > 0
         if self.possible:
             self._normal = log(self._one) + sum(map(log, self._scales))
-            # What the least costs of all tables add up to can be less than any architecture has.
+            # The sum of the least costs of all tables can be less than the least cost.
             shifts = zip(theta, self.least, self._base, strict=True)
             self.log_total += self._normal + sum(t * (low - base) for t, low, base in shifts)
 
     def mean(self, cost: int = 0) -> float:
-        """Of a tilted cost above its least, to six digits or so: the slope of the phase."""
+        """The mean of a cost above its least value under the tilt, to about six digits: the slope
+        of the phase of phi at 0."""
         period = max(self.span[cost], 1) << 20
         periods = [period if c == cost else 1 for c in range(len(self.span))]
         n = [int(c == cost) for c in range(len(self.span))]
@@ -146,15 +152,16 @@ class CharacteristicFunction:
 
     @property
     def cells(self) -> int:
-        """What one frequency takes: entries of all tables."""
+        """The number of entries of all tables: the work of one frequency."""
         tree = self.tree
         tables = sum(prod(t.shape) for t in self._tables)
         later = [s for k, s in enumerate(tree.steps) if k not in self._first.values()]
         return tables + sum(prod(s.shape) for s in later)
 
     def values(self, periods: Sequence[int], counts: Sequence[int]) -> Array:
-        """For the costs above their least, 1 where all n are 0. The axis of the first cost has
-        n = 0 ... counts[0] - 1; those of others -(count - 1) ... count - 1."""
+        """phi of the costs above their least values, with an axis for each cost: frequencies
+        0 ... counts[0] - 1 of the first one, -(count - 1) ... count - 1 of the others. phi(0) is
+        1."""
         widest = max((prod(s.shape) for s in self.tree.steps), default=1)
         chunk = min(max(8, CHUNK_BYTES // (16 * widest)), max(counts[0], 1))
         n = np.arange(chunk)
@@ -186,19 +193,21 @@ class CharacteristicFunction:
         n: Array,
         steps: Sequence[Array] | None = None,
     ) -> Array:
-        """At some frequencies of the first cost from ``start`` on; ``steps`` are their phases."""
+        """phi times the total, at the frequencies ``start[0] + n`` of the first cost and
+        ``start[1:]`` of the others. ``steps`` has the phases of the first cost at ``n``."""
         turned: list[Array] = []
         for k, t in enumerate(self._tables):
             phase = _turn(t.distinct, start, periods)[:, None]
             turned.append(phase if steps is None else steps[k][:, : len(n)] * phase)
-        # Tables count from their own least costs on.
+        # Tables count costs from their own least values.
         off = np.array([[base - low for base, low in zip(self._base, self.least, strict=True)]])
         shift = _turn(off, start, periods) * _phases(off[:, 0], n, periods[0])[0]
         return np.asarray(self._run(len(n), turned) * shift)
 
     def _run(self, width: int, phases: Sequence[Array] | None, scaling: bool = False) -> Array:
-        """The sum over all assignments, for each of some frequencies; without phases, for 0.
-        ``scaling`` finds the scales of the steps, which the size at 0 bounds for all others."""
+        """The elimination, for ``width`` frequencies; without phases, for frequency 0. With
+        ``scaling``, the scale of each step is set to its greatest value: at frequency 0, which
+        bounds those at all others."""
         tree = self.tree
         count = len(tree.potentials)
         tables: list[Array] = []
@@ -231,7 +240,7 @@ class CharacteristicFunction:
 
 
 def _own_steps(tree: BucketTree) -> dict[int, int]:
-    """Potential -> the step that only takes variables out of it."""
+    """For each potential that a step takes as its only input, by number, that step."""
     count = len(tree.potentials)
     return {
         step.inputs[0]: k
@@ -241,7 +250,8 @@ def _own_steps(tree: BucketTree) -> dict[int, int]:
 
 
 def _phases(costs: Array, n: Array, period: int) -> Array:
-    """exp(2 pi i n cost / period) [cost, n], with the product reduced as integers."""
+    """exp(2 pi i n cost / period) as [cost, n]; n * cost is reduced modulo the period in integers,
+    so that nothing is lost by rounding."""
     largest = int(np.abs(costs).max(initial=0)) * int(np.abs(n).max(initial=0))
     if costs.dtype != object and max(largest, period) >= MAX_INT64 * 4:
         costs = costs.astype(object)
@@ -250,7 +260,7 @@ def _phases(costs: Array, n: Array, period: int) -> Array:
 
 
 def _turn(costs: Array, n: Sequence[int], periods: Sequence[int]) -> Array:
-    """The product of the phases of some costs [combination, cost], each at its frequency."""
+    """The product of the phases of all costs [combination, cost], each at its frequency."""
     turn: Array = np.ones(len(costs), np.complex128)
     for column, k, period in zip(costs.T, n, periods, strict=True):
         if k:

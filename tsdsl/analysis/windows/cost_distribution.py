@@ -1,11 +1,14 @@
-"""How a cost is spread over a space: exactly, or between proven bounds.
+"""The distribution of a cost over a space: exact, or between proven bounds.
 
-Three ways, the first that there is room for: all distinct costs with their weights
-(`distinct_costs`); the architectures inside of a window, listed (`enumeration`); what the first
-frequencies of the characteristic function prove (`characteristic`, `cdf_bounds`). The last is for
-any number of architectures: a window's mass is known up to about the density at its ends times
-the span of all costs over the number of frequencies. In the tails, weights are tilted, so that it
-is that share of the mass *there*.
+Three methods, the first that is feasible: all distinct costs with their weights
+(`distinct_costs`); the architectures themselves, enumerated (`enumeration`); bounds from the first
+K frequencies of the characteristic function (`characteristic`, `cdf_bounds`). The last one works
+for any number of architectures: the mass of a window is known up to about
+
+    (density at its ends) * (range of all costs) / K.
+
+For windows in the tails, weights are tilted until the mean lies in the window (`tilted`), so that
+this error is relative to the mass there.
 """
 
 from __future__ import annotations
@@ -22,19 +25,21 @@ from tsdsl.analysis.elimination.bucket_tree import BucketTree
 from tsdsl.analysis.windows.cdf_bounds import CdfBounds
 from tsdsl.analysis.windows.characteristic import CharacteristicFunction
 from tsdsl.analysis.windows.distinct_costs import DistinctCosts, merged
-from tsdsl.analysis.windows.joint_bounds import jointly
+from tsdsl.analysis.windows.joint_bounds import joint_mass
 from tsdsl.analysis.windows.tilted import ExponentialTilt
 
-#: Frequencies, unless tables are large; entries of tables times frequencies; at most.
+#: Number of frequencies by default; largest number of table entries times frequencies by default;
+#: largest number of frequencies when more precision is asked for.
 FREQUENCIES = 4096
 WORK = 160_000_000
 MAX_FREQUENCIES = 1 << 20
-#: A tilt is good enough where the mean is within this share of the nearer end from its target.
+#: A tilted mean may be off its target by this share of the target's distance to the nearer end.
 NEAR = 0.05
 
 
 class WindowMass(NamedTuple):
-    """Of a window, as shares of exp(``log``) times all weight: an estimate, and proven bounds."""
+    """The weight of a window, divided by exp(``log``) times the total weight so that tails keep
+    their precision: an estimate, and bounds with ``low <= true <= high``."""
 
     estimate: float
     low: float
@@ -42,14 +47,16 @@ class WindowMass(NamedTuple):
     log: float = 0.0
 
     def of(self, total: float) -> tuple[float, float, float]:
+        """Estimate, low and high as weights, where all weight is ``total``."""
         scale = exp(self.log) if self.log > -700 else 0.0
         return tuple(min(x * scale, 1.0) * total for x in self[:3])  # type: ignore[return-value]
 
 
 class CostDistribution:
-    """Of the costs of a program under weights (a table for each potential, floats or integers).
-    ``ends`` are the least and the greatest of each cost; ``listed`` gives the same as ``points``
-    one architecture after the other, if there are few."""
+    """The distribution of the costs of a bucket tree under ``weights`` (a table for each potential,
+    floats or integers). ``ends`` are the least and the greatest of each cost, ``architectures`` is
+    their number; ``listed`` enumerates them where `distinct_costs` is not feasible, or returns
+    None."""
 
     def __init__(
         self,
@@ -80,7 +87,7 @@ class CostDistribution:
         return self._plain.mean()
 
     def edges(self, count: int = 0) -> CdfBounds:
-        """Of the first cost above its least, from ``count`` frequencies."""
+        """Bounds of the first cost, counted from its least value, from ``count`` frequencies."""
         count = count or self.frequencies
         if count not in self._edges:
             self._edges[count] = _edges(self._plain, count)
@@ -88,12 +95,13 @@ class CostDistribution:
 
     @property
     def frequencies(self) -> int:
-        """How many are looked at, if nobody asks for more."""
+        """The number of frequencies by default."""
         return int(min(max(WORK // max(self._plain.cells, 1), 256), FREQUENCIES))
 
     def inside(self, low: int, high: int, precision: float = inf) -> WindowMass:
-        """The mass of a window, ends included. More frequencies are asked, until the bounds differ
-        by the share ``precision`` at most (or there are `MAX_FREQUENCIES`)."""
+        """The mass of a window, both ends included. The number of frequencies is doubled until the
+        bounds differ by at most the share ``precision`` of the upper one, or until there are
+        `MAX_FREQUENCIES`."""
         least, greatest = self.ends[0]
         a, b = low - least - 0.5, high - least + 0.5
         target = min(max(self._mean, a + 0.5), b - 0.5)
@@ -102,16 +110,16 @@ class CostDistribution:
         while True:
             plain = function is self._plain
             edges = self.edges(count) if plain else _edges(function, count)
-            found = _weighed(edges, function, a, b, target)
-            enough = found.high - found.low <= precision * found.high
+            mass = _untilted_mass(edges, function, a, b, target)
+            enough = mass.high - mass.low <= precision * mass.high
             if enough or count >= min(MAX_FREQUENCIES, (greatest - least) // 2 + 1):
                 break
             count *= 2
         shift = function.log_total - self._plain.log_total
-        return found._replace(log=shift + function.theta[0] * target)
+        return mass._replace(log=shift + function.theta[0] * target)
 
     def inside_all(self, windows: Sequence[tuple[int, int]], precision: float = inf) -> WindowMass:
-        """The mass of several windows at once, one for each cost of the program."""
+        """The mass of several windows at once, one for each cost of the tree."""
         tilt = ExponentialTilt(self._tree, self._weights, windows, self.ends)
         rates = [tilt.rate(k) for k in range(len(windows))]
         function = self._plain.tilted(*rates)
@@ -124,38 +132,38 @@ class CostDistribution:
         ]
         count = self.frequencies
         while True:
-            found = jointly(function, edges, count)
-            if found[2] - found[1] <= precision * found[2] or count >= MAX_FREQUENCIES:
+            estimate, low, high = joint_mass(function, edges, count)
+            if high - low <= precision * high or count >= MAX_FREQUENCIES:
                 break
             count *= 4
-        dearer = (b if rate > 0 else a for (a, b), rate in zip(edges, rates, strict=True))
-        log = sum(rate * edge for rate, edge in zip(rates, dearer, strict=True))
-        return WindowMass(*found, function.log_total - self._plain.log_total + log)
+        upper = (b if rate > 0 else a for (a, b), rate in zip(edges, rates, strict=True))
+        log = sum(rate * edge for rate, edge in zip(rates, upper, strict=True))
+        return WindowMass(estimate, low, high, function.log_total - self._plain.log_total + log)
 
     def _tilted(self, target: float) -> CharacteristicFunction:
-        """The mean is at a target, or as near as a tilt brings it: bracketed, then regula falsi
-        (Illinois)."""
+        """A tilt whose mean is near a target, or as near as floats allow: bracketed by doubling,
+        then found by regula falsi (the Illinois variant)."""
         span = max(self._plain.span[0], 1)
         goal = NEAR * max(min(target, span - target), 1.0)
-        found = self._plain
+        function = self._plain
         left, left_apart = 0.0, self._mean - target
         if abs(left_apart) <= goal:
-            return found
+            return function
         step = (1.0 if left_apart > 0 else -1.0) / span
         while True:
-            found, before = self._plain.tilted(left + step), found
-            if not found.sound:
+            function, before = self._plain.tilted(left + step), function
+            if not function.sound:
                 return before
-            right, right_apart = found.theta[0], found.mean() - target
+            right, right_apart = function.theta[0], function.mean() - target
             if abs(right_apart) <= goal:
-                return found
+                return function
             if right_apart * left_apart < 0:
                 break
             left, left_apart, step = right, right_apart, 2 * step
         for _ in range(30):
             middle = (left * right_apart - right * left_apart) / (right_apart - left_apart)
-            found = self._plain.tilted(middle)
-            apart = found.mean() - target
+            function = self._plain.tilted(middle)
+            apart = function.mean() - target
             if abs(apart) <= goal:
                 break
             if apart * right_apart < 0:
@@ -163,23 +171,29 @@ class CostDistribution:
             else:
                 left_apart /= 2
             right, right_apart = middle, apart
-        return found
+        return function
 
 
 def _edges(function: CharacteristicFunction, count: int) -> CdfBounds:
+    """Bounds of the first cost from its characteristic function. The period is a little longer
+    than the range of costs, so that there is an empty arc between its ends."""
     empty = max(function.span[0] // 50, 8)
     period = function.span[0] + empty
-    # From half of the period on there is nothing new: costs are whole numbers.
+    # Costs are integers: frequencies above half of the period repeat the lower ones.
     count = min(count, period // 2 + 1)
     return CdfBounds(function.values([period], [count]), period, empty)
 
 
-def _weighed(
+def _untilted_mass(
     edges: CdfBounds, function: CharacteristicFunction, a: float, b: float, target: float
 ) -> WindowMass:
-    """The weight between two edges of the cost above its least, from a tilted distribution: each
-    cost x there counts exp(theta * (x - target)). With F, the tilted mass below an edge, that is a
-    Stieltjes sum, bounded where F is and where the factor is between two points."""
+    """The weight between two edges, a and b, from a tilted distribution. With F(x), the tilted mass
+    below x, the tilt is undone by the Stieltjes integral
+
+        integral from a to b of exp(theta * (x - target)) dF(x),
+
+    which is bounded by sums over a grid of points: F is bounded at each point, and the factor
+    between two points by its values there."""
     theta = function.theta[0]
     if not theta:
         return WindowMass(*edges.between(a, b))
@@ -203,7 +217,8 @@ def _weighed(
 
 
 def _stieltjes(factor: Array, below: Array, above: Array) -> float:
-    """The sum of factor[k] * (F[k + 1] - F[k]), with F at ``above`` where that makes it larger, and
-    at ``below`` elsewhere."""
+    """An upper bound of the sum of factor[k] * (F[k + 1] - F[k]) over all F with below <= F <=
+    above: summed by parts, each F is at the end that makes the sum larger. With ``below`` and
+    ``above`` exchanged, a lower bound."""
     slope = np.concatenate([[-factor[0]], factor[:-1] - factor[1:], [factor[-1]]])
     return float(np.sum(slope * np.where(slope > 0, above, below)))

@@ -1,8 +1,12 @@
-"""All costs that a space has, with the weight of each: exact, while they are few.
+"""All distinct costs of a space, with the weight of each: exact, while they are few.
 
-Elimination whose tables hold sparse sums: for each combination of what remains, the distinct costs
-so far with their weights. Equal costs become one, so that there can be very many more
-architectures than entries. Several costs are one integer with a digit for each.
+Bucket elimination whose tables contain sparse polynomials: for each row of a separator, the
+distinct costs so far with their weights,
+
+    weight[r, c] = sum of w(x)  over all assignments x of what was eliminated that have cost c.
+
+Architectures of equal cost become one entry, so that there can be far more architectures than
+entries. Several costs are packed into one integer key, with a digit for each.
 """
 
 from __future__ import annotations
@@ -17,26 +21,26 @@ from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope
 from tsdsl.analysis.elimination.table_rows import options_last, rows_of_wider
 
-#: Entries of one table, and of all.
+#: Largest number of entries of one table, and of all tables together.
 MAX_ENTRIES = 1 << 21
 MAX_WORK = 1 << 22
-#: Joint digits of all costs have to be less.
+#: Keys are below this.
 MAX_KEY = 1 << 62
-#: Where there are more architectures and more possible sums than this, distinct ones are too many.
+#: If there are more architectures than this, and more possible sums of costs, it is not tried.
 MAX_SUMS = 1 << 28
 
 
 class DistinctCosts(NamedTuple):
-    """Distinct combinations of the program's costs [point, cost], sorted by the first, and the
-    weight of each: integers where the weights of a program are."""
+    """The distinct combinations of a tree's costs [combination, cost], in ascending order of the
+    first, and the weight of each: integers where the weights of options are."""
 
     costs: Array
     weight: Array
 
 
 class _Node(NamedTuple):
-    """Row r (of ``shape``, over ``scope``) has the entries from ``start[r]`` to ``start[r + 1]``:
-    keys in order, and their weights."""
+    """A sparse table over ``scope``: row r has the entries from ``start[r]`` to ``start[r + 1]``,
+    with ascending keys and their weights."""
 
     scope: Scope
     shape: tuple[int, ...]
@@ -46,20 +50,21 @@ class _Node(NamedTuple):
 
 
 def merged(tree: BucketTree, weights: Sequence[Array], architectures: int) -> DistinctCosts | None:
-    """None if there are too many. ``weights`` has a table for each potential, floats or integers;
-    ``architectures`` is how many there are."""
-    held = _Merger(tree, weights, architectures)
+    """The distinct costs of all architectures; None if there are too many. ``weights`` has a table
+    for each potential, floats or integers; ``architectures`` is their number."""
     try:
-        return held.run()
+        return _Merger(tree, weights, architectures).run()
     except _TooMany:
         return None
 
 
 class _TooMany(Exception):
-    pass
+    """There are too many distinct costs."""
 
 
 class _Merger:
+    """The elimination over sparse tables. Raises `_TooMany`."""
+
     def __init__(self, tree: BucketTree, weights: Sequence[Array], architectures: int) -> None:
         self._tree = tree
         self._weights = weights
@@ -71,16 +76,17 @@ class _Merger:
         nodes: dict[int, _Node] = dict(enumerate(self._potentials()))
         count = len(tree.potentials)
         for k, step in enumerate(tree.steps):
-            held = sorted((nodes.pop(n) for n in step.inputs), key=lambda n: len(n.keys))
-            joint = held[0] if held else self._nothing()
-            for other in held[1:]:
+            inputs = sorted((nodes.pop(n) for n in step.inputs), key=lambda n: len(n.keys))
+            joint = inputs[0] if inputs else self._zero_cost()
+            for other in inputs[1:]:
                 joint = self._join(joint, other)
             gone = {step.scope[axis] for axis in step.axes}
             nodes[count + k] = self._sum(joint, gone)
         return self._points(nodes[count + len(tree.steps) - 1])
 
     def _potentials(self) -> list[_Node]:
-        """The potentials, with costs from the least of each, in units that divide all."""
+        """The potentials as sparse tables, with costs counted from the least of each, in a unit
+        that divides all of them."""
         tree = self._tree
         costs: list[list[Array]] = []
         self._base = [0] * len(tree.costs)
@@ -105,20 +111,21 @@ class _Merger:
         sums = prod(self._digits)
         if sums >= MAX_KEY or min(sums, self._architectures) > MAX_SUMS:
             raise _TooMany
-        found: list[_Node] = []
+        leaves: list[_Node] = []
         for own, potential, weight in zip(costs, tree.potentials, self._weights, strict=True):
             key: Array = np.zeros(potential.shape, np.int64)
             for above, unit, digit in zip(own, self._unit, self._digits, strict=True):
                 key = key * digit + (above // unit).astype(np.int64)
-            found.append(self._leaf(potential.scope, potential.shape, key, weight))
-        return found
+            leaves.append(self._leaf(potential.scope, potential.shape, key, weight))
+        return leaves
 
     def _leaf(self, scope: Scope, shape: tuple[int, ...], key: Array, weight: Array) -> _Node:
         rows = np.flatnonzero(weight.reshape(-1) > 0)
         start = np.searchsorted(rows, np.arange(prod(shape) + 1))
         return _Node(scope, shape, start, key.reshape(-1)[rows], weight.reshape(-1)[rows])
 
-    def _nothing(self) -> _Node:
+    def _zero_cost(self) -> _Node:
+        """The table of a space without decisions."""
         return _Node((), (), np.array([0, 1]), np.zeros(1, np.int64), np.ones(1, np.int64))
 
     def _join(self, a: _Node, b: _Node) -> _Node:
@@ -166,7 +173,7 @@ class _Merger:
 
 
 def _merge(scope: Scope, shape: tuple[int, ...], row: Array, keys: Array, weight: Array) -> _Node:
-    """Sorted by row and key, equal ones as one."""
+    """A sparse table of some entries: sorted by row and key, with equal keys merged."""
     order = np.lexsort((keys, row))
     row, keys, weight = row[order], keys[order], weight[order]
     first = np.ones(len(keys), np.bool_)

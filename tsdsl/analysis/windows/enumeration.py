@@ -1,7 +1,12 @@
-"""All architectures whose costs lie in some windows, while there are few enough to list.
+"""Enumeration of all architectures whose costs lie in some windows, by branch and bound.
 
-From the last step of the program back to the first, each partial assignment is continued in every
-way that can still end inside: the exact least and greatest cost of what is left are known.
+From the root of the bucket tree down, each partial assignment is extended by every option with
+
+    low_k <= greatest_k - lack_k(option)    and    least_k + excess_k(option) <= high_k
+
+for each cost k: the exact least and greatest cost of all completions (see `Optimum`), so that no
+partial assignment is followed that has no completion inside, of each window by itself. With an
+objective, its excess bounds in the same way.
 """
 
 from __future__ import annotations
@@ -17,15 +22,15 @@ from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.optimum import Optimum
 from tsdsl.analysis.elimination.table_rows import unravel_many
 
-#: Cost -> the least and the greatest that is allowed, both inside.
+#: For each cost, the least and the greatest allowed value, both included.
 Windows = Mapping[Cost, tuple[int, int]]
 
-#: Entries (architectures times variables) that are listed at most.
+#: Largest number of entries (architectures times variables) of a list.
 MAX_CELLS = 1 << 24
 
 
 class Enumerator:
-    """Lists what lies in windows of some costs."""
+    """Enumerates the architectures of a space within windows of some costs. Raises `TooCoupled`."""
 
     def __init__(self, cache: QueryCache, costs: Sequence[Cost]) -> None:
         self._cache = cache
@@ -34,18 +39,19 @@ class Enumerator:
 
     @cached_property
     def _ends(self) -> list[tuple[Optimum, Optimum]]:
-        """The least of each cost, and of its negative; without costs, only what is possible."""
+        """The minimum of each cost and of its negative; without costs, of a cost that is 0."""
         allowed = self._cache.allowed(*self._costs)
-        found: list[tuple[Optimum, Optimum]] = []
+        ends: list[tuple[Optimum, Optimum]] = []
         for k in range(max(len(self._costs), 1)):
             tables = [p.costs[k] if self._costs else None for p in self._tree.potentials]
             low = Optimum(self._tree, tables, allowed)
             high = Optimum(self._tree, [None if t is None else -t for t in tables], allowed)
-            found.append((low, high))
-        return found
+            ends.append((low, high))
+        return ends
 
     def assignments(self, windows: Windows, limit: int | None = None) -> Array | None:
-        """Assignments [architecture, variable]; None if there are more than can be listed."""
+        """Assignments [architecture, variable]; None if there are more than ``limit`` (or than
+        `MAX_CELLS` allows)."""
         at, complete = self.near_optimal(windows, None, np.inf, limit)
         return at if complete else None
 
@@ -57,9 +63,10 @@ class Enumerator:
         limit: int | None = None,
         whole: bool = False,
     ) -> tuple[Array, bool]:
-        """Those whose objective exceeds its least by ``cutoff`` at most. Beyond the limit, those
-        that look best are followed, and the second result is False; nothing comes back if there
-        is no objective to tell, or the ``whole`` is asked for."""
+        """The assignments whose objective exceeds its minimum by at most ``cutoff``, and whether
+        these are all of them. If more than ``limit`` partial assignments remain, only those with
+        the best bounds are followed (a beam search); none is returned then if there is no
+        objective, or with ``whole``."""
         tree = self._tree
         width = len(tree.sizes)
         cap = MAX_CELLS // max(width, 1) if limit is None else limit
@@ -83,7 +90,7 @@ class Enumerator:
             for (low, high), (least, most), floor, roof in zip(
                 self._ends, spans, lows, highs, strict=True
             ):
-                # An option's excess is not finite where it is impossible.
+                # The excess of an impossible option is infinite.
                 excess, lack = _rows(low.excess(k), given), _rows(high.excess(k), given)
                 new_lows.append(floor[:, None] + excess)
                 new_highs.append(roof[:, None] - lack)
@@ -113,4 +120,5 @@ class Enumerator:
 
 
 def _rows(table: Array, given: tuple[Array, ...]) -> Array:
+    """The row of options of each partial assignment, given the indices of the separator."""
     return table[given] if given else table[None, :]

@@ -1,9 +1,14 @@
-"""Several windows at once: proven bounds of the mass that lies in all of them.
+"""Proven bounds of the mass within windows of several costs at once.
 
-For each window a trigonometric polynomial above it and one below (Selberg's, see `cdf_bounds`);
-their products bound the product of all windows, and the mean of a product is a sum over the
-frequencies of the joint characteristic function. Where the windows lie in a tail, weights are
-tilted, and the polynomials bound exp(theta * cost) in the window, taken as a sum of windows.
+For each window k, with indicator 1_k, Selberg's trigonometric polynomials (see `cdf_bounds`) bound
+it from both sides, B_k <= 1_k <= A_k. Products of them bound the product of all indicators,
+
+    sum over k of B_k * product of A_j, j != k,  less (n - 1) * product of all A_j
+        <= product of all 1_k <= product of all A_j,
+
+and the mean of a product of polynomials is a sum over the frequencies of the joint characteristic
+function. Where the windows lie in a tail, weights are tilted by exp(-theta * cost), and the
+polynomials bound exp(theta * cost) within the window, as a sum of nested windows.
 """
 
 from __future__ import annotations
@@ -18,26 +23,27 @@ from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.windows.cdf_bounds import ROUNDING, fejer, vaaler
 from tsdsl.analysis.windows.characteristic import CharacteristicFunction
 
-#: Steps that a factor exp(theta * cost) has in a window, at most.
+#: Largest number of steps that approximate exp(theta * cost) within a window.
 STEPS = 200
-#: Frequencies of one cost, at most.
+#: Largest number of frequencies of one cost.
 MAX_COUNT = 4096
 
 
 class SelbergPolynomials(NamedTuple):
-    """Coefficients at n = 1 - count ... count - 1: near a window, above it and below it."""
+    """Fourier coefficients at n = 1 - count ... count - 1 of three polynomials for one window: an
+    approximation, a majorant and a minorant."""
 
     near: Array
     above: Array
     below: Array
 
 
-def jointly(
+def joint_mass(
     function: CharacteristicFunction, windows: Sequence[tuple[float, float]], frequencies: int
 ) -> tuple[float, float, float]:
-    """The weight inside of all windows (edges above the least of each cost), where a cost counts
-    exp(theta * (cost - the dearer edge)), as a share of all tilted weight: an estimate, at least,
-    at most."""
+    """Returns (estimate, lower, upper) of the weight in all windows as a fraction of the total
+    tilted weight, where a cost x in a window counts exp(theta * (x - edge)), with edge its upper
+    end if theta > 0, else the lower one. The windows are edges counted from the least costs."""
     periods = [span + max(span // 50, 8) for span in function.span]
     counts = _counts(function, windows, periods, frequencies)
     values = function.values(periods, counts)
@@ -48,7 +54,7 @@ def jointly(
         )
     ]
     most = _mean(values, [axis.above for axis in axes])
-    # One polynomial below and the others above, for each, less all above: below the product.
+    # The lower bound of the docstring: one minorant and the other majorants, for each cost.
     least = sum(
         _mean(values, [b.below if a is b else b.above for b in axes]) for a in axes
     ) - most * (len(axes) - 1)
@@ -58,14 +64,15 @@ def jointly(
 
 
 def polynomials(a: float, b: float, theta: float, period: int, count: int) -> SelbergPolynomials:
-    """Of the window from ``a`` to ``b``, in which x counts exp(theta * (x - b)), or, where theta
-    is negative, exp(theta * (x - a))."""
+    """The polynomials of the function that is exp(theta * (x - b)) in the window from ``a`` to
+    ``b`` (exp(theta * (x - a)) if theta is negative) and 0 outside."""
     steps = min(max(ceil(abs(theta) * (b - a) / 0.02), 1), STEPS)
     points = np.linspace(a, b, steps + 1)
     values = np.exp(-abs(theta) * np.abs(points - (b if theta > 0 else a)))
     if theta < 0:
         points, values = points[::-1], values[::-1]
-    # From the side of the least values on: windows that begin at each point, and what they add.
+    # The function is a sum of windows that begin at each point, from the side of its least values:
+    # how much each of them adds, at most and at least.
     starts, end = points[:-1], points[-1]
     above = np.diff(values, prepend=0.0)[1:]
     above[0] = values[1]
@@ -82,7 +89,7 @@ def polynomials(a: float, b: float, theta: float, period: int, count: int) -> Se
 
 
 def _mean(values: Array, coefficients: Sequence[Array]) -> float:
-    """Of a product of polynomials of the costs."""
+    """The mean of a product of one polynomial for each cost."""
     for axis in coefficients[:0:-1]:
         values = values @ axis
     first = coefficients[0][len(values) - 1 :]
@@ -95,12 +102,13 @@ def _counts(
     periods: Sequence[int],
     frequencies: int,
 ) -> list[int]:
-    """Frequencies of each cost: more for narrower windows."""
+    """The number of frequencies of each cost: more for narrower windows, with the product about
+    ``frequencies``."""
     needs = []
     for (a, b), theta, period in zip(windows, function.theta, periods, strict=True):
         width = min(b - a, 1 / abs(theta)) if theta else b - a
         needs.append(period / max(width, 1.0))
-    # All but the first have negative ones too.
+    # Costs other than the first one have negative frequencies, too.
     share = (frequencies / 2 ** (len(needs) - 1) / prod(needs)) ** (1 / len(needs))
     return [
         int(min(max(share * need, 4), period // 2 + 1, MAX_COUNT))

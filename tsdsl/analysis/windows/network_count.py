@@ -1,4 +1,4 @@
-"""How many distinct networks a space has, where its architectures are few enough to list."""
+"""The number of distinct networks of a space, while its architectures can be enumerated."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from tsdsl.analysis.windows.enumeration import Enumerator
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
 
-#: Architectures that are listed at most.
+#: Largest number of architectures that are enumerated.
 MAX_LISTED = 1 << 16
 
 
 def count_networks(space: SpaceGraph) -> int | None:
     """The exact number of distinct networks (see `tsdsl.analysis.networks`) that satisfy all
     requirements; None if the space has more than `MAX_LISTED` architectures, or is too coupled to
-    list them or to tell its networks apart."""
-    known = network_keys(space)
+    enumerate them or to distinguish networks."""
+    keys = network_keys(space)
     try:
         if count(space) > MAX_LISTED:
             return None
         listed = Enumerator(query_cache(space), ()).assignments({}, MAX_LISTED)
     except TooCoupled:
         return None
-    if listed is None or known.facts is None:
+    if listed is None or keys.facts is None:
         return None
-    return len(first_of_each(known.keys(listed))) if len(listed) else 0
+    return len(first_of_each(keys.keys(listed))) if len(listed) else 0

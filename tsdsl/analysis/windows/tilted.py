@@ -1,15 +1,20 @@
-"""Weights that make several budgets likely at once: exponential tilting.
+"""Exponential tilting: weights that make windows of several costs likely at the same time.
 
-An architecture's weight times exp(-rate * cost), for each cost, is again a product of tables, so
-that everything that is exact for weights is exact for these. The rates are those at which the mean
-of each cost that would lie outside of its window is that of exp(rate * cost) in the window: the
-minimum of
+The tilted weight w(x) exp(-sum of theta_k cost_k(x)) is again a product of tables over the bucket
+tree, so that every exact query applies to it. The rates theta minimise the convex function
 
-    log(sum of tilted weights) + sum over costs of log(mean of exp(rate * cost) in the window)
+    log(sum over x of w(x) exp(-sum of theta_k cost_k(x)))
+        + sum over k of log(mean of exp(theta_k u) over u in window k)
 
-over the rates, a convex function whose gradient and Hessian one elimination gives exactly. They
-decide how fast draws are inside, never what is drawn: that is mended by accepting each draw in
-proportion to exp(+rate * cost), which is bounded in a window.
+over the costs whose mean would lie outside of its window: a saddle point approximation. At the
+minimum, the tilted mean of each of these costs is the mean of its window under exp(theta_k u). The
+minimum is found by Newton's method with step halving; one elimination gives the exact gradient and
+Hessian (means and covariances). With the upper end of window k in place of the mean over it if
+theta_k > 0, else the lower end, the value is the Chernoff bound of the weight within all windows
+(`bound`).
+
+Rates only decide how many draws are inside, never their distribution: samplers accept each draw
+with a probability proportional to exp(sum of theta_k cost_k(x)), which is bounded in the windows.
 """
 
 from __future__ import annotations
@@ -23,17 +28,18 @@ import numpy as np
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree
 
-#: Steps of Newton's method at most.
+#: Largest number of steps of Newton's method.
 STEPS = 40
-#: Rates that are always possible, and from which on there is nothing to find: costs differ by whole
-#: parts of a million.
+#: Rates, per range of a cost: a step may always change them by the first; beyond the second, all
+#: weight is at one end, since costs are distinguished in parts of a million.
 GENTLE, STEEPEST = 30.0, 1e6
-#: A window counts as this share of all costs at least: nothing is gained by more.
+#: Least width of a window, as a share of the cost's range: a narrower one gains nothing.
 NARROWEST = 1e-3
 
 
 class ExponentialTilt:
-    """Of some weights (a table for each potential of the program) and all costs of the program."""
+    """The tilt of some weights (a table for each potential of the tree) towards ``windows`` of all
+    costs of the tree; ``ends`` are the least and the greatest of each cost."""
 
     def __init__(
         self,
@@ -46,7 +52,7 @@ class ExponentialTilt:
         self._weights = [np.asarray(weight, np.float64) for weight in weights]
         span = [max(high - low, 1) for low, high in ends]
         self._span = span
-        # Costs in parts of all that there are, from a table's own least on.
+        # Costs as shares of their range, counted from the least of each table.
         self._tables: list[list[Array | None]] = []
         base = [0] * len(span)
         for p in tree.potentials:
@@ -65,31 +71,33 @@ class ExponentialTilt:
         ]
         self._low: Array = np.array([low for low, _ in inside])
         self._high: Array = np.array([high for _, high in inside])
-        #: Per cost of the program: the rate in a whole span, and the standard deviation there.
+        #: For each cost, theta per range of the cost, and the standard deviation under the tilt as
+        #: a share of the range.
         self.rates: Array = np.zeros(len(span))
         self.deviation: Array = np.sqrt(np.diag(self._solve()))
-        # Few digits, so that rounding on another machine does not change them.
+        # Rounded to few digits, so that they are the same on every machine.
         self.rates = np.array([_rough(rate) for rate in self.rates.tolist()])
 
     def rate(self, cost: int) -> float:
-        """Of one unit of the cost."""
+        """theta of a cost, per unit of the cost."""
         return float(self.rates[cost]) / self._span[cost]
 
     @property
     def bound(self) -> float:
-        """No less than the logarithm of all weight whose costs are in the windows (Chernoff)."""
+        """An upper bound (Chernoff's) of the logarithm of the weight within all windows."""
         value, _, _ = self._moments(self.rates)
         edges = np.maximum(self.rates * self._low, self.rates * self._high)
         return float(value + edges.sum())
 
     def tables(self, without: int) -> list[Array]:
-        """The weights, tilted by all costs but one; scaled so that nothing overflows."""
+        """The weights tilted by all costs but one, each table scaled so that nothing overflows."""
         rates = self.rates.copy()
         rates[without] = 0.0
         return [self._tilted(number, rates)[0] for number in range(len(self._weights))]
 
     def _tilted(self, number: int, rates: Array) -> tuple[Array, float]:
-        """A potential's weights, and the logarithm of what they were divided by."""
+        """The tilted weights of a potential, and the logarithm of the factor that they were divided
+        by."""
         weight = self._weights[number]
         power: Array = np.zeros(())
         for rate, table in zip(rates.tolist(), self._tables[number], strict=True):
@@ -101,12 +109,12 @@ class ExponentialTilt:
         top = float(power.max())
         if top == -np.inf:
             return weight, 0.0
-        # What is possible stays so.
+        # Weights that underflow stay positive: what is possible stays possible.
         least = np.finfo(np.float64).tiny
         return np.where(weight > 0, np.maximum(weight * np.exp(power - top), least), 0.0), top
 
     def _solve(self) -> Array:
-        """Finds the rates; the covariance of the costs there."""
+        """Find the rates by Newton's method; returns the covariance of the costs under them."""
         count = len(self._span)
         active: list[int] = []
         value, mean, spread = self._moments(self.rates)
@@ -126,7 +134,8 @@ class ExponentialTilt:
                     break
                 step = np.zeros(count)
                 step[active] = np.linalg.solve(bend[np.ix_(active, active)], pull)
-                # Rates at most double, so that no step leads where all weight is at one end.
+                # Rates at most double in a step, so that it does not end where all weight is at one
+                # end of the range.
                 share = min(float(np.min((GENTLE + np.abs(self.rates)) / (np.abs(step) + 1))), 1.0)
                 start = value + self.rates @ middle + edge.sum()
                 while share > 1e-4:
@@ -144,7 +153,7 @@ class ExponentialTilt:
         return spread
 
     def _moments(self, rates: Array) -> tuple[float, Array, Array]:
-        """The logarithm of the sum of all weights, the means of the costs, their covariance."""
+        """The logarithm of the total tilted weight, the means of the costs and their covariance."""
         tree = self._tree
         count = len(self._span)
         pairs = list(combinations_with_replacement(range(count), 2))
@@ -193,7 +202,8 @@ def _plus(total: Array, table: Array | None, view: tuple[int, ...]) -> Array:
 
 
 def _uniform(x: Array) -> tuple[Array, Array, Array]:
-    """The logarithm of the mean of exp(x u) for u from -1 to 1, and its first two derivatives."""
+    """log(sinh(x) / x), the logarithm of the mean of exp(x u) over u in [-1, 1], and its first two
+    derivatives."""
     near = np.abs(x) < 1e-2
     at = np.where(near, 1.0, np.abs(x))
     value = at + np.log1p(-np.exp(-2 * at)) - np.log(2 * at)
@@ -207,5 +217,6 @@ def _uniform(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _rough(rate: float) -> float:
+    """A rate rounded to 8 bits of mantissa."""
     mantissa, exponent = frexp(rate)
     return ldexp(round(mantissa * 256) / 256, exponent)

@@ -1,16 +1,22 @@
-"""How much of a space lies where: counts, masses, histograms and quantiles of its costs.
+"""How much of a space has its costs in given windows: counts, masses, histograms and quantiles.
 
-Exact where the distinct costs, or the architectures in question, are few enough. Otherwise every
-answer is two numbers between which the true one provably lies (see `cost_distribution`).
+Answers are exact where the distinct costs, or the architectures in question, are few enough to be
+enumerated. Otherwise each answer is an interval that provably contains the true value, with an
+estimate inside of it (see `cost_distribution`). For several windows, the intervals of the single
+ones are combined by the Bonferroni and Frechet inequalities,
+
+    sum of P(cost_k in window k) - (n - 1)  <=  P(all n)  <=  min of P(cost_k in window k),
+
+and by the bounds of the joint distribution (`joint_bounds`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, exp, floor, inf, log
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -31,32 +37,33 @@ from tsdsl.analysis.windows.distinct_costs import DistinctCosts
 from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.ir.space import SpaceGraph
 
-#: Bins of a grid, unless a common multiple needs fewer.
-BINS = 4096
-#: What sums of this many floats can be off by, relative to the result.
+#: Relative rounding error of the sums of floats here, at most.
 ROUNDING = 1e-9
 LOG_2 = log(2)
-#: Beyond all costs.
+#: Greater than all costs: an open end of a window.
 FAR = 1 << 256
-#: The smallest float that is not 0.
+#: The smallest positive float.
 SMALLEST = 5e-324
-#: Architectures that are listed at most.
+#: Largest number of architectures that are enumerated.
 MAX_LISTED = 1 << 15
-#: Logarithms of weights of all architectures that floats can be used for (see `expectation`).
+#: Logarithm of the weight of all architectures down to which weights are not normalised in
+#: logarithms first (see `expectation`).
 LEAST = -640.0
 
-#: "architectures": every architecture weighs the same.
+#: A distribution, or "architectures": every architecture has the same weight.
 Weighting = DistributionLike | Literal["architectures"]
 
 
 class _Bounds(NamedTuple):
+    """The tuple under `Between`, which adds an attribute that is no item."""
+
     low: float
     high: float
 
 
 class Between(_Bounds):
-    """The true value is one of ``low`` to ``high``, both possible; exact where they are equal.
-    ``estimate`` is where it is likely to be: much nearer than the bounds can prove."""
+    """An interval that provably contains the true value, both ends included; the value is exact
+    where they are equal. ``estimate`` is usually much nearer to it than the bounds can prove."""
 
     estimate: float
 
@@ -67,17 +74,20 @@ class Between(_Bounds):
 
     @property
     def exact(self) -> bool:
+        """Whether the value is known exactly."""
         return self.low == self.high
 
 
 class _Counts(NamedTuple):
+    """The tuple under `CountBetween`."""
+
     low: int
     high: int
 
 
 class CountBetween(_Counts):
-    """The number is one of ``low`` to ``high``: integers, proven. ``estimate`` is where it is
-    likely to be."""
+    """An interval of integers that provably contains the true number, both ends included, and an
+    ``estimate`` of it."""
 
     estimate: int
 
@@ -88,9 +98,9 @@ class CountBetween(_Counts):
 
 
 class Histogram(NamedTuple):
-    """The shares of all mass in bins of a cost: ``edges[k] <= cost < edges[k + 1]`` (the last
-    bin has both ends). The true share is between ``low`` and ``high``; ``share`` is an estimate,
-    and is exact where they are equal."""
+    """The shares of all mass in bins of a cost: ``edges[k] <= cost < edges[k + 1]``, where the last
+    bin includes both of its ends. The true share is between ``low`` and ``high``; ``share`` is an
+    estimate, which is exact where they are equal."""
 
     edges: Array
     share: Array
@@ -99,12 +109,14 @@ class Histogram(NamedTuple):
 
     @property
     def exact(self) -> bool:
+        """Whether the shares of all bins are exact."""
         return bool((self.low == self.high).all())
 
 
 def count(space: SpaceGraph, windows: Windows, precision: float = inf) -> int | CountBetween:
-    """How many architectures have each cost in its window: exact, or proven bounds, which differ
-    by a share of ``precision`` at most if that can be had."""
+    """The number of architectures that have each cost in its window: exact, or proven bounds, which
+    are refined until they differ by at most the share ``precision`` of the upper one, where that is
+    feasible. Raises `TooCoupled`."""
     cache = query_cache(space)
     total = count_all(space)
     narrow = clipped(cache, windows) if total else None
@@ -112,19 +124,19 @@ def count(space: SpaceGraph, windows: Windows, precision: float = inf) -> int | 
         return 0
     if not narrow:
         return total
-    every = _spread(cache, tuple(narrow), None)
+    every = _cost_distribution(cache, tuple(narrow), None)
     if every.points is not None:
         return int(sum(every.points.weight[_within(every.points, narrow)].tolist()))
     listed = Enumerator(cache, tuple(narrow)).assignments(narrow, MAX_LISTED)
     if listed is not None:
         return len(listed)
-    found = [
-        _counted(_spread(cache, (cost,), None).inside(*window, precision), total)
+    single = [
+        _counted(_cost_distribution(cache, (cost,), None).inside(*window, precision), total)
         for cost, window in narrow.items()
     ]
-    high = min(f.high for f in found)
-    low = max(sum(f.low for f in found) - total * (len(found) - 1), 0)
-    estimate = found[0].estimate
+    high = min(s.high for s in single)
+    low = max(sum(s.low for s in single) - total * (len(single) - 1), 0)
+    estimate = single[0].estimate
     if len(narrow) > 1 and high > 0:
         both = _counted(every.inside_all(list(narrow.values()), precision), total)
         low, high, estimate = max(low, both.low), min(high, both.high), both.estimate
@@ -134,16 +146,17 @@ def count(space: SpaceGraph, windows: Windows, precision: float = inf) -> int | 
 def mass(
     space: SpaceGraph, windows: Windows, weighting: Weighting = None, precision: float = inf
 ) -> Between:
-    """The probability that each cost is in its window; see `count`."""
+    """The probability that each cost is in its window, exact or between proven bounds; see
+    `count`. Raises `SpecError` if no architecture has a probability above 0, `TooCoupled`."""
     space, weighting = on_joint_graph(space, weighting)
     cache = query_cache(space)
-    held = option_weights(cache, weighting)
+    weights = option_weights(cache, weighting)
     narrow = clipped(cache, windows)
     if narrow is None:
         return Between(0.0, 0.0)
     if not narrow:
         return Between(1.0, 1.0)
-    every = _spread(cache, tuple(narrow), held)
+    every = _cost_distribution(cache, tuple(narrow), weights)
     if every.points is not None:
         weight = every.points.weight
         share = float(weight[_within(every.points, narrow)].sum() / weight.sum())
@@ -151,20 +164,20 @@ def mass(
             return Between(share, share)
     listed = Enumerator(cache, tuple(narrow)).assignments(narrow, MAX_LISTED)
     if listed is not None:
-        logs = log_weights(cache, held.logs, listed)
+        logs = log_weights(cache, weights.logs, listed)
         possible = bool((logs > -inf).any())
-        share = float(np.exp(logs - held.log_total).sum())
-        # What is possible is not impossible, although it is less than any float.
+        share = float(np.exp(logs - weights.log_total).sum())
+        # A possible window whose mass underflows is not impossible.
         return Between(share, share) if share > 0 or not possible else Between(0.0, SMALLEST)
     if every.points is not None:
         return Between(0.0, SMALLEST)
-    found = [
-        _spread(cache, (cost,), held).inside(*window, precision).of(1.0)
+    single = [
+        _cost_distribution(cache, (cost,), weights).inside(*window, precision).of(1.0)
         for cost, window in narrow.items()
     ]
-    low = max(sum(f[1] for f in found) - len(found) + 1, 0.0)
-    high = min(f[2] for f in found)
-    estimate = found[0][0]
+    low = max(sum(s[1] for s in single) - len(single) + 1, 0.0)
+    high = min(s[2] for s in single)
+    estimate = single[0][0]
     if len(narrow) > 1 and high > 0:
         estimate, least, most = every.inside_all(list(narrow.values()), precision).of(1.0)
         low, high = max(low, least), min(high, most)
@@ -174,70 +187,75 @@ def mass(
 def histogram(
     space: SpaceGraph, cost: Cost, bins: int = 40, weighting: Weighting = None
 ) -> Histogram:
-    """The shares of all mass in equal bins from the least to the greatest cost."""
+    """The shares of all mass in bins of equal width from the least to the greatest cost. Raises
+    `ValueError` for fewer than 1 bin, `SpecError`, `TooCoupled`."""
     if bins < 1:
         raise ValueError(f"a histogram has 1 bin or more, not {bins}")
     space, weighting = on_joint_graph(space, weighting)
     cache = query_cache(space)
-    held = option_weights(cache, weighting)
+    weights = option_weights(cache, weighting)
     low, high = cache.cost_range(cost)
     edges = np.linspace(float(low), float(high), bins + 1)
-    every = _spread(cache, (cost,), held)
+    every = _cost_distribution(cache, (cost,), weights)
     if every.points is not None:
         at = np.searchsorted(edges, every.points.costs[:, 0].astype(np.float64), side="right") - 1
         mass = np.bincount(np.clip(at, 0, bins - 1), every.points.weight.astype(float), bins)
         share = mass / mass.sum()
         return Histogram(edges, share, share, share)
-    # A cost at an edge belongs above it; all at the last one are below.
+    # Costs are integers: an edge is moved between two of them, so that a cost at an edge is in the
+    # bin above it; at the last edge, in the bin below.
     shifted = edges - low - 0.5
     shifted[-1] += 1.0
-    found = [every.edges().between(a, b) for a, b in pairwise(shifted.tolist())]
-    share, least, most = np.array(found).T
+    masses = [every.edges().between(a, b) for a, b in pairwise(shifted.tolist())]
+    share, least, most = np.array(masses).T
     return Histogram(edges, share / share.sum(), least, most)
 
 
 def quantiles(
     space: SpaceGraph, cost: Cost, shares: Sequence[float], weighting: Weighting = None
 ) -> list[Between]:
-    """The least cost that at least a share of all mass does not exceed, for each share."""
-    if wrong := [share for share in shares if not 0 <= share <= 1]:
-        raise ValueError(f"a share is from 0 to 1: {wrong[0]} is none")
+    """For each share, the least cost c with P(cost <= c) >= share. Raises `ValueError` for a share
+    outside of 0 to 1, `SpecError`, `TooCoupled`."""
+    if outside := [share for share in shares if not 0 <= share <= 1]:
+        raise ValueError(f"a share is from 0 to 1, not {outside[0]}")
     space, weighting = on_joint_graph(space, weighting)
     cache = query_cache(space)
-    held = option_weights(cache, weighting)
+    weights = option_weights(cache, weighting)
     low, high = cache.cost_range(cost)
-    every = _spread(cache, (cost,), held)
-    found: list[Between] = []
+    every = _cost_distribution(cache, (cost,), weights)
+    answers: list[Between] = []
     if every.points is not None:
         sums = np.cumsum(every.points.weight.astype(float))
         for share in shares:
             at = int(np.searchsorted(sums, share * sums[-1] * (1 - 1e-12)))
             value = every.points.costs[min(at, len(sums) - 1), 0]
-            found.append(Between(int(value), int(value)))
-        return found
+            answers.append(Between(int(value), int(value)))
+        return answers
     points, middle, least, most = every.edges().below()
     for share in shares:
-        # Up to here there is less for certain, and from there on there is enough.
+        # At ``before``, the mass below is certainly too small; at ``after``, certainly enough.
         before = points[most < share][-1:] if share > 0 else points[:0]
         after = points[least >= share][:1]
         first = low + int(before[0]) if len(before) else low
         last = low + ceil(after[0]) if len(after) else high
         near = low + float(points[min(int(np.searchsorted(middle, share)), len(points) - 1)])
-        found.append(Between(min(max(first, low), high), min(max(last, low), high), near))
-    return found
+        answers.append(Between(min(max(first, low), high), min(max(last, low), high), near))
+    return answers
 
 
-def _spread(
+def _cost_distribution(
     cache: QueryCache, costs: tuple[Cost, ...], given: OptionWeights | None
 ) -> CostDistribution:
-    """How costs are spread; without weights, where every architecture counts 1."""
+    """The distribution of some costs, remembered in the cache; with weights 1 for every
+    architecture where none are given."""
     key = (costs, None if given is None else b"".join(row.tobytes() for row in given.logs))
-    return cache.remember(key, lambda: _make(cache, costs, given))
+    return cache.remember(key, lambda: _new_distribution(cache, costs, given))
 
 
-def _make(
+def _new_distribution(
     cache: QueryCache, costs: tuple[Cost, ...], given: OptionWeights | None
 ) -> CostDistribution:
+    """`_cost_distribution` without the cache."""
     tree = cache.bucket_tree(*costs)
     total = count_all(cache.space)
     if given is None:
@@ -246,13 +264,14 @@ def _make(
     elif given.log_total >= LEAST:
         tables = [p.weights(given.rows) for p in tree.potentials]
     else:
-        # The requirements leave what is less than floats hold: conditional probabilities sum to 1.
-        found = to_conditionals(tree, [p.log_weights(given.logs) for p in tree.potentials]).tree
-        assert found is not None
-        tree, tables = found, [p.weights(()) for p in found.potentials]
+        # The weight of all architectures underflows; conditional probabilities sum to 1.
+        normalised = to_conditionals(tree, [p.log_weights(given.logs) for p in tree.potentials])
+        assert normalised.tree is not None
+        tree = normalised.tree
+        tables = [p.weights(()) for p in tree.potentials]
 
     def listed() -> DistinctCosts | None:
-        """Costs of any size, one architecture after the other."""
+        """All architectures with their weights, while they are few: for costs of any size."""
         if total > MAX_LISTED:
             return None
         at = Enumerator(cache, ()).assignments({})
@@ -261,10 +280,10 @@ def _make(
         columns = [cache.lookup(cost).assigned(at) for cost in costs]
         order = sorted(range(len(at)), key=columns[0].__getitem__)
         if given is None:
-            held: Array = np.ones(len(at), np.int64)
+            weight: Array = np.ones(len(at), np.int64)
         else:
-            held = np.exp(log_weights(cache, given.logs, at) - given.log_total)
-        return DistinctCosts(np.stack(columns, 1)[order], held[order])
+            weight = np.exp(log_weights(cache, given.logs, at) - given.log_total)
+        return DistinctCosts(np.stack(columns, 1)[order], weight[order])
 
     return CostDistribution(tree, tables, [cache.cost_range(cost) for cost in costs], total, listed)
 
@@ -276,19 +295,19 @@ def _within(points: DistinctCosts, windows: Windows) -> Array:
     return inside
 
 
-def _counted(found: WindowMass, total: int) -> CountBetween:
-    """Bounds of a count, with what logarithms of that size are off by."""
-    power = floor(found.log / LOG_2)
-    scale = Fraction(exp(found.log - power * LOG_2)) * Fraction(2) ** power * total
+def _counted(mass: WindowMass, total: int) -> CountBetween:
+    """Bounds of a count, widened by the rounding error of exp and of logarithms of that size."""
+    power = floor(mass.log / LOG_2)
+    scale = Fraction(exp(mass.log - power * LOG_2)) * Fraction(2) ** power * total
     slack = Fraction(ROUNDING)
-    low = max(ceil(Fraction(found.low) * scale * (1 - slack)), 0)
-    high = min(floor(Fraction(found.high) * scale * (1 + slack)), total)
-    return CountBetween(low, high, round(Fraction(found.estimate) * scale))
+    low = max(ceil(Fraction(mass.low) * scale * (1 - slack)), 0)
+    high = min(floor(Fraction(mass.high) * scale * (1 + slack)), total)
+    return CountBetween(low, high, round(Fraction(mass.estimate) * scale))
 
 
 class OptionWeights(NamedTuple):
-    """The weights of the options of each decision with their logarithms, which also have what is
-    less than any float; and the logarithm of the weight of all architectures together."""
+    """The weights of the options of each decision, their logarithms (finite also where a weight
+    underflows), and the logarithm of the weight of all architectures together."""
 
     rows: list[Array]
     logs: list[Array]
@@ -296,7 +315,8 @@ class OptionWeights(NamedTuple):
 
 
 def option_weights(cache: QueryCache, weighting: Weighting) -> OptionWeights:
-    """What options weigh. Raises `SpecError` if there is no architecture, or none has a weight."""
+    """The weights of options that a weighting gives. Raises `SpecError` if no architecture has a
+    weight above 0."""
     space = cache.space
     if isinstance(weighting, str) and weighting == "architectures":
         total = count_all(space)
@@ -314,29 +334,31 @@ def option_weights(cache: QueryCache, weighting: Weighting) -> OptionWeights:
 
 
 def log_weights(cache: QueryCache, logs: Sequence[Array], at: Array) -> Array:
-    """The logarithm of the weight of each assignment, from the logarithms of the weights of the
-    options of each decision; -inf for what is impossible."""
-    found: Array = np.zeros(len(at))
+    """The logarithm of the weight of each assignment [assignment, variable], from the logarithms of
+    the weights of options; -inf for an impossible one."""
+    total: Array = np.zeros(len(at))
     for potential in cache.bucket_tree().potentials:
         table = potential.log_weights(logs)
-        found += table[tuple(at[:, v] for v in potential.scope)]
-    return found
+        total += table[tuple(at[:, v] for v in potential.scope)]
+    return total
 
 
 def shown_window(window: tuple[int, int]) -> str:
-    """As in a spec: ``1,000..2,000``, with nothing at an open end."""
+    """A window as text, ``1,000..2,000``, with nothing at an open end."""
     low, high = ("" if abs(end) >= FAR else f"{end:,}" for end in window)
     return f"{low}..{high}"
 
 
 def side(cache: QueryCache, cost: Cost, window: tuple[int, int]) -> int:
-    """From which end a window is nearer: 1 for the least cost, -1 for the greatest."""
+    """The end of a cost's range that a window is nearer to: 1 for the least cost, -1 for the
+    greatest."""
     low, high = cache.cost_range(cost)
     return 1 if window[1] - low <= high - window[0] else -1
 
 
 def clipped(cache: QueryCache, windows: Windows) -> dict[Cost, tuple[int, int]] | None:
-    """The windows that exclude something; None if one excludes everything."""
+    """The windows that exclude some costs, clipped to the range of each cost; None if one excludes
+    all costs."""
     narrow: dict[Cost, tuple[int, int]] = {}
     for cost, (least, most) in windows.items():
         low, high = cache.cost_range(cost)
@@ -348,18 +370,21 @@ def clipped(cache: QueryCache, windows: Windows) -> dict[Cost, tuple[int, int]] 
 
 
 def windows_of(given: Mapping[Cost, tuple[float, float]]) -> dict[Cost, tuple[int, int]]:
-    """Windows in whole numbers."""
-    found: dict[Cost, tuple[int, int]] = {}
+    """Windows with integer ends. Raises `ValueError` for one that is not two ascending numbers."""
+    rounded: dict[Cost, tuple[int, int]] = {}
     for cost, window in given.items():
-        try:
-            low, high = () if isinstance(window, str) else window
-        except (TypeError, ValueError):
-            message = f"{cost}: a window is two numbers, the least and the greatest: {window!r}"
-            raise ValueError(message) from None
+        # A caller without type checker can pass anything.
+        ends: Any = window
+        pair = list(ends) if isinstance(ends, Iterable) and not isinstance(ends, str) else []
+        if len(pair) != 2:
+            raise ValueError(
+                f"{cost}: a window is two numbers, the least and the greatest: {window!r}"
+            )
+        low, high = pair
         if not low <= high:
             raise ValueError(f"{cost}: a window goes from its low to its high end: {low}..{high}")
-        found[cost] = (
+        rounded[cost] = (
             -FAR if low == -inf else ceil(low),
             FAR if high == inf else floor(high),
         )
-    return found
+    return rounded

@@ -29,9 +29,10 @@ from math import pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from tsdsl.analysis.distribution import Distribution, Floats
+from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import QueryCache, query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
+from tsdsl.analysis.logits import Floats
 from tsdsl.ir.decision_groups import DecisionGroup, join_decisions
 from tsdsl.ir.stream_subset import restrict
 from tsdsl.record import Record

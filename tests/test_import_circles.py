@@ -13,11 +13,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1] / "tsdsl"
 
-#: The modules of each circle that is allowed, without the leading ``tsdsl.``, with the reason.
+#: The modules that may be in a circle, without the leading ``tsdsl.``, with the reason.
 ALLOWED: dict[frozenset[str], str] = {
     frozenset({"ir.identity", "ir.space"}): "a space knows its hash, which reads the whole space",
     frozenset({"ir.arch_file", "ir.architecture"}): "an architecture loads and saves its file",
     frozenset({"analysis.costs.cost_file", "analysis.costs.cost_table"}): "a table loads its file",
+    frozenset(
+        {
+            *("searching.algorithm", "searching.registry", "searching.reporter"),
+            *("searching.searcher", "searching.parsec.algorithm", "searching.parsec.cost_term"),
+            *("searching.parsec.joint", "searching.parsec.reporter", "searching.parsec.step"),
+        }
+    ): "for type checkers, the protocol of algorithms names the reporter that it adds events to",
 }
 
 
@@ -73,11 +80,9 @@ def circles(graph: Mapping[str, set[str]]) -> set[frozenset[str]]:
 
 
 def test_there_is_no_import_circle() -> None:
-    found = {
-        frozenset(name.removeprefix("tsdsl.") for name in circle)
-        for circle in circles(import_graph(ROOT))
-    }
-    assert found <= ALLOWED.keys(), sorted(map(sorted, found - ALLOWED.keys()))
+    for circle in circles(import_graph(ROOT)):
+        names = frozenset(name.removeprefix("tsdsl.") for name in circle)
+        assert any(names <= allowed for allowed in ALLOWED), f"a circle: {sorted(names)}"
 
 
 def test_a_planted_circle_is_found(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor
 
-from tsdsl.analysis.distribution import Floats
+from tsdsl.analysis.logits import Floats
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.lists import VideoList
 from tsdsl.diagnostics import Diagnostic, SpecError

@@ -26,7 +26,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tsdsl.analysis.distribution import Distribution, Floats
+from tsdsl.analysis.distribution import Distribution
+from tsdsl.analysis.logits import Floats
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled

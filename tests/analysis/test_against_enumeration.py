@@ -1,4 +1,4 @@
-"""Costs, bounds, counts and samples of small spaces, against brute force over all architectures."""
+"""Costs, bounds, counts and samples of small spaces equal brute force over all architectures."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ COSTS: tuple[Literal["macs", "params"], ...] = ("macs", "params")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_count(seed: int) -> None:
+def test_the_count_is_exact(seed: int) -> None:
     space, found = enumerated(seed)
     assert count(space) == len(found)
     assert Space(space).size == len(found)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_bounds(seed: int) -> None:
+def test_bounds_are_exact_and_attained(seed: int) -> None:
     space, found = enumerated(seed)
     if not found:
         with pytest.raises(SpecError):
@@ -47,7 +47,7 @@ def test_bounds(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_costs(seed: int) -> None:
+def test_costs_of_given_architectures_are_exact(seed: int) -> None:
     graph, found = enumerated(seed)
     some = found[:: max(1, len(found) // 60)]
     archs = [architecture_at(graph, at) for at in some]
@@ -91,7 +91,7 @@ def test_samples_have_the_distribution(
     n = 3000
     drawn = Counter(sample(space, 1, n, weights, distinct=False))
     assert drawn.keys() <= p.keys()
-    # Rare ones together, so that the statistic is near to its limit.
+    # Rare ones in one cell, so that the statistic is nearly chi-squared.
     rare = [arch for arch in p if p[arch] * n < 5]
     cells = [(drawn[arch], p[arch] * n) for arch in p if p[arch] * n >= 5]
     if rare:
@@ -115,12 +115,12 @@ def test_samples_are_distinct_and_reproducible(seed: int) -> None:
     everything = sample(space, 5, len(found) + 1)
     assert set(everything) <= set(every)
     assert set(structures(space, everything)) == networks and len(everything) == len(networks)
-    # Where only decisions are told apart, each architecture comes once.
+    # Distinct by architecture: each one comes once.
     everything = sample(space, 5, len(found) + 1, distinct="architectures")
     assert set(everything) == set(every) and len(everything) == len(every)
 
 
-def test_weights_of_a_caller() -> None:
+def test_weights_by_decision_path_are_used_and_checked() -> None:
     space, _ = enumerated(2)
     first = space.decisions[0]
     last = [0.0] * (len(first.options) - 1) + [1.0]
@@ -130,7 +130,7 @@ def test_weights_of_a_caller() -> None:
         sample(space, 0, 1, {first.path: [1.0] * 9})
 
 
-def test_costs_validate() -> None:
+def test_costs_of_an_invalid_architecture_are_refused() -> None:
     space, found = enumerated(4)
     good = architecture_at(space, found[0])
     bad = Architecture({**good, "s0.width": 5})
@@ -149,7 +149,7 @@ def test_costs_validate() -> None:
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 3))
-def test_costs_refuse_what_violates_a_requirement(seed: int) -> None:
+def test_costs_of_an_architecture_that_violates_a_requirement_are_refused(seed: int) -> None:
     space, found = enumerated(seed)
     allowed = {architecture_at(space, at) for at in found}
     free = SpaceGraph(
@@ -167,7 +167,7 @@ def test_costs_refuse_what_violates_a_requirement(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_encode_and_decode(seed: int) -> None:
+def test_decoding_inverts_encoding(seed: int) -> None:
     graph, found = enumerated(seed)
     space = Space(graph)
     archs = [architecture_at(graph, at) for at in found][:50]

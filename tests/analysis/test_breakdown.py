@@ -1,4 +1,4 @@
-"""Expected costs by group, against sums over all architectures."""
+"""Expected costs by group equal sums over all architectures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEVELS = ("stream", "stage", "block", "op")
 
 
 COSTS = ("macs", "params", "elements")
-#: Of spaces with more architectures, this many seeds would take minutes.
+#: Spaces with more architectures would take minutes.
 MAX_ARCHITECTURES = 800
 
 
@@ -42,7 +42,7 @@ def probabilities(graph: SpaceGraph, found: list[list[int]], p: np.ndarray) -> n
 
 
 def placed_costs(graph: SpaceGraph, found: list[list[int]]) -> dict[tuple[str, str], np.ndarray]:
-    """[architecture, cost] of each operation, by its path and name."""
+    """The costs of each operation, by its path and name: [architecture, cost]."""
     known: dict[tuple, tuple[int, ...]] = {}
     sums: dict[tuple[str, str], np.ndarray] = {}
     for placed in walk(graph.root):
@@ -63,7 +63,7 @@ def placed_costs(graph: SpaceGraph, found: list[list[int]]) -> dict[tuple[str, s
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_generated_spaces(seed: int) -> None:
+def test_groups_of_generated_spaces_equal_sums_over_all_architectures(seed: int) -> None:
     graph, found = next(
         (graph, found)
         for graph, found in map(enumerated, range(seed, 1000, 50))
@@ -93,7 +93,7 @@ def test_generated_spaces(seed: int) -> None:
 
 @pytest.mark.parametrize(("sparse", "more"), PAIRS)
 def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: Path) -> None:
-    """With streams, fusion, attention, depth, requirements; and a cost from a table."""
+    """For spaces with streams, fusion, attention, depths and requirements, and a measured cost."""
     file = tmp_path / "small.tsnet"
     file.write_text(TEXT.format(sparse=SPARSE[sparse], dense="width", more=MORE[more]))
     space = tsdsl.load(file)
@@ -118,33 +118,33 @@ def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: 
                 assert value == pytest.approx(sums[name][k], rel=1e-10)
 
 
-def test_without_decisions() -> None:
+def test_a_space_without_decisions_has_the_costs_of_its_network() -> None:
     space = tsdsl.load(Path(__file__).resolve().parents[2] / "specs" / "x3d_xs.tsnet")
     for by in LEVELS:
         rows = grouped(cost_items(space.network()), by)
         assert space.breakdown("macs", by) == {row.name: row.macs for row in rows}
 
 
-def test_order_of_appearance(tmp_path: Path) -> None:
+def test_groups_are_in_order_of_appearance(tmp_path: Path) -> None:
     file = tmp_path / "small.tsnet"
     file.write_text(TEXT.format(sparse=SPARSE[0], dense="8", more=MORE[1]))
     names = list(tsdsl.load(file).breakdown("macs", "stream"))
     assert names == ["sparse", "dense", "fuse", "attend", "head"]
 
 
-def test_every_architecture_alike() -> None:
-    """Also where there are more of them than floats reach."""
+def test_uniform_moments_are_those_of_all_architectures() -> None:
+    """Also where the number of architectures overflows a float."""
     for seed in range(12):
         graph, found = enumerated(seed)
         if not found:
             continue
         space = Space(graph)
         costs = space.flops([tsdsl.Architecture(decisions_of(graph, at)) for at in found])
-        alike = space.query_cache.expectation("macs").uniform_moments()
-        assert alike.mean == pytest.approx(costs.mean(), rel=1e-12)
-        assert alike.variance == pytest.approx(costs.var(), rel=1e-9, abs=1e-6)
+        uniform = space.query_cache.expectation("macs").uniform_moments()
+        assert uniform.mean == pytest.approx(costs.mean(), rel=1e-12)
+        assert uniform.variance == pytest.approx(costs.var(), rel=1e-9, abs=1e-6)
     long = Space(chain(blocks=240))
     assert long.size > sys.float_info.max
-    alike = long.query_cache.expectation("macs").uniform_moments()
+    uniform = long.query_cache.expectation("macs").uniform_moments()
     ends = long.bounds("macs")
-    assert ends.min.value < alike.mean < ends.max.value and alike.variance > 0
+    assert ends.min.value < uniform.mean < ends.max.value and uniform.variance > 0

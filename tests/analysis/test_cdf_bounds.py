@@ -1,4 +1,4 @@
-"""What frequencies prove of a distribution, against distributions that are known."""
+"""Bounds from a characteristic function contain the true masses of known distributions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tsdsl.analysis.windows.cost_distribution import CostDistribution, WindowMas
 
 
 def frequencies(values: np.ndarray, weights: np.ndarray, period: int, count: int) -> np.ndarray:
-    """By definition."""
+    """The characteristic function at 0 ... count - 1, by definition."""
     turns = np.outer(np.arange(count), values) / period
     return np.exp(2j * np.pi * turns) @ weights
 
@@ -33,7 +33,7 @@ def test_bounds_hold_for_atoms_anywhere(seed: int) -> None:
         return float(weights[values <= x if itself else values < x].sum())
 
     points, mass, low, high = edges.below()
-    # At an atom both sides of its jump are within the bounds.
+    # At an atom, both sides of the jump are within the bounds.
     for k in rng.integers(0, len(points), 40).tolist():
         if points[k] <= span:
             assert low[k] <= below(points[k], False) + 1e-9
@@ -51,7 +51,7 @@ def test_bounds_hold_for_atoms_anywhere(seed: int) -> None:
         assert least <= estimate <= most
 
 
-def test_bounds_come_as_near_as_they_should() -> None:
+def test_the_width_of_bounds_is_density_times_period_over_count() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(5000, 800, 200_000).clip(0, 10_000).round().astype(int)
     weights = np.full(len(values), 1 / len(values))
@@ -88,7 +88,7 @@ def test_the_characteristic_function_is_the_mean_of_phases(seed: int, tilt: floa
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_several_costs_at_once(seed: int) -> None:
+def test_the_joint_characteristic_function_is_the_mean_of_phases(seed: int) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
@@ -145,7 +145,7 @@ def test_masses_of_windows_are_bounded_also_in_tails(
         assert right <= mass.high * scale * (1 + 1e-9) + 1e-9
 
 
-def test_precision_is_had_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds_are_refined_to_a_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, found = next((g, f) for g, f in map(enumerated, range(60)) if len(f) > 200)
     monkeypatch.setattr(distinct_costs, "MAX_SUMS", -1)
     monkeypatch.setattr(window, "MAX_LISTED", -1)

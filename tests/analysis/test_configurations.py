@@ -1,4 +1,4 @@
-"""What the architectures of a space have to be measured for, against brute force over all."""
+"""The configurations of a space are exactly those of all of its architectures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEEDS = range(60)
 
 
 def brute(space: SpaceGraph, found: list[list[int]]) -> set[Configuration]:
-    """The configurations of all architectures, each built."""
+    """The configurations of all architectures, from each one's operations."""
     made: set[Configuration] = set()
     for at in found:
         for placed in walk(space.root):
@@ -33,7 +33,7 @@ def brute(space: SpaceGraph, found: list[list[int]]) -> set[Configuration]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_exactly_what_some_architecture_has(seed: int) -> None:
+def test_configurations_are_exactly_those_of_some_architecture(seed: int) -> None:
     space, found = enumerated(seed)
     if not found:
         with pytest.raises(SpecError):
@@ -45,8 +45,8 @@ def test_exactly_what_some_architecture_has(seed: int) -> None:
     assert set(asked.configurations) == brute(space, found)
 
 
-def test_requirements_and_ties_leave_some_out() -> None:
-    """The product of the tables has more: the proof above is not of nothing."""
+def test_requirements_and_ties_exclude_configurations() -> None:
+    """The product of the tables has more: the test above is not vacuous."""
     seen = 0
     for seed in SEEDS:
         space, found = enumerated(seed)
@@ -74,7 +74,7 @@ def test_too_coupled_gives_a_superset(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_of_one_network(seed: int) -> None:
+def test_configurations_of_a_network_are_its_own(seed: int) -> None:
     space, found = enumerated(seed)
     for at in found[:3]:
         network = freeze(space, architecture_at(space, at))
@@ -98,7 +98,7 @@ def test_a_table_of_them_costs_every_architecture(seed: int) -> None:
     assert space.bounds("energy").min.value <= min(values)
 
 
-def test_one_missing_is_noticed() -> None:
+def test_a_missing_measurement_is_a_finding() -> None:
     graph = next(space for space, found in map(enumerated, SEEDS) if len(found) > 10)
     asked = configurations(graph).configurations
     for left_out in asked:
@@ -108,6 +108,6 @@ def test_one_missing_is_noticed() -> None:
             space.bounds("energy")
 
 
-def test_long_chains_are_quick() -> None:
+def test_configurations_of_a_long_chain_are_exact() -> None:
     asked = configurations(chain(blocks=20))
     assert asked.exact and len(asked.configurations) > 20

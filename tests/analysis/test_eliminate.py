@@ -1,4 +1,4 @@
-"""Variable elimination in each semiring, against sums over all assignments."""
+"""Variable elimination in each semiring equals sums over all assignments."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def problem(seed: int) -> tuple[list[int], list[str], list[Factor]]:
 
 
 def rows(sizes: list[int], factors: list[Factor]) -> list[list[Any]]:
-    """For each assignment of the variables that occur, the entries of all factors."""
+    """The entries of all factors, for each assignment of the variables that occur."""
     used = sorted({v for f in factors for v in f.scope})
     found: list[list[Any]] = []
     for values in product(*(range(sizes[v]) for v in used)):
@@ -48,7 +48,7 @@ def rows(sizes: list[int], factors: list[Factor]) -> list[list[Any]]:
 
 @pytest.mark.parametrize("seed", range(60))
 @pytest.mark.parametrize("scale", [1, 10**30], ids=["int64", "exact"])
-def test_minimum(seed: int, scale: int) -> None:
+def test_the_minimum_and_its_assignment_are_exact(seed: int, scale: int) -> None:
     sizes, names, factors = problem(seed)
     ring = minimising(9 * len(factors) * scale)
     scaled = [
@@ -61,7 +61,7 @@ def test_minimum(seed: int, scale: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_other_semirings(seed: int) -> None:
+def test_every_semiring_gives_its_sum_of_products(seed: int) -> None:
     sizes, names, factors = problem(seed)
     masks = [Factor(f.scope, f.table > -4) for f in factors]
     right = rows(sizes, masks)
@@ -81,11 +81,11 @@ def test_counts_are_exact_beyond_64_bits() -> None:
     assert eliminate(pairs, sizes, [str(k) for k in range(90)], ring)[0] == 4**90
 
 
-def test_nothing_to_eliminate() -> None:
+def test_no_factors_give_the_neutral_element() -> None:
     assert eliminate([], [], [], PROBABILITY) == (1.0, [])
 
 
-def test_too_coupled_is_told_with_names_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_too_large_a_table_has_names_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ENTRIES", 100)
     sizes, names = [5] * 4, ["a.width", "b.width", "c.width", "d.width"]
     table = np.ones((5, 5), np.float64)

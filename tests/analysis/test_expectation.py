@@ -1,4 +1,5 @@
-"""Distributions; means, variances and gradients of costs, against sums over all architectures."""
+"""Distributions and their files; means, variances and gradients against sums over all
+architectures."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
+from tsdsl.analysis import distribution_file
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.logits import softmax
@@ -40,7 +42,7 @@ def brute(space: SpaceGraph, found: list[list[int]], p: np.ndarray, k: int) -> t
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_moments(seed: int) -> None:
+def test_moments_equal_sums_over_all_architectures(seed: int) -> None:
     graph, found = enumerated(seed)
     space = Space(graph)
     for distribution in (Distribution.initial(graph), made(graph, seed)):
@@ -55,7 +57,7 @@ def test_moments(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_gradient(seed: int) -> None:
+def test_the_gradient_equals_finite_differences(seed: int) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
@@ -75,7 +77,7 @@ def test_gradient(seed: int) -> None:
         assert exact[k] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5, abs=1e-6 * scale)
 
 
-def test_gradient_where_an_option_is_impossible() -> None:
+def test_the_gradient_is_zero_for_an_impossible_option() -> None:
     graph, _ = enumerated(2)
     distribution = made(graph, 2)
     for seed in range(30):
@@ -87,7 +89,7 @@ def test_gradient_where_an_option_is_impossible() -> None:
     assert (pull[np.isinf(distribution.flat)] == 0).all()
 
 
-def test_a_long_chain() -> None:
+def test_moments_of_a_long_chain_agree_with_samples() -> None:
     graph = chain(80)
     space = Space(graph)
     drawn = space.flops(space.sample(400, seed=3))
@@ -96,7 +98,7 @@ def test_a_long_chain() -> None:
     assert drawn.std() == pytest.approx(deviation, rel=0.2)
 
 
-def test_files(tmp_path: Path) -> None:
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     graph, _ = enumerated(3)
     distribution = made(graph, 4)
     distribution.save(tmp_path / "d.json")
@@ -107,18 +109,18 @@ def test_files(tmp_path: Path) -> None:
         Distribution.load(graph, tmp_path / "none.json")
 
 
-def test_files_that_do_not_fit() -> None:
+def test_a_file_that_does_not_fit_is_a_finding() -> None:
     graph, _ = enumerated(3)
     good = json.loads(Distribution.initial(graph).dump())
     path = graph.decisions[0].path
-    for change, told in (
+    for change, message in (
         ({"format": "tsnet-dist/2"}, "format"),
         ({"more": 1}, "more"),
         ({"decisions": {}}, "no logits"),
         ({"decisions": {**good["decisions"], "s9.width": good["decisions"][path]}}, "s9.width"),
         ({"decisions": {**good["decisions"], path: {"options": [1], "logits": [0.0]}}}, path),
     ):
-        with pytest.raises(SpecError, match=told.replace("[", r"\[")) as caught:
+        with pytest.raises(SpecError, match=message.replace("[", r"\[")) as caught:
             Distribution.parse(graph, json.dumps({**good, **change}))
         assert caught.value.diagnostics[0].code == "E0721"
     for text in ("{", "[]", '{"format": NaN}', "[" * 100_000):
@@ -126,7 +128,38 @@ def test_files_that_do_not_fit() -> None:
             Distribution.parse(graph, text)
 
 
-def test_what_is_no_distribution() -> None:
+@pytest.mark.parametrize("error", [ValueError, RecursionError, KeyError])
+@pytest.mark.parametrize("part", ["_decision_rows", "_joint_rows", "LogitLayout"])
+def test_an_error_inside_of_the_reader_surfaces(
+    part: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for a fault of the file (E0721)."""
+
+    class Broken:
+        def __call__(self, *_: object) -> None:
+            raise error("of ours")
+
+        of = __call__
+
+    graph, _ = enumerated(3)
+    text = Distribution.initial(graph).dump()
+    monkeypatch.setattr(distribution_file, part, Broken())
+    with pytest.raises(error, match="of ours"):
+        Distribution.parse(graph, text)
+
+
+def test_decisions_that_cannot_be_a_group_are_a_finding() -> None:
+    graph, _ = next((g, f) for g, f in map(enumerated, range(60)) if len(g.decisions) > 1)
+    document = json.loads(Distribution.initial(graph).dump())
+    path = graph.decisions[0].path
+    count = len(graph.decisions[0].options)
+    document["joint"] = [{"decisions": [path, path], "logits": [0.0] * count**2}]
+    with pytest.raises(SpecError, match="no group of their own") as caught:
+        Distribution.parse(graph, json.dumps(document))
+    assert caught.value.diagnostics[0].code == "E0721"
+
+
+def test_invalid_logits_and_weights_are_refused() -> None:
     graph, _ = enumerated(3)
     other, _ = enumerated(4)
     size = len(Distribution.initial(graph).flat)
@@ -136,12 +169,12 @@ def test_what_is_no_distribution() -> None:
         Distribution(graph, np.full(size, np.nan))
     with pytest.raises(ValueError, match="no decision"):
         Distribution.from_weights(graph, {"nothing": [1.0]})
-    with pytest.raises(ValueError, match="none of space"):
+    with pytest.raises(ValueError, match="does not belong to space"):
         Space(graph).expectation("macs", Distribution.initial(other))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_look_ups(seed: int) -> None:
+def test_costs_of_options_equal_brute_force(seed: int) -> None:
     graph, found = enumerated(seed)
     some = found[:: max(1, len(found) // 40)]
     options = np.array([[at[d.variable.index] for d in graph.decisions] for at in some])

@@ -1,5 +1,5 @@
-"""Distributions that have settled: what is less probable than any float, against enumeration of
-all architectures with the logarithms of their probabilities."""
+"""Queries and samples under peaked distributions, where probabilities underflow, equal those of
+enumeration in logarithms."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tsdsl.space import Space
 GAPS = (8.0, 100.0, 400.0, 1000.0, 1e5)
 
 
-def settled(graph: SpaceGraph, gap: float, seed: int) -> Distribution:
-    """Each decision at one option, the others by the gap below, and by up to 1 more."""
+def peaked(graph: SpaceGraph, gap: float, seed: int) -> Distribution:
+    """One option of each decision has the logit 0, the others between -gap - 1 and -gap."""
     random = np.random.default_rng(seed)
     flat = Distribution.uniform(graph).flat.copy()
     for row in Distribution.uniform(graph).layout.split(flat):
@@ -38,7 +38,7 @@ def settled(graph: SpaceGraph, gap: float, seed: int) -> Distribution:
 
 
 def log_weights(graph: SpaceGraph, found: list[list[int]], given: Distribution) -> dict[Any, Any]:
-    """The logarithm of the weight, and the MACs, of each architecture: one by one."""
+    """The logarithm of the weight and the MACs of each architecture."""
     made: dict[Architecture, tuple[float, int]] = {}
     for at in found:
         chosen = decisions_of(graph, at)
@@ -54,11 +54,11 @@ def log_weights(graph: SpaceGraph, found: list[list[int]], given: Distribution) 
 
 @pytest.mark.parametrize("gap", GAPS)
 @pytest.mark.parametrize("seed", range(0, 16, 2))
-def test_the_most_probable_and_moments(seed: int, gap: float) -> None:
+def test_the_most_probable_and_moments_do_not_underflow(seed: int, gap: float) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
-    given, space = settled(graph, gap, seed), Space(graph)
+    given, space = peaked(graph, gap, seed), Space(graph)
     logs = log_weights(graph, found, given)
     macs = sorted(m for _, m in logs.values())
     top = max(log for log, _ in logs.values())
@@ -68,15 +68,15 @@ def test_the_most_probable_and_moments(seed: int, gap: float) -> None:
     for window in ((macs[0], macs[len(macs) // 5]), (macs[-1], macs[-1])):
         inside = {a: log for a, (log, m) in logs.items() if window[0] <= m <= window[1]}
         best = sorted(inside.values(), reverse=True)[:4]
-        # Of architectures: several can be one network.
+        # Architectures, not networks: several can be the same network.
         made = most_probable(graph, 4, {"macs": window}, given)
         assert len(set(made)) == len(made) == len(best)
         assert [inside[a] for a in made] == pytest.approx(best, rel=1e-12, abs=1e-9)
         assert [a.provenance["log_probability"] for a in made] == pytest.approx(best, rel=1e-12)
         share = sum(exp(log - top) for log in inside.values()) / total
-        held = space.mass(given, flops=window)
-        assert held.low <= share * (1 + 1e-9) and share <= held.high * (1 + 1e-9)
-        assert held.high > 0
+        mass = space.mass(given, flops=window)
+        assert mass.low <= share * (1 + 1e-9) and share <= mass.high * (1 + 1e-9)
+        assert mass.high > 0
         everything = sampler.sample(
             graph, 1, len(found) + 1, given, {"macs": window}, distinct="architectures"
         )
@@ -85,12 +85,12 @@ def test_the_most_probable_and_moments(seed: int, gap: float) -> None:
 
 @pytest.mark.parametrize("gap", GAPS)
 def test_draws_follow_the_weights(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nothing is listed: grid, and what takes over where a grid underflows.
+    # Nothing is enumerated: a grid, and what takes over where a grid underflows.
     monkeypatch.setattr(sampler, "MAX_LISTED", 0)
     spaces = [made for seed in range(1, 12, 2) if (made := enumerated(seed))[1]]
     assert len(spaces) > 2
     for seed, (graph, found) in enumerate(spaces[:4]):
-        given, space = settled(graph, gap, seed), Space(graph)
+        given, space = peaked(graph, gap, seed), Space(graph)
         logs = log_weights(graph, found, given)
         macs = sorted(m for _, m in logs.values())
         window = (macs[0], macs[len(macs) // 5])
@@ -110,7 +110,7 @@ def test_draws_follow_the_weights(gap: float, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "logit", ["1" + "0" * 400, "1e308", "-1e301", "NaN", "Infinity", "true", '"2"', "[1]"]
 )
-def test_a_logit_that_is_none(logit: str) -> None:
+def test_an_invalid_logit_in_a_file_is_a_finding(logit: str) -> None:
     graph, _ = enumerated(2)
     document = json.loads(Distribution.initial(graph).dump())
     path = next(p for p, d in document["decisions"].items() if len(d["options"]) > 1)
@@ -162,7 +162,7 @@ def test_an_open_end_is_shown_as_open(monkeypatch: pytest.MonkeyPatch) -> None:
 def drawn(
     graph: SpaceGraph, given: Distribution, window: tuple[int, int], distinct: bool, n: int
 ) -> list[Architecture]:
-    """``n`` that `improbable` draws."""
+    """``n`` architectures that `improbable` draws."""
     random = np.random.Generator(np.random.PCG64(7))
     rows = given.layout.split(given.flat_logs)
     made: list[Architecture] = []
@@ -177,14 +177,16 @@ def drawn(
 
 
 @pytest.mark.parametrize("gap", (3.0, 30.0, 300.0))
-def test_draws_by_powers_of_the_distribution(gap: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nothing is listed to draw from: a power of the distribution, mended by accepting.
+def test_draws_from_powers_of_the_distribution_follow_the_weights(
+    gap: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing is enumerated: draws are from powers of the distribution, with rejection.
     monkeypatch.setattr(Enumerator, "assignments", lambda *_: None)
     monkeypatch.setattr(improbable, "_likely", lambda *_: None)
     monkeypatch.setattr(improbable, "CHUNK", 512)
     spaces = [made for seed in range(1, 12, 2) if len((made := enumerated(seed))[1]) > 20]
     for seed, (graph, found) in enumerate(spaces[:3]):
-        given = settled(graph, gap, seed)
+        given = peaked(graph, gap, seed)
         logs = log_weights(graph, found, given)
         macs = sorted(m for _, m in logs.values())
         window = (macs[0], macs[len(macs) // 3])

@@ -1,4 +1,4 @@
-"""Several windows at once, against enumeration."""
+"""Bounds of the mass within several windows contain the true mass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tsdsl.analysis.windows.joint_bounds import polynomials
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_polynomials_are_above_and_below(seed: int) -> None:
+def test_polynomials_are_a_majorant_and_a_minorant(seed: int) -> None:
     rng = np.random.default_rng(seed)
     period = int(rng.integers(50, 5000))
     a, b = np.sort(rng.uniform(0, 0.95 * period, 2)).tolist()
@@ -31,7 +31,7 @@ def test_polynomials_are_above_and_below(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_bounds_hold(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joint_bounds_contain_the_true_mass(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, found = enumerated(seed)
     if not found:
         return

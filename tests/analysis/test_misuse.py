@@ -1,4 +1,4 @@
-"""What is asked in a way that has no answer: a word about it, not an answer to something else."""
+"""Invalid arguments of queries are refused with a message, not interpreted."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ CASES: dict[str, tuple[Callable[[Space], Any], str]] = {
     "no number": (lambda s: s.count(flops=(float("nan"), 1)), "low to its high"),
     "a text": (lambda s: s.count(flops="1G..2G"), "two numbers"),
     "one end": (lambda s: s.mass(params=(1,)), "two numbers"),
+    "three ends": (lambda s: s.mass(params=(1, 2, 3)), "two numbers"),
+    "a number": (lambda s: s.count(within={"macs": 7}), "two numbers"),
     "twice": (lambda s: s.count(flops=(0, 1), within={"macs": (0, 1)}), "two windows"),
     "a share": (lambda s: s.quantiles("macs", [0.5, 1.5]), "from 0 to 1"),
     "bins": (lambda s: s.histogram("macs", 0), "1 bin or more"),
@@ -30,26 +32,26 @@ CASES: dict[str, tuple[Callable[[Space], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_misuse(case: str) -> None:
+def test_an_invalid_argument_is_refused(case: str) -> None:
     graph, _ = next((g, f) for g, f in map(enumerated, range(60)) if len(f) > 9)
-    ask, message = CASES[case]
+    query, message = CASES[case]
     with pytest.raises(ValueError, match=message):
-        ask(Space(graph))
+        query(Space(graph))
 
 
-def test_unknown_costs() -> None:
+def test_an_unknown_cost_is_a_finding() -> None:
     graph, _ = enumerated(1)
-    for ask in (
+    for query in (
         lambda s: s.bounds("watts"),
         lambda s: s.count(within={"latency": (0, 1)}),
         lambda s: s.value("watts"),
     ):
         with pytest.raises(SpecError) as caught:
-            ask(Space(graph))
+            query(Space(graph))
         assert caught.value.diagnostics[0].code == "E0723"
 
 
-def test_windows_are_whole_numbers_inside() -> None:
+def test_windows_are_rounded_to_integers_inside() -> None:
     assert windows_of({"macs": (0.2, 3.9)}) == {"macs": (1, 3)}
     low, high = windows_of({"macs": (-float("inf"), float("inf"))})["macs"]
     assert low < -(10**70) and high > 10**70

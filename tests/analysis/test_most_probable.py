@@ -1,4 +1,4 @@
-"""The most probable architectures within budgets, against enumeration."""
+"""The most probable architectures within windows equal those of enumeration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tsdsl.space import Space
 
 @pytest.mark.parametrize("seed", range(60))
 @pytest.mark.parametrize("kind", ["initial", "random", "holes"])
-def test_most_probable(seed: int, kind: str) -> None:
+def test_the_most_probable_are_found_and_proven(seed: int, kind: str) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
@@ -66,7 +66,7 @@ def test_most_probable(seed: int, kind: str) -> None:
             with pytest.raises(SpecError):
                 space.most_probable(distribution, **window)
             continue
-        # Of each network, its most probable architecture.
+        # The most probable architecture of each network.
         firsts: dict[object, float] = {}
         for network, log in zip(structures(graph, list(inside)), inside.values(), strict=True):
             firsts[network] = max(log, firsts.get(network, log))
@@ -78,7 +78,7 @@ def test_most_probable(seed: int, kind: str) -> None:
         assert made[0].provenance["log_probability"] == pytest.approx(best[0])
 
 
-def test_a_long_chain() -> None:
+def test_a_window_of_a_long_chain_is_kept() -> None:
     graph = chain(24)
     space = Space(graph)
     flat = np.random.default_rng(0).normal(size=space.distribution().flat.shape)

@@ -1,4 +1,4 @@
-"""Which architectures are one network, against what they freeze to."""
+"""Architectures have equal keys exactly where they freeze to the same network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TAIL = """
   head main -> global_avg_pool -> linear(3)
 }
 """
-#: Decisions, and how many networks their architectures are, by hand.
+#: The body of a space, its number of architectures and of distinct networks, counted by hand.
 CASES = {
     "a kernel that one of two blocks ignores": (
         """kernel ~ {1x3x3, 3x3x3}
@@ -59,7 +59,7 @@ CASES = {
         4,
         3,
     ),
-    "options that rounding to 8 makes one": (
+    "options that rounding to a multiple of 8 makes equal": (
         """stream main(clip) {
           stem v.x3d_stem(8)
           stage s1 { use alike(8) }
@@ -68,7 +68,7 @@ CASES = {
         3,
         2,
     ),
-    "none beside skip beside identity": (
+    "none, skip and identity are the same": (
         """stream main(clip) {
           stem alike(4)
           stage s1 { use alike(4) }
@@ -77,7 +77,7 @@ CASES = {
         4,
         2,
     ),
-    "a width that goes into nothing": (
+    "a width that no block uses at depth 0": (
         """width ~ {4, 8, 16}
         stream main(clip) {
           stem ignores(4, 1x1x1)
@@ -105,7 +105,7 @@ CASES = {
         9,
         5,
     ),
-    "activations are told apart, and in two spellings are one": (
+    "activations are distinguished, but not their spellings": (
         """stream main(clip) {
           stem alike(4, act ~ {relu, swish, none})
           stage s1 { use alike(4, act ~ {relu, relu()}) }
@@ -113,7 +113,7 @@ CASES = {
         6,
         3,
     ),
-    "which tensor is read is told apart": (
+    "the tensor that is read is distinguished": (
         """stream main(clip) {
           stem alike(4)
           stage s1 { use picks(which ~ {0, 1}) }
@@ -121,7 +121,7 @@ CASES = {
         2,
         2,
     ),
-    "blocks of the same name for what they learn, in other places": (
+    "blocks with parameters of the same names, in other places": (
         """stream main(clip) {
           stem alike(4)
           stage s1 { use alike(4) }
@@ -145,17 +145,17 @@ def keys(space: tsdsl.Space, found: list[tsdsl.Architecture]) -> list[tuple[int,
 
 
 def agree(left: list, right: list) -> bool:
-    """Whether two labellings part some things alike."""
+    """Whether two labellings define the same partition."""
     return len(set(left)) == len(set(right)) == len(set(zip(left, right, strict=True)))
 
 
 def emitted(space: tsdsl.Space, architecture: tsdsl.Architecture) -> str:
-    """Its source, without the decisions that the head lists."""
+    """The source of an architecture, without the list of decisions in its docstring."""
     return re.sub(r"\nDecisions:\n(    .*\n)+", "\n", tsdsl.emit(space, architecture))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_by_hand(case: str, tmp_path: Path) -> None:
+def test_networks_are_those_counted_by_hand(case: str, tmp_path: Path) -> None:
     inside, size, count = CASES[case]
     space = space_of(tmp_path, inside)
     every = list(every_architecture(space))
@@ -174,14 +174,14 @@ def test_by_hand(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", list(CASES)[:2])
-def test_one_network_has_one_source(case: str, tmp_path: Path) -> None:
+def test_architectures_of_one_network_have_the_same_source(case: str, tmp_path: Path) -> None:
     space = space_of(tmp_path, CASES[case][0])
     every = list(every_architecture(space))
     assert agree(keys(space, every), [emitted(space, a) for a in every])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_network_has_weights_that_fit_and_gives_the_same(case: str, tmp_path: Path) -> None:
+def test_architectures_of_one_network_share_weights_and_results(case: str, tmp_path: Path) -> None:
     import torch
 
     space = space_of(tmp_path, CASES[case][0])
@@ -192,7 +192,7 @@ def test_one_network_has_weights_that_fit_and_gives_the_same(case: str, tmp_path
         torch.manual_seed(0)
         net = tsdsl.compile(space, frozen=architecture).eval()
         if key not in first:
-            # Scales of batch norms that begin at 0 would hide what stands before them.
+            # Batch norm scales that start at 0 would hide everything before them.
             for tensor in net.parameters():
                 torch.nn.init.normal_(tensor, 0.3)
             first[key] = net
@@ -215,7 +215,7 @@ def test_networks_are_counted_where_architectures_can_be_listed(
     assert tsdsl.Space(chain(40)).networks is None
     monkeypatch.setattr(module, "MAX_CELLS", 1)
     network_keys.cache_clear()
-    # What cannot be told apart is not counted; each architecture is drawn.
+    # Networks that cannot be distinguished are not counted; each architecture is drawn.
     graph, found = enumerated(10)
     assert tsdsl.Space(graph).networks is None
     assert len(tsdsl.Space(graph).sample(1000, seed=0)) == len(found)
@@ -223,7 +223,7 @@ def test_networks_are_counted_where_architectures_can_be_listed(
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_random_spaces(seed: int) -> None:
+def test_keys_of_generated_spaces_agree_with_structures(seed: int) -> None:
     graph, found = enumerated(seed)
     found = found[:: max(1, len(found) // 150)]
     if not found:
@@ -235,7 +235,7 @@ def test_random_spaces(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(0, 60, 5))
 def test_choices_that_are_too_wide_to_follow(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer are found to be one network, but never two that are not."""
+    """Fewer architectures are found to be the same network, but never two that differ."""
     monkeypatch.setattr(module, "MAX_FOLLOWED", 2)
     network_keys.cache_clear()
     graph, found = enumerated(seed)
@@ -247,7 +247,9 @@ def test_choices_that_are_too_wide_to_follow(seed: int, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_spaces_written_as_text(pair: tuple[int, int], tmp_path: Path) -> None:
+def test_keys_of_written_spaces_agree_with_structures(
+    pair: tuple[int, int], tmp_path: Path
+) -> None:
     text = TEXT.format(sparse=SPARSE[pair[0]], dense="8", more=MORE[pair[1]])
     (tmp_path / "small.tsnet").write_text(text)
     space = tsdsl.load(tmp_path / "small.tsnet")
@@ -256,7 +258,7 @@ def test_spaces_written_as_text(pair: tuple[int, int], tmp_path: Path) -> None:
 
 
 def test_without_redundancy_draws_are_those_of_architectures() -> None:
-    """What a seed gave before networks were told apart."""
+    """Where each architecture is a network of its own, both kinds of distinct draws are equal."""
     for graph, n in ((chain(40), 600), (tsdsl.load(SPECS / "auto_tsnet_s.tsnet").graph, 50)):
         plain = sampler.sample(graph, 5, n, distinct="architectures")
         assert sampler.sample(graph, 5, n) == plain
@@ -267,7 +269,7 @@ def test_the_network_has_the_sum_of_the_probabilities(tmp_path: Path) -> None:
     space = space_of(tmp_path, CASES["a kernel that one of two blocks ignores"][0])
     firsts = [space.sample(2, seed=seed)[0]["main.body"] for seed in range(400)]
     assert abs(firsts.count("v.bottleneck(8)") - 200) < 4 * 10
-    # The second is drawn from what is left: 1/3 where the first was one of the other two.
+    # The second is drawn from the rest: 2/3, where the first was one of the other two.
     seconds = [
         b["main.body"] == "v.bottleneck(8)"
         for a, b in (space.sample(2, seed=seed) for seed in range(400))
@@ -284,7 +286,7 @@ def test_the_network_has_the_sum_of_the_probabilities(tmp_path: Path) -> None:
 def test_draws_from_a_space_that_is_not_listed(
     case: str, listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if the space were large; the rest is listed in the end, or is too large for that, too."""
+    """As if the space were large; the rest is enumerated in the end, or too large for that."""
     monkeypatch.setattr(sampler, "MAX_LISTED", -1)
     monkeypatch.setattr(sampler, "MAX_MISSES", 20_000)
     inside, _, count = CASES[case]
@@ -314,7 +316,7 @@ def test_more_networks_than_the_most_probable_architectures_are(
     assert few.value.diagnostics[0].code == "E0594"
 
 
-#: A depth, whose blocks have kernels and widths: each architecture is a network of its own.
+#: A depth, with a kernel for each block: each architecture is a network of its own.
 NESTED = """stream main(clip) {
   stem v.x3d_stem(8)
   stage s1(stride=1x2x2) {
@@ -325,7 +327,7 @@ NESTED = """stream main(clip) {
 attend main after s1 ~ {none, v.se(4)}"""
 
 
-def test_where_each_architecture_is_proven_to_be_a_network(tmp_path: Path) -> None:
+def test_each_architecture_is_proven_to_be_a_network_only_where_it_is(tmp_path: Path) -> None:
     """The proof is given for a space of 2 x (2 + 4 + 8) x 2 networks and for the shipped ones, and
     never where two architectures are one network."""
     space = space_of(tmp_path, NESTED)

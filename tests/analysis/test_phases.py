@@ -1,4 +1,4 @@
-"""A cost in each phase of a search, against every architecture frozen and counted."""
+"""The cost in each phase of a search equals sums over all architectures, each frozen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def random_weights(space: tsdsl.Space, seed: int) -> dict[str, list[float]]:
 
 
 def part(found: list[CostItem], streams: set[str], cost: str) -> int:
-    """What runs where only some streams exist."""
+    """The cost of the operations that run where only some streams exist."""
     total = 0
     for item in found:
         path = ".".join(item.path)
@@ -51,7 +51,7 @@ def part(found: list[CostItem], streams: set[str], cost: str) -> int:
 
 
 @pytest.mark.parametrize(("sparse", "more"), PAIRS)
-def test_against_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
+def test_costs_of_phases_equal_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
     space = spec(tmp_path, sparse, more)
     given = random_weights(space, sparse)
     p = space.distribution(given).probabilities

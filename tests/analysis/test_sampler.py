@@ -1,4 +1,4 @@
-"""Samples within several windows, by every way to draw them, against enumeration."""
+"""Samples within windows have the conditional distribution, by every way to draw them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def odds(graph: SpaceGraph, found: list[list[int]], p: Distribution) -> np.ndarr
 
 
 def some_windows(values: np.ndarray, count: int, rng: np.random.Generator) -> dict:
-    """Windows around an architecture, narrower for one cost than for the other."""
+    """Windows around an architecture, of different relative widths."""
     middle = values[rng.integers(len(values))]
     windows = {}
     for k in range(count):
@@ -63,7 +63,7 @@ def some_windows(values: np.ndarray, count: int, rng: np.random.Generator) -> di
     return windows
 
 
-def held(values: np.ndarray, windows: dict) -> np.ndarray:
+def inside_all(values: np.ndarray, windows: dict) -> np.ndarray:
     fits = np.ones(len(values), bool)
     for k, cost in enumerate(COSTS):
         if cost in windows:
@@ -84,7 +84,7 @@ def chi_square(seen: Counter, wanted: dict[tuple, float]) -> bool:
 
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("way", ["grid", "completed", "independent"])
+@pytest.mark.parametrize("way", ["grid", "meet in the middle", "rejection"])
 def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str) -> None:
     graph, found = enumerated(seed)
     if len(found) < 2:
@@ -93,16 +93,16 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
     cache = query_cache(graph)
     values = all_costs(graph, found)
     windows = some_windows(values, count, rng)
-    fits = held(values, windows)
+    fits = inside_all(values, windows)
     p = Distribution(graph, rng.normal(size=len(Space(graph).distribution().flat)))
     rows = p.layout.split(p.flat_probabilities)
     drawer: WindowSampler | MeetInTheMiddleSampler | RejectionSampler = WindowSampler(
         cache, rows, windows, (20, 60)
     )
-    if way == "independent":
+    if way == "rejection":
         assert RejectionSampler.suits(cache, rows)
         drawer = RejectionSampler(cache, rows, windows)
-    if way == "completed":
+    if way == "meet in the middle":
         meeting = MeetInTheMiddleSampler.of(drawer)
         if meeting is None:
             return
@@ -110,7 +110,7 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
     random = np.random.Generator(np.random.PCG64(seed))
     drawn: list[np.ndarray] = []
     for _ in range(100):
-        drawn.append(drawer.draw(random, 5000 if way == "independent" else 500))
+        drawn.append(drawer.draw(random, 5000 if way == "rejection" else 500))
         if sum(map(len, drawn)) > 2500:
             break
     n = sum(map(len, drawn))
@@ -125,10 +125,10 @@ def test_draws_have_the_conditional_distribution(seed: int, count: int, way: str
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_samples_are_completed_where_draws_are_rare(
+def test_samples_by_meet_in_the_middle_are_distinct_and_complete(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if the space were large, through the whole way that a user goes."""
+    """Through `sample`, as if the space were large and draws from the grid were rare."""
     graph, found = enumerated(seed)
     if len(found) < 8:
         return
@@ -141,7 +141,7 @@ def test_samples_are_completed_where_draws_are_rare(
     values = all_costs(graph, found)
     rng = np.random.default_rng(seed)
     windows = some_windows(values, 2, rng)
-    fits = held(values, windows)
+    fits = inside_all(values, windows)
     right = {architecture_at(graph, at) for at, ok in zip(found, fits, strict=True) if ok}
     distinct = sample(graph, seed, len(found) + 1, "initial", windows, distinct="architectures")
     assert set(distinct) == right and len(distinct) == len(right)
@@ -155,7 +155,7 @@ def test_samples_are_completed_where_draws_are_rare(
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_tilted_moments(seed: int) -> None:
+def test_a_tilt_brings_means_near_their_windows(seed: int) -> None:
     graph, found = enumerated(seed)
     if len(found) < 2:
         return
@@ -176,17 +176,17 @@ def test_tilted_moments(seed: int) -> None:
     assert tilt.deviation**2 * np.array([h - a for a, h in ends]) ** 2 == pytest.approx(
         np.diag(spread), rel=0.2, abs=1e-3
     )
-    # Where there is something inside, the tilt brings the means near: within the windows, or so.
+    # If any architecture is inside, the means are within or near the windows, and the bound holds.
     low, high = np.array(windows).T
-    if held(values, dict(zip(COSTS, windows, strict=True))).any():
+    if inside_all(values, dict(zip(COSTS, windows, strict=True))).any():
         deviation = np.sqrt(np.diag(spread))
         assert (mean > low - 3 * deviation - 1).all() and (mean < high + 3 * deviation + 1).all()
-        inside = held(values, dict(zip(COSTS, windows, strict=True)))
+        inside = inside_all(values, dict(zip(COSTS, windows, strict=True)))
         assert np.log(odds(graph, found, p)[inside].sum()) <= tilt.bound + 1e-9
 
 
 @pytest.mark.parametrize("windows", [{}, {"macs": (0, 10**12)}], ids=["free", "within"])
-def test_the_first_are_the_same_however_many(windows: dict) -> None:
+def test_the_first_draws_do_not_depend_on_their_number(windows: dict) -> None:
     graph = chain(40)
     many = sample(graph, 5, 700, "initial", windows)
     assert len(set(many)) == 700
@@ -197,8 +197,8 @@ def test_the_first_are_the_same_however_many(windows: dict) -> None:
 
 
 @pytest.mark.parametrize("share", [1e-7, 0.0])
-def test_a_value_in_the_middle_of_a_long_chain(share: float) -> None:
-    """Which free draws would meet once in some ten million."""
+def test_a_single_cost_of_a_long_chain_is_sampled(share: float) -> None:
+    """Rejection of free draws would accept about one in ten million."""
     space = Space(chain(60))
     value = space.flops(space.sample(seed=3))
     budget = (value, int(value * (1 + share)))
@@ -209,7 +209,7 @@ def test_a_value_in_the_middle_of_a_long_chain(share: float) -> None:
 
 
 def test_windows_in_opposite_tails() -> None:
-    """Both at once is some 1e-9 of all, and neither implies the other."""
+    """Together they contain about 1e-9 of all mass, and neither implies the other."""
     space = tsdsl.load(SPECS / "auto_tsnet_s.tsnet")
     within = {}
     for cost, far in (("macs", -3.0), ("params", 2.0)):
@@ -225,7 +225,7 @@ def test_windows_in_opposite_tails() -> None:
 
 
 def bits(count: int, weights: tuple[float, ...] | None = None) -> tuple[Maker, list, Edge, list]:
-    """Independent choices of the width of as many convolutions."""
+    """A space of ``count`` convolutions, each with a width of 2 or 4."""
     maker = Maker()
     clip = Edge(constant((3, 2, 4, 4)), "clip")
     widths = [maker.decide(f"w{k}", "int", (2, 4), weights=weights) for k in range(count)]
@@ -236,7 +236,7 @@ def bits(count: int, weights: tuple[float, ...] | None = None) -> tuple[Maker, l
     return maker, widths, clip, nodes
 
 
-def test_spaces_without_decisions_and_with_one() -> None:
+def test_spaces_with_no_and_with_one_decision_are_sampled() -> None:
     maker = Maker()
     clip = Edge(constant((3, 2, 4, 4)), "clip")
     only = maker.op("conv", "conv", clip, out=4, kernel=(1, 1, 1))
@@ -251,7 +251,7 @@ def test_spaces_without_decisions_and_with_one() -> None:
     assert len(space.sample(5, seed=0, flops=(0, space.bounds("macs").min.value))) == 1
 
 
-def test_weights_from_nothing_to_almost_nothing() -> None:
+def test_weights_that_are_zero_or_underflow() -> None:
     maker, _, clip, nodes = bits(12, (1.0, 0.0))
     space = Space(maker.space(clip, nodes, nodes[-1].output))
     assert len(space.sample(5, seed=0)) == 1
@@ -259,7 +259,7 @@ def test_weights_from_nothing_to_almost_nothing() -> None:
     most = space.bounds("macs").max.value
     with pytest.raises(SpecError, match="weight above 0"):
         space.sample(2, seed=0, flops=(most, most))
-    # So little that the product of all is no float.
+    # The product of all weights underflows.
     maker, _, clip, nodes = bits(12, (1.0, 1e-300))
     space = Space(maker.space(clip, nodes, nodes[-1].output))
     assert len(space.sample(1, seed=0, flops=(most, most))) == 1
@@ -267,14 +267,16 @@ def test_weights_from_nothing_to_almost_nothing() -> None:
     maker, _, clip, nodes = bits(40, (1.0, 1e-300))
     space = Space(maker.space(clip, nodes, nodes[-1].output))
     ends = space.bounds("macs")
-    # Half of the convolutions at the width of weight 1e-300: of all that are inside, those with the
-    # fewest of them have all the weight that a float could tell from nothing.
+    # At least half of the convolutions are at the width of weight 1e-300: the architectures inside
+    # with exactly half have all but 1e-300 of the weight.
     middle = (ends.min.value + ends.max.value) // 2
     for drawn in space.sample(20, seed=0, flops=(middle, ends.max.value)):
         assert list(drawn.values()).count(4) == 20 and space.flops(drawn) == middle
 
 
-def test_what_repeats_is_told_from_what_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_that_repeat_and_draws_that_are_rare_are_different_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sampler, "MAX_MISSES", 20_000)
     monkeypatch.setattr(sampler, "MAX_LISTED", -1)
     monkeypatch.setattr(sampler, "MAX_REST", -1)
@@ -290,7 +292,7 @@ def test_what_repeats_is_told_from_what_is_rare(monkeypatch: pytest.MonkeyPatch)
     assert rare.value.diagnostics[0].code == "E0594"
 
 
-def test_the_nearest_costs_are_told() -> None:
+def test_the_error_of_an_empty_window_names_the_nearest_costs() -> None:
     graph, found = enumerated(3)
     space = Space(graph)
     values = np.unique([brute_cost(graph, at)[0] for at in found])
@@ -318,7 +320,7 @@ def test_windows_that_exclude_each_other_are_proven_to() -> None:
 
 
 def coupled(bound: int) -> Space:
-    """A sum of sixty widths is bounded."""
+    """A space whose only requirement bounds the sum of sixty widths."""
     maker, widths, clip, nodes = bits(60)
     total = widths[0]
     for k, width in enumerate(widths[1:]):
@@ -328,7 +330,7 @@ def coupled(bound: int) -> Space:
 
 
 @pytest.mark.parametrize("limit", [(program_module, "MAX_ENTRIES"), (constraints, "MAX_TIE")])
-def test_requirements_too_coupled_to_plan_for(
+def test_requirements_too_coupled_to_plan_for_are_rejected_afterwards(
     limit: tuple[object, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(*limit, 40)
@@ -347,7 +349,7 @@ def test_requirements_too_coupled_to_plan_for(
     assert rare.value.diagnostics[0].code == "E0594"
 
 
-def test_costs_beyond_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_of_costs_beyond_64_bits_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     maker = Maker()
     clip = Edge(constant((1 << 20, 1, 1 << 11, 1 << 11)), "clip")
     nodes = []
@@ -369,7 +371,7 @@ def test_costs_beyond_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(space.sample(1000, seed=1, flops=(low, high), params=(0, middle))) == both
 
 
-def test_options_of_a_sample() -> None:
+def test_assignments_are_those_of_the_sample() -> None:
     graph = chain(20)
     at = options_within(graph, 1, 50, {"macs": (0, 10**12)})
     assert [architecture_at(graph, row) for row in at.tolist()] == sample(graph, 1, 50)[
@@ -377,7 +379,7 @@ def test_options_of_a_sample() -> None:
     ] + sample(graph, 1, 50, "initial", {"macs": (0, 10**12)})
 
 
-def test_provenance_says_how() -> None:
+def test_provenance_records_how_a_sample_was_drawn() -> None:
     space = Space(chain(20))
     drawn = space.sample(seed=4, flops=(10**6, float("inf")), weights="architectures")
     assert drawn.provenance == {
@@ -387,13 +389,13 @@ def test_provenance_says_how() -> None:
 
 
 @pytest.mark.parametrize("row", [[1.0], [0.5, 0.5], [0.0, 1.0], [0.3, 0.0, 0.7], [1e-9, 1.0, 0.0]])
-def test_parts_of_one_are_the_option_that_they_hold(row: list[float]) -> None:
+def test_the_guide_table_has_the_option_of_each_interval(row: list[float]) -> None:
     sums = _sums(np.array(row) / sum(row))
     guide = _guide(sums)
     ends = np.arange(PARTS) / PARTS
     inside = np.random.default_rng(0).random((8, PARTS)) / PARTS + ends
     exact = np.searchsorted(sums, inside, side="right")
-    told = guide != 255
-    assert (exact == guide)[:, told].all()
-    assert (~told).sum() <= len(row)
+    single = guide != 255
+    assert (exact == guide)[:, single].all()
+    assert (~single).sum() <= len(row)
     assert set(np.unique(exact)) <= {k for k, weight in enumerate(row) if weight > 0}

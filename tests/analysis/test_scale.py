@@ -1,4 +1,5 @@
-"""A chain of 80 blocks with a width, a kernel and an expansion each, and a depth per stage."""
+"""Queries of a large space: a chain of 80 blocks with a width, a kernel and an expansion each, and
+a depth for each stage."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ def test_counts_of_a_chain_have_a_closed_form() -> None:
     assert count(space) == sum((5 * 4 * 3) ** depth for depth in range(10, 21)) ** 4
 
 
-def test_bounds_of_a_chain() -> None:
+def test_bounds_of_a_chain_are_attained() -> None:
     space = chain(80)
     factors = cost_factors(space, "macs")
     ends = bounds(space, "macs")

@@ -1,4 +1,4 @@
-"""Queries about spaces written as text, against every architecture frozen and counted."""
+"""Queries of written spaces equal sums over all architectures, each frozen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tsdsl.ir.architecture import Architecture
 @pytest.mark.parametrize("sparse", range(len(SPARSE)))
 @pytest.mark.parametrize("dense", ["8", "width"])
 @pytest.mark.parametrize("more", range(len(MORE)))
-def test_every_query(sparse: int, dense: str, more: int, tmp_path: Path) -> None:
+def test_every_query_equals_enumeration(sparse: int, dense: str, more: int, tmp_path: Path) -> None:
     file = tmp_path / "small.tsnet"
     file.write_text(TEXT.format(sparse=SPARSE[sparse], dense=dense, more=MORE[more]))
     space = tsdsl.load(file)

@@ -1,4 +1,4 @@
-"""All of a space at once: the same answers as one by one, and what is left out is told."""
+"""A summary has the answers of single queries, and a note for each that is left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def spec(folder: Path, *search: str) -> tsdsl.Space:
     return tsdsl.load(file)
 
 
-def test_equal_to_enumeration(tmp_path: Path) -> None:
+def test_a_summary_equals_enumeration(tmp_path: Path) -> None:
     space = spec(tmp_path)
     weighed = every_architecture(space)
     macs, params = (
@@ -61,18 +61,18 @@ def test_windows_are_the_budgets_that_the_search_ends_with(tmp_path: Path) -> No
     found = summarise(spec(tmp_path, whole, first, last))
     assert found.windows == {"macs": (3e6, 4e6), "params": (1e3, 90e3)}
     assert found.windows_from == "the budget of the search and the budget of phase two"
-    # The budget of a phase without all streams is not one of the whole network.
+    # The budget of a phase without all streams does not apply to the whole network.
     found = summarise(spec(tmp_path, first))
     assert found.windows == {} and found.count is None and found.mass is None
     assert summarise(spec(tmp_path, whole), windows={}).count is None
 
 
-def test_budgets_that_exclude_each_other(tmp_path: Path) -> None:
+def test_budgets_that_exclude_each_other_have_no_architecture(tmp_path: Path) -> None:
     found = summarise(spec(tmp_path, "budget flops in 1M..2M budget flops in 3M..4M"))
     assert found.count == 0 and found.mass == (0.0, 0.0)
 
 
-def test_budget_without_its_table(tmp_path: Path) -> None:
+def test_a_budget_without_its_cost_table_is_a_note(tmp_path: Path) -> None:
     space = spec(tmp_path, "budget latency in 1us..2us budget params in 1k..90k")
     found = summarise(space)
     assert list(found.windows) == ["params"]
@@ -92,7 +92,7 @@ def test_budget_without_its_table(tmp_path: Path) -> None:
     )
 
 
-def test_without_decisions() -> None:
+def test_a_space_without_decisions_is_summarised() -> None:
     space = tsdsl.load(Path(__file__).resolve().parents[2] / "specs" / "x3d_xs.tsnet")
     found = summarise(space, windows={"macs": (0, 10**12)})
     assert (found.size, found.count, found.mass) == (1, 1, (1.0, 1.0))
@@ -101,7 +101,7 @@ def test_without_decisions() -> None:
     assert summarise(space, windows={"macs": (0, 1)}).count == 0
 
 
-def test_what_is_too_coupled_is_left_out(tmp_path: Path) -> None:
+def test_queries_that_are_too_coupled_are_left_out_with_a_note(tmp_path: Path) -> None:
     file = tmp_path / "coupled.tsnet"
     file.write_text(coupled())
     found = summarise(tsdsl.load(file), windows={"macs": (1, 10**7)})
@@ -112,7 +112,7 @@ def test_what_is_too_coupled_is_left_out(tmp_path: Path) -> None:
     assert "main.w0" in str(found.notes[0].help)
 
 
-def test_costs_beyond_64_bits(tmp_path: Path) -> None:
+def test_a_summary_of_costs_beyond_64_bits_is_right(tmp_path: Path) -> None:
     file = tmp_path / "huge.tsnet"
     file.write_text(
         """tsnet 1

@@ -1,4 +1,4 @@
-"""A space whose coupling is too wide: told with names and sizes; other questions are answered."""
+"""A query that is too coupled is an error with names and sizes; other queries still answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tsdsl.space import Space
 
 
 def wide() -> Space:
-    """Every pair of six widths shares an operation of two inputs."""
+    """A space in which every pair of six widths shares an operation."""
     maker = Maker()
     clip = Edge(constant((3, 2, 4, 4)), "clip")
     nodes, widths = [], []
@@ -26,10 +26,10 @@ def wide() -> Space:
     return Space(maker.space(clip, nodes, nodes[-1].output))
 
 
-def test_wide_coupling(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_that_need_too_large_a_table_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ENTRIES", 300)
     space = wide()
-    for question in (
+    for query in (
         lambda: space.bounds("macs"),
         lambda: space.expectation("macs"),
         lambda: space.sample(3, seed=0, flops=(0, 10**9)),
@@ -37,7 +37,7 @@ def test_wide_coupling(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: space.most_probable(flops=(0, 5000)),
     ):
         with pytest.raises(TooCoupled) as caught:
-            question()
+            query()
         assert caught.value.size == 3**6
         assert set(caught.value.names) == {f"w{k}" for k in range(6)}
         assert caught.value.diagnostics[0].code == "E0592"

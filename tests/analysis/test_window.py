@@ -1,4 +1,4 @@
-"""Counts, masses, histograms, quantiles and samples of windows of cost, against enumeration."""
+"""Counts, masses, histograms, quantiles and samples within windows agree with enumeration."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SEEDS = range(60)
 
 @pytest.fixture(params=["listed", "resolved"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Small spaces are exact; here also as if they were large, from few frequencies and on a
-    coarse grid."""
+    """How queries are answered: exactly, as small spaces are, or as if they were large, from few
+    frequencies and on a coarse grid."""
     query_cache.cache_clear()
     if request.param == "resolved":
         monkeypatch.setattr(distinct_costs, "MAX_SUMS", -1)
@@ -56,7 +56,7 @@ def odds(space: SpaceGraph, found: list[list[int]], p: Distribution) -> np.ndarr
 
 
 def cuts(values: np.ndarray, seed: int) -> list[tuple[int, int]]:
-    """Windows: in the middle, at an end, of one cost, of none."""
+    """Windows: between two costs, of a single cost, at an end, empty, and beyond an end."""
     rng = np.random.default_rng(seed)
     a, b = sorted(rng.choice(values, 2).tolist())
     ends = np.sort(values)
@@ -64,7 +64,7 @@ def cuts(values: np.ndarray, seed: int) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_counts_and_masses(seed: int, way: str) -> None:
+def test_counts_and_masses_are_exact_or_contained(seed: int, way: str) -> None:
     graph, found = enumerated(seed)
     if not found:
         assert window.count(graph, {"macs": (0, 10**9)}) == 0
@@ -98,7 +98,7 @@ def check(space: Space, inside: np.ndarray, p: np.ndarray, windows: dict | None,
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_histograms_and_quantiles(seed: int, way: str) -> None:
+def test_histograms_and_quantiles_are_exact_or_contained(seed: int, way: str) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
@@ -160,7 +160,7 @@ def test_samples_have_the_conditional_distribution(seed: int, kind: str, way: st
 
 
 def chi_square(seen: Counter[Architecture], wanted: dict[Architecture, float]) -> bool:
-    """Whether counts are as expected, rare ones together."""
+    """Whether counts are as expected, with rare ones in one cell."""
     cells = [(seen[a], w) for a, w in wanted.items() if w >= 5]
     rare = [a for a, w in wanted.items() if w < 5]
     if rare and sum(wanted[a] for a in rare) > 1e-9:
@@ -193,7 +193,7 @@ def test_samples_are_distinct_and_reproducible(seed: int) -> None:
         space.sample(seed=1, flops=(0, int(both.min()) - 1))
 
 
-def test_listing_within_windows() -> None:
+def test_enumeration_within_windows_is_complete() -> None:
     for seed in range(30):
         graph, found = enumerated(seed)
         if not found:
@@ -212,7 +212,7 @@ def test_listing_within_windows() -> None:
         assert sorted(picked) == sorted([at[v] for v in ours] for at in right)
 
 
-def test_a_long_chain() -> None:
+def test_samples_in_the_tail_of_a_long_chain_are_inside() -> None:
     graph = chain(80)
     space = Space(graph)
     ends = space.bounds("macs")

@@ -19,7 +19,7 @@ from tsdsl.ir.network import Network
 
 
 def expected_parameters(network: Network) -> dict[str, tuple[int, ...]]:
-    """The keys and shapes of what a network learns."""
+    """Names and shapes of all parameters of a network."""
     return {
         state_key(path, param.name): param.shape
         for path, call in network.ops()
@@ -28,7 +28,7 @@ def expected_parameters(network: Network) -> dict[str, tuple[int, ...]]:
 
 
 def scrambled(module: nn.Module, seed: int = 0) -> nn.Module:
-    """A copy in float64 and evaluation mode, with every parameter and statistic random."""
+    """A copy in float64 and evaluation mode, with random parameters and statistics."""
     module = copy.deepcopy(module).double().eval()
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in module.state_dict().items():
@@ -46,7 +46,7 @@ def scrambled(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def assert_same_numbers(network: Network, module: nn.Module | None = None) -> None:
-    """The emitted code computes what the graph says, in float64."""
+    """Assert that the emitted code computes, in float64, what the graph says."""
     module = scrambled(module or build(network))
     generator = torch.Generator().manual_seed(1)
     clip = torch.randn(2, *network.clip.shape, generator=generator, dtype=torch.float64)
@@ -56,8 +56,8 @@ def assert_same_numbers(network: Network, module: nn.Module | None = None) -> No
 
 
 def assert_same_gradients(network: Network, module: nn.Module) -> None:
-    """Of evaluation: what autograd finds in the reference. Of training, what is written over an
-    input makes no difference."""
+    """Assert that gradients are those of the reference in evaluation mode, and that operations in
+    place change none of them in training mode."""
     module = scrambled(module)
     generator = torch.Generator().manual_seed(1)
     clip = torch.randn(2, *network.clip.shape, generator=generator, dtype=torch.float64)
@@ -81,7 +81,7 @@ def assert_same_gradients(network: Network, module: nn.Module) -> None:
 
 
 def gradients(result: torch.Tensor, wanted: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Zeros where nothing depends on it."""
+    """Gradients of a result, with zeros for tensors that it does not depend on."""
     generator = torch.Generator().manual_seed(2)
     weights = torch.randn(result.shape, generator=generator, dtype=result.dtype)
     if not wanted or not result.requires_grad:
@@ -102,7 +102,7 @@ def assert_same_parameters(network: Network, module: nn.Module | None = None) ->
 
 
 def assert_same_cost(network: Network) -> None:
-    """Analytic multiply-adds are half of what torch counts, on the meta device."""
+    """Assert that analytic multiply-adds are half of what torch counts on the meta device."""
     with torch.device("meta"):
         module = build(network).eval()
         clip = torch.empty(1, *network.clip.shape)

@@ -19,7 +19,7 @@ Make = Callable[..., Tensor]
 def block_info(
     name: str, tensors: tuple[str, ...] = ("x",), params: tuple[str, ...] = (), doc: str = ""
 ) -> BlockInfo:
-    """A block's definition; each has a place of its own."""
+    """The definition of a block. Each has a path of its own."""
     global _serial
     _serial += 1
     return BlockInfo(name, doc, tensors, params, Span(_SOURCE, _serial, _serial))
@@ -49,7 +49,8 @@ class Hand:
         values: Mapping[str, Any] | None = None,
         **args: Any,
     ) -> Tensor:
-        """``make(hand, *formals, **args)`` writes the body; it may fill ``hand.locals``."""
+        """Append a call of a block. ``make(hand, *formals, **args)`` writes its body and may set
+        ``hand.locals``."""
         inner = Hand()
         inner.locals = {}
         formals = tuple(Tensor(t.shape, n) for t, n in zip(inputs, info.tensors, strict=True))
@@ -176,7 +177,7 @@ def two_stream(
     kernels: tuple[tuple[int, int, int], ...] = ((3, 3, 3),),
     crop: int = 32,
 ) -> Network:
-    """Two streams of MBConv3d with fusion and a head, as a small Auto-TSNet."""
+    """Two streams of MBConv3d with fusion and a head: a small Auto-TSNet."""
 
     def stage(b: Hand, x: Tensor, at: str, width: int, depth: int) -> Tensor:
         for i in range(depth):

@@ -20,7 +20,7 @@ State = Mapping[str, torch.Tensor]
 
 
 def run(network: Network, state: State, clip: torch.Tensor) -> torch.Tensor:
-    """The network in evaluation mode."""
+    """Run a network in evaluation mode."""
     known = {network.clip: clip}
     _body(network.body, (), state, known)
     return known[network.body.result]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tsdsl
 
-#: Two streams without bias or normalisation: without a stem, a stream is zero.
+#: Two streams without bias and normalisation, so that a stream whose stem is zero stays zero.
 TWO = """tsnet 1
 import "std/video" as v
 space Two {{
@@ -27,7 +27,7 @@ space Two {{
 {blocks}
 """
 
-#: Heads with the blocks that they use; `{a}` and `{b}` are the streams in this order.
+#: Heads, with the blocks that they use; `{a}` and `{b}` are the streams in this order.
 HEADS = {
     "linear": "concat({a} -> global_avg_pool, {b} -> global_avg_pool) -> linear(3)",
     "conv": "concat({a}, {b}) -> conv(5, 1x1x1) -> relu -> global_avg_pool -> linear(3)",
@@ -67,7 +67,7 @@ ORDERS = (("sparse", "dense"), ("dense", "sparse"))
 
 
 def two(folder: Path, kind: str, swapped: bool = False, more: str = "") -> tsdsl.Space:
-    """One of `HEADS`, with its streams in one order or the other."""
+    """A space with one of `HEADS`, with its streams in one order or the other."""
     a, b = ORDERS[swapped]
     head = HEADS[kind].format(a=a, b=b)
     path = folder / f"{kind}{int(swapped)}.tsnet"

@@ -19,7 +19,7 @@ CLIP = (3, 4, 8, 8)
 
 
 class Tiny(nn.Module):
-    """One convolution; keeps what it was called with."""
+    """One convolution, which records its inputs."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def test_a_spread() -> None:
 
 
 def test_ratios_of_made_up_samples() -> None:
-    """Medians of 3 and 9; by rounds 2, 2, 5."""
+    """The medians are 3 and 9; the ratios of the rounds are 2, 2, 5."""
     run = Bench(Setup.of(repeats=3, warmup=0))
     for name in ("a", "b", "untimed"):
         run.prepare(name, LazyNetwork(Tiny, CLIP))
@@ -168,7 +168,7 @@ def test_what_fails_is_a_row() -> None:
         "good": None,
     }
     assert report.base == "good" and report.row("good").latency is not None
-    # What is known before it fails is kept.
+    # What is known of a network before it fails is kept.
     assert report.row("forward").params == report.row("later").params == 7
     assert report.row("later").latency is None
 
@@ -202,7 +202,7 @@ def test_no_device() -> None:
 
 @pytest.mark.sweep
 def test_torch_compile() -> None:
-    """A minute of a C++ compiler."""
+    """Compiling takes a minute of a C++ compiler."""
     report = quick({"tiny": Tiny()}, compiled=True)
     assert report.row("tiny").failure is None and report.setup["compile"]
 

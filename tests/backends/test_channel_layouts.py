@@ -38,7 +38,7 @@ def in_float64() -> Any:
 
 
 def positions(supernet: tsdsl.Supernet, arch: Any) -> dict[str, tuple[list[int], list[int]]]:
-    """Rows and columns of the shared tensors that each weight of an architecture takes."""
+    """Rows and columns of the shared tensors that each weight of an architecture uses."""
     numbered = copy.deepcopy(supernet)
     with torch.no_grad():
         for tensor in (*numbered.parameters(), *numbered.buffers()):
@@ -66,8 +66,8 @@ Joined = Callable[[int, int], list[int]]
 
 
 def expected(kind: str, joined: Joined, a: int, b: int, left: list[int]) -> dict[str, list[int]]:
-    """Positions along the axis that lies behind the concat, by the name of a weight: rows of what
-    keeps channels apart, else columns. ``left``: what is left of the axis by a slice."""
+    """Positions along the axis behind the concat, by name of a weight: rows of operations that keep
+    channels apart, else columns. ``left``: positions that are left of the axis by a slice."""
     both = joined(a, b)
     half = len(both) // 2
     twice = [q for p in both for q in (2 * p, 2 * p + 1)]
@@ -115,14 +115,15 @@ def expected(kind: str, joined: Joined, a: int, b: int, left: list[int]) -> dict
     raise AssertionError(kind)
 
 
-#: Weights whose rows lie behind the concat, though they have columns, too.
+#: Weights whose rows are behind the concat, although they have columns.
 BY_ROW = ("depthwise.conv", "doubled.conv", "grouped.conv", "gate.conv2", "residual.conv2")
 
 
 @pytest.mark.parametrize("swapped", [False, True])
 @pytest.mark.parametrize("kind", HEADS)
 def test_positions(kind: str, swapped: bool, tmp_path: Path) -> None:
-    """Two inputs of at most 8 and 4 channels: the second one's lie from 8 (from 4) on, always."""
+    """With two inputs of at most 8 and 4 channels, those of the second one always begin at 8 (or
+    4)."""
     space = two(tmp_path, kind, swapped)
     supernet = tsdsl.compile(space)
     start = 4 if swapped else 8
@@ -158,15 +159,14 @@ def test_positions(kind: str, swapped: bool, tmp_path: Path) -> None:
     "kind", ["linear", "conv", "activation", "nested", "matrix", "shuffled", "frames"]
 )
 def test_a_column_is_of_one_stream(kind: str, swapped: bool, tmp_path: Path) -> None:
-    """By brute force: with the other stream silent, the gradient of the weight that reads the
-    concat is nonzero in this stream's columns only; over all architectures, no column is of
-    both."""
+    """Brute force: if one stream is zero, the gradient of the weight behind the concat is non-zero
+    in the columns of the other stream only. Over all architectures, no column belongs to both."""
     space = two(tmp_path, kind, swapped)
     supernet = tsdsl.compile(space)
     assert isinstance(supernet, tsdsl.Supernet)
     name = next(n for n in supernet.state_dict() if n.startswith("head."))
     weight = supernet.get_parameter(name)
-    # Positive throughout: no unit is dead, no gradient zero by chance.
+    # Positive throughout, so that no unit is dead and no gradient is zero by chance.
     clip = torch.rand(2, *space.input_shape)
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -198,7 +198,7 @@ def test_a_column_is_of_one_stream(kind: str, swapped: bool, tmp_path: Path) -> 
 
 
 def same_gradients(supernet: tsdsl.Supernet, clip: Tensor, archs: list[Any]) -> None:
-    """Placed ones and those of autograd; statistics, too."""
+    """Gradients in place and those of autograd are equal, and so are running statistics."""
     supernet = copy.deepcopy(supernet).train()
     twin = copy.deepcopy(supernet)
     supernet.zero_grad(), twin.zero_grad()
@@ -218,8 +218,8 @@ def same_gradients(supernet: tsdsl.Supernet, clip: Tensor, archs: list[Any]) -> 
 
 
 def agree(space: tsdsl.Space, archs: list[Any]) -> None:
-    """The supernet, what is frozen from it, and its emitted source: outputs, gradients, running
-    statistics and names."""
+    """The supernet, the networks frozen from it, and its emitted source agree on outputs,
+    gradients, running statistics and names."""
     compare(space.graph, archs)
     torch.manual_seed(3)
     supernet = tsdsl.compile(space)
@@ -236,7 +236,7 @@ def agree(space: tsdsl.Space, archs: list[Any]) -> None:
             torch.manual_seed(1)
             assert torch.allclose(found, net(clip), rtol=1e-12, atol=1e-12), dict(arch)
             keys |= set(net.state_dict())
-            # Running statistics of this architecture have moved as its own, and no others.
+            # The running statistics of this architecture have changed, and no others.
             own = inherited(supernet, arch)
             for name, tensor in net.state_dict().items():
                 assert torch.allclose(own[name], tensor, rtol=1e-12, atol=1e-12), name
@@ -297,7 +297,7 @@ space Deep {
 
 
 def test_ghosts_shuffles_and_laterals(tmp_path: Path) -> None:
-    """In depth, with options that do and do not lay channels out."""
+    """Nested spaces, with options that have layouts and options that have none."""
     (tmp_path / "deep.tsnet").write_text(DEEP)
     space = tsdsl.load(tmp_path / "deep.tsnet")
     assert tsdsl.compile(space)._layouts.digest
@@ -305,7 +305,8 @@ def test_ghosts_shuffles_and_laterals(tmp_path: Path) -> None:
 
 
 def test_ghost_modules(tmp_path: Path) -> None:
-    """Ghosts have rows of their own in what reads both halves, and in the shortcut beside them."""
+    """The halves of a ghost module have segments in what reads both, and in the shortcut beside
+    them."""
     (tmp_path / "deep.tsnet").write_text(DEEP)
     space = tsdsl.load(tmp_path / "deep.tsnet")
     supernet = tsdsl.compile(space)
@@ -324,7 +325,7 @@ def test_ghost_modules(tmp_path: Path) -> None:
                 assert found[f"{block}.conv2.weight"][0] == both
             if k == 1:
                 assert found[f"{block}.ghost1.conv1.weight"][1] == both
-        # Joined with a ghost's halves in some architectures only: ranked in all.
+        # Joined with the halves of a ghost in some architectures only: ranked in all.
         assert found["a.stem.weight"][0] == list(range(8))
 
 
@@ -332,7 +333,7 @@ def test_ghost_modules(tmp_path: Path) -> None:
 
 
 def test_what_does_not_shift_stays_as_it_was(tmp_path: Path) -> None:
-    """Nothing that lies before a later input changes its width: positions are the first ones."""
+    """Where no earlier input changes its width, positions are the first ones."""
     two(tmp_path, "norm")
     path = tmp_path / "norm0.tsnet"
     path.write_text(path.read_text().replace("sparse_width ~ {4, 8}", "sparse_width = 8"))
@@ -345,7 +346,7 @@ def test_what_does_not_shift_stays_as_it_was(tmp_path: Path) -> None:
 
 
 def test_no_larger_than_needed(tmp_path: Path) -> None:
-    """A width that a requirement excludes needs no room."""
+    """A width that a requirement excludes takes no positions."""
     rule = 'require sparse_width < 8 or dense_width > 4 else "narrow"'
     space = two(tmp_path, "linear", more=rule)
     net = tsdsl.compile(space)
@@ -364,7 +365,8 @@ def columns_of(tensor: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 def test_the_order_of_a_concat_changes_nothing(kind: str, tmp_path: Path) -> None:
-    """Equal weights, clips and draws: equal losses in every step, and equal weights in the end."""
+    """With equal weights, clips and draws, losses are equal in every step, and weights at the
+    end."""
     from tsdsl.searching.distribution import Alpha
     from tsdsl.searching.parsec.step import ParsecStep
     from tsdsl.searching.supernet_step import Clips, classifier
@@ -411,8 +413,8 @@ def test_the_order_of_a_concat_changes_nothing(kind: str, tmp_path: Path) -> Non
 
 
 def test_a_step_beside_plain_torch(tmp_path: Path) -> None:
-    """The gradient of an architecture's step is that of plain torch on the frozen network, put at
-    hand-computed positions."""
+    """The gradient of a step is that of plain torch on the frozen network, at hand-computed
+    positions."""
     space = two(tmp_path, "linear")
     supernet = tsdsl.compile(space)
     assert isinstance(supernet, tsdsl.Supernet)
@@ -432,7 +434,7 @@ def test_a_step_beside_plain_torch(tmp_path: Path) -> None:
 
 
 def shipped() -> list[Any]:
-    """Every space with decisions."""
+    """Every space that has decisions."""
     paths = sorted([*(ROOT / "examples").glob("*.tsnet"), *(ROOT / "specs").glob("*.tsnet")])
     return [
         pytest.param(path, marks=[pytest.mark.sweep] if "auto" in path.stem else [], id=path.stem)

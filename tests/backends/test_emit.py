@@ -30,7 +30,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def two_kinds() -> Network:
-    """Calls of one block that differ in more than numbers."""
+    """Calls of one block whose structures differ."""
     info = block_info("bottleneck", ("x",), ("act",))
 
     def body(b: Hand, x: Tensor, act: str) -> Tensor:
@@ -46,7 +46,7 @@ def two_kinds() -> Network:
 
 
 def options() -> Network:
-    """Choices between operations: containers with the name of what was chosen."""
+    """Choices between operations: containers are named after the chosen operation."""
     glore = block_info("glore", ("x",), ())
 
     def body(b: Hand, x: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def options() -> Network:
 
 
 def awkward() -> Network:
-    """Names that mean something to Python or to torch, and text that could break out of quotes."""
+    """Names with a meaning in Python or torch, and text that could break out of quotes."""
     doc = 'Ends in a quote: "' + "\n\n" + 'Backslashes \\n \\u0041 \\ and """quotes""" and \x00.\\'
     names = ("type", "class", "forward", "keys", "training", "_modules", "__init__", "é", "self")
 
@@ -121,7 +121,7 @@ def no_parameters() -> Network:
 
 
 def functional_values() -> Network:
-    """Stateless operations whose arguments differ between calls."""
+    """Operations without weights whose arguments differ between calls."""
     info = block_info("sampler", ("x",), ("every", "low"))
 
     def body(b: Hand, x: Tensor, every: int, low: int) -> Tensor:
@@ -143,7 +143,7 @@ def functional_values() -> Network:
 
 
 def nested_choice() -> Network:
-    """An ``if`` within an ``if``, both of whose cases do something."""
+    """An ``if`` within an ``if``, both with two non-empty cases."""
     info = block_info("maybe", ("x",), ("outer", "inner"))
 
     def body(b: Hand, x: Tensor, outer: bool, inner: bool) -> Tensor:
@@ -177,7 +177,7 @@ def nested_choice() -> Network:
 
 
 def unread() -> Network:
-    """A tensor that only one case reads is computed in the other one too, as it is counted."""
+    """A tensor that only one case reads is computed in the other one, too, since it is counted."""
     info = block_info("unread", ("x",), ("use",))
 
     def body(b: Hand, x: Tensor, use: bool) -> Tensor:
@@ -210,7 +210,7 @@ def made(request: pytest.FixtureRequest) -> Network:
 
 
 def load(text: str, folder: Path) -> Any:
-    """The emitted text as a file of its own."""
+    """Load the emitted text from a file."""
     file = folder / "emitted_model.py"
     file.write_text(text, encoding="utf-8")
     spec = importlib.util.spec_from_file_location("emitted_model", file)
@@ -264,7 +264,7 @@ def test_same_for_another_hash_seed() -> None:
 
 
 def test_stands_alone(tmp_path: Path) -> None:
-    """The file runs where tsdsl does not exist."""
+    """The file runs where tsdsl is not installed."""
     emitted = emit_module(two_stream())
     (tmp_path / "model.py").write_text(emitted.text)
     program = (
@@ -361,7 +361,7 @@ def test_default_device_and_dtype() -> None:
 
 
 def test_exports() -> None:
-    """The module has nothing that torch's tracer cannot follow, and takes other sizes."""
+    """torch's tracer can follow the module, and it accepts other clip sizes."""
     made = options()
     module = scrambled(build(made))
     clip = torch.randn(1, *made.clip.shape, dtype=torch.float64)
@@ -378,7 +378,7 @@ def test_trains() -> None:
 
 
 def test_names_of_modules_are_not_shadowed() -> None:
-    """The list of attributes is torch's, of the version at hand."""
+    """The list of reserved attributes is complete for the installed version of torch."""
     theirs = {
         name
         for kind in (nn.Module(), nn.ModuleDict(), nn.Sequential())
@@ -431,7 +431,8 @@ def test_escaped_keys() -> None:
 
 @pytest.mark.parametrize("name", ["two_stream", "searched", "nested_choice", "options"])
 def test_golden(name: str) -> None:
-    """How the source looks. After a change for the better: TSDSL_UPDATE_GOLDENS=1 pytest."""
+    """Golden files of emitted source, to be read after each change (TSDSL_UPDATE_GOLDENS=1
+    pytest)."""
     file = GOLDEN / f"{name}.py.txt"
     text = emit(NETWORKS[name]())
     if os.environ.get("TSDSL_UPDATE_GOLDENS"):
@@ -441,7 +442,7 @@ def test_golden(name: str) -> None:
 
 
 def test_a_block_alone() -> None:
-    """Constants are inlined where a block is used once."""
+    """Constants are inlined in a block that is used once."""
 
     def make(b: Hand, clip: Tensor) -> Tensor:
         values: dict[str, Any] = {"kernel": (3, 3, 3), "expand": 2.0, "stride": (1, 1, 1)}

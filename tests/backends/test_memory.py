@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from tsdsl.backends.memory import peak_memory
 
 CPU = torch.device("cpu")
-#: Bytes of one tensor below: 4 x 4 x 64 x 64 float32.
+#: Bytes of one tensor in these tests: 4 x 4 x 64 x 64 float32.
 S = 4 * 4 * 64 * 64 * 4
 
 
 class Known(nn.Module):
-    """At its peak there are ``held`` tensors of the size of the input."""
+    """A module with ``held`` tensors of its input's size at its peak."""
 
     def __init__(self, held: int) -> None:
         super().__init__()
@@ -26,8 +26,8 @@ class Known(nn.Module):
 
 
 class Released(nn.Module):
-    """One tensor, then two (the first and twice it), then the second alone with one of double
-    size: 1, 2, 3 tensors; never more, though five are made."""
+    """Holds one tensor, then two (the first and its double), then the second with one of double
+    size: 1, 2, 3 tensors at a time, although five are made."""
 
     def forward(self, x: Tensor) -> Tensor:
         first = x + 1
@@ -57,7 +57,7 @@ def test_input_and_weights_do_not() -> None:
 
 
 def test_a_network_by_hand() -> None:
-    """Two normalisations and the activation between them, each with its input and its result: two
+    """Two normalisations with an activation between them, each with its input and its result: two
     maps at a time."""
     module = nn.Sequential(nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4)).eval()
     x = torch.rand(4, 4, 64, 64)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import tsdsl
 from tsdsl.backends.source.quoting import WIDTH, comment, docstring, quoted
 
-#: No example data base, the same examples in each run.
+#: Without an example database, so that each run has the same examples.
 FIXED = settings(
     derandomize=True,
     database=None,
@@ -27,7 +27,7 @@ FIXED = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-#: Pieces that mean something to Python, to `str.format`, to `%`, to a terminal or to an editor.
+#: Pieces with a meaning in Python, in `str.format`, in `%`, in a terminal or in an editor.
 PIECES = (
     *('"', '""', '"""', "'", "'''", "\\", "\\\\", '\\"', "\\n", "\\N{BULLET}", "\\x4", "\\u12"),
     *("{", "}", "{}", "{0}", "{module}", "%", "%s", "%(x)s", "$", "`", "#", "__0__", "__place_0__"),
@@ -127,7 +127,7 @@ block {other}({tensor}, {width}: int) {{
   return {tensor} * ({local} -> sigmoid)
 }}
 """
-#: Words of the language, which cannot be names, and what the template calls.
+#: Words of the language, which cannot be names, and names that the template uses.
 WORDS = frozenset(
     """
     tsnet import as space extends param input let stream stem stage repeat use fuse after attend
@@ -153,7 +153,7 @@ SLOTS = (
 )
 
 
-#: A file has no zero byte and no lone surrogate, and a line end ends a comment.
+#: A file has no zero byte and no lone surrogate, and a line break ends a comment.
 written = hostile.map(
     lambda text: "".join(c for c in text if c not in "\x00\n" and not "\ud800" <= c <= "\udfff")
 )

@@ -23,7 +23,7 @@ UNARY = ["relu", "softmax", "bn", "conv", "identity", "swish", "depthwise", "gat
 
 @st.composite
 def plans(draw: st.DrawFn, depth: int = 0) -> list[Any]:
-    """A body: each step names an operation, which earlier tensors it reads, and a hint."""
+    """A random body: each step has an operation, the earlier tensors that it reads, and a hint."""
     steps: list[Any] = []
     for _ in range(draw(st.integers(1, 5))):
         kind = draw(st.sampled_from([*UNARY, "add", "mul"] + ["if"] * (depth < 2)))
@@ -40,7 +40,7 @@ def plans(draw: st.DrawFn, depth: int = 0) -> list[Any]:
 def write(
     b: Hand, scope: list[Tensor], steps: list[Any], flags: tuple[bool, ...], path: str
 ) -> Tensor:
-    """The body of a plan: a result that depends on its last tensors."""
+    """Write the body of a plan, whose result depends on its last tensors."""
     channels = scope[0].shape[0]
     for at, (kind, first, second, hint, extra) in enumerate(steps):
         x, y = scope[-1 - first % len(scope)], scope[-1 - second % len(scope)]
@@ -111,7 +111,7 @@ def build_network(steps: list[Any], formals: list[str], instances: Any) -> Netwo
 
 
 @settings(max_examples=40, deadline=None)
-# A convolution whose activation nothing needs.
+# A convolution whose activation is not used.
 @example(
     steps=[("conv", 0, 0, "", False), ("relu", 0, 0, "", False), ("relu", 2, 0, "", False)],
     formals=["x"],

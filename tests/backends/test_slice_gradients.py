@@ -29,7 +29,7 @@ A, B = (slice(0, 3), slice(1, 3)), (slice(2, 5), slice(0, 4))
 
 @pytest.mark.parametrize("held", [None, "plain", "transposed"])
 def test_by_hand(held: str | None) -> None:
-    """Parts that overlap, in several passes, beside slices; whatever the gradient's strides."""
+    """Overlapping slices, in several passes, with whatever strides the gradient has."""
     x = nn.Parameter(torch.randn(5, 4, dtype=torch.float64))
     gradients = SliceGradients(lambda: [x])
     other = x.detach().clone().requires_grad_()
@@ -45,7 +45,7 @@ def test_by_hand(held: str | None) -> None:
 
     with gradients.placing():
         for at in (A, B, A):
-            # Twice the same part in one pass, and one that nothing comes from.
+            # The same slice twice in a pass, and a slice without a gradient.
             (part(at).square().sum() + part(B).exp().sum()).backward()
             part(A)
             gradients.place()
@@ -55,7 +55,7 @@ def test_by_hand(held: str | None) -> None:
         with torch.no_grad():
             x *= 2
             other *= 2
-        # What was made before an optimiser's step is as it is now.
+        # A cached slice follows the optimiser's step.
         part(A).square().sum().backward()
         gradients.place()
         other[A].square().sum().backward()
@@ -63,7 +63,7 @@ def test_by_hand(held: str | None) -> None:
 
 
 def test_a_part_of_a_part() -> None:
-    """A whole that is a view itself: its gradient lies elsewhere than it does."""
+    """A whole that is a view itself, so that its gradient has another storage offset."""
     store = torch.randn(60, dtype=torch.float64)
     x = store[7:27].view(5, 4).requires_grad_()
     gradients, leaf = SliceGradients(lambda: [x]), WeightSlice(x, A)
@@ -89,13 +89,13 @@ def test_a_pass_that_fails() -> None:
     with gradients.placing():
         gradients.take([leaf])
         gradients.place()
-        # Nothing came: it is as it was.
+        # Without a backward pass, the gradient is unchanged.
         assert x.grad.sum() == 6
 
 
 def test_what_is_kept_follows_the_tensors(tmp_path: Path) -> None:
-    """Moved, loaded, replaced, frozen, trained: the step uses what is there now, keeps nothing of
-    what was there before, and what it leaves behind is no tensor of a graph."""
+    """After the tensors are moved, loaded, replaced, frozen or trained, a step uses the present
+    ones, keeps nothing of earlier ones, and leaves no tensor of a graph behind."""
     (tmp_path / "a.tsnet").write_text(TEXT.format(sparse=SPARSE[1], dense="8", more=""))
     space = tsdsl.load(tmp_path / "a.tsnet")
     arch = next(a for a in every_architecture(space) if a["sparse.s1.wide"] == 8)
@@ -150,7 +150,7 @@ def test_what_is_kept_follows_the_tensors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", range(0, len(PAIRS), 3))
 def test_of_a_supernet(kind: int, tmp_path: Path) -> None:
-    """In training mode, of some architectures after one another; untouched weights have none."""
+    """In training mode, for several architectures; unused weights have no gradient."""
     sparse, more = PAIRS[kind]
     text = TEXT.format(sparse=SPARSE[sparse], dense="8", more=MORE[more])
     (tmp_path / "a.tsnet").write_text(text)
@@ -182,7 +182,7 @@ def test_of_a_supernet(kind: int, tmp_path: Path) -> None:
 
 
 def test_nothing_is_said() -> None:
-    """Autograd's warning of gradients with gaps is not for users; it comes once in a process."""
+    """Autograd's warning of non-contiguous gradients is suppressed. It comes once in a process."""
     program = """
 import torch
 from torch import nn

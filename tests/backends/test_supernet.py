@@ -32,7 +32,7 @@ def in_float64() -> Any:
 
 
 def stirred(net: nn.Module) -> Any:
-    """Statistics and scales that differ from channel to channel: a wrong slice shows."""
+    """Randomise statistics and scales per channel, so that a wrong slice shows."""
     with torch.no_grad():
         for tensor in (*net.parameters(), *net.buffers()):
             if tensor.dim() == 1 and tensor.is_floating_point():
@@ -47,7 +47,7 @@ def agree(supernet: Supernet, net: nn.Module, arch: Mapping[str, Any], clip: Ten
 
 
 def emitted(space: tsdsl.Space, arch: Mapping[str, Any]) -> nn.Module:
-    """The network that the emitted source makes, without its initial weights."""
+    """The network that the emitted source makes, without its initialisation."""
     names: dict[str, Any] = {"__name__": "emitted"}
     exec(tsdsl.emit(space, frozen=arch), names)
     made = names[space.name]()
@@ -76,12 +76,12 @@ def test_every_architecture_of_small_spaces(kind: int, tmp_path: Path) -> None:
         for name, tensor in inherited(supernet, arch).items():
             shape = tuple(tensor.shape)
             largest[name] = tuple(map(max, largest.get(name, shape), shape))
-    # As large as some architecture needs, and no larger.
+    # Tensors are as large as some architecture needs, and no larger.
     assert largest == {name: tuple(t.shape) for name, t in supernet.state_dict().items()}
 
 
 def covering(space: tsdsl.Space, drawn: int = 300) -> list[tsdsl.Architecture]:
-    """Few architectures that have every option of every decision, active, between them."""
+    """A few architectures that together have every option of every decision active."""
     left = {(d.path, option) for d in space.decisions for option in d.options}
     candidates = space.sample(drawn, seed=3)
     found = []
@@ -112,7 +112,7 @@ def covering(space: tsdsl.Space, drawn: int = 300) -> list[tsdsl.Architecture]:
     ],
 )
 def test_specs(spec: str, count: int) -> None:
-    """Every option of every decision; the frozen network, and what its source makes."""
+    """For every option of every decision: the frozen network, and the one that its source makes."""
     space = tsdsl.load(ROOT / spec, set={"crop": 48 if "auto" in spec else 32})
     supernet = stirred(tsdsl.compile(space))
     clip = torch.randn(1, *space.input_shape)
@@ -152,7 +152,8 @@ def small(tmp_path: Path) -> tsdsl.Space:
 
 
 def test_training_gradients_and_statistics(small: tsdsl.Space) -> None:
-    """In training mode too: outputs, gradients, running statistics, nothing of any other part."""
+    """In training mode, outputs, gradients and running statistics agree, and no other part
+    changes."""
     for arch in [a for a in every_architecture(small) if a["attend.parts.s2"] == "none"]:
         supernet = stirred(tsdsl.compile(small)).train()
         net = small.freeze(supernet, arch)
@@ -170,7 +171,7 @@ def test_training_gradients_and_statistics(small: tsdsl.Space) -> None:
         for name, p in net.named_parameters():
             grad, own = whole[name], p.grad
             assert grad is not None and own is not None
-            # Beside the part, nothing: the sums agree.
+            # Outside of the slice, gradients are zero: the sums agree.
             assert torch.allclose(grad.abs().sum(), own.abs().sum(), rtol=1e-12)
         for name, grad in whole.items():
             assert (grad is None) == (name not in net.state_dict())
@@ -180,7 +181,7 @@ def test_training_gradients_and_statistics(small: tsdsl.Space) -> None:
 
 
 def silenced(net: nn.Module, inputs: slice) -> nn.Module:
-    """The network, whose head sees zeros in some places of what it joins."""
+    """The network with zeros in some channels of what its head concatenates."""
     head = net.get_submodule("head.linear")
 
     def hook(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -207,7 +208,8 @@ space Two {
 
 @pytest.mark.parametrize("present", ["a", "b"])
 def test_absent_streams(tmp_path: Path, present: str) -> None:
-    """As the whole network without fusion, whose head sees zeros in place of the other stream."""
+    """Equals the whole network without fusion, whose head reads zeros in place of the absent
+    stream."""
     (tmp_path / "two.tsnet").write_text(TWO)
     space = tsdsl.load(tmp_path / "two.tsnet")
     supernet = stirred(tsdsl.compile(space)).eval()
@@ -243,7 +245,7 @@ space Lateral {
 
 
 def test_a_lateral_connection_of_an_absent_stream(tmp_path: Path) -> None:
-    """As the whole network in which nothing comes through it."""
+    """Equals the whole network in which the lateral connection is zero."""
     (tmp_path / "lateral.tsnet").write_text(LATERAL)
     space = tsdsl.load(tmp_path / "lateral.tsnet")
     supernet = stirred(tsdsl.compile(space)).eval()
@@ -252,7 +254,7 @@ def test_a_lateral_connection_of_an_absent_stream(tmp_path: Path) -> None:
     for arch in Random(0).sample(archs, 24):
         net = space.freeze(supernet, arch)
         for name, tensor in net.state_dict().items():
-            # The last normalisation of a fusion gives zeros, or nothing to add.
+            # The last normalisation of a fusion returns zeros, or nothing is added.
             if name.startswith("fuse.") and ".bn" in name and name.endswith(("weight", "bias")):
                 tensor.zero_()
         width = net.get_submodule("head.linear").in_features

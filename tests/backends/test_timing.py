@@ -50,7 +50,7 @@ def test_a_call_is_what_runs_in_a_network() -> None:
 
 
 class Clock:
-    """Calls that note who was called."""
+    """Calls that record which of them was made."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -133,7 +133,8 @@ def test_ratios_are_of_one_round_each() -> None:
 
 
 def test_what_is_kept_is_warmed_up_once(short_samples: None) -> None:
-    """Of each visit: the warm-up and one call, one that sizes the samples, the samples."""
+    """Calls of a visit: the warm-up and one more, one that determines the length of samples, the
+    samples."""
     for kept, expected in ((False, [5 + 1 + 1 + 2, 5 + 1 + 1 + 1]), (True, [9, 1 + 1 + 1])):
         clock = Clock()
         measured: Measurements[str] = Measurements()

@@ -22,35 +22,35 @@ def nearest_mean(
 
 
 def bounds(count: int, chance: float) -> tuple[float, float]:
-    """Within four deviations of a share of ``count`` answers that are guessed."""
+    """The range of four standard deviations around the expected number of correct guesses."""
     spread = 4 * (chance * (1 - chance) / count) ** 0.5
     return chance - spread, chance + spread
 
 
 def centred(clip: Clip) -> NDArray[np.float64]:
-    """The spectrum of one frame, whose powers do not tell where the glyph is."""
+    """The power spectrum of one frame, which does not depend on the glyph's position."""
     grey_HW = render(clip)[SHORT // 2].mean(2) / 255
     power = np.abs(np.fft.rfft2(grey_HW - grey_HW.mean()))[:, :20]
     return np.log(power + 1e-3).ravel()
 
 
 def steps(clip: Clip) -> NDArray[np.float64]:
-    """step_T2, the shorter way round."""
+    """step_T2, the shorter way around the torus."""
     at_T2 = positions(clip)
     step_T2: NDArray[np.float64] = (np.diff(at_T2, axis=0) + 0.5) % 1.0 - 0.5
     return step_T2
 
 
 def pace(clip: Clip) -> NDArray[np.float64]:
-    """Spectrum of a path, whatever its direction and its place: powers of how fast it turns to
-    the left, and to the right."""
+    """Power spectrum of the turns of a path to the left and to the right, independent of its
+    direction and position."""
     step_T = steps(clip) @ np.array([1j, 1])
     power: NDArray[np.float64] = np.abs(np.fft.fft(step_T - step_T.mean())) / np.abs(step_T).sum()
     return power
 
 
 def frames_of(count: int, split: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """features_NF of one frame each of clips of 2 glyphs and 4 motions, and their labels."""
+    """features_NF of one frame of each clip of 2 glyphs and 4 motions, and their labels."""
     clips = [
         Clip(n % 2, n // 2 % 4, seed=(split, n), frames=SHORT, size=48, difficulty=0.2)
         for n in range(count)
@@ -89,13 +89,13 @@ def test_a_path_tells_the_motion_and_nothing_of_the_glyph() -> None:
     found = nearest_mean(paths(0, 800), labels, paths(1, 800)) == labels
     assert found.mean() > 0.95
     for glyph in range(len(GLYPHS)):
-        # The very same path, whatever is shown.
+        # The path does not depend on the glyph.
         assert np.array_equal(positions(Clip(0, 2, (5,))), positions(Clip(glyph, 2, (5,))))
 
 
 @pytest.mark.parametrize("motion", range(len(MOTIONS)))
 def test_frames_a_period_apart_tell_nothing_of_the_motion(motion: int) -> None:
-    """Between them lies what a motion has in common with all others."""
+    """Over a period, all motions have the same displacement."""
     for n in range(20):
         moved = [
             (np.diff(positions(Clip(0, m, (n,), 40))[n % PERIOD :: PERIOD], axis=0) + 0.5) % 1
@@ -106,13 +106,13 @@ def test_frames_a_period_apart_tell_nothing_of_the_motion(motion: int) -> None:
 
 @pytest.mark.parametrize("motion", range(len(MOTIONS)))
 def test_positions_and_steps_are_distributed_alike(motion: int) -> None:
-    """Of any one frame, and of any two in a row: uniform positions, uniform directions, and
-    lengths whose quantiles are those of the first motion."""
+    """For single frames and for pairs of successive frames: uniform positions, uniform directions,
+    and step lengths with the quantiles of the first motion."""
     count, at = 2000, 9
     clips = [Clip(0, motion, (2, n), FRAMES) for n in range(count)]
     where = np.stack([positions(clip)[at] for clip in clips])
     cells = np.histogram2d(where[:, 0], where[:, 1], bins=4, range=[[0, 1], [0, 1]])[0]
-    # chi-square of 15 degrees of freedom: 44 is exceeded once in 10,000
+    # chi-square with 15 degrees of freedom: 44 is exceeded once in 10,000.
     assert ((cells - count / 16) ** 2 / (count / 16)).sum() < 44
     step = np.stack([steps(clip)[at] for clip in clips])
     sectors = np.histogram(np.arctan2(step[:, 0], step[:, 1]), 16, (-np.pi, np.pi))[0]
@@ -120,12 +120,12 @@ def test_positions_and_steps_are_distributed_alike(motion: int) -> None:
     others = np.stack([steps(Clip(0, 0, (3, n), FRAMES))[at] for n in range(count)])
     ends = np.quantile(np.hypot(*others.T), np.linspace(0, 1, 9)[1:-1])
     found = np.histogram(np.hypot(*step.T), [0, *ends, 1])[0]
-    # twice the variance: both are drawn; 7 degrees of freedom
+    # Twice the variance, since both are drawn; 7 degrees of freedom.
     assert ((found - count / 8) ** 2 / (2 * count / 8)).sum() < 30
 
 
 def test_left_turns_left() -> None:
-    """As seen: y points down."""
+    """As it is seen: y points down."""
     names = [name for name, _ in MOTIONS]
     for name, sign in (("circle", 1), ("left-turns", 1), ("right-turns", -1)):
         y_T, x_T = steps(Clip(0, names.index(name), (1,), 32)).T
@@ -148,7 +148,7 @@ def test_equal_clips_are_equal_and_others_differ() -> None:
 
 
 def test_glyphs_differ_in_their_own_pixels_only() -> None:
-    """Of two glyphs on one path, what both do not cover is the same."""
+    """Two glyphs on one path differ only in pixels that one of them covers."""
     one, other = (render(Clip(glyph, 0, (1,), 8, 64)) for glyph in (0, 1))
     differs = (one != other).any(3).mean()
     assert 0.01 < differs < 0.2

@@ -22,7 +22,7 @@ TRANSFORM = TrainTransform(24, 26, 34, augment="autoaugment")
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoList:
-    """16 whole videos and one of each kind of broken ones."""
+    """A list of 16 whole videos and one of each kind of unusable ones."""
     folder = tmp_path_factory.mktemp("mixed")
     lines = []
     for i in range(14):
@@ -64,7 +64,7 @@ def test_any_number_of_workers_gives_the_same(mixed: VideoList) -> None:
 
 
 def test_closed(mixed: VideoList) -> None:
-    """No process is left, after some of an epoch too; who reads on gets the same."""
+    """No process is left, also after part of an epoch; reading again gives the same batches."""
     others = set(active_children())
     whole = list(TrainLoader(clips(mixed), 4).epoch(0))
     train = TrainLoader(clips(mixed), 4, workers=2)
@@ -115,7 +115,7 @@ def test_an_epoch_goes_on_in_the_middle(mixed: VideoList) -> None:
 
 
 def test_a_sample_does_not_depend_on_other_videos_being_good(mixed: VideoList) -> None:
-    """Replacing draws from a generator of its own."""
+    """Replacements are drawn from a generator of their own."""
     good = next(i for i, v in enumerate(mixed.videos) if v.name == "v5.mp4")
     first = clips(mixed)[0, good]
     only = [v for v in mixed.videos if Path(v.path).stem not in KINDS]

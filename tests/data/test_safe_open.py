@@ -17,7 +17,7 @@ from tsdsl.data.video import index_video, read_clip
 from tsdsl.data.video_problems import BadVideo, Problem
 from tsdsl.diagnostics import DiagnosticError
 
-#: What FFmpeg would follow to a file beside it, by the name of the format.
+#: Files that FFmpeg would follow to a file beside them, by name of the format.
 FOLLOWING = {
     "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{name}\n#EXT-X-ENDLIST\n",
     "concat": "ffconcat version 1.0\nfile '{name}'\n",
@@ -28,7 +28,7 @@ FOLLOWING = {
     "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
     "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
 }
-#: Run in a process of its own, whose address space is limited, so that a fault does no harm.
+#: Run in a process of its own with a limited address space, so that a failure does no harm.
 CHECK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
@@ -46,7 +46,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="limits and memory as
 
 
 def kinds(*paths: Path | str) -> tuple[list[str], int]:
-    """Kind of each path, and the MiB that the process took at most."""
+    """Kind of each path, and the peak memory of the process in MiB."""
     command = [sys.executable, "-c", CHECK, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     *found, memory = done.stdout.split()
@@ -55,8 +55,8 @@ def kinds(*paths: Path | str) -> tuple[list[str], int]:
 
 @LINUX
 def test_lists_of_other_files_are_not_followed(tmp_path: Path) -> None:
-    """The file that they name is a good video: a follower would find it usable. One that names
-    itself would be followed for ever."""
+    """The file that they name is a good video, which a reader that follows it would find usable.
+    One that names itself would be followed without end."""
     video(tmp_path / "other.ts", codec="mpeg2video")
     paths = []
     for form, text in FOLLOWING.items():
@@ -104,7 +104,7 @@ def test_addresses_are_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @LINUX
 def test_large_frames_are_refused_before_they_are_made(tmp_path: Path) -> None:
-    """16,000 x 16,000 would take 32 MB as it is stored, and 768 MB as RGB."""
+    """A frame of 16,000 x 16,000 has 32 MB in the file and would have 768 MB as RGB."""
     from PIL import Image
 
     folder = frame_folder(tmp_path / "frames", 2)

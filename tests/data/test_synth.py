@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Path -> bytes. Of videos only that they are there: encoders need not give the same bits."""
+    """Path -> bytes. Videos count as present only, since encoders need not be deterministic."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.suffix != ".mp4" else b""
         for path in sorted(folder.rglob("*"))
@@ -45,7 +45,7 @@ def pixels(path: Path) -> NDArray[np.float64]:
 
 
 def distance(one: Path, other: Path) -> float:
-    """Mean difference of the pixels of the videos of two folders, which have the same names."""
+    """Mean difference of the pixels of the videos in two folders with the same names."""
     videos = [path.relative_to(one) for path in one.rglob("*.mp4")]
     return max(float(np.abs(pixels(one / v) - pixels(other / v)).mean()) for v in videos)
 

@@ -18,7 +18,7 @@ from tsdsl.data.video_problems import KINDS, BadVideo
 
 
 def level(i: int, width: int, height: int) -> np.ndarray:
-    """Brighter from frame to frame, by little: what encoders reorder most."""
+    """Each frame is slightly brighter than the one before: what encoders reorder most."""
     return np.full((height, width, 3), 3 * i, np.uint8)
 
 
@@ -71,7 +71,7 @@ def test_seeking_gives_the_frames_of_decoding_all(tmp_path: Path, name: str) -> 
 
 
 def test_seeking_decodes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frame 39 of an intra-coded video of 40 takes one frame, not 40."""
+    """Frame 39 of an intra-coded video of 40 frames needs one frame, not 40."""
     path = str(video(tmp_path / "a.mp4", options={"g": "10", "bf": "0", "sc_threshold": "0"}))
     index = index_video(path)
     decoded: list[int] = []
@@ -94,7 +94,7 @@ def test_seeking_decodes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_right_frames(tmp_path: Path) -> None:
-    """Lossless: the pixels are those that were drawn, so that numbers are right, too."""
+    """Lossless: the pixels are those that were drawn, which shows that frame numbers are right."""
     path = str(video(tmp_path / "a.mkv", codec="ffv1", pixels="bgr0"))
     clip = read_clip(path, index_video(path), [7, 31])
     for at, i in enumerate((7, 31)):
@@ -125,7 +125,7 @@ def test_folders_of_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp"])
 def test_frames_that_are_cut(tmp_path: Path, ending: str) -> None:
-    """What is missing of an image is not made up."""
+    """The missing part of an image is not made up."""
     folder = frame_folder(tmp_path / "frames", 2, ending)
     index, path = index_video(str(folder)), folder / f"frame2.{ending}"
     assert read_clip(str(folder), index, [0, 1]).shape == (3, 2, 48, 64)
@@ -197,7 +197,7 @@ def test_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: s
 
 
 def test_damaged_files_never_crash(tmp_path: Path) -> None:
-    """Bytes are changed at random: a file is usable, or has a problem."""
+    """With random changes of bytes, a file is usable or has a problem."""
     rng = np.random.default_rng(0)
     kinds = set()
     for name, codec in (("a.mp4", "libx264"), ("a.webm", "libvpx"), ("a.avi", "mpeg4")):
@@ -284,7 +284,7 @@ def test_orientation_of_photographs(tmp_path: Path, orientation: int, ending: st
 
 
 def series(folder: Path, names: dict[str, int]) -> Path:
-    """A folder of images: pattern -> how many."""
+    """A folder of images, with a number of files for each pattern."""
     folder.mkdir()
     for at, (pattern, count) in enumerate(names.items()):
         for i in range(count):
@@ -357,7 +357,7 @@ def sparse_avi(path: Path, kept: Sequence[int], rate: int = 30, codec: str = "mj
 
 
 def test_avi_with_reordered_frames(tmp_path: Path) -> None:
-    """Its clock ticks more often than there are frames, and the header counts the ticks."""
+    """Its clock ticks more often than it has frames, and the header counts ticks."""
     path = sparse_avi(tmp_path / "a.avi", range(0, 80, 2), 60, "libx264")
     with av.open(str(path)) as container:
         assert container.streams.video[0].frames > 70
@@ -413,7 +413,7 @@ def test_the_stream_marked_as_default_is_taken(tmp_path: Path) -> None:
 
 
 def test_bare_streams_at_their_own_rate(tmp_path: Path) -> None:
-    """The container has none: FFmpeg's demuxer makes 25 of it."""
+    """The container has no rate; FFmpeg's demuxer sets 25."""
     assert index_video(str(video(tmp_path / "a.h264"))).fps == pytest.approx(30)
 
 

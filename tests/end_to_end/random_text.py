@@ -42,7 +42,7 @@ KERNELS = ["1x1x1", "1x3x3", "3x3x3", "3x1x1"]
 
 
 def random_space(seed: int) -> str:
-    """The text of a module with one space, which is right by construction."""
+    """The text of a module with one random space, valid by construction."""
     return _Maker(Random(seed)).space()
 
 

@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def float32_is_float32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No TF32, and the same kernel for the same shapes, so that what is compared is the network."""
+    """No TF32 and deterministic kernels, so that the networks are compared and not the kernels."""
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False)
     before = torch.backends.cuda.matmul.allow_tf32

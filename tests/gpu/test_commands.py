@@ -25,7 +25,7 @@ Command = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
-    """A space, and what a search in it has found."""
+    """A space, and the result of a search in it."""
     made = tmp_path_factory.mktemp("commands")
     write_space(made / "space.tsnet", norm=True)
     command(
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Path:
 
 
 def command(verb: str, *arguments: object) -> str:
-    """What it prints. It has to succeed."""
+    """The output of a command that has to succeed."""
     given = [verb, "--device", DEVICE, *map(str, arguments)]
     done = CliRunner().invoke(cli, given, prog_name="tsdsl")
     assert done.exit_code == 0, done.output
@@ -45,7 +45,7 @@ def command(verb: str, *arguments: object) -> str:
 
 
 def test_search(folder: Path, videos: Path) -> None:
-    """A second run of the same gives the same; the result is in the budgets."""
+    """A repeated search gives the same result, which is within the budgets."""
     space = tsdsl.load(folder / "space.tsnet")
     arch = tsdsl.Architecture.load(folder / "search/arch.json")
     assert 120_000 <= space.flops(arch) <= 1_000_000
@@ -79,7 +79,7 @@ def test_random(folder: Path, videos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("options", [[], ["--channels-last", "--micro-batch", "2"]])
 def test_train_and_eval(folder: Path, videos: Path, tmp_path: Path, options: list[str]) -> None:
-    """From the weights of the search; scores are the CPU's."""
+    """From the weights of the search; scores agree with the CPU's."""
     frozen = [folder / "space.tsnet", "--frozen", folder / "search/arch.json", "--data", videos]
     command(
         *("train", *frozen, "--val", videos, "-o", tmp_path / "run", *options),

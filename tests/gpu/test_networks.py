@@ -19,7 +19,7 @@ SPACES = ["specs/auto_tsnet_s", "examples/two_stream", "examples/glyphs_space"]
 
 
 def stirred(net: Any, seed: int = 0) -> Any:
-    """Statistics and scales that differ from channel to channel."""
+    """Randomise statistics and scales per channel."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for tensor in (*net.parameters(), *net.buffers()):
@@ -55,7 +55,7 @@ def test_fixed_networks_beside_the_cpu(spec: str) -> None:
 
 @pytest.mark.parametrize("spec", SPACES)
 def test_supernets_beside_frozen_networks(spec: str) -> None:
-    """Bit for bit, in both precisions and both modes; and the CPU's in float64."""
+    """Bit for bit on the GPU, in both precisions and both modes; equal to the CPU in float64."""
     space = space_of(spec)
     supernet = stirred(tsdsl.compile(space)).double()
     assert isinstance(supernet, tsdsl.Supernet)
@@ -72,7 +72,7 @@ def test_supernets_beside_frozen_networks(spec: str) -> None:
                 found = supernet.eval()(on_gpu, arch)
                 assert torch.equal(found, space.freeze(supernet, arch)(on_gpu))
             assert relative(found, expected) < (1e-11 if dtype == torch.float64 else 1e-3)
-        # Training moves the statistics: of a copy, so that the others stay.
+        # Training changes statistics, so a copy is trained.
         trained = deepcopy(supernet).train()
         for arch in archs[:3]:
             twin = space.freeze(trained, arch)
@@ -114,7 +114,7 @@ def test_gradients_beside_the_cpu() -> None:
 
 
 def test_a_compiled_network() -> None:
-    """What torch.compile makes of a frozen network computes the same."""
+    """torch.compile of a frozen network computes the same."""
     space = tsdsl.load(ROOT / "examples/glyphs.tsnet")
     net = stirred(tsdsl.compile(space)).cuda().eval()
     clip = torch.randn(2, *space.input_shape, device="cuda")

@@ -37,7 +37,7 @@ def deterministic() -> Iterator[None]:
 
 
 def stopping_at(step: int) -> Any:
-    """``stop`` of a run that says true from a step on."""
+    """A ``stop`` function that returns True from a step on."""
     asked = {"times": 0}
 
     def stop() -> bool:
@@ -54,7 +54,7 @@ def equal(one: Path, other: Path) -> bool:
 
 @pytest.mark.parametrize("amp", [False, True])
 def test_training(tmp_path: Path, videos: Path, amp: bool) -> None:
-    """To the end in one go, and stopped and resumed: the same weights; evaluated alike on a CPU."""
+    """Uninterrupted, and stopped and resumed: the same weights, and the same scores on a CPU."""
     spec = write_spec(tmp_path / "tiny.tsnet", norm=True)
     settings = {"train.mixed_precision": amp, "train.ema": 0.9, "drop": 0.5}
     space = tsdsl.load(spec, set=settings)
@@ -108,10 +108,10 @@ def test_searching(tmp_path: Path, videos: Path, amp: bool) -> None:
 
 @pytest.mark.parametrize("micro_batch", [None, 2])
 def test_one_graph_is_all_graphs(micro_batch: int | None) -> None:
-    """The streaming step beside all graphs at once, in float64, over 10^4 nats."""
+    """The streaming step equals all graphs at once, in float64, for losses of up to 10^4 nats."""
     space = tsdsl.load(ROOT / "examples/glyphs_space.tsnet", set={"crop": 32})
     torch.manual_seed(0)
-    # In evaluation mode, statistics do not depend on the parts that clips come in.
+    # In evaluation mode, statistics do not depend on the division into micro-batches.
     supernet: Any = tsdsl.compile(space).double().cuda().eval()
     clips = Clips(
         torch.randn(4, *space.input_shape, dtype=torch.float64, device="cuda"),
@@ -146,7 +146,7 @@ def test_one_graph_is_all_graphs(micro_batch: int | None) -> None:
 
 
 def test_the_memory_of_a_step() -> None:
-    """13 architectures in no more than 1.15 of what one takes, weights included."""
+    """13 architectures take at most 1.15 of the memory of one, weights included."""
     space = tsdsl.load(ROOT / "examples/two_stream.tsnet", set={"crop": 112})
     torch.manual_seed(0)
     supernet: Any = tsdsl.compile(space).cuda().train()
@@ -165,7 +165,7 @@ def test_the_memory_of_a_step() -> None:
 
 
 def test_statistics_and_counts() -> None:
-    """Of a step, beside the frozen networks' one after the other."""
+    """Running statistics of a step equal those of the frozen networks, one after the other."""
     space = tsdsl.load(ROOT / "examples/glyphs_space.tsnet", set={"crop": 32})
     torch.manual_seed(0)
     supernet: Any = tsdsl.compile(space).double().cuda().train()

@@ -13,7 +13,7 @@ from tsdsl.training.scores import Scores
 
 
 def drawn(n: int, k: int, seed: int = 0, right: float = 0.7, name: str = "class") -> Scores:
-    """Of one video in eight, the class is never shown."""
+    """Random scores. One class in eight is never shown."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, k - k // 8, n)
     predicted = np.where(rng.random(n) < right, labels, rng.integers(0, k, n))

@@ -42,7 +42,7 @@ NOTHING = ONE_COST.replace("conv(8, 3x3x3)", "relu").replace(" -> linear(10)", "
 
 
 def texts(svg: bytes) -> str:
-    """All text of an SVG, which must be well-formed."""
+    """All text of an SVG, which has to be well-formed."""
     root = ElementTree.fromstring(svg)
     return "\n".join("".join(t.itertext()) for t in root.iter(f"{SVG}text"))
 
@@ -57,7 +57,7 @@ def rows(ax: Axes) -> list[str]:
 
 
 def bars(ax: Axes) -> dict[float, float]:
-    """Length of all parts of each bar, by its height."""
+    """Total length of each bar, by its vertical position."""
     found: dict[float, float] = {}
     for patch in ax.patches:
         assert isinstance(patch, Rectangle)
@@ -203,7 +203,7 @@ def test_no_band_where_exact(small: tsdsl.Space) -> None:
 
 
 def window_of(ax: Axes) -> tuple[float, float] | None:
-    """The ends of what is shaded."""
+    """The ends of the shaded window."""
     for patch in ax.patches:
         if isinstance(patch, Rectangle) and patch.get_facecolor()[:3] == matplotlib.colors.to_rgb(
             WINDOW
@@ -237,7 +237,7 @@ def test_window(small: tsdsl.Space, window, shaded, said: str) -> None:
 
 
 def test_reversed_budgets(small: tsdsl.Space) -> None:
-    """Budgets that exclude each other are a window that is reversed."""
+    """Budgets that exclude each other give a reversed window."""
     summary = summarise(small, None, {"macs": (32e6, 20e6)})
     ax = plots.overview(summary).axes[0]
     assert "window 32 to 20 MFLOPs: none" in legend(ax) and window_of(ax) is None
@@ -347,7 +347,7 @@ def test_no_phases(load) -> None:
 
 
 def test_own_axes(small: tsdsl.Space) -> None:
-    """Panels side by side, in a figure of the caller's."""
+    """Panels side by side, in a figure of the caller."""
     figure = Figure(figsize=(14, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     assert plots.spread(small, ax=left) is left
@@ -375,7 +375,7 @@ def test_measured_cost(small: tsdsl.Space) -> None:
 
 
 def test_names_from_files_are_text(small: tsdsl.Space) -> None:
-    """Neither mathematics nor markup nor control characters; a script that the font lacks."""
+    """Neither formulas nor markup nor control characters; a script that the font lacks."""
     name = "$x_{<&>}\x1b[31m\N{CJK UNIFIED IDEOGRAPH-6642}$"
     space = small.with_costs(latency(small, name, "$j$"))
     for suffix in plots.FORMATS:

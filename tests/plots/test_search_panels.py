@@ -20,7 +20,8 @@ FIRST, SECOND = 40, 20
 
 
 def write(folder: Path, decisions: int, seed: int = 0, until: int = FIRST + SECOND) -> Path:
-    """Even decisions are learned first, odd ones second. Every tenth step is told."""
+    """Write a history: even decisions are learned first, odd ones second; every tenth step is
+    logged."""
     draw = np.random.default_rng(seed)
     options = [["1x1x1", 2.5, True, "$a$<&>"][: 2 + k % 3] for k in range(decisions)]
     named = [{"path": f"s.b[{k}].kernel", "options": o} for k, o in enumerate(options)]
@@ -69,7 +70,7 @@ def test_every_option_has_its_place(tmp_path: Path, decisions: int, columns: int
     for (_, options), image in zip(history.decisions, images, strict=True):
         assert image.get_array().shape[0] == len(options)
         for row in image.get_array():
-            # The first pixels are of step 0, the last ones of the last step.
+            # The first pixels show step 0, the last ones the last step.
             for pixel, moment in ((0, 0), (-1, -1)):
                 p = history.p_OM[at, moment]
                 full = np.array([16, 68, 108] if history.learned_OM[at, moment] else [150] * 3)
@@ -77,7 +78,7 @@ def test_every_option_has_its_place(tmp_path: Path, decisions: int, columns: int
             at += 1
     texts = [text.get_text() for ax in found for text in ax.texts]
     assert sum(text.startswith("s.b[") for text in texts) == decisions
-    # Options have names where there is room, and none overlaps the next.
+    # Options have names where there is space, and no name overlaps another.
     assert (texts.count("1x1x1") == decisions) == (decisions <= 30)
     for ax in found:
         names = sorted(t.xy[1] for t in ax.texts if t.get_text().startswith("s.b["))
@@ -89,7 +90,7 @@ def test_every_option_has_its_place(tmp_path: Path, decisions: int, columns: int
 
 
 def test_a_phase_begins_where_it_begins(tmp_path: Path) -> None:
-    """No moment is shown beyond its phase."""
+    """No record is shown outside of its phase."""
     history = History.read(write(tmp_path / "run", 2))
     image = maps(plots.search(history))[0].images[0].get_array()
     edge = round(image.shape[1] * FIRST / (FIRST + SECOND))

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def _stub() -> dict[str, ModuleType]:
     torchvision, ops = ModuleType("torchvision"), ModuleType("torchvision.ops")
-    # Only detection heads use it, and none is built here.
+    # Only detection heads use it, and the tests build none.
     ops.RoIAlign = type("RoIAlign", (), {})  # type: ignore[attr-defined]
     torchvision.ops = ops  # type: ignore[attr-defined]
     return {"torchvision": torchvision, "torchvision.ops": ops}
@@ -22,14 +22,14 @@ def _stub() -> dict[str, ModuleType]:
 
 @pytest.fixture(scope="session", autouse=True)
 def pytorchvideo() -> None:
-    """Imports what the tests build. The stub does not outlive the import."""
+    """Import what the tests build. The stub is removed after the import."""
     if "torchvision" in sys.modules:
         return
     stub = _stub()
     sys.modules.update(stub)
     try:
         with warnings.catch_warnings():
-            # fvcore scripts a function at import, which today's torch deprecates.
+            # fvcore scripts a function on import, which torch deprecates.
             warnings.simplefilter("ignore", DeprecationWarning)
             import pytorchvideo.models.slowfast
             import pytorchvideo.models.x3d  # noqa: F401

@@ -17,7 +17,8 @@ Norm = Callable[[int], nn.Module]
 
 
 class SubBatchNorm(nn.Module):
-    """Parameters by themselves, statistics in two layers without any; evaluates with ``bn``."""
+    """Its own parameters, and statistics in two layers without parameters; ``bn`` is used in
+    evaluation."""
 
     def __init__(self, channels: int, splits: int = 2) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ class X3DHead(nn.Module):
 
 
 class X3D(nn.Module):
-    #: Width, squeezed width, depth without a factor: of res2 to res5.
+    #: Width, squeezed width and unscaled depth of res2 to res5.
     STAGES = ((24, 8, 1), (48, 8, 2), (96, 16, 5), (192, 32, 3))
 
     def __init__(self, depth: float, norm: Norm = nn.BatchNorm3d, classes: int = 400) -> None:
@@ -146,7 +147,7 @@ class X3D(nn.Module):
                     conv(inner, inner, (3, 3, 3), (1, stride, stride), groups=inner),
                     conv(inner, width, (1, 1, 1)),
                     norm,
-                    # Every second block, from the first.
+                    # Every second block, from the first one on.
                     0 if index % 2 else squeezed,
                 )
                 blocks.append(Block(before, width, stride, branch, norm))
@@ -186,10 +187,10 @@ class Fuse(nn.Module):
 
 
 class SlowFast(nn.Module):
-    """R50; beta 1/8, twice as many channels after fusion's convolutions."""
+    """ResNet-50 with beta = 1/8; the convolutions of the fusion double the channels."""
 
     DEPTHS = (3, 4, 6, 3)
-    #: Frames of the kernels of a: slow, fast.
+    #: Temporal kernel size of convolution a in the slow and fast pathways.
     FRAMES = ((1, 3), (1, 3), (3, 3), (3, 3))
 
     def __init__(

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def randomise(net: nn.Module, seed: int) -> None:
-    """Random weights everywhere, statistics and affine parameters of normalisation included, of a
-    size that keeps activations near 1."""
+    """Randomise all weights, including statistics and affine parameters of normalisations, with a
+    scale that keeps activations near 1."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(tensor: Tensor, low: float, high: float) -> None:

@@ -45,7 +45,7 @@ Load = Callable[..., tuple[tsdsl.Space, nn.Module]]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """A space with one block and its network with random weights, in float64."""
+    """A space with one block, and its network with random weights, in float64."""
 
     def loaded(text: str, **holes: Any) -> tuple[tsdsl.Space, nn.Module]:
         path = tmp_path / "alone.tsnet"
@@ -69,7 +69,7 @@ def tensor(channels: int, frames: int) -> Tensor:
 
 
 def linear_map(x_NCP: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A 1x1x1 convolution as the matrix product that it is."""
+    """A 1x1x1 convolution as a matrix product."""
     y_NCP = torch.einsum("oc,ncp->nop", weight.flatten(1), x_NCP)
     return y_NCP if bias is None else y_NCP + bias[:, None]
 
@@ -165,7 +165,7 @@ def test_squeeze_and_excitation(load: Load, call: str, r: int) -> None:
 
 
 def strided(x_NCTHW: Tensor, w: Weights) -> Tensor:
-    """5x1x1 with stride 4 over time, tap by tap."""
+    """A 5x1x1 convolution with temporal stride 4, tap by tap."""
     padded = functional.pad(x_NCTHW, (0, 0, 0, 0, 2, 2))
     taps = w["conv1.weight"][..., 0, 0]
     frames = [
@@ -202,8 +202,8 @@ def test_fusion(
     bn: str,
     macs: int,
 ) -> None:
-    """The candidates of Auto-TSNet's supplement, section 2: to the sparse stream's frames, then
-    to its channels, then summed. 8 frames into 2, 4 channels into 12."""
+    """The candidates of Auto-TSNet's supplement, section 2: temporal match to the sparse stream's
+    frames, then a map to its channels, then the sum. 8 frames into 2, 4 channels into 12."""
     space, net = load(TWO_STREAMS, call=call)
     w = weights_of(net, "fuse.dense_to_sparse.stem")
     dense_NCTHW, sparse_NCTHW = tensor(4, 8), tensor(12, 2)

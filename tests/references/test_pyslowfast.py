@@ -31,7 +31,7 @@ def compiled(spec: str, **params: object) -> nn.Module:
 
 @torch.no_grad()
 def assert_equal_logits(theirs: nn.Module, spec: str, frames: int) -> LoadedWeights:
-    """After all weights were drawn and moved, in float64; gives what was loaded."""
+    """Assert equal logits in float64 after random weights were loaded; returns what was loaded."""
     randomise(theirs.double().eval(), seed=len(spec))
     ours = compiled(spec).double().eval()
     loaded = load_into(ours, StoredWeights(theirs.state_dict()))
@@ -39,7 +39,7 @@ def assert_equal_logits(theirs: nn.Module, spec: str, frames: int) -> LoadedWeig
     clip_NCTHW = torch.randn(2, 3, frames, CROP, CROP, generator=generator, dtype=torch.float64)
     clip_NCTHW[1] *= 3
     expected = theirs(clip_NCTHW)
-    # Guards against two networks that agree because neither looks at its input.
+    # Guards against two networks that agree because neither depends on its input.
     assert (expected[0] - expected[1]).abs().max() > 1e-2 * expected.abs().max()
     assert (ours(clip_NCTHW) - expected).abs().max() <= 1e-10
     return loaded
@@ -84,7 +84,7 @@ def test_slowfast(spec: str, alpha: int, kernel: int) -> None:
 
 
 def test_pytorchvideo_in_the_spec_with_every_shortcut_normalised() -> None:
-    """The normalisation that pytorchvideo lacks is one that changes nothing."""
+    """The normalisation that pytorchvideo lacks becomes the identity."""
     loaded = assert_equal_logits(pytorchvideo_x3d(), "x3d_xs", 4)
     assert loaded.filled == tuple(
         f"main.s1.0.projection.bn.{leaf}"
@@ -121,7 +121,7 @@ def pytorchvideo_slowfast() -> nn.Module:
     ids=lambda value: getattr(value, "name", None),
 )
 def test_there_and_back(make, spec: str, scheme: Scheme) -> None:
-    """The map is a bijection: a state dict comes back with the same names and numbers."""
+    """The map is a bijection: names and values survive a round trip."""
     theirs = make()
     randomise(theirs, seed=1)
     state = theirs.state_dict()

@@ -16,7 +16,7 @@ from tsdsl.weights.weight_files import StoredWeights, load_into
 SPECS = Path(__file__).resolve().parents[2] / "specs"
 TOLERANCE = 1e-10
 
-#: Name -> the arguments of pytorchvideo's builder.
+#: Name -> arguments of pytorchvideo's builder.
 X3D_FAMILY: dict[str, dict[str, Any]] = {
     "x3d_xs": {"input_clip_length": 4, "depth_factor": 2.2},
     "x3d_s": {"input_clip_length": 13, "depth_factor": 2.2},
@@ -30,7 +30,7 @@ SLOWFAST_FAMILY = {"slowfast_r50_4x16": (8, 5), "slowfast_r50_8x8": (4, 7)}
 def x3d(name: str, crop: int, **changes: Any) -> nn.Module:
     from pytorchvideo.models.x3d import create_x3d
 
-    # Releases differ in whether the head ends in a softmax unless told otherwise.
+    # Releases differ in whether the head ends in a softmax by default.
     options = {"head_activation": None, **X3D_FAMILY[name], **changes}
     return create_x3d(input_crop_size=crop, **options)
 
@@ -58,7 +58,7 @@ def moved(theirs: nn.Module, spec: str, **params: Any) -> nn.Module:
 
 
 def clip(frames: int, crop: int) -> Tensor:
-    """Two clips that differ in contrast, so that their logits do."""
+    """Two clips that differ in contrast, so that their logits differ."""
     generator = torch.Generator().manual_seed(crop)
     clip_NCTHW = torch.randn(2, 3, frames, crop, crop, generator=generator, dtype=torch.float64)
     clip_NCTHW[1] *= 3
@@ -68,7 +68,7 @@ def clip(frames: int, crop: int) -> Tensor:
 @torch.no_grad()
 def assert_equal_logits(ours: Tensor, theirs: Tensor) -> None:
     assert ours.shape == theirs.shape
-    # Guards against two networks that agree because neither looks at its input.
+    # Guards against two networks that agree because neither depends on its input.
     assert (theirs[0] - theirs[1]).abs().max() > 1e-2 * theirs.abs().max()
     assert (ours - theirs).abs().max() <= TOLERANCE
 
@@ -95,7 +95,7 @@ def test_x3d_of_pytorchvideo(name: str, crop: int) -> None:
 
 @torch.no_grad()
 def test_x3d_with_every_shortcut_normalised() -> None:
-    """SlowFast's variant is pytorchvideo's with one normalisation more."""
+    """SlowFast's variant is pytorchvideo's with one more normalisation."""
     theirs = x3d("x3d_s", 64)
     theirs.blocks[1].res_blocks[0].branch1_norm = nn.BatchNorm3d(24)
     ours = moved(theirs, "x3d_s", crop=64)
@@ -130,7 +130,7 @@ def test_slowfast_of_pytorchvideo(name: str, crop: int) -> None:
     ours = moved(theirs, name, crop=crop)
     clip_NCTHW = clip(32, crop)
     alpha, _ = SLOWFAST_FAMILY[name]
-    # pytorchvideo changes the list that it is given.
+    # pytorchvideo modifies the list that it is given.
     assert_equal_logits(ours(clip_NCTHW), theirs([clip_NCTHW[:, :, ::alpha], clip_NCTHW]))
 
 
@@ -147,7 +147,7 @@ def test_slowfast_tested_with_the_pool_of_the_train_crop() -> None:
 
 @pytest.mark.parametrize("name", X3D_FAMILY)
 def test_parameters_of_x3d(name: str) -> None:
-    """One normalisation of 24 channels is the whole difference between the code bases."""
+    """A single normalisation of 24 channels is the difference between the code bases."""
     theirs = sum(p.numel() for p in x3d(name, 160).parameters())
     path = SPECS / f"{name}.tsnet"
     assert tsdsl.load(path, set={"pytorchvideo_shortcut": True}).params() == theirs

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SPECS = ROOT / "specs"
 EXAMPLES = ROOT / "examples"
 
-#: Spec -> (parameters, train crop, GMACs, test crop, GMACs, GMACs with the train crop's pool).
+#: Spec -> (parameters, training crop, GMACs, test crop, GMACs, GMACs with the training crop's
+#: pooling).
 FIXED: dict[str, tuple[int, int, str, int, str, str | None]] = {
     "x3d_xs": (3_794_322, 160, "0.605", 182, "0.839", None),
     "x3d_s": (3_794_322, 160, "1.963", 182, "2.722", "2.727"),
@@ -24,7 +25,7 @@ FIXED: dict[str, tuple[int, int, str, int, str, str | None]] = {
     "slowfast_r50_4x16": (34_480_216, 224, "27.64", 256, "36.10", None),
     "slowfast_r50_8x8": (34_566_488, 224, "50.31", 256, "65.71", None),
 }
-#: The same without normalisation on the one shortcut that strides and keeps its width.
+#: Parameters without the normalisation on the shortcut that strides and keeps its width.
 PYTORCHVIDEO_PARAMS = {
     "x3d_xs": 3_794_274,
     "x3d_s": 3_794_274,
@@ -35,7 +36,7 @@ PYTORCHVIDEO_PARAMS = {
 
 @dataclass(frozen=True)
 class Reference:
-    """A member of an Auto-TSNet space, uniform in kernel and expansion, as X3D is."""
+    """A member of an Auto-TSNet space with one kernel and one expansion, as in X3D."""
 
     spec: str
     name: str

@@ -11,7 +11,7 @@ from torch import nn
 
 import tsdsl
 
-#: Families are what their first member is.
+#: A family equals its first member.
 FAMILIES = {"x3d", "slowfast_r50", "auto_tsnet"}
 SPACES = [
     path
@@ -19,7 +19,7 @@ SPACES = [
     if "\nspace " in path.read_text(encoding="utf-8") and path.stem not in FAMILIES
 ]
 REFERENCES = ("auto_tsnet_s.r1", "auto_tsnet_s.r2", "auto_tsnet_l.r1")
-#: The smallest at which windows of attention fit into the last map.
+#: The smallest crop at which attention windows fit into the last map.
 CROP = 64
 
 

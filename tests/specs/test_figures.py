@@ -19,7 +19,7 @@ def load(name: str, **params: Any) -> tsdsl.Space:
 
 
 def giga(macs: int, like: str) -> str:
-    """As many digits as ``like`` has."""
+    """GMACs with as many digits as ``like`` has."""
     return f"{macs / 1e9:.{len(like.partition('.')[2])}f}"
 
 
@@ -64,7 +64,7 @@ def test_reference_architectures(reference: Reference, golden: Callable[[Path, s
 
 
 def test_the_sparse_stream_of_r2_alone() -> None:
-    """At 160 it lies inside the window of the supplement's table 1, 1.37 to 1.43 G."""
+    """At 160 its cost is inside the window of the supplement's table 1, 1.37 to 1.43 G."""
     assert stream_macs(load("auto_tsnet_s"), reference("auto_tsnet_s", "R2")) == 1_382_760_392
 
 
@@ -72,7 +72,7 @@ def test_the_sparse_stream_of_r2_alone() -> None:
     ("spec", "name"), [("auto_tsnet_s", "R2"), ("auto_tsnet_m", "R2"), ("auto_tsnet_l", "R1")]
 )
 def test_one_architecture_passes_the_budgets_of_all_phases(spec: str, name: str) -> None:
-    """The sparse stream alone, both streams, and both with attention: a search in phases can go
+    """The sparse stream alone, both streams, and both with attention: a search in phases can get
     from each window into the next."""
     space = load(spec)
     limits = space.graph.params

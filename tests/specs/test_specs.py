@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import tsdsl
 
-#: Architectures of one test, so that a sweep spreads over workers.
+#: Number of architectures in one test, so that a sweep is distributed over workers.
 CHUNK = 5
-#: Architectures of each searchable space: by default, and with --sweep.
+#: Number of architectures of each searchable space: by default, and with --sweep.
 SAMPLED, SWEPT = 20, 200
-#: Specs that leave decisions open. The others must have none.
+#: Specs with open decisions. All other specs must have none.
 SEARCHED = {
     *("auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream"),
     *("glyphs_space", "glyphs_one_phase"),
@@ -29,8 +29,8 @@ def chunks() -> list[object]:
     ]
 
 
-#: Specs with a space of their own (a file may hold blocks only), and those among them that search.
-#: The family auto_tsnet is S itself.
+#: Specs with a space (a file may have blocks only), and those among them that are searched. The
+#: family auto_tsnet equals S.
 SPACES = [path for path in spec_files() if "\nspace " in path.read_text(encoding="utf-8")]
 SEARCHABLE = [path for path in SPACES if path.stem in SEARCHED]
 FIXED = [path for path in SPACES if path.stem not in {*SEARCHED, "auto_tsnet"}]
@@ -41,7 +41,7 @@ def by_name(path: Path) -> str:
 
 
 def counted(space: tsdsl.Space, arch: tsdsl.Architecture | None = None) -> tuple[int, int]:
-    """Multiply-adds and parameters as torch counts them, without computing anything."""
+    """Multiply-adds and parameters as torch counts them, on the meta device."""
     with torch.device("meta"), torch.no_grad():
         net = tsdsl.compile(space, frozen=arch).eval()
         clip_NCTHW = torch.empty(1, *space.input_shape)

@@ -17,7 +17,7 @@ import tsdsl
 from tsdsl.training.ranks import LostRank, Ranks
 from tsdsl.training.torchrun import ProcessRank, RanksError, process_rank
 
-#: A rank that runs one command after the other, within one group: the file says which.
+#: A rank that runs commands one after the other in one process group; the file lists them.
 RANK = """
 import json, os, sys, torch, torch.distributed as dist
 from click.testing import CliRunner
@@ -59,7 +59,7 @@ def two_ranks(*arguments: list[str]) -> list[subprocess.CompletedProcess[str]]:
             process.kill()
 
 
-#: Case -> a verb, what the second rank has besides, and what both ranks say.
+#: Case -> a verb, additional arguments of the second rank, and the message of both ranks.
 CASES: dict[str, tuple[str, list[str], str]] = {
     "seed": ("train", ["--seed", "7"], "seed is 7 on rank 1 and 0 on rank 0"),
     "recipe": ("train", ["--set", "train.lr=0.3"], "recipe.lr is 0.3 on rank 1 and 0.1 on rank 0"),
@@ -94,7 +94,7 @@ CASES: dict[str, tuple[str, list[str], str]] = {
 def differing(
     spec: Callable[..., Path], videos: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[tuple[int, str]]]:
-    """What each case came to, on each rank."""
+    """The results of each case on each rank."""
     from tsdsl.weights.weight_files import save, save_weights
 
     folder = tmp_path_factory.mktemp("differing")
@@ -132,7 +132,7 @@ def differing(
     work["taken"] = both("train", [], "taken")
     (folder / "taken").mkdir()
     (folder / "taken" / "last.safetensors").write_text("of somebody else")
-    # After all that, ranks that agree get through.
+    # Afterwards, ranks that agree run.
     work["equal"] = both("eval", [], "")
     (folder / "work.json").write_text(json.dumps(list(work.values())))
     program = ["-c", RANK, str(folder / "work.json")]
@@ -140,7 +140,7 @@ def differing(
     assert [each.returncode for each in done] == [0, 0], done[0].stderr + done[1].stderr
     first, second = (json.loads(each.stdout) for each in done)
     for name in CASES:
-        # Nothing was begun.
+        # No run was begun.
         assert not (folder / name / "run.json").exists()
     return {
         name: [(code, text) for code, text in pair]

@@ -80,7 +80,7 @@ def test_a_spoiled_one_is_passed_over(checkpoints: Checkpoints, file: str, how: 
     found, spoiled = checkpoints.newest()
     assert found is not None and found.step == 1
     assert [d.code for d in spoiled] == ["W0971"] and spoiled[0].file == checkpoints.path(2)
-    # The step comes round again, and takes the place of the one that is spoiled.
+    # The step is repeated, and replaces the spoiled checkpoint.
     checkpoints.save(state(2), {})
     again, spoiled = checkpoints.newest()
     assert again is not None and again.step == 2 and not spoiled
@@ -123,7 +123,7 @@ ABOUT = {"format": "tsnet-run/1", "recipe": {"lr": 0.1, "epochs": 3}, "condition
 def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
     path = str(tmp_path / "run")
     with open_folder(path) as folder:
-        # Without a checkpoint there is nothing to lose: a first attempt that failed is forgotten.
+        # Without a checkpoint there is nothing to lose: a first attempt that failed is overwritten.
         assert folder.describe({**ABOUT, "seed": 3}, resume=False) == []
         assert folder.describe(ABOUT, resume=True) == []
         folder.checkpoints.save(state(1), {})
@@ -191,14 +191,14 @@ def test_published_weights_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 class Payload:
-    """Runs code where a pickle is read without care."""
+    """Runs code if it is unpickled without care."""
 
     def __reduce__(self) -> Any:
         return os.mkdir, ("executed",)
 
 
 def damage(path: str, draw: random.Random) -> None:
-    """One damage of a checkpoint's folder; digests may be made right again after it."""
+    """Damage a checkpoint's folder in one way; digests may be corrected afterwards."""
     name = draw.choice(["contents.json", "training.pt", "weights.safetensors"])
     file = Path(path) / name
     kinds = ["cut", "gone", "empty", "bytes", "folder"]
@@ -334,7 +334,7 @@ def test_tensors_and_optimizers_of_another_network_change_nothing() -> None:
 
 
 def test_a_log_that_is_the_state_of_a_run_is_kept_without_a_description(tmp_path: Path) -> None:
-    """If run.json is damaged, nobody knows what the log is of: it is not begun anew."""
+    """If run.json is damaged, the log that is a run's state is not overwritten."""
     about = {"format": "tsnet-run/1", "state": "log.jsonl"}
     folder = RunFolder(str(tmp_path))
     assert folder.describe(about, resume=False) == []

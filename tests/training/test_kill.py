@@ -19,7 +19,7 @@ Tiny = Callable[..., tsdsl.Space]
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """A fork has one thread only, whatever its parent's pool believes."""
+    """A forked process has one thread, whatever its parent's thread pool assumes."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -53,7 +53,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def check(folder: Path) -> None:
-    """All that a killed run has left can be read."""
+    """All files that a killed run has left can be read."""
     checkpoints = Checkpoints(str(folder / "checkpoints"))
     state, spoiled = checkpoints.newest()
     assert not spoiled
@@ -61,7 +61,7 @@ def check(folder: Path) -> None:
         if (folder / name).exists():
             assert load(folder / name).tensors
     if state is not None:
-        # None of those that stay is half there.
+        # No remaining checkpoint is incomplete.
         for step in checkpoints.steps():
             assert sorted(os.listdir(checkpoints.path(step))) == [
                 "average.safetensors",
@@ -91,7 +91,7 @@ def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
         assert same(folder / "best.safetensors", tmp_path / "straight" / "best.safetensors")
         log = [(folder / "log.jsonl").read_text(), (tmp_path / "straight/log.jsonl").read_text()]
         events = [[line.split('"time"')[0] for line in text.splitlines()] for text in log]
-        # A run that ended once more says so once more; else, every event is there once.
+        # A run that ended twice logs its end twice; every other event is logged once.
         assert list(dict.fromkeys(events[0])) == events[1]
-    # Some were killed after the first checkpoint, and before the last one.
+    # Some processes were killed after the first checkpoint and before the last one.
     assert len(steps) > 2

@@ -58,7 +58,8 @@ def test_two_ranks(spec: Callable[..., Path], videos: Path, tmp_path: Path, norm
     (one, loss, top1), (two, loss2, top1_2) = found
     far = max(float((one[name] - two[name]).abs().max()) for name in one)
     if norm:
-        # Each pass normalises by its own statistics, and the running ones are the first rank's.
+        # Each pass normalises by its own statistics; running statistics are those of the first
+        # rank.
         assert far > 1e-3
     else:
         assert far < 1e-12
@@ -77,7 +78,7 @@ def test_the_command_under_torchrun(
     assert "2 processes" in done.stderr and done.stderr.count("epoch 3:") == 1
     again = launched(2, *arguments)
     assert again.returncode != 0 and "there is a run in this folder" in again.stderr
-    # The other one waits for the first, in vain.
+    # The other rank waits for the first one in vain.
     assert "internal error" not in again.stderr
     assert "Traceback" not in again.stdout
 

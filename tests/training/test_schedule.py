@@ -33,7 +33,7 @@ def test_cosine_after_warm_up(epoch: float, share: float) -> None:
 def test_ends_of_schedules() -> None:
     assert learning_rate(0.4, Constant(), 10, 9.9) == 0.4
     assert learning_rate(0.4, Constant(warmup_epochs=5), 10, 2) == pytest.approx(0.16)
-    # A warm-up that is longer than the training: it ends with the full rate.
+    # A warm-up that is longer than the training ends with the full rate.
     long = Cosine(warmup_epochs=34)
     assert learning_rate(0.4, long, 2, 1) == pytest.approx(0.2)
     assert learning_rate(0.4, long, 2, 2) == 0.4
@@ -55,7 +55,7 @@ def test_what_decays() -> None:
         kept = 1.0 if name.startswith("1.") else 1 - 0.5 * 0.25
         assert torch.equal(p, before[name] * kept), name
     assert isinstance(make_optimizer(net, Adam(), 0.1), torch.optim.Adam)
-    # Nesterov's rule without momentum is plain descent, not an error.
+    # Nesterov momentum without momentum is plain gradient descent, not an error.
     make_optimizer(net, Sgd(momentum=0.0, nesterov=True), 0.1)
 
 

@@ -104,8 +104,8 @@ def test_arrays_that_do_not_belong_together(tmp_path: Path) -> None:
 
 
 def test_sizes_are_checked_before_arrays_are_made(tmp_path: Path) -> None:
-    """A file that says 800 MB and has 8 bytes; one that has them, compressed to a thousandth; rows
-    that are nested deep."""
+    """A file that claims 800 MB and has 8 bytes; one that has them, compressed to a thousandth;
+    rows that are deeply nested."""
     claim = io.BytesIO()
     header = {"descr": "<f8", "fortran_order": False, "shape": (100_000_000,)}
     np.lib.format.write_array_header_1_0(claim, header)

@@ -117,7 +117,7 @@ def test_float64(mixed: VideoList, net: nn.Module) -> None:
 
 
 class _Bad(nn.Module):
-    """Gives something else for bright clips."""
+    """Returns something else for bright clips."""
 
     def __init__(self, value: float) -> None:
         super().__init__()

@@ -85,14 +85,15 @@ def test_equal_to_a_plain_loop(tiny: Tiny, videos: Path, norm: bool) -> None:
             losses.append(loss.item())
     assert len(losses) == 9
     assert difference(net, plain) == 0
-    # Every second step, and the last of an epoch of three.
+    # Every second step, and the last step of an epoch of three.
     assert [m.steps for m in metrics] == [2, 1, 1, 2, 2, 1]
     assert metrics[0].loss == pytest.approx(sum(losses[:2]) / 2)
     assert metrics[-1].loss == pytest.approx(losses[-1])
 
 
 def test_a_head_that_ends_in_a_softmax(tiny: Tiny, videos: Path) -> None:
-    """Its logarithms are logits: it learns what the same network without it does."""
+    """Logarithms of the outputs are logits: it learns what the same network without softmax
+    learns."""
     space = tiny()
     plain = network(space)
     with_softmax = nn.Sequential(network(space), nn.Softmax(1))

@@ -26,7 +26,7 @@ def test_training(tiny: Tiny, videos: Path) -> None:
     done = tsdsl.train(
         tsdsl.compile(space), videos, space, val=videos, workers=1, device="cpu", on_event=tell
     )
-    # One for training, one for evaluating.
+    # One worker for training, one for evaluation.
     assert max(seen) == 2 and done.step == 3
     assert set(active_children()) == others
 
@@ -69,7 +69,7 @@ def test_evaluating(spec: Callable[..., Path], videos: Path, tmp_path: Path) -> 
 
 
 def test_a_training_that_is_all_warm_up(tiny: Tiny, videos: Path) -> None:
-    """3 epochs of 3 steps: the last rate is 0.1 x (0.1 + 0.9 x 8/9)."""
+    """3 epochs of 3 steps: the last learning rate is 0.1 x (0.1 + 0.9 x 8/9)."""
 
     def told(**settings: float) -> list[str]:
         space, said = tiny(**settings), []

@@ -33,7 +33,7 @@ class Calls:
 
 
 def archive(pickled: bytes, storages: dict[str, bytes] | None = None) -> bytes:
-    """An archive as torch.save writes it."""
+    """An archive in the form of torch.save."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as file:
         file.writestr("archive/data.pkl", pickled)
@@ -45,7 +45,8 @@ def archive(pickled: bytes, storages: dict[str, bytes] | None = None) -> bytes:
 
 
 def legacy(pickled: bytes, *storages: tuple[str, bytes, int]) -> bytes:
-    """What torch wrote before archives: ``storages`` are key, bytes and claimed numbers."""
+    """The form of torch.save before archives: ``storages`` are key, bytes and claimed number of
+    elements."""
     first = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
     parts = [pickle.dumps(value, 2) for value in first]
     parts += [pickled, pickle.dumps([key for key, _, _ in storages], 2)]
@@ -59,14 +60,14 @@ def safetensors_of(header: object, numbers: bytes = b"") -> bytes:
 
 
 class Tensor:
-    """A tensor with any claims."""
+    """A tensor with arbitrary claims."""
 
     def __init__(self, count: Any = 2, offset: Any = 0, shape: Any = (2,), stride: Any = (1,)):
         self.claims = count, offset, shape, stride
 
 
 class Writer(pickle.Pickler):
-    #: Whether storages are as in files that are no archives.
+    #: Whether storages have the form of files before archives.
     old = False
 
     def reducer_override(self, value: Any) -> Any:
@@ -101,7 +102,7 @@ def nested(depth: int) -> bytes:
     return b"\x80\x02}(X\x01\x00\x00\x00a)" + b"\x85" * depth + b"u."
 
 
-#: A tuple whose hash takes 2 ** 60 steps, as a key.
+#: A key of a dict: a tuple whose hash takes 2 ** 60 steps.
 HASHED = b"\x80\x02})" + b"q\x00h\x00\x86" * 60 + b"K\x01s."
 LARGE = 10**9
 
@@ -162,8 +163,8 @@ FILES = {
     **{f"pickle {name}": data for name, data in TORCH.items()},
 }
 
-#: Loads each file named in its input and prints the code of what comes of it, then by how many
-#: bytes the peak of the process's memory has grown.
+#: Loads each file named in its input, and prints the code of its finding and the growth of the
+#: process's peak memory in bytes.
 CHILD = """
 import resource, sys
 from tsdsl.weights.weight_files import load, WeightsError
@@ -182,7 +183,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit)
 
 
 def test_the_writer_of_these_files_is_right(tmp_path: Path) -> None:
-    """What is refused is refused for its claims: without them it loads, in torch as well."""
+    """The files are refused for their claims only: without them they load, in torch as well."""
     numbers = struct.pack("<2f", 1.5, -2.5)
     for content in (
         archive(pickled({"a": Tensor()}), {"0": numbers}),

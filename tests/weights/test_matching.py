@@ -35,7 +35,7 @@ def copied(net: nn.Module) -> dict[str, Tensor]:
 
 
 def refused(net: nn.Module, weights: StoredWeights | str | Path, **options: object) -> list[str]:
-    """The messages, with their help; the network is what it was."""
+    """The messages with their help lines. The network is unchanged."""
     before = copied(net)
     with pytest.raises(WeightsError) as caught:
         load_into(net, weights, **options)  # type: ignore[arg-type]
@@ -108,7 +108,8 @@ def test_names_inside_of_another_module(wrapper: str, theirs: bool) -> None:
 
 
 def test_layouts_counters_and_types(tmp_path: Path) -> None:
-    """1x1x1 convolutions as matrices, a linear layer as a convolution, no counters, half digits."""
+    """1x1x1 convolutions as matrices, a linear layer as a convolution, no counters, half
+    precision."""
     given, net = x3d(), x3d()
     state = export_tensors(given, PYSLOWFAST_X3D)
     state = {k: t for k, t in state.items() if not k.endswith("num_batches_tracked")}
@@ -165,7 +166,7 @@ def test_many_names_are_counted() -> None:
 
 
 def test_weights_of_another_network(tmp_path: Path) -> None:
-    """Names of another code base are told as the file has them."""
+    """Messages use the names of the file's code base."""
     state = export_tensors(x3d(), PYSLOWFAST_X3D)
     net = tsdsl.compile(tsdsl.load(SPECS / "slowfast_r50_4x16.tsnet"))
     found = refused(net, StoredWeights(state))

@@ -47,7 +47,7 @@ def assert_same(given: State, wanted: State) -> None:
 
 
 def code(path: Path | str) -> str:
-    """The one finding of a file that cannot be loaded."""
+    """The code of the only finding for a file that cannot be loaded."""
     with pytest.raises(tsdsl.DiagnosticError) as caught:
         load(path)
     (finding,) = caught.value.diagnostics
@@ -68,7 +68,7 @@ def test_bits_types_and_what_is_said(tmp_path: Path, state: State) -> None:
 
 
 def test_equal_weights_are_equal_files(tmp_path: Path, state: State) -> None:
-    """In every process, whatever they say of themselves."""
+    """In every process, whatever their metadata is."""
     about = {name: f"of {name}, \u00fc" for name in ("format", "space", "classes", "step", "epoch")}
     save(tmp_path / "here.safetensors", state, about)
     program = (
@@ -141,7 +141,7 @@ def test_a_missing_file_names_its_neighbour(tmp_path: Path, state: State) -> Non
 
 
 class Runs:
-    """Unpickling it makes a file."""
+    """Unpickling it creates a file."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -160,7 +160,7 @@ def test_nothing_is_run(tmp_path: Path, inside: bool) -> None:
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
     assert code(tmp_path / "a.pkl") == "E0832"
     assert not victim.exists()
-    # The file is what it is meant to be.
+    # The file does what it is meant to.
     torch.load(tmp_path / "a.pt", weights_only=False)
     assert victim.exists()
 
@@ -260,7 +260,7 @@ def test_cut_off_anywhere(tmp_path: Path, state: State, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
 def test_spoiled_anywhere(tmp_path: Path, state: State, kind: str) -> None:
-    """Tensors or a finding; nothing else comes of it."""
+    """Loading gives tensors or a finding, and nothing else."""
     whole = tmp_path / "whole"
     if kind == "safetensors":
         save(whole, state, {"space": "X"})
@@ -271,7 +271,7 @@ def test_spoiled_anywhere(tmp_path: Path, state: State, kind: str) -> None:
     refused = 0
     for _ in range(150):
         spoiled = bytearray(content)
-        # The head is where lies are believed.
+        # Claims that might be believed are in the header.
         for _ in range(chance.choice((1, 8))):
             limit = len(spoiled) if chance.random() < 0.3 else min(len(spoiled), 600)
             spoiled[chance.randrange(limit)] = chance.randrange(256)
@@ -285,7 +285,7 @@ def test_spoiled_anywhere(tmp_path: Path, state: State, kind: str) -> None:
 
 
 def test_numbers_of_numpy_beside_tensors(tmp_path: Path) -> None:
-    """Published files have them: an epoch, a loss."""
+    """Published files have numbers of numpy: an epoch, a loss."""
     path = tmp_path / "published.pyth"
     state = {"a.weight": torch.ones(2)}
     beside = {"loss": np.float32(0.5), "top": np.float64(1.5), "step": np.int64(7)}

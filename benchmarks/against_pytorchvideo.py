@@ -35,7 +35,8 @@ HEAD = (
 
 
 def pairs() -> dict[str, tuple[str, Any]]:
-    """Name -> spec, and what makes pytorchvideo's module, with an input where it is no clip."""
+    """Name -> spec, and a function that makes pytorchvideo's module, with an input if it is not a
+    clip."""
     fast = torch.rand(1, 3, 32, 224, 224)
     return {
         "X3D-S": ("x3d_s", lambda: pytorchvideo.x3d(13, 160, 2.2)),
@@ -47,7 +48,7 @@ def pairs() -> dict[str, tuple[str, Any]]:
 
 
 def measured(spec: str, theirs: Any, options: dict[str, Any]) -> BenchReport:
-    """Theirs first: ratios are ours over theirs."""
+    """Measure theirs first, so that ratios are ours divided by theirs."""
     space = tsdsl.load(ROOT / "specs" / f"{spec}.tsnet")
     networks = {"pytorchvideo": theirs, "tsdsl": space}
     return tsdsl.bench(networks, space.input_shape, **options)

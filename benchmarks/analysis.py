@@ -28,7 +28,7 @@ SPECS = (ROOT / "specs" / "auto_tsnet_s.tsnet", HERE / "coupled.tsnet")
 
 
 def compare(file: Path, cache: Path, long: float, clock: str) -> dict[str, Any]:
-    """All figures of one space."""
+    """All measurements of one space."""
     # numpy reads the number of threads when it is imported.
     from queries import describe, exact, here, timing
 

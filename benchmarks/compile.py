@@ -49,7 +49,7 @@ STAGE = """\
 
 
 def pytorchvideo_builder() -> Callable[[], Any] | None:
-    """pytorchvideo's X3D-L; None where it is not installed."""
+    """The builder of pytorchvideo's X3D-L, or None if pytorchvideo is not installed."""
 
     def make() -> Any:
         return x3d(16, 312, 5.0)

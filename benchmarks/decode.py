@@ -34,7 +34,8 @@ WIDTH, HEIGHT = 340, 256
 
 
 def render(path: Path, seconds: int, keys: int) -> None:
-    """Textures that move, with noise: pixels that cost about what a camera's do."""
+    """Render moving textures with noise, which are about as expensive to decode as camera
+    videos."""
     rng = np.random.default_rng(0)
     texture = rng.integers(0, 256, (HEIGHT // 4 + 64, WIDTH // 4 + 64, 3), dtype=np.uint8)
     large = texture.repeat(4, 0).repeat(4, 1)
@@ -50,8 +51,8 @@ def render(path: Path, seconds: int, keys: int) -> None:
 
 
 def torchcodec_clip() -> tuple[Callable[[str, list[int]], np.ndarray] | None, str]:
-    """clip_CTHW of a path and frames, the file opened and scanned each time, as the others do; and
-    which version it is, or why there is none."""
+    """A function from a path and frames to clip_CTHW, which opens and scans the file each time as
+    the others do, and its version; or None and the reason."""
     try:
         import torchcodec
         from torchcodec.decoders import VideoDecoder
@@ -66,7 +67,7 @@ def torchcodec_clip() -> tuple[Callable[[str, list[int]], np.ndarray] | None, st
 
 
 def everything(path: str, frames: list[int]) -> np.ndarray:
-    """clip_CTHW, by decoding the whole video to RGB."""
+    """clip_CTHW by decoding the whole video to RGB."""
     with av.open(path) as container:
         container.streams.video[0].codec_context.thread_count = 1
         images = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -74,7 +75,7 @@ def everything(path: str, frames: list[int]) -> np.ndarray:
 
 
 def decoding(path: Path, repeats: int) -> dict[str, list[float]]:
-    """Way -> milliseconds of each clip. All ways give the same pixels."""
+    """Method -> milliseconds of each clip. All methods give the same pixels."""
     other, _ = torchcodec_clip()
     name = str(path)
     draw = random.Random(0)
@@ -101,12 +102,12 @@ def decoding(path: Path, repeats: int) -> dict[str, list[float]]:
 
 
 def relative(taken: list[float], base: list[float]) -> float:
-    """The median of the ratios of each clip."""
+    """The median of the ratios of single clips."""
     return median(one / other for one, other in zip(taken, base, strict=True))
 
 
 def loading(folder: Path, path: Path, workers: int, steps: int) -> float:
-    """Clips in a second of a whole training loader, with AutoAugment, after its first step."""
+    """Clips per second of a whole training loader with AutoAugment, after its first step."""
     batch = 4
     lines = "".join(f"{path.name} 0\n" for _ in range((steps + 1) * batch))
     (folder / "list.csv").write_text(lines)

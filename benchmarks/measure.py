@@ -22,7 +22,7 @@ from queries.machine import cpu, load, machine, slug
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-#: Space -> settings. The crop of the first is small, so that this takes minutes.
+#: Space -> settings. The first space has a small crop, so that the benchmark takes minutes.
 SPECS: dict[Path, tuple[str, ...]] = {
     ROOT / "specs" / "auto_tsnet_s.tsnet": ("crop=64",),
     ROOT / "examples" / "two_stream.tsnet": (),
@@ -40,7 +40,7 @@ HEAD = (
 
 
 def measured(spec: Path, settings: tuple[str, ...], table: Path, more: list[str]) -> dict[str, Any]:
-    """The table of a space; one that is there with its check is read."""
+    """Measure the table of a space, or read it if it exists with its check."""
     if not (table.is_file() and "check" in json.loads(table.read_text())["provenance"]):
         command = [sys.executable, "-m", "tsdsl.cli", "measure", str(spec), "-o", str(table), *more]
         for setting in settings:

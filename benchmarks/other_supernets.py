@@ -30,14 +30,15 @@ from tsdsl.ir.graph import CallNode, Edge, OpNode, Path, Region, Switch
 from tsdsl.ir.space import Decision
 from tsdsl.ir.values import Fault, Val
 
-#: Operations that look at each channel by itself; a mask can wait until they are done.
+#: Operations on single channels: a mask can be applied after them.
 BY_CHANNEL = frozenset(
     [
         *("bn", "relu", "swish", "sigmoid", "gelu", "hardswish", "tanh", "max_pool", "avg_pool"),
         *("global_avg_pool", "dropout", "add", "mul", "time_sample", "identity"),
     ]
 )
-#: After these, channels are not the first of the whole: masked before, they need no mask.
+#: Operations after which channels are not the first ones: their inputs are masked, so that the
+#: result needs no mask.
 MOVED = frozenset({"time_to_channel", "channel_shuffle", "channel_slice"})
 
 Known = dict[Edge, tuple[Tensor, Tensor | None]]
@@ -54,7 +55,7 @@ class _Wide(nn.Module):
             if isinstance(node, Switch) and node.kind != "if":
                 structural |= self._behind(node.selector)
         self._by_variable = {d.variable.index: d for d in self.graph.decisions}
-        #: Decisions of widths, by the index of their variables.
+        #: Index of a variable -> its decision, for decisions about widths.
         self.widths = {
             k: d
             for k, d in self._by_variable.items()
@@ -63,7 +64,7 @@ class _Wide(nn.Module):
         self._ready: dict[Any, Callable[..., Tensor]] = {}
 
     def _behind(self, val: Val) -> set[int]:
-        """Indices of the variables of decisions that a value depends on."""
+        """Indices of the decisions that a value depends on."""
         found: set[int] = set()
         for variable in val.variables:
             if variable.definition is None:
@@ -73,7 +74,7 @@ class _Wide(nn.Module):
         return found
 
     def complete(self, picks: Mapping[int, int]) -> list[int]:
-        """Option indices of all variables, those left out at their default."""
+        """Option indices of all variables, with defaults for those that are left out."""
         made: list[int] = []
         for variable in self.graph.variables:
             if variable.definition is not None:
@@ -147,11 +148,12 @@ class _Wide(nn.Module):
         return bool(groups == node.inputs[0].shape.at(at)[0])
 
     def at(self) -> Sequence[int]:
-        """Where operations run."""
+        """The option indices with which operations run."""
         raise NotImplementedError
 
     def mask(self, edge: Edge, like: Tensor) -> Tensor | None:
-        """Of the channels of a tensor, the widest; None where all are there."""
+        """The mask of a tensor's channels in the widest network, or None if no channel is
+        masked."""
         raise NotImplementedError
 
     def compute(self, node: OpNode, path: Path, inputs: list[Tensor]) -> Tensor:
@@ -162,7 +164,7 @@ class _Wide(nn.Module):
 
 
 class Masked(_Wide):
-    """``net(clip_NCTHW, architecture) -> logits``, as `Supernet` has it."""
+    """``net(clip_NCTHW, architecture) -> logits_NK``, as `Supernet`."""
 
     _part: list[int]
     _whole: list[int]
@@ -190,7 +192,7 @@ class Masked(_Wide):
 
 
 class AllCandidates(_Wide):
-    """``net(clip_NCTHW) -> logits``; ``logits``: by path of a decision."""
+    """``net(clip_NCTHW) -> logits_NK``. ``logits``: path of a decision -> logits of its options."""
 
     def __init__(self, space: tsdsl.Space, supernet: tsdsl.Supernet) -> None:
         super().__init__(space, supernet)
@@ -260,7 +262,7 @@ class AllCandidates(_Wide):
         for case in sorted(set(cases)):
             here = torch.tensor([c == case for c in cases], device=chances.device)
             tensor, mask = self.walk(node.cases[case], path, dict(known))
-            # Masks of candidates may differ: they are applied before the sum.
+            # Candidates may have different masks, which are applied before the sum.
             found.append(((chances * here).sum(), _masked(tensor, mask)))
         return found[0][1] if len(found) == 1 else _sum(found), None
 

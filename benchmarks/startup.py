@@ -20,7 +20,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = str(ROOT / "specs" / "x3d_s.tsnet")
 SPACE = str(ROOT / "specs" / "auto_tsnet_s.tsnet")
-#: Command -> the most it may take, in units of ``python -c pass``.
+#: Command -> its limit, in multiples of ``python -c pass``.
 COMMANDS: dict[str, tuple[list[str], float | None]] = {
     "tsdsl --help": (["--help"], 6),
     "tsdsl check x3d_s": (["check", SPEC], 20),
@@ -31,8 +31,8 @@ COMMANDS: dict[str, tuple[list[str], float | None]] = {
 
 
 def install(directory: Path) -> Path:
-    """The interpreter of a new environment that has a wheel of this checkout, and the
-    dependencies of this environment."""
+    """The interpreter of a new environment with a wheel of this checkout and the dependencies of
+    this environment."""
     pip = [sys.executable, "-m", "pip", "--quiet"]
     subprocess.run(
         [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(directory), str(ROOT)],

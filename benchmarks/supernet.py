@@ -46,7 +46,7 @@ ONE = "a step a sample"
 
 
 class Bench:
-    """What is measured, on equal weights, clips and architectures."""
+    """The networks of the benchmark, with equal weights, clips and architectures."""
 
     def __init__(self, given: argparse.Namespace, ways: list[str]) -> None:
         self.device = torch.device(given.device)
@@ -71,7 +71,7 @@ class Bench:
             self.nets = [space.freeze(supernet, arch).train() for arch in self.archs]
 
     def calls(self, way: str) -> list[Callable[[], Any]]:
-        """Of one round."""
+        """The calls of one round."""
         if way == STEP:
             return [lambda: self._sliced.step(self.archs, self.clips, learn=False)]
         if way == ONE:
@@ -126,8 +126,8 @@ def main() -> None:
     if given.only != "memory":
         _times(Bench(given, ways), ways, given.rounds, given.clock)
     if given.only != "time":
-        # A process with all frozen networks at once is none that anyone has; each alone takes what
-        # a step with its sample takes.
+        # No process has all frozen networks at once; each alone takes as much as a step with its
+        # sample.
         _memories([STEP, ONE, *(way for way in ways[1:] if way != FROZEN)])
 
 
@@ -142,7 +142,7 @@ def _times(bench: Bench, ways: list[str], rounds: int, clock: str) -> None:
             for call in calls[way]:
                 call()
             _sync(bench.device)
-            # The first round finds memory and makes plans.
+            # The first round allocates memory and makes plans.
             if number >= 0:
                 taken[way].append(tick() - start)
     print(f"time ({clock} clock, {rounds} rounds)   seconds   of the frozen networks' (quartiles)")

@@ -40,7 +40,7 @@ EPOCHS, STEPS = 1000, 100
 
 
 class InMemory:
-    """Stands in for a `TrainLoader`: the same clips again and again."""
+    """Stands in for a `TrainLoader`: the same clips in each batch."""
 
     def __init__(self, shape: tuple[int, ...], batch: int, classes: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -59,7 +59,7 @@ class InMemory:
 def plain(
     net: nn.Module, recipe: Recipe, batches: InMemory, device: torch.device
 ) -> Iterator[None]:
-    """What a careful engineer would write by hand."""
+    """The training loop that an experienced engineer would write by hand."""
     train = recipe.train
     norms = [p for m in net.modules() if isinstance(m, nn.BatchNorm3d) for p in m.parameters()]
     ids = {id(p) for p in norms}
@@ -173,7 +173,7 @@ def main() -> None:
 
 
 def _memory(way: str) -> int:
-    """Peak memory of a process that takes ten steps that way."""
+    """Peak memory of a process that takes ten steps in one of the ways."""
     arguments = [sys.executable, __file__, *sys.argv[1:], "--memory", way]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     return int(json.loads(done.stdout))

@@ -32,7 +32,7 @@ from tsdsl.training.scores import Scores
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SPECS = ROOT / "examples"
-#: Column -> spec. All are trained by the recipe of the first.
+#: Column -> spec. All are trained by the recipe of the first one.
 NETWORKS = {
     "two-stream": SPECS / "glyphs.tsnet",
     "sparse alone": SPECS / "glyphs_sparse.tsnet",
@@ -42,8 +42,8 @@ HEAD = ("seed", *NETWORKS)
 
 
 def trained(job: tuple[str, int, str, float | None]) -> dict[str, Any]:
-    """Top-1 of a network, and shares of videos whose glyph and whose motion it names: of its
-    column, a seed, the folder of the videos, epochs (the recipe's if None)."""
+    """Top-1 of a network, and the shares of videos whose glyph and whose motion it recognises. The
+    job has its column, a seed, the folder of videos, and epochs (None: the recipe's)."""
     column, seed, folder, epochs = job
     torch.set_num_threads(1)
     settings = {} if epochs is None else {"train.epochs": epochs}
@@ -72,7 +72,7 @@ def trained(job: tuple[str, int, str, float | None]) -> dict[str, Any]:
     for best, label in zip(scores.probabilities_NK.argmax(1), scores.labels_N, strict=True):
         found, wanted = scores.classes[best], scores.classes[label]
         right["top1"] += found == wanted
-        # A class is called DIGIT-SLANT-MOTION.
+        # The name of a class is DIGIT-SLANT-MOTION.
         right["glyph"] += found.split("-")[:2] == wanted.split("-")[:2]
         right["motion"] += found.split("-")[2:] == wanted.split("-")[2:]
     return {

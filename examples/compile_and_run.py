@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def load_class(path: Path, name: str) -> type[nn.Module]:
-    """A class of a Python file, as any program would import it."""
+    """Import a class from a Python file, as any program would."""
     spec = spec_from_file_location("emitted", path)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
@@ -28,7 +28,7 @@ def load_class(path: Path, name: str) -> type[nn.Module]:
 
 
 def main() -> None:
-    # A smaller clip than the spec's 160 x 160: a param can be set when a space is loaded.
+    # A smaller clip than the spec's 160 x 160: params can be set when a space is loaded.
     space = tsdsl.load(HERE / "two_stream.tsnet", set={"crop": 96})
     arch = space.sample(seed=3)
     print(

@@ -17,7 +17,7 @@ def main() -> None:
         space = tsdsl.load(HERE / f"{name}.tsnet")
         print(f"{space.name}: {space.flops() / 1e9:.2f} GFLOPs, {space.params():,} parameters")
 
-    # A clip of no size: the error holds every finding, with its place in the file.
+    # An invalid clip size: the error has every finding, with its place in the file.
     try:
         tsdsl.load(HERE / "ghost.tsnet", set={"crop": 0})
     except tsdsl.SpecError as error:

@@ -30,7 +30,7 @@ from tsdsl.data.synth import SynthOptions, synthesise
 
 SPEC = Path(__file__).with_name("glyphs_one_phase.tsnet")
 CLIPS = 1280
-#: A job: what it is called, and what of the options it needs.
+#: A job: its name, and the options that it needs.
 Job = dict[str, Any]
 Row = dict[str, Any]
 
@@ -40,7 +40,7 @@ def space_of(job: Job) -> tsdsl.Space:
 
 
 def window(space: tsdsl.Space) -> tuple[float, float]:
-    """The budget, in multiply-adds."""
+    """The budget in multiply-adds."""
     assert space.sections is not None and space.sections.search is not None
     (budget,) = space.sections.search.phases[0].budgets
     return budget.low, budget.high
@@ -50,7 +50,7 @@ def window(space: tsdsl.Space) -> tuple[float, float]:
 
 
 def once(work: Callable[[Job], Row], job: Job) -> Row:
-    """What a job comes to; of one that is finished, what it came to."""
+    """The result of a job, which is read from its file if the job has finished before."""
     import torch
 
     torch.set_num_threads(1)
@@ -137,7 +137,7 @@ def searches(options: argparse.Namespace, common: Job) -> list[Job]:
 
 
 def trainings(options: argparse.Namespace, common: Job, found: Sequence[Row]) -> list[Job]:
-    """Of each seed: what the search with the largest beta has found, and random architectures."""
+    """For each seed, the result of the search with the largest beta, and random architectures."""
     jobs = []
     settings = {**common["set"], **_epochs("train.", options.train_epochs)}
     space = space_of({"set": settings})
@@ -170,7 +170,7 @@ def _epochs(section: str, epochs: float | None) -> dict[str, float]:
 
 
 def text(results: dict[str, Any]) -> str:
-    """Both tables, as Markdown."""
+    """Both tables as Markdown."""
     low, high = (f"{edge / 1e6:.3g}" for edge in results["window"])
     betas = sorted({row["beta"] for row in results["searches"]})
     lines = [
@@ -220,7 +220,7 @@ def _by_seed(rows: Sequence[Row]) -> dict[int, list[Row]]:
 
 
 def _split(rows: Sequence[Row]) -> tuple[Row, list[Row]]:
-    """What was searched, and the random ones."""
+    """The row of the search and the rows of random architectures."""
     searched = next(row for row in rows if row["name"] == "searched")
     return searched, [row for row in rows if row is not searched]
 

@@ -1,8 +1,5 @@
-"""What all peers share: the space as tsdsl described it, its cost from tables, rejection, times.
-
-Peers run in environments of their own. This needs numpy and no tsdsl, so all of them look costs up
-in the same way and only differ in how they search.
-"""
+"""Shared by all peers: the space as tsdsl describes it, its cost from tables, rejection, and
+clocks."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-#: Samples fewer than this say little of their rate: the expected one is given.
+#: Smallest number of samples from which a rate is computed; with fewer, the expected rate is given.
 FEW = 10
 
 
 class Decision(NamedTuple):
-    """``parent`` is the number of the decision that switches it on, with ``when`` of its options;
-    None if it is always active."""
+    """A decision. ``parent`` is the index of the decision that activates it, with one of the
+    options ``when``; None if it is always active."""
 
     path: str
     kind: str
@@ -30,22 +27,22 @@ class Decision(NamedTuple):
     when: list[int]
 
 
-#: ``value`` in seconds or per second; ``note``, what there is to say of it; whether it is
-#: ``expected`` from others rather than seen.
+#: ``value`` in seconds or per second, ``note``, and whether it is ``expected`` from other values
+#: rather than measured.
 Figure = dict[str, Any]
 
 
-#: The clock that all times are taken from: see `run`.
+#: The clocks that times can be measured with: see `run`.
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 now = CLOCKS["wall"]
 
 
 class Inexpressible(Exception):
-    """The peer has no words for this space."""
+    """The peer cannot express this space."""
 
 
 class Described:
-    """``seconds``: for how long a rate is measured."""
+    """A space from its description. ``seconds``: duration of the measurement of a rate."""
 
     def __init__(self, file: str | Path, seconds: float) -> None:
         self.seconds = seconds
@@ -57,7 +54,8 @@ class Described:
         self._shapes = [t["shape"] for t in self.plain["tables"]]
 
     def decisions(self) -> list[Decision]:
-        """For tools that know a decision under one other. Raises `Inexpressible`."""
+        """The decisions, for tools in which a decision depends on at most one other. Raises
+        `Inexpressible`."""
         if self.plain["requirements"]:
             raise Inexpressible("the space has requirements")
         found = []
@@ -74,8 +72,7 @@ class Described:
         return found
 
     def macs(self, options: np.ndarray) -> np.ndarray:
-        """The cost of each row of option indices [architecture, decision], 0 where a decision is
-        not active."""
+        """Cost of each row of option indices [architecture, decision], 0 for inactive decisions."""
         sizes = [len(d["options"]) for d in self.plain["decisions"]]
         columns = list(np.ascontiguousarray(options.T))
         for d in self.plain["derived"]:
@@ -89,7 +86,7 @@ class Described:
         return total
 
     def agrees(self, macs: Callable[[list[int]], float]) -> str:
-        """Whether a peer's own cost is tsdsl's, on the architectures in the file."""
+        """Whether a peer's own cost equals tsdsl's for the architectures in the file."""
         checked = self.plain["checked"]
         pairs = zip(checked["options"], checked["macs"], strict=True)
         same = sum(int(macs(row)) == known for row, known in pairs)
@@ -104,7 +101,7 @@ def _offsets(columns: list[np.ndarray], of: list[int], shape: list[int]) -> np.n
 
 
 def rate(draw: Callable[[], int], seconds: float) -> float:
-    """How many per second, after one call to warm up."""
+    """Calls per second, after one warm-up call."""
     draw()
     made = 0
     start = now()
@@ -118,9 +115,9 @@ def rejection(
     draw: Callable[[], Any],
     inside: Callable[[str], Callable[[Any], np.ndarray]] | None = None,
 ) -> dict[str, Figure]:
-    """Samples a second that lie in each window: draws freely and turns away the others, by their
-    cost from tables unless ``inside`` has another way. Where few are found, the rate is what the
-    speed of drawing and the probability of the window come to."""
+    """Samples per second in each window, by rejection: draw freely and discard those outside, by
+    their cost from tables or by ``inside``. With few samples, the rate follows from the speed of
+    drawing and the probability of the window."""
 
     def by_table(name: str) -> Callable[[Any], np.ndarray]:
         window = space.windows[name]
@@ -152,8 +149,8 @@ def rejection(
 
 
 def run(measure: Callable[[Described], dict[str, Any]]) -> None:
-    """A peer's script: the description's path, the seconds for a rate and the clock in, figures
-    as JSON on the last line out."""
+    """The main function of a peer: takes the description's path, the seconds for a rate and the
+    clock, and prints measurements as JSON on the last line."""
     global now
     now = CLOCKS[sys.argv[3]]
     try:

@@ -44,7 +44,7 @@ def shape_of_pool(module: nn.Module, x: Any) -> MutableShape:
 
 register_shape_inference_formula(MutableConv3d, shape_of_conv)
 register_shape_inference_formula(nn.AdaptiveAvgPool3d, shape_of_pool)
-# An integer, as all others: expectations refuse a mixture with floats.
+# An integer like all others, since expectations do not mix integers with floats.
 register_flops_formula(nn.AdaptiveAvgPool3d, lambda module, given, out: FlopsResult(0, 0))
 
 
@@ -62,7 +62,7 @@ def conv(
 
 
 def rounded(wide: Any) -> Any:
-    """To a multiple of 8, at least 8, and not below nine tenths."""
+    """Round to a multiple of 8, at least 8 and at least nine tenths of the value."""
     near = Expression.max(8, Expression.to_int(wide + 4) // 8 * 8)
     return Expression.condition(near < 0.9 * wide, near + 8, near)
 
@@ -79,7 +79,7 @@ class Excite(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """A projection where width or stride changes; else nothing. No module of NNI says that."""
+    """A projection where width or stride changes, else the identity. NNI has no module for it."""
 
     def __init__(self, given: Any, width: Any, stride: Shape) -> None:
         super().__init__()
@@ -122,7 +122,8 @@ class Block(nn.Module):
 
 
 class Formula(nn.Module):
-    """A part whose shape and cost are formulas, as NNI asks for what is no module of its own."""
+    """A part whose shape and cost are given as formulas, which NNI requires where there is no
+    module."""
 
     def __init__(self, macs: Callable[[Any], Any] | None = None, every: int = 0) -> None:
         super().__init__()
@@ -140,7 +141,7 @@ class Formula(nn.Module):
 
 
 class First(Formula):
-    """Of two tensors, the first."""
+    """The first of two tensors."""
 
     def forward(self, pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return pair[0] + 0
@@ -161,7 +162,7 @@ class Sampled(Formula):
 
 
 class Stacked(Formula):
-    """n frames side by side in the channels."""
+    """Stacks n frames in the channels."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x[:, :, k :: self.every] for k in range(self.every)], 1)
@@ -199,8 +200,8 @@ def nonlocal_block(shape: MutableShape) -> Any:
 
 
 class Fusion(nn.Module):
-    """What the receiving stream adds: as `t_conv`, `t_sample` and `t_to_channel`. A layer choice
-    of NNI takes one argument, so this takes a pair."""
+    """The tensor that a fusion adds to the receiving stream: `t_conv`, `t_sample` and
+    `t_to_channel`. It takes a pair, since a layer choice of NNI has one argument."""
 
     def __init__(self, way: str, source: Any, target: Any, every: int) -> None:
         super().__init__()
@@ -218,7 +219,7 @@ class Fusion(nn.Module):
 
 
 class Spec:
-    """Choices by the paths and with the options of the description."""
+    """Choices with the paths and options of the description."""
 
     def __init__(self, space: Described) -> None:
         self.decisions = {d.path: d for d in space.decisions()}
@@ -239,7 +240,7 @@ class Spec:
         return layers
 
     def sample(self, row: list[int]) -> dict[str, Any]:
-        """What NNI calls a sample, of option indices."""
+        """The sample of NNI for option indices."""
         pairs = zip(self.decisions, row, strict=True)
         return {path: self.values[path][k] for path, k in pairs}
 
@@ -249,7 +250,8 @@ class Spec:
         )
 
     def stage(self, path: str, given: Any, width: Any, se: bool) -> tuple[nn.Module, Any]:
-        """The blocks, and the width of the last one. ``width``: None if each has its own."""
+        """The blocks of a stage, and the width of the last one. ``width``: None if each block has
+        its own."""
         depths = self.decisions[f"{path}.depth"].options
         depth = self.choice(f"{path}.depth")
         widths = [

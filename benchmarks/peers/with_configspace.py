@@ -33,7 +33,7 @@ def measure(space: Described) -> dict[str, Any]:
     )
     size = made.estimate_size()
     built = described.now() - start
-    # Vectors are in an order of its own.
+    # ConfigSpace orders vectors by its own rule.
     columns = [list(made).index(f"d{k}") for k in range(len(decisions))]
 
     def drawn() -> np.ndarray:

@@ -21,14 +21,14 @@ from nni.nas.oneshot.pytorch.supermodule._expression_utils import expression_exp
 from nni.nas.profiler.pytorch.flops import FlopsProfiler
 from nni_networks import AutoTSNetS, Coupled, Spec
 
-#: Seconds after which an expectation is given up.
+#: CPU seconds after which an expectation is aborted.
 PATIENCE = 20
-#: NNI's settings that leave multiply-adds of convolutions, linear layers and matrix products.
+#: Settings of NNI that count multiply-adds of convolutions, linear layers and matrix products only.
 MACS = {"count_bias": False, "count_normalization": False, "count_activation": False}
 
 
 def clips(space: Described) -> Any:
-    """Inputs without values."""
+    """Inputs on the meta device."""
     clip = torch.zeros(1, *space.plain["clip"], device="meta")
     return (clip[:, :, :: AutoTSNetS.EVERY], clip) if space.name == "AutoTSNetS" else clip
 
@@ -38,12 +38,12 @@ class TooLong(Exception):
 
 
 def within(seconds: int, function: Callable[[], object]) -> float | None:
-    """How long a call takes; None if it takes longer than so many CPU seconds."""
+    """Duration of a call; None if it takes more CPU seconds than given."""
 
     running = True
 
     def stop(*_: object) -> None:
-        # A signal can come late, when the call has ended.
+        # A signal may arrive after the call has ended.
         if running:
             raise TooLong
 
@@ -106,7 +106,7 @@ def measure(space: Described) -> dict[str, Any]:
 def expectations(
     space: Described, spec: Spec, profiler: FlopsProfiler
 ) -> dict[str, dict[str, Any]]:
-    """What `ExpectationProfilerPenalty` computes, and its gradient by autograd: each term of the
+    """Durations of `ExpectationProfilerPenalty` and of its gradient by autograd: each term of the
     sum over all combinations of its choices."""
     made: dict[str, dict[str, Any]] = {}
     logits = {p: torch.zeros(len(v), dtype=torch.float64) for p, v in spec.values.items()}
@@ -137,7 +137,7 @@ def expectations(
 def filtered(
     space: Described, profiler: FlopsProfiler, draw: Callable[[], list[dict[str, Any]]]
 ) -> dict[str, dict[str, Any]]:
-    """Samples a second in each window, turned away by NNI's own filter."""
+    """Samples per second in each window, by rejection with NNI's own filter."""
 
     def inside(name: str) -> Callable[[np.ndarray], np.ndarray]:
         window = space.windows[name]

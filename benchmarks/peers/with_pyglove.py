@@ -18,7 +18,7 @@ BATCH = 10
 
 
 class Tree:
-    """The decisions as nested choices, and the way back from a DNA."""
+    """The decisions as nested choices, and the inverse map from a DNA."""
 
     def __init__(self, decisions: list[Decision]) -> None:
         self._decisions = decisions
@@ -38,7 +38,7 @@ class Tree:
         return pg.Dict({f"d{c}": self._choice(c) for c in under}) if under else option
 
     def options(self, dna: pg.DNA) -> list[int]:
-        """The option of each decision; 0 where it is not active."""
+        """Option index of each decision; 0 for an inactive one."""
         numbers = iter(dna.to_numbers())
         found = [0] * len(self._decisions)
 

@@ -1,1 +1,1 @@
-"""What `analysis.py` is made of: the questions, the tools of this environment, peers, reports."""
+"""The parts of `analysis.py`: quantities, the tools in this environment, peers, reports."""

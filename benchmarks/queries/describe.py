@@ -11,13 +11,13 @@ from tsdsl.analysis.costs.factors import cost_factors
 from tsdsl.ir.values import Fault, Val
 from tsdsl.space import Space
 
-#: Architectures whose cost a peer has to agree about.
+#: Number of architectures for which a peer's cost is compared.
 CHECKED = 50
 
 
 def describe(space: Space, windows: dict[str, tuple[int, int]]) -> dict[str, Any]:
-    """Decisions and when they are active, the cost as a sum of tables, windows with the bounds of
-    the probability to hit them, and some architectures with their cost. All weights equal."""
+    """Decisions with their conditions, the cost as a sum of tables, windows with bounds of their
+    probability, and some architectures with their cost. All weights are equal."""
     columns = {d.variable.index: k for k, d in enumerate(space.decisions)}
     derived = [v for v in space.graph.variables if v.definition is not None]
     columns |= {v.index: len(space.decisions) + k for k, v in enumerate(derived)}

@@ -1,4 +1,4 @@
-"""Peers in environments of their own: set up, run, and skipped with a word where that fails."""
+"""Peers in environments of their own: set up, run, and skipped with a reason if that fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from .quantities import Figure
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "peers"
-#: Seconds for a peer on one space, and for setting one up.
+#: Seconds for a peer on one space, and for its setup.
 RUN = 400
 SET_UP = 1200
 
@@ -27,7 +27,7 @@ class Peer(NamedTuple):
 
 
 def _torch() -> str:
-    """This environment's torch, for which a small build is then at hand."""
+    """The requirement for this environment's torch, for which a CPU build is used."""
     try:
         return f"torch=={version('torch').split('+')[0]}"
     except PackageNotFoundError:
@@ -47,11 +47,11 @@ PEERS = (
 
 
 class Skipped(Exception):
-    """Why, in a line."""
+    """A peer cannot be run. The message says why in a line."""
 
 
 def set_up(peer: Peer, cache: Path) -> None:
-    """An environment with the peer, unless it is there. Raises `Skipped`."""
+    """Create an environment with the peer, if there is none. Raises `Skipped`."""
     if _interpreter(peer, cache) is not None:
         return
     home = cache / peer.module
@@ -65,7 +65,7 @@ def set_up(peer: Peer, cache: Path) -> None:
 def figures(
     peer: Peer, cache: Path, description: Path, long: float, clock: str = "wall"
 ) -> list[Figure]:
-    """What a peer measures. One figure that says why, where it cannot."""
+    """The measurements of a peer, or one without a value that says why there are none."""
     try:
         python = _interpreter(peer, cache)
         if python is None and importlib.util.find_spec(peer.module) is not None:
@@ -119,7 +119,7 @@ def _python(home: Path) -> Path:
 
 
 def _interpreter(peer: Peer, cache: Path) -> Path | None:
-    """Of its environment, if that has what is asked for."""
+    """The interpreter of the peer's environment, if the environment is complete."""
     home = cache / peer.module
     ready = home / "ready"
     if ready.is_file() and ready.read_text(encoding="utf-8") == "\n".join(peer.requirements):

@@ -1,4 +1,4 @@
-"""tsdsl's own figures."""
+"""Measurements of tsdsl."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tsdsl.space import Space
 from .quantities import Figure
 from .timing import rate, seconds, timed
 
-#: Spaces that are loaded anew: each answers a question for the first time.
+#: Number of spaces that are loaded, each to answer a question for the first time.
 FRESH = 3
-#: Tries to find a window of a given probability.
+#: Number of bisections in the search for a window of a given probability.
 STEPS = 20
-#: Draws at once.
+#: Size of a batch of draws.
 BATCH = 8192
-#: Distinct architectures in a sample.
+#: Number of distinct architectures in a sample.
 DISTINCT = 10_000
 
 
 def ready(space: Space) -> Space:
-    """With the tables of its cost and all plans, and nothing asked of them."""
+    """Compute the tables and plans of a space before any query."""
     cache = space.query_cache
     cache.bucket_tree("macs")
     cache.expectation("macs")
@@ -39,15 +39,15 @@ def ready(space: Space) -> Space:
 
 
 def windows(space: Space) -> dict[str, tuple[int, int]]:
-    """By their share of the initial distribution: about 2 % in the middle, and about 1e-6 far
-    below it, 2 % wide. A small space may have none of these."""
+    """Windows by their probability under the initial distribution: about 2 % in the middle, and
+    about 1e-6 far below it, 2 % wide. A small space may have none of these."""
     far, low, high = (q.estimate for q in space.quantiles("macs", (1e-7, 0.49, 0.51)))
     least = space.bounds("macs").min.value
 
     def narrow(start: float) -> tuple[int, int]:
         return int(start), int(start * 1.02)
 
-    # Its probability rises with its place, so halving finds it.
+    # The probability is monotonic in the position, so that bisection finds it.
     found = {"2 %": (int(low), int(high))}
     ends = [float(least), low]
     at = far
@@ -103,7 +103,7 @@ def _costs(space: Space, made: dict[str, float]) -> None:
 
 
 def draws(space: Space, window: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Draws from a grid that are inside, batch by batch."""
+    """Draws from a grid that are inside of the window, batch by batch."""
     random = np.random.Generator(np.random.PCG64(0))
     inside = WindowSampler(
         space.query_cache, option_weights(space.query_cache, None).rows, {"macs": window}, BINS

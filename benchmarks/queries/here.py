@@ -1,4 +1,4 @@
-"""Other ways in tsdsl's own process: rejection with numpy, FlopCounterMode, fvcore."""
+"""Alternatives in tsdsl's own process: rejection with numpy, FlopCounterMode, fvcore."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from . import timing
 from .quantities import Figure
 from .timing import timed
 
-#: Free draws at once.
+#: Size of a batch of draws.
 BATCH = 20_000
-#: Fewer samples than this say little of their rate.
+#: Smallest number of samples from which a rate is computed.
 FEW = 10
 
 
 def rejection(space: Space, windows: dict[str, tuple[int, int]], long: float) -> list[Figure]:
-    """Free draws of all decisions at once, costs from tables, those outside turned away: as fast
-    as drawing freely can be made here. Needs a space without requirements."""
+    """Rejection: draw all decisions at once, add up costs from tables, discard those outside of the
+    window. This is the fastest rejection possible here. Needs a space without requirements."""
     tool = "rejection (numpy)"
     if space.graph.requirements:
         return [Figure("sample", tool, None, "skipped: the space has requirements")]
@@ -55,7 +55,7 @@ def rejection(space: Space, windows: dict[str, tuple[int, int]], long: float) ->
 
 
 def counters(space: Space) -> list[Figure]:
-    """Tools that look at one built network."""
+    """Tools that count the operations of one built network."""
     try:
         import torch
     except ImportError:
@@ -69,7 +69,7 @@ def counters(space: Space) -> list[Figure]:
 
 
 def _told(tool: str, measure: Callable[[], tuple[float, str]]) -> Figure:
-    """Whatever goes wrong in another tool is told in a line."""
+    """A measurement with another tool. If the tool fails, the measurement says so in a line."""
     try:
         return Figure("cost", tool, *measure())
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""The machine and the settings of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-#: One thread for every library, ours and theirs.
+#: One thread for every library.
 THREADS = {
     f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")
 }
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Name of the CPU."""
     known = Path("/proc/cpuinfo")
     if known.is_file():
         found = re.search(r"^model name\s*:\s*(.+)$", known.read_text(errors="replace"), re.M)
@@ -27,12 +27,12 @@ def cpu() -> str:
 
 
 def slug(name: str) -> str:
-    """For a file's name."""
+    """The name in a form that file names can have."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def load() -> str:
-    """Processes that wanted a core in the last minute."""
+    """Mean number of runnable processes in the last minute."""
     return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 

@@ -28,7 +28,7 @@ def _stub() -> Iterator[None]:
 
 
 def x3d(frames: int, crop: int, depth_factor: float) -> Any:
-    """Raises `ImportError`."""
+    """An X3D network. Raises `ImportError`."""
     with _stub():
         from pytorchvideo.models.x3d import create_x3d
     return create_x3d(
@@ -41,7 +41,8 @@ def x3d(frames: int, crop: int, depth_factor: float) -> Any:
 
 
 def slowfast_4x16(crop: int) -> Any:
-    """32 frames, of which the slow pathway takes every 8th. Raises `ImportError`."""
+    """SlowFast 4x16 for 32 frames, of which the slow pathway takes every 8th. Raises
+    `ImportError`."""
     with _stub():
         from pytorchvideo.models.slowfast import create_slowfast
     side = -(-crop // 32)

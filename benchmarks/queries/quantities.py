@@ -1,17 +1,17 @@
-"""What is measured, in the order of the report, and what each aims at."""
+"""The measured quantities in the order of the report, with their goals."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-#: The two windows: their share of the initial distribution.
+#: Names of the two windows, by their probability under the initial distribution.
 WINDOWS = ("2 %", "1e-6")
 
 
 class Quantity(NamedTuple):
     label: str
     unit: Literal["s", "/s"]
-    #: At most so many seconds, or at least so many a second.
+    #: An upper limit in seconds, or a lower limit per second.
     goal: float | None = None
 
     def holds(self, value: float) -> bool | None:
@@ -20,7 +20,7 @@ class Quantity(NamedTuple):
         return value <= self.goal if self.unit == "s" else value >= self.goal
 
     def better(self, value: float, other: float) -> float:
-        """How many times better the value is than another."""
+        """The factor by which a value is better than another."""
         least = 1e-12
         if self.unit == "s":
             value, other = other, value
@@ -47,8 +47,8 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 class Figure(NamedTuple):
-    """A measured quantity; ``value`` is None where the tool did not get there. ``expected``: not
-    seen, but what a measured speed and a known probability come to."""
+    """A measured quantity. ``value`` is None if the tool did not finish. ``expected``: not
+    measured, but computed from a measured speed and a known probability."""
 
     quantity: str
     tool: str

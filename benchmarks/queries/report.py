@@ -11,7 +11,7 @@ HEAD = ("what", "tsdsl", "goal", "peer", "peer's", "tsdsl is")
 
 
 def rows(figures: Sequence[Figure]) -> Iterable[tuple[str, ...]]:
-    """A row for what tsdsl does, and one for each peer that does it too."""
+    """A row for each quantity of tsdsl, and one for each peer that has it."""
     for key, quantity in QUANTITIES.items():
         own = next((f for f in figures if f.quantity == key and f.tool == "tsdsl"), None)
         peers = [f for f in figures if f.quantity == key and f.tool != "tsdsl"]
@@ -27,7 +27,7 @@ def rows(figures: Sequence[Figure]) -> Iterable[tuple[str, ...]]:
 
 
 def remarks(figures: Sequence[Figure]) -> list[str]:
-    """What is no number: notes, who was skipped, who cannot say what."""
+    """Notes, skipped peers, and quantities that peers do not have."""
     found = [f"{f.tool} {f.note}" for f in figures if not f.quantity]
     for f in figures:
         if f.quantity and f.note and f.value is not None:
@@ -53,7 +53,7 @@ def _beside(quantity: Quantity, own: float, peer: Figure) -> tuple[str, str, str
 
 
 def text(table: Sequence[Sequence[str]]) -> str:
-    """Columns side by side; numbers to the right."""
+    """A table as text, with numbers aligned to the right."""
     widths = [max(len(row[k]) for row in table) for k in range(len(HEAD))]
     lines = []
     for row in table:
@@ -66,7 +66,7 @@ def text(table: Sequence[Sequence[str]]) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The whole report, from its JSON."""
+    """The whole report as Markdown, from its JSON."""
     machine = report["machine"]
     lines = [
         f"# Exact queries: {machine['cpu']}",

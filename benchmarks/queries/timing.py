@@ -25,13 +25,13 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def timed(function: Callable[[], object], repeats: int = 7) -> float:
-    """Median seconds, after one call to warm up."""
+    """Median duration of a call in seconds, after one warm-up call."""
     function()
     return median(seconds(function) for _ in range(repeats))
 
 
 def rate(make: Callable[[], int], long: float) -> float:
-    """How many per second in so many seconds, after one call to warm up."""
+    """Calls per second, measured for ``long`` seconds after one warm-up call."""
     make()
     made = 0
     start = now()

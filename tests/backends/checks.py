@@ -1,4 +1,4 @@
-"""What holds for every network: keys, parameters, cost and numbers."""
+"""Assertions that hold for every network: names and shapes of parameters, cost, and results."""
 
 from __future__ import annotations
 

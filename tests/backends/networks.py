@@ -1,4 +1,4 @@
-"""Networks put together by hand, without the language."""
+"""Networks built by hand, without the language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small spaces in which channels lie behind a ``concat``, one for each thing that can follow it."""
+"""Small spaces with a ``concat``, one for each kind of operation that can follow it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks side by side, as a library. No test looks at how long anything took."""
+"""Benchmarks of networks as a library call. No test asserts a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behind a concat, each input has a segment of the shared weights of its own."""
+"""Behind a concat, each input has its own segment of the shared weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The peak memory of a call, beside what can be computed by hand."""
+"""The peak memory of a call, against values computed by hand."""
 
 from __future__ import annotations
 

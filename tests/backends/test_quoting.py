@@ -1,4 +1,5 @@
-"""Whatever a user writes, emitted source is Python that says it and does nothing else with it."""
+"""Whatever text a spec contains, the emitted source is valid Python that quotes it and executes
+none of it."""
 
 from __future__ import annotations
 

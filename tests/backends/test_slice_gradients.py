@@ -1,4 +1,4 @@
-"""Gradients that go straight to their place, beside those of autograd's slices."""
+"""Gradients accumulated in place, against those of autograd's slices."""
 
 from __future__ import annotations
 

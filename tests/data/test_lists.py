@@ -1,4 +1,4 @@
-"""Lists of videos: forms of lines, labels, folders, and what is said of bad ones."""
+"""Lists of videos: forms of lines, labels, folders, and findings for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is opened for a video: one regular file in a known format, with frames below a limit."""
+"""A video is opened only if it is a regular file in a known format, with frames below a limit."""
 
 from __future__ import annotations
 

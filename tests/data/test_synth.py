@@ -1,4 +1,5 @@
-"""The data set in a folder: what it holds, what is left alone, what an interruption leaves."""
+"""The data set in a folder: its content, what it does not touch, and what an interrupted run
+leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures show is what the space answers; files are valid and always the same."""
+"""Figures show what the space computes. Files are valid and reproducible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a search went, from files as `tsdsl search` writes them: few decisions and many."""
+"""Figures of a search, from files in the form of `tsdsl search`, with few and with many
+decisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Costs as axes show them."""
+"""Units of cost axes."""
 
 from __future__ import annotations
 

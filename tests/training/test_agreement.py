@@ -1,4 +1,4 @@
-"""Ranks that would not do the same thing say so before the first step, all of them."""
+"""Ranks with different settings all report it before the first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network does with a clip, before anything is decoded."""
+"""Dry runs of networks on the meta device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""kill -9 at random moments: what is on the disk can be read, and a resumed run ends the same."""
+"""kill -9 at random moments: the files can be read, and the resumed run ends with the same
+weights."""
 
 from __future__ import annotations
 

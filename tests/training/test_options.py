@@ -1,4 +1,4 @@
-"""Options of `tsdsl.train` and `tsdsl.search` that cannot be: a word, before anything is read."""
+"""Invalid options of `tsdsl.train` and `tsdsl.search` are refused before anything is read."""
 
 from __future__ import annotations
 

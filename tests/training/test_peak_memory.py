@@ -1,4 +1,4 @@
-"""The memory of a process is its own."""
+"""The peak memory of a process does not include its parent's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes that share each batch reach what one with the whole batch does."""
+"""Two processes that share each batch reach the weights of one process with the whole batch."""
 
 from __future__ import annotations
 

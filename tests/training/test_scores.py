@@ -1,4 +1,4 @@
-"""What scores tell, against counting by hand."""
+"""Scores, against counting by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that decode end with what they decode for, not with the interpreter."""
+"""Decoding processes end with their loader, not with the interpreter."""
 
 from __future__ import annotations
 

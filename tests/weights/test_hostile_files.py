@@ -1,4 +1,5 @@
-"""Files of weights made to harm: nothing is run, and nothing is allocated that the file lacks."""
+"""Malicious files of weights: nothing is executed, and nothing is allocated that the file does not
+contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Giving weights to a network: all that differs is said; nothing is changed if anything does."""
+"""Loading weights into a network: every difference is reported, and then nothing is changed."""
 
 from __future__ import annotations
 

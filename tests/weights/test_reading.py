@@ -1,4 +1,4 @@
-"""Files of weights: what is written comes back, and what is no such file is one clear finding."""
+"""Files of weights: tensors survive a round trip, and any other file gives one clear finding."""
 
 from __future__ import annotations
 

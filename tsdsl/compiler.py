@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tsdsl.arguments import check_type
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, SpecError, did_you_mean
 from tsdsl.ir.architecture import Architecture
 from tsdsl.sema.check import CheckedFile, check_file
@@ -25,8 +26,15 @@ PathLike = str | os.PathLike[str]
 
 
 def check(path: PathLike, set: Mapping[str, Any] | None = None) -> list[Diagnostic]:
-    """Everything that is wrong with a file, in source order. Never raises for what is in it, nor
-    for a file that cannot be read: that is a finding too."""
+    """Find everything that is wrong with a spec: a list of `Diagnostic`, in source order, empty for
+    a good one. A file that cannot be read is a finding too.
+
+    ``set`` gives params other values, as in `load`.
+
+        >>> for finding in tsdsl.check("broken.tsnet"):
+        ...     print(finding.code, finding.message)
+        E0201 there is no 'wdith' here
+    """
     try:
         return list(check_file(Path(path), set).diagnostics)
     except DiagnosticError as error:
@@ -39,11 +47,19 @@ def load(
     space: str | None = None,
     costs: PathLike | CostTable | Sequence[PathLike | CostTable] = (),
 ) -> Space:
-    """The space of a file: the one that no other one there extends. ``set`` gives params other
-    values and fixes decisions; ``space`` names one where the file has several, or one that is
-    extended, and ``set`` is for it; ``costs`` are cost tables, such as the ``latency.json`` of
-    ``tsdsl measure``. Raises `SpecError`, which holds every finding, or
-    `FileError`.
+    """Load the space of a spec file.
+
+    - ``path``: the file.
+    - ``set``: values of params, and options for decisions, which are then fixed:
+      ``{"crop": 182, "main.s1.width": 16}``. Settings of sections have paths too: ``train.lr``.
+    - ``space``: the name of the space, where the file has several; left out, the one that no other
+      one extends.
+    - ``costs``: cost tables, or their files, such as the ``latency.json`` of `measure`.
+
+    Raises `SpecError`, whose ``diagnostics`` are all findings of the spec, and `FileError`.
+
+        >>> tsdsl.load("small.tsnet", set={"main.s1.width": 16})
+        <Space Small: 3 decisions, clip 3x4x16x16>
     """
     meant = [space] if space is not None else []
     found = select(check_file(Path(path), set, meant, bases=False), os.fspath(path), space)
@@ -53,7 +69,7 @@ def load(
 def tables(
     costs: PathLike | CostTable | Sequence[PathLike | CostTable],
 ) -> list[CostTable]:
-    """Each cost once."""
+    """Cost tables from files and objects. Raises `SpecError` for two of the same name."""
     from tsdsl.analysis.costs.cost_table import CostTable
 
     if isinstance(costs, str | os.PathLike | CostTable):
@@ -93,12 +109,21 @@ def select(checked: CheckedFile, file: str, name: str | None = None) -> Space:
 
 
 def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> nn.Module:
-    """The network of an architecture as a plain `nn.Module`: ``net(clip_NCTHW) -> logits``.
+    """Compile a network to a plain `torch.nn.Module`, with initial weights from torch's generator.
 
-    ``frozen`` is an `Architecture`, a mapping or the path of an ``arch.json``; a space without
-    decisions needs none. Of a space with decisions and without ``frozen``, the `Supernet`:
-    ``supernet(clip_NCTHW, architecture) -> logits``. Raises `ArchitectureError`.
+    - ``space``: a space. Without decisions, its network: ``net(clip_NCTHW)`` returns logits
+      [N, classes].
+    - ``frozen``: the architecture whose network is compiled: an `Architecture`, a mapping or the
+      path of an ``arch.json``. Left out for a space with decisions, the result is its `Supernet`:
+      ``supernet(clip_NCTHW, architecture)`` returns logits.
+
+    Raises `ArchitectureError` and `FileError`.
+
+        >>> net = tsdsl.compile(space, frozen=arch)
+        >>> net(torch.rand(2, *space.input_shape)).shape
+        torch.Size([2, 4])
     """
+    _check_space(space)
     if frozen is None and space.decisions:
         from tsdsl.backends.supernet import Supernet
 
@@ -109,7 +134,15 @@ def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) ->
 
 
 def emit(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> str:
-    """The same network, or supernet, as the text of a Python module that imports torch only."""
+    """The source of a Python module that defines the same network, or supernet, as `compile`. It
+    imports torch and nothing else.
+
+    ``space``, ``frozen`` and errors are those of `compile`.
+
+        >>> print(tsdsl.emit(space, frozen=arch).splitlines()[0][:60])
+
+    """
+    _check_space(space)
     if frozen is None and space.decisions:
         from tsdsl.backends.supernet_source import emit_supernet
 
@@ -120,10 +153,14 @@ def emit(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> st
 
 
 def network(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> Network:
-    """The frozen graph of an architecture: every attribute a number, every edge a shape."""
+    """The frozen graph of an architecture, which may be a file."""
     if isinstance(frozen, str | os.PathLike):
         frozen = Architecture.load(frozen)
     return space.network(frozen)
+
+
+def _check_space(space: Space) -> None:
+    check_type("space", space, Space, "tsdsl.load(path) reads a spec")
 
 
 def _finding(message: str, file: str, hint: str | None) -> Diagnostic:

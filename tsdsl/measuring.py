@@ -22,6 +22,7 @@ import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.analysis.costs.rank import kendall, spearman
 from tsdsl.analysis.elimination.configurations import ConfigurationSet, configurations, of_network
+from tsdsl.arguments import check_type
 from tsdsl.backends.bench import (
     REPEATS,
     WARMUP,
@@ -167,12 +168,13 @@ def measure(
     Raises `MeasuringError` where operations fail (its ``table`` has the others), `SpecError` for a
     device that cannot be used or a table that was measured in another way, `FileError`.
 
-        >>> table = tsdsl.measure(small, threads=1, repeats=2, warmup=0, check=0)
+        >>> table = tsdsl.measure(space, threads=1, repeats=2, warmup=0, check=0)
         >>> table.name, table.unit, len(table.values)
         ('latency', 'ns', 8)
-        >>> small.with_costs(table).flops() > 0
+        >>> space.with_costs(table).value("latency", arch) > 0
         True
     """
+    check_type("space", space, Space, "tsdsl.load(path) reads a spec")
     setup = setup_of(device, dtype, batch, repeats, warmup, threads, statistic, clock)
     arch = None if frozen is None else space.architecture(frozen)
     last: MeasuringEvent | None = None
@@ -460,8 +462,8 @@ def bench(
     A network that fails is a row that says why. Raises `SpecError` for a device that cannot be
     used.
 
-        >>> report = tsdsl.bench({"small": small}, threads=1, repeats=2, warmup=0)
-        >>> report.row("small").macs == small.flops()
+        >>> report = tsdsl.bench({"drawn": (space, arch)}, threads=1, repeats=2, warmup=0)
+        >>> report.row("drawn").macs == space.flops(arch)
         True
     """
     kind = device.partition(":")[0]

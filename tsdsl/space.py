@@ -1,11 +1,18 @@
-"""`Space`: what a user of the library holds. Each question goes to the module that answers it."""
+"""`Space`: a spec as an object. Each question about it goes to the module that answers it.
+
+One class and not several, because users look for the questions in one place; a method has no logic
+of its own beyond choosing who answers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
+from tsdsl.arguments import check_architecture, check_count, check_type
 from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic, SpecError, did_you_mean
+from tsdsl.diagnostics.unknown_name import UnknownName
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import Decision, SpaceGraph
 
@@ -26,20 +33,42 @@ if TYPE_CHECKING:
     from tsdsl.sema.document import SpecDocument
     from tsdsl.sema.settings import Sections
 
-#: Stands for a number of networks that nobody has asked for yet.
+#: Stands for a number of networks that is not computed yet.
 _UNCOUNTED = -1
+#: Options of a decision that a table of the space lists.
+_SHOWN = 12
 Architectures = Sequence[Mapping[str, Any]]
-#: The least and the greatest of a cost, both inside; None for all.
+#: The smallest and the largest value of a cost, both included; None for any value.
 Window = tuple[float, float] | None
 #: Windows by the name of their cost.
 Within = Mapping[str, Window] | None
 
 
 class Space:
-    """A family of networks: its decisions and everything that follows from them.
+    """A family of networks: its decisions, and everything that follows from them exactly.
 
-    Where an architecture is asked for, any mapping of decision paths to options is taken; it is
-    validated (`ArchitectureError`).
+    `tsdsl.load` makes it from a spec. A spec without decisions is a space of one network. All
+    answers are exact unless a method says otherwise.
+
+    - An *architecture* is an `Architecture` or any mapping from decision path to option. It is
+      validated where it is used (`ArchitectureError` lists everything that does not fit).
+    - A *cost* is a name: ``"macs"`` or ``"flops"`` (multiply-accumulates for one clip),
+      ``"params"``, ``"elements"`` (values of all results of operations for one clip), or the name
+      of a cost table of the space, such as ``"latency"`` (its table says the unit).
+    - A *window* ``(low, high)`` includes both ends. ``flops=`` and ``params=`` are windows of these
+      costs; ``within={"latency": (0, 8_000_000)}`` has windows of any costs by name.
+    - A *distribution* is a `Distribution`; ``None`` or ``"initial"`` for the weights that the spec
+      gives its options; or a mapping from decision path to weights, others as in the spec.
+      An architecture has the product of the probabilities of its *active* decisions' options, on
+      the condition that all requirements hold.
+
+    Every question raises `SpecError` for an unknown cost, for a space whose requirements exclude
+    every architecture, and for one whose decisions are too coupled for an exact answer.
+
+        >>> space
+        <Space Small: 4 decisions, clip 3x4x16x16>
+        >>> space.size
+        27
     """
 
     def __init__(
@@ -50,19 +79,39 @@ class Space:
     ) -> None:
         #: The typed graph of all architectures.
         self.graph = graph
-        #: The validated search, train and evaluate sections.
+        #: The validated `search`, `train` and `evaluate` sections of the spec, as typed fields;
+        #: ``sections.search.samples``, ``sections.train.lr``. None where the space has none.
         self.sections = sections
         #: Cost tables by name, such as measured latency.
         self.costs: Mapping[str, CostTable] = dict(costs or {})
         self._frozen: tuple[Architecture, Network] | None = None
         self._size: int | None = None
         self._networks: int | None = _UNCOUNTED
-        self._asked = 0
+        self._lookups = 0
         #: Costs whose tables are too large.
         self._wide: set[Cost] = set()
 
     def __repr__(self) -> str:
-        return f"<Space {self.name}: {len(self.decisions)} decisions>"
+        count = len(self.decisions)
+        clip = "x".join(map(str, self.input_shape))
+        noun = "decision" if count == 1 else "decisions"
+        return f"<Space {self.name}: {count} {noun}, clip {clip}>"
+
+    def _repr_html_(self) -> str:
+        from tsdsl.ir.architecture import option_text
+        from tsdsl.notebook import html_table
+
+        def row(decision: Decision) -> tuple[str, str, str]:
+            texts = [option_text(option) for option in decision.options[:_SHOWN]]
+            more = len(decision.options) - len(texts)
+            options = " | ".join(texts) + (f" | ... {more} more" if more else "")
+            return decision.path, options, option_text(decision.options[decision.default])
+
+        # Counting architectures can take long: the size is shown where it is known already.
+        size = "" if self._size is None else f", {self._size:,} architectures"
+        caption = f"{repr(self)[1:-1]}{size}"
+        header = ["decision", "options", "default"]
+        return html_table(caption, header, map(row, self.decisions), len(self.decisions))
 
     @property
     def document(self) -> SpecDocument:
@@ -74,21 +123,45 @@ class Space:
 
     @property
     def name(self) -> str:
+        """The name of the space in its spec."""
         return self.graph.name
 
     @property
     def hash(self) -> str:
-        """Identity of what can be built: equal for equal meaning."""
+        """A digest of the networks that can be built, 32 hexadecimal digits.
+
+        Two specs that differ in layout, comments, clip size or recipe only have the same one.
+        """
         return self.graph.hash
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
+        """Every decision, in order of first appearance in the spec; `decision` finds one by path.
+
+        Each has ``path``, ``kind``, ``options`` (as ``arch.json`` writes them), ``weights``,
+        ``default`` (an index into ``options``) and ``doc``.
+
+            >>> space.decisions[0]
+            <Decision main.s1.width: 8 | 16 | 24 (default 8)>
+        """
         return self.graph.decisions
+
+    def decision(self, path: str) -> Decision:
+        """The decision of a path. Raises `UnknownName`, a `KeyError` that suggests the nearest one.
+
+        >>> space.decision("main.s1.depth").options
+        (1, 2)
+        """
+        for decision in self.decisions:
+            if decision.path == path:
+                return decision
+        known = [decision.path for decision in self.decisions]
+        raise UnknownName("decision", path, known, f" in space {self.name}")
 
     @property
     def size(self) -> int:
-        """The exact number of architectures that satisfy all requirements: of assignments of the
-        decisions that are active. Several may be one network; see `networks`."""
+        """The number of architectures that satisfy all requirements: of combinations of options of
+        active decisions. Several may be the same network; see `networks`."""
         if not self.decisions:
             return 1
         if self._size is None:
@@ -99,8 +172,8 @@ class Space:
 
     @property
     def networks(self) -> int | None:
-        """The exact number of distinct networks, at most `size`; None if it is not known, as in a
-        space of more than 65,536 architectures."""
+        """The number of distinct networks, at most `size`; None where it is not known, as in a
+        space of more than 65,536 architectures whose options overlap."""
         if not self.decisions:
             return 1
         if self._networks == _UNCOUNTED:
@@ -111,25 +184,43 @@ class Space:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """The clip: channels, frames, height, width."""
+        """The clip (C, T, H, W): channels, frames, height and width in pixels."""
         channels, frames, height, width = self.graph.clip.shape.value
         return channels, frames, height, width
 
     def architecture(
         self, decisions: Mapping[str, Any], warnings: Collector | None = None
     ) -> Architecture:
-        """The architecture that a mapping means, validated: everything that does not fit is in
-        one `ArchitectureError`. ``warnings`` collects what fits but looks wrong."""
+        """Validate a mapping from decision path to option, and return it as an `Architecture`.
+
+        Earlier paths of decisions that a spec has ``moved`` are accepted, and so is an option
+        written as text ("2.25", "3x3x3"). ``warnings`` collects what fits but looks wrong, such as
+        an option of a decision that is not active. Raises one `ArchitectureError` with everything
+        that does not fit.
+
+            >>> space.architecture({"main.s1.width": 8})
+            Traceback (most recent call last):
+            tsdsl.diagnostics.diagnostic.ArchitectureError: error[E0712]: no option for decision ...
+        """
         from tsdsl.ir.resolve import validate
+
+        check_architecture(decisions)
 
         return validate(self.graph, decisions, warnings)
 
     def network(self, architecture: Mapping[str, Any] | None = None) -> Network:
-        """The frozen network of an architecture; of a space without decisions, the only one."""
+        """The frozen network of an architecture as a graph in which every attribute is a number
+        and every edge has a shape. No argument for a space without decisions.
+
+            >>> len(list(space.network(arch).ops()))
+            4
+        """
         from tsdsl.ir.freeze import freeze
 
         if architecture is None and self.decisions:
             raise self._undecided()
+        if architecture is not None:
+            check_architecture(architecture)
         if architecture is not None and not isinstance(architecture, Architecture):
             return freeze(self.graph, architecture)
         key = architecture or Architecture({})
@@ -138,9 +229,18 @@ class Space:
         return self._frozen[1]
 
     def freeze(self, supernet: Supernet, architecture: Mapping[str, Any]) -> nn.Module:
-        """The frozen network of an architecture with the weights, and the running statistics, that
-        it has in a supernet of this space. It shares no memory with it."""
-        from tsdsl.backends.supernet import frozen
+        """The network of an architecture as a plain module, with a copy of the weights and running
+        statistics that it has in a supernet of this space.
+
+            >>> supernet = tsdsl.compile(space)
+            >>> net = space.freeze(supernet, arch)
+            >>> clip = torch.rand(1, *space.input_shape)
+            >>> torch.equal(net.eval()(clip), supernet.eval()(clip, arch))
+            True
+        """
+        from tsdsl.backends.supernet import Supernet, frozen
+
+        check_type("supernet", supernet, Supernet, "tsdsl.compile(space) makes one")
 
         return frozen(supernet, self.network(architecture), architecture)
 
@@ -151,9 +251,16 @@ class Space:
     def flops(
         self, architecture: Mapping[str, Any] | Architectures | NDArray[Any] | None = None
     ) -> Any:
-        """Multiply-accumulates for one clip: an int for one architecture (none, for a space
-        without decisions), an array for a list of them. A matrix of option indices [architecture,
-        decision] is looked up without validation, millions a second."""
+        """Multiply-accumulates for one clip. (One multiply-add counts 1, as in the literature's
+        "FLOPs" of these networks.)
+
+        An int for one architecture, or without an argument for a space without decisions; an array
+        [architectures] for a list of them. A matrix of option indices [architecture, decision] (see
+        `encode`) is looked up without validation, millions a second.
+
+            >>> space.flops(arch)
+            153632
+        """
         return self._cost("macs", architecture)
 
     @overload
@@ -163,22 +270,30 @@ class Space:
     def params(
         self, architecture: Mapping[str, Any] | Architectures | NDArray[Any] | None = None
     ) -> Any:
-        """Parameters, as `flops`."""
+        """The number of learned parameters; arguments and result as in `flops`."""
         return self._cost("params", architecture)
 
     def encode(self, architectures: Architectures) -> NDArray[int64]:
-        """Option indices [architecture, decision], which `flops` and the like read much faster
-        than mappings; the default where a decision is not active. Validated: raises
-        `ArchitectureError`."""
+        """Option indices [architecture, decision], which `flops` and `params` read much faster than
+        mappings; the default option where a decision is not active. Raises `ArchitectureError`.
+
+            >>> space.encode([arch])
+            array([[0, 1, 0, 1]])
+        """
         from tsdsl.analysis.costs.assignments import assignments
 
+        _check_architectures(architectures)
         at = assignments(self.graph, architectures)
         return at[:, [d.variable.index for d in self.decisions]]
 
     def decode(self, options: NDArray[Any]) -> list[Architecture]:
-        """The architectures of option indices [architecture, decision]; what a decision that is
-        not active has does not count. Validated: raises `ArchitectureError`, and `ValueError`
-        for an index that is none."""
+        """The architectures of option indices [architecture, decision]; the index of a decision
+        that is not active is ignored. Raises `ArchitectureError` where requirements do not hold,
+        `ValueError` for a wrong shape and for an index that no option has.
+
+            >>> space.decode(space.encode([arch])) == [arch]
+            True
+        """
         from tsdsl.analysis.costs.assignments import assignments, assignments_from_indices
         from tsdsl.analysis.sampling.sampler import architectures
 
@@ -188,7 +303,8 @@ class Space:
 
     @property
     def query_cache(self) -> QueryCache:
-        """The plans and tables that exact answers come from; each is made on first use."""
+        """The elimination orders and tables that exact answers are computed from, each made when it
+        is first needed. For measurements of this package; not a stable interface."""
         from tsdsl.analysis.elimination.cache import query_cache
 
         return query_cache(self.graph)
@@ -199,37 +315,55 @@ class Space:
 
         return query_cache(given.graph)
 
-    def distribution(self, given: DistributionLike = None) -> Distribution:
-        """The distribution that is meant: the spec's initial weights, or weights by decision
-        path."""
-        from tsdsl.analysis.distribution import as_distribution
+    def distribution(self, given: DistributionLike | PathLike[str] = None) -> Distribution:
+        """The initial distribution of the spec; or one from weights by decision path, or from a
+        file (``distribution.json`` of a search).
 
+        Raises `SpecError` and `FileError` for a file, `ValueError` for weights that do not fit.
+
+            >>> space.distribution({"main.s1.depth": [1, 3]}).probabilities["main.s1.depth"]
+            array([0.25, 0.75])
+        """
+        from tsdsl.analysis.distribution import Distribution, as_distribution
+
+        if isinstance(given, PathLike) or (isinstance(given, str) and given != "initial"):
+            return Distribution.load(self.graph, given)
         return as_distribution(self.graph, given)
 
-    def expectation(self, cost: str, distribution: DistributionLike = None) -> float:
-        """The exact mean of a cost under a distribution (left out: the initial one).
+    def _given(self, distribution: DistributionLike) -> Distribution:
+        from tsdsl.analysis.distribution import as_distribution
 
-        An architecture has the product of the probabilities of its *active* decisions' options, on
-        the condition that all requirements hold (renormalised)."""
-        given = self.distribution(distribution)
+        return as_distribution(self.graph, distribution)
+
+    def expectation(self, cost: str, distribution: DistributionLike = None) -> float:
+        """The mean of a cost under a distribution, in the unit of the cost.
+
+        >>> round(space.expectation("macs"))
+        338524
+        """
+        given = self._given(distribution)
         means = self._engine_of(given).expectation(self.cost(cost))
         return means.mean(given.flat_probabilities, lambda: given.flat_logs)
 
     def variance(self, cost: str, distribution: DistributionLike = None) -> float:
-        """The exact variance of a cost; see `expectation`."""
-        given = self.distribution(distribution)
+        """The variance of a cost under a distribution."""
+        given = self._given(distribution)
         return self._engine_of(given).expectation(self.cost(cost)).moments(given).variance
 
     def std(self, cost: str, distribution: DistributionLike = None) -> float:
-        """The exact standard deviation of a cost; see `expectation`."""
+        """The standard deviation of a cost under a distribution, in the unit of the cost."""
         return float(self.variance(cost, distribution) ** 0.5)
 
     def gradient(
         self, cost: str, distribution: DistributionLike = None
     ) -> dict[str, NDArray[float64]]:
-        """The exact gradient of `expectation` with respect to the logits of each decision, or of
-        each group that a joint distribution has."""
-        given = self.distribution(distribution)
+        """The gradient of `expectation` with respect to the logits: by decision path, or by group
+        where the distribution is joint, an array over its options.
+
+            >>> space.gradient("macs")["main.s1.depth"].round()
+            array([-112145.,  112145.])
+        """
+        given = self._given(distribution)
         means = self._engine_of(given).expectation(self.cost(cost))
         _, flat = means.gradient(given.flat_probabilities, lambda: given.flat_logs)
         return dict(zip(given.layout.paths, given.layout.split(flat), strict=True))
@@ -237,28 +371,41 @@ class Space:
     def breakdown(
         self, cost: str, by: Grouping = "stage", distribution: DistributionLike = None
     ) -> dict[str, float]:
-        """The exact mean of a cost in each "stream", "stage", "block" or kind of "op", by name, in
-        order of appearance; they sum to `expectation`."""
+        """The mean of a cost in each "stream", "stage", "block" or kind of "op", by name, in order
+        of appearance; they sum to `expectation`.
+
+            >>> {name: round(value) for name, value in space.breakdown("macs").items()}
+            {'main.s1': 338466, 'head': 58}
+        """
         from tsdsl.analysis.elimination.breakdown import breakdown
 
         return breakdown(self.graph, self.cost(cost), by, distribution)
 
     def phases(self, cost: str = "macs", distribution: DistributionLike = None) -> list[PhaseCost]:
-        """Mean, deviation, least and greatest of a cost in each phase of the search section, with
-        the budgets that hold there.
+        """Mean, standard deviation, minimum and maximum of a cost in each phase of the `search`
+        section, with the budgets of the phase.
 
-        Only the phase's streams exist; what it learns follows the distribution, what was learned
-        before stands at its most probable option, everything else at its default. Exact for what
-        exists; the head counts with all of its inputs, and shapes are those of the whole
-        network, also where streams are absent."""
+        Only the streams of the phase exist. Decisions that it learns follow the distribution, those
+        of earlier phases have their most probable option, and all others their default. The head
+        counts with all of its inputs, and shapes are those of the whole network, also where streams
+        are absent.
+
+            >>> [(phase.name, phase.min, phase.max) for phase in space.phases()]
+            [('main', 6176, 2101312)]
+        """
         from tsdsl.analysis.elimination.phases import phases
 
         search = self.sections.search if self.sections else None
         return phases(self.graph, search, self.cost(cost), distribution)
 
     def bounds(self, cost: str) -> Bounds:
-        """The exact ``min`` and ``max`` over all architectures, each a value and an architecture
-        that has it."""
+        """The smallest and the largest cost of all architectures: ``min`` and ``max``, each with a
+        ``value`` and an ``architecture`` that has it.
+
+            >>> ends = space.bounds("macs")
+            >>> ends.min.value, ends.max.value, ends.min.architecture["main.s1.width"]
+            (6176, 2101312, 8)
+        """
         if not self.decisions:
             from tsdsl.analysis.elimination.bounds import Bound, Bounds
 
@@ -276,11 +423,15 @@ class Space:
         within: Within = None,
         precision: float = float("inf"),
     ) -> int | CountBetween:
-        """How many architectures lie in all windows (ends included): the exact number, or
-        ``(low, high)`` where only these bounds are proven, with an ``estimate``. ``within`` has
-        windows of other costs by name: ``{"latency": (8_000_000, 10_000_000)}``, in the unit of
-        their table. ``precision`` asks for bounds that differ by this share at most, if minutes
-        are enough for them."""
+        """The number of architectures in all windows: an int, or a `CountBetween` (low, high) with
+        an ``estimate`` where only these bounds are proven.
+
+        ``precision`` asks for bounds that differ by at most this share of the larger one; it can
+        take minutes, and wider bounds are returned where minutes do not suffice.
+
+            >>> space.count(flops=(100_000, 1_000_000))
+            17
+        """
         from tsdsl.analysis.windows.window import count
 
         return count(self.graph, self.windows(flops, params, within), precision)
@@ -294,15 +445,24 @@ class Space:
         within: Within = None,
         precision: float = float("inf"),
     ) -> Between:
-        """The probability of all windows under a distribution, as proven bounds (equal where it
-        is exact). ``"architectures"``: the share of all architectures."""
+        """The probability of all windows under a distribution, as proven bounds (low, high) that
+        are equal where the answer is exact. Under ``"architectures"``, the share of all
+        architectures. ``precision`` as in `count`.
+
+            >>> space.mass("architectures", flops=(100_000, 1_000_000)).high
+            0.6296296296296297
+        """
         from tsdsl.analysis.windows.window import mass
 
         return mass(self.graph, self.windows(flops, params, within), distribution, precision)
 
     def histogram(self, cost: str, bins: int = 40, distribution: Weighting = None) -> Histogram:
-        """The share of each of some equal bins from the least to the greatest cost, with proven
-        bounds."""
+        """The probability of each of ``bins`` bins of equal width between the smallest and the
+        largest cost: ``edges`` [bins + 1], ``share`` [bins], and proven bounds ``low``, ``high``.
+
+            >>> space.histogram("macs", bins=3).share.round(3)
+            array([0.844, 0.089, 0.067])
+        """
         from tsdsl.analysis.windows.window import histogram
 
         return histogram(self.graph, self.cost(cost), bins, distribution)
@@ -310,7 +470,12 @@ class Space:
     def quantiles(
         self, cost: str, shares: Sequence[float], distribution: Weighting = None
     ) -> list[Between]:
-        """The cost that a share of all mass does not exceed, for each share, as proven bounds."""
+        """For each share (0 to 1), the smallest cost that at least this share of the probability
+        does not exceed, as proven bounds (low, high).
+
+            >>> space.quantiles("macs", [0.5])
+            [Between(low=165984, high=165984)]
+        """
         from tsdsl.analysis.windows.window import quantiles
 
         return quantiles(self.graph, self.cost(cost), shares, distribution)
@@ -347,13 +512,25 @@ class Space:
         params: Window = None,
         within: Within = None,
     ) -> Architecture | list[Architecture]:
-        """An architecture, or a list of ``n`` that are distinct networks (all, if there are fewer),
-        drawn with the weights that the spec gives its options, on the condition that all
-        requirements hold and that each cost lies in its window (ends included): exactly what
-        drawing freely and turning away what does not fit gives. Architectures that are one network
-        (a decision that the chosen options ignore, an option that is written in two ways) are drawn
-        once: the first stands for all, with the sum of their probabilities. ``weights`` may be a
-        distribution; ``"architectures"`` makes all architectures equally probable."""
+        """An architecture; or a list of ``n`` distinct networks, or all where there are fewer.
+
+        The draws are exactly distributed: as drawing each decision with the ``weights``, and
+        rejecting what violates a requirement or lies outside a window, would give, however rare
+        that is. Architectures that are the same network (a decision that the chosen options ignore,
+        an option that is written in two ways) are drawn as one: the first of them, with the sum of
+        their probabilities.
+
+        - ``seed``: equal seeds give equal draws, and the first n draws do not depend on n; left
+          out, each call draws anew.
+        - ``weights``: a distribution, or ``"architectures"`` for equal probabilities.
+
+        Raises `SpecError` where no architecture is in all windows, with the nearest one that is.
+
+            >>> space.sample(3, seed=0, flops=(100_000, 1_000_000))[0]
+            <Architecture of Small, 4 decisions: main.s1.width=8, main.s1.depth=2, ...>
+        """
+        if n is not None:
+            check_count("n", n)
         if seed is None:
             from secrets import randbits
 
@@ -374,8 +551,12 @@ class Space:
         params: Window = None,
         within: Within = None,
     ) -> Iterator[Architecture]:
-        """What `sample` gives, one after the other for as long as there are more: the first n of
-        them are ``sample(n)`` with the same seed."""
+        """Draw one after another, as long as there are more: the first n are those of `sample` with
+        the same seed.
+
+            >>> next(space.stream(seed=0)) == space.sample(seed=0)
+            True
+        """
         if seed is None:
             from secrets import randbits
 
@@ -413,10 +594,18 @@ class Space:
         params: Window = None,
         within: Within = None,
     ) -> Architecture | list[Architecture]:
-        """The most probable architecture of all that lie in the windows, or the ``k`` most
-        probable that are distinct networks (all, if there are fewer), best first: each is the most
-        probable architecture of its network. ``provenance["proven"]`` says whether that is
-        proven."""
+        """The most probable architecture in all windows; or the ``k`` most probable distinct
+        networks, best first, or all where there are fewer. Each is the most probable architecture
+        of its network. ``provenance["proven"]`` says whether this is proven.
+
+        Raises `SpecError` where no architecture is in all windows.
+
+            >>> best = space.most_probable(k=2, flops=(100_000, 1_000_000))
+            >>> [space.flops(found) for found in best]
+            [116896, 165984]
+        """
+        if k is not None:
+            check_count("k", k, 1)
         from tsdsl.analysis.sampling.most_probable_networks import most_probable_networks
 
         windows = self.windows(flops, params, within)
@@ -424,9 +613,7 @@ class Space:
         return found[0] if k is None else found
 
     def cost(self, name: str) -> Cost:
-        """What a name means: ``"macs"`` (also ``"flops"``), ``"params"``, ``"elements"`` (values
-        of all results of operations, for one clip) or the name of a cost table of this space.
-        Raises `SpecError`."""
+        """The cost of a name; see the head of this class. Raises `SpecError` for an unknown one."""
         from tsdsl.analysis.costs.cost_table import COUNTED
 
         for counted in COUNTED:
@@ -434,6 +621,7 @@ class Space:
                 return counted
         if name in self.costs:
             return self.costs[name]
+        check_type("a cost", name, str, 'such as "macs", or the name of a cost table')
         known = [*COUNTED, *self.costs]
         if name == "latency":
             hint: str | None = (
@@ -446,19 +634,27 @@ class Space:
         raise SpecError([Diagnostic("E0723", message, file=self.graph.source, help=hint)])
 
     def value(self, cost: str, architecture: Any = None) -> Any:
-        """Any cost by its name, of one architecture or many; see `flops`."""
+        """Any cost by its name, of one architecture or of many; see `flops`. In the unit of the
+        cost: nanoseconds for a table that `tsdsl.measure` made.
+
+            >>> space.value("elements", arch)
+            4132
+        """
         return self._cost(cost, architecture)
 
     def with_costs(self, *tables: CostTable) -> Space:
-        """The same space with more cost tables."""
-        held = {**self.costs, **{table.name: table for table in tables}}
-        return Space(self.graph, self.sections, held)
+        """The same space with more cost tables, which replace tables of the same name."""
+        from tsdsl.analysis.costs.cost_table import CostTable
+
+        for table in tables:
+            check_type("a table", table, CostTable, "tsdsl.CostTable.load(path) reads one")
+        return Space(self.graph, self.sections, {**self.costs, **{t.name: t for t in tables}})
 
     def windows(
         self, flops: Window = None, params: Window = None, within: Within = None
     ) -> dict[Cost, tuple[int, int]]:
-        """Windows as the analysis takes them: whole numbers by cost. Raises `SpecError` for an
-        unknown cost, `ValueError` for one that has two windows."""
+        """Windows as the analysis needs them: whole numbers by cost. Raises `SpecError` for an
+        unknown cost, `ValueError` for a cost that has two windows."""
         from tsdsl.analysis.windows.window import windows_of
 
         found: dict[Cost, tuple[float, float]] = {}
@@ -470,25 +666,24 @@ class Space:
                 found[self.cost(name)] = window
         return windows_of(found)
 
-    def _cost(
-        self, name: str, asked: Mapping[str, Any] | Architectures | NDArray[Any] | None
-    ) -> Any:
+    def _cost(self, name: str, given: Any) -> Any:
         cost = self.cost(name)
-        if asked is None or isinstance(asked, Mapping):
+        if given is None or isinstance(given, Mapping):
             # Tables for the whole space pay for themselves from the second question on.
-            if isinstance(asked, Architecture):
-                self._asked += 1
-                found = self._look_up(cost, asked) if self._asked > 1 else None
-                if found is not None:
-                    return found
+            if isinstance(given, Architecture):
+                self._lookups += 1
+                value = self._look_up(cost, given) if self._lookups > 1 else None
+                if value is not None:
+                    return value
             from tsdsl.analysis.costs.items import total
 
-            return total(self.network(asked), cost)
-        if not isinstance(asked, Sequence):
-            return self.query_cache.lookup(cost).many(asked)
+            return total(self.network(given), cost)
+        if not isinstance(given, Sequence) and hasattr(given, "dtype"):
+            return self.query_cache.lookup(cost).many(given)
         from tsdsl.analysis.costs.assignments import assignments
 
-        return self.query_cache.lookup(cost).assigned(assignments(self.graph, asked))
+        _check_architectures(given)
+        return self.query_cache.lookup(cost).assigned(assignments(self.graph, given))
 
     def _look_up(self, cost: Cost, architecture: Architecture) -> int | None:
         """From tables; None if they are too large or the architecture has anything unusual."""
@@ -515,3 +710,13 @@ class Space:
                 )
             ]
         )
+
+
+def _check_architectures(given: Any) -> None:
+    """Raise `TypeError` unless each is a mapping."""
+    if isinstance(given, str | PathLike | Mapping) or not isinstance(given, Sequence):
+        check_architecture(given)
+        raise TypeError("a list of architectures is expected, not one: put it into a list")
+    for one in given:
+        if type(one) is not Architecture:
+            check_architecture(one)

@@ -11,7 +11,7 @@ where Z is the probability that independently drawn options satisfy the requirem
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -20,10 +20,23 @@ import numpy as np
 from tsdsl.analysis import distribution_file
 from tsdsl.analysis.logits import Floats, LogitLayout, invalid_part, log_softmax, softmax
 from tsdsl.diagnostics import did_you_mean
+from tsdsl.diagnostics.unknown_name import UnknownName
 from tsdsl.files import PathLike, read_text, write_atomic
+from tsdsl.ir.architecture import option_text
 from tsdsl.ir.decision_groups import DecisionGroup, join_decisions
 from tsdsl.ir.resolve import by_todays_paths
 from tsdsl.ir.space import Decision, SpaceGraph
+
+
+class _ByPath(dict[str, Floats]):
+    """Decision path -> an array over its options."""
+
+    def __init__(self, space: SpaceGraph, rows: Iterable[Floats]) -> None:
+        super().__init__(zip((d.path for d in space.decisions), rows, strict=True))
+        self._where = f" in space {space.name}"
+
+    def __missing__(self, path: str) -> Floats:
+        raise UnknownName("decision", path, self, self._where)
 
 
 class Distribution:
@@ -166,10 +179,13 @@ class Distribution:
         marginal probabilities."""
         rows = zip(self.layout.parts, self.layout.split(self.flat), strict=True)
         own = {part[0]: row for part, row in rows if len(part) == 1}
-        return {
-            d.path: own[k] if k in own else self._log_marginals[k]
-            for k, d in enumerate(self.space.decisions)
-        }
+        return _ByPath(
+            self.space,
+            (
+                own[k] if k in own else self._log_marginals[k]
+                for k in range(len(self.space.decisions))
+            ),
+        )
 
     def logits_of(self, part: DecisionGroup) -> Floats:
         """The logits of one of ``layout.parts``."""
@@ -200,7 +216,7 @@ class Distribution:
             for axis, k in enumerate(part):
                 others = tuple(a for a in range(len(part)) if a != axis)
                 marginals[k] = table.sum(others) if others else row
-        return {d.path: marginals[k] for k, d in enumerate(self.space.decisions)}
+        return _ByPath(self.space, (marginals[k] for k in range(len(self.space.decisions))))
 
     @cached_property
     def flat_probabilities(self) -> Floats:
@@ -219,10 +235,26 @@ class Distribution:
         return np.concatenate([*self.probabilities.values(), np.zeros(0)])
 
     def __repr__(self) -> str:
+        count = len(self.space.decisions)
+        noun = "decision" if count == 1 else "decisions"
         joint = f", {len(self.groups)} groups of them joint" if self.groups else ""
-        return (
-            f"<Distribution over {len(self.space.decisions)} decisions of {self.space.name}{joint}>"
-        )
+        return f"<Distribution over {count} {noun} of {self.space.name}{joint}>"
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        def row(decision: Decision) -> tuple[str, str, str, str]:
+            shares = self.probabilities[decision.path]
+            best = int(shares.argmax())
+            entropy = -float(np.sum(shares[shares > 0] * np.log(shares[shares > 0])))
+            option = option_text(decision.options[best])
+            return decision.path, option, f"{shares[best]:.3f}", f"{abs(entropy):.3f}"
+
+        joint = f", {len(self.groups)} groups joint" if self.groups else ""
+        header = ["decision", "most probable option", "probability", "entropy, nats"]
+        decisions = self.space.decisions
+        caption = f"Distribution over {self.space.name}{joint}"
+        return html_table(caption, header, map(row, decisions), len(decisions))
 
 
 #: An argument that stands for a distribution: None and "initial" for the spec's own, a mapping for

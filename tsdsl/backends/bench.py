@@ -94,7 +94,7 @@ class BenchRow:
     failure: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BenchReport:
     """The measurements of all networks, in the order in which they were given."""
 
@@ -103,6 +103,30 @@ class BenchReport:
     base: str | None
     #: Device, torch, threads, dtype, batch and how often was measured.
     setup: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        from tsdsl.notebook import listed
+
+        shown = listed(f"{row.name} {_milliseconds(row)}" for row in self.rows)
+        return f"<BenchReport on {self.setup['device']}: {shown}>"
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        def cells(row: BenchRow) -> tuple[str, ...]:
+            return (
+                row.name,
+                _milliseconds(row),
+                "-" if row.ratio is None else f"{row.ratio.median:.3f}",
+                "-" if row.macs is None else f"{row.macs / 1e9:.3f}",
+                "-" if row.params is None else f"{row.params / 1e6:.3f}",
+                "-" if row.peak is None else f"{row.peak / 2**20:.1f}",
+            )
+
+        header = ["network", "latency", "ratio", "GMACs", "params, M", "peak, MiB"]
+        setup = self.setup
+        caption = f"{setup['device']}, {setup['dtype']}, batch {setup['batch']}"
+        return html_table(caption, header, map(cells, self.rows), len(self.rows))
 
     def row(self, name: str) -> BenchRow:
         """The measurements of one network. Raises `UnknownName`, a `KeyError`."""
@@ -122,6 +146,12 @@ def lazy(
     if isinstance(given, nn.Module | tuple):
         return LazyNetwork(lambda: copy.deepcopy(given), clip)
     return LazyNetwork(given, clip)
+
+
+def _milliseconds(row: BenchRow) -> str:
+    if row.failure is not None:
+        return "failed"
+    return "-" if row.latency is None else f"{row.latency.median / 1e6:.3g} ms"
 
 
 class Bench:

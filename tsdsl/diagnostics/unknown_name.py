@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class UnknownName(KeyError):
-    """A name that a mapping does not have. ``name`` is that name.
+    """A look-up of a ``name`` that is not known: a `KeyError` that suggests the nearest name.
 
     The nearest known name is looked for when the message is needed and not before: code that
     catches a `KeyError` does not pay for it.

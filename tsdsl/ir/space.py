@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from tsdsl.diagnostics import Span
-from tsdsl.ir.architecture import Option
+from tsdsl.ir.architecture import Option, option_text
 from tsdsl.ir.graph import Edge, Guard, Region
 from tsdsl.ir.values import Val, Variable
 from tsdsl.record import Record, factory
@@ -15,21 +15,38 @@ DecisionKind = Literal["int", "ratio", "dims", "bool", "string", "op"]
 
 
 class Decision(Record):
-    """One searched value. ``options[i]`` is how option i is written in ``arch.json``;
-    ``variable.domain[i]`` is what it means."""
+    """One searched value of a space.
+
+    ``options[i]`` is option i as ``arch.json`` writes it; ``variable.domain[i]`` is its value.
+    """
 
     path: str
     kind: DecisionKind
     variable: Variable
     options: tuple[Option, ...]
-    #: Relative weights of the options, which initialise the distribution; None for uniform.
+    #: Relative weights of the options in the initial distribution; None for uniform.
     weights: tuple[float, ...] | None
-    #: The option that the decision is held at before its phase.
+    #: Index of the option that the decision has before its phase of a search.
     default: int
-    #: It is active where all of these hold (its block runs, its option is chosen).
+    #: The decision is active where all of these hold (its block runs, its option is chosen).
     guards: tuple[Guard, ...]
     span: Span
     doc: str = ""
+
+    def __repr__(self) -> str:
+        from tsdsl.notebook import listed, shortened
+
+        options = listed(map(option_text, self.options), " | ")
+        default = option_text(self.options[self.default])
+        return f"<Decision {shortened(self.path)}: {options} (default {default})>"
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table, shortened
+
+        weights = self.weights or (1.0,) * len(self.options)
+        rows = zip(map(option_text, self.options), (f"{w:g}" for w in weights), strict=True)
+        caption = f"Decision {shortened(self.path)}, {self.kind}"
+        return html_table(caption, ["option", "weight"], rows, len(self.options))
 
 
 def path_prefixes(path: str) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from tsdsl.arguments import check_type
 from tsdsl.data.dataset import MIN_FRAMES, EvalViews
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.data.loader import EvalLoader, ViewBatch
@@ -124,6 +125,20 @@ class Evaluation(Record):
     def views_per_second(self) -> float:
         return len(self.scores) * self.scores.views / self.seconds
 
+    def __repr__(self) -> str:
+        return f"<Evaluation of {self.space}: {self.scores!r}>"
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        rows = [
+            *self.scores.summary(),
+            ("multiply-accumulates per view", f"{self.macs:,}"),
+            ("time", f"{self.seconds:.1f} s, {self.views_per_second:.3g} views/s"),
+        ]
+        caption = f"{self.space}, evaluate {self.views.section.name}"
+        return html_table(caption, [], rows)
+
 
 def evaluate(
     net: nn.Module,
@@ -165,11 +180,12 @@ def evaluate(
     Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list, of weights or of a network
     that do not fit each other.
 
-        >>> net = tsdsl.compile(small)
-        >>> result = tsdsl.evaluate(net, "videos/test.csv", small, device="cpu")
-        >>> len(result.scores), result.scores.classes
-        (6, ('down', 'left'))
+        >>> result = tsdsl.evaluate(net, "videos/test.csv", space, frozen=arch, device="cpu")
+        >>> len(result.scores), len(result.scores.classes), result.macs == space.flops(arch)
+        (6, 4, True)
     """
+    check_type("net", net, nn.Module, "tsdsl.compile(space, frozen=architecture) makes one")
+    check_type("space", space, Space, "tsdsl.load(path) reads a spec")
     with Ranks.of(device) as ranks:
         return run(
             net,

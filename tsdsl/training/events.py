@@ -89,6 +89,33 @@ class TrainingFinished(MutableRecord):
         decoding = self.step_seconds * workers if workers else self.waited
         return ceil(decoding / computing)
 
+    def __repr__(self) -> str:
+        from tsdsl.notebook import listed
+
+        rows = self._summary()
+        return (
+            f"<TrainingFinished: {listed((f'{name} {value}' for name, value in rows), limit=90)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        return html_table("Training finished", [], self._summary())
+
+    def _summary(self) -> list[tuple[str, str]]:
+        rows = [("steps", str(self.step)), ("epochs", f"{self.epoch:g}")]
+        if self.interrupted:
+            rows.append(("interrupted", "yes"))
+        if self.loss is not None:
+            rows.append(("loss", f"{self.loss:.4f}"))
+        if self.top1 is not None:
+            rows.append(("top-1", f"{self.top1:.2%}"))
+        if self.best_top1 is not None:
+            rows.append(("best top-1", f"{self.best_top1:.2%} after epoch {self.best_epoch}"))
+        if self.bad_videos:
+            rows.append(("bad videos", str(len(self.bad_videos))))
+        return [*rows, ("seconds", f"{self.seconds:.1f}")]
+
 
 Event = (
     RunStarted

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import tsdsl
+from tsdsl.arguments import check_type
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
 from tsdsl.data.lists import VideoList, in_both, read_list
 from tsdsl.data.loader import TrainLoader
@@ -104,11 +105,12 @@ def train(
     Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list or of a training that
     cannot go on (`TrainingError`, `NoUsableVideo`).
 
-        >>> net = tsdsl.compile(small)
-        >>> finished = tsdsl.train(net, "videos/train.csv", small, device="cpu")
-        >>> finished.step
-        3
+        >>> net = tsdsl.compile(space, frozen=arch)
+        >>> finished = tsdsl.train(net, "videos/train.csv", space, frozen=arch, device="cpu")
+        >>> finished.step, finished.interrupted
+        (3, False)
     """
+    check_type("net", net, nn.Module, "tsdsl.compile(space, frozen=architecture) makes one")
     last: Event | None = None
     with Ranks.of(device) as ranks:
         for last in run(

@@ -52,6 +52,28 @@ class Scores(Record):
         """Number of scored videos."""
         return len(self.labels_N)
 
+    def __repr__(self) -> str:
+        missing = f" ({len(self.missing)} more missing)" if self.missing else ""
+        return (
+            f"<Scores of {len(self)} videos{missing}, {len(self.classes)} classes: top-1"
+            f" {self.top1:.2%}, top-5 {self.top5:.2%}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        return html_table("Scores", [], self.summary())
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Names and values, as text, of what is computed over all videos."""
+        return [
+            ("videos scored", f"{len(self)} of {self.total}"),
+            ("top-1", f"{self.top1:.2%}"),
+            ("top-5", f"{self.top5:.2%}"),
+            ("mean class accuracy", f"{self.mean_class_accuracy:.2%}"),
+            ("log loss", f"{self.log_loss:.4f}"),
+        ]
+
     @property
     def total(self) -> int:
         """Number of videos in the list."""

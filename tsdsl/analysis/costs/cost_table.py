@@ -37,7 +37,7 @@ class Configuration(NamedTuple):
         return f"{self.op}({args}) on {inputs}"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CostTable:
     """Values by configuration. Compared by identity; ``name`` is what budgets call it."""
 
@@ -72,6 +72,18 @@ class CostTable:
 
     def __str__(self) -> str:
         return self.name
+
+    def __repr__(self) -> str:
+        return f"<CostTable {self.name!r}: {len(self.values)} operations, in {self.unit}>"
+
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        largest = sorted(self.values.items(), key=lambda item: -item[1])
+        rows = ((operation, f"{value:,}") for operation, value in largest)
+        device = self.provenance.get("device")
+        caption = f"Cost table {self.name}" + (f", on {device}" if device else "")
+        return html_table(caption, ["operation", self.unit], rows, len(largest))
 
     def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int | None:
         """The value of a configuration; None if there is none."""

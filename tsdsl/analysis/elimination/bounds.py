@@ -25,6 +25,12 @@ class Bounds(NamedTuple):
     min: Bound
     max: Bound
 
+    def _repr_html_(self) -> str:
+        from tsdsl.notebook import html_table
+
+        rows = [(name, f"{end.value:,}", end.architecture) for name, end in self._asdict().items()]
+        return html_table("Bounds", ["", "cost", "architecture"], rows)
+
 
 def bounds(space: SpaceGraph, cost: Cost) -> Bounds:
     """The exact minimum and maximum of a cost over the architectures that satisfy all requirements.

@@ -1,4 +1,5 @@
-"""Writes what the documentation has from the code: tables of `language.md`, and the JSON schemas.
+"""Writes what the documentation has from the code: tables of `language.md`, the reference of
+`api.md`, and the JSON schemas.
 
     python docs/generate.py
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from tsdsl.syntax.parser import parse
 from tsdsl.syntax.tables import load
 
 DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+from api_reference import reference  # noqa: E402
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 #: What an operation takes and gives. A map is [C, T, H, W], a matrix [C, P], a vector [C].
@@ -319,13 +324,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "limits": limits,
     "words": words,
 }
+#: Pages with generated parts, and the parts of each.
+PAGES = {"language.md": TABLES, "api.md": {"reference": reference}}
 
 _REGION = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def filled(text: str) -> str:
-    """A page with its generated parts made anew."""
-    return _REGION.sub(lambda m: f"{m[1]}\n{TABLES[m[2]]()}\n\n{m[3]}", text)
+def filled(page: Path) -> str:
+    """The text of a page with its generated parts made anew."""
+    parts = PAGES[page.name]
+    text = page.read_text(encoding="utf-8")
+    return _REGION.sub(lambda m: f"{m[1]}\n{parts[m[2]]()}\n\n{m[3]}", text)
 
 
 # ----------------------------------------------------------------------------------------- schemas
@@ -348,10 +357,9 @@ def cost_schema() -> dict[str, Any]:
 
 def outputs() -> dict[Path, str]:
     """Every file that this writes, and its text."""
-    page = DOCS / "language.md"
     schemas = {"spec": spec_schema(), "arch": arch_schema(), "cost": cost_schema()}
     return {
-        page: filled(page.read_text(encoding="utf-8")),
+        **{DOCS / name: filled(DOCS / name) for name in PAGES},
         **{
             DOCS / "schema" / f"{name}.json": json.dumps(schema, indent=2) + "\n"
             for name, schema in schemas.items()

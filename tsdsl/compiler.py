@@ -27,13 +27,13 @@ PathLike = str | os.PathLike[str]
 
 def check(path: PathLike, set: Mapping[str, Any] | None = None) -> list[Diagnostic]:
     """Find everything that is wrong with a spec: a list of `Diagnostic`, in source order, empty for
-    a good one. A file that cannot be read is a finding too.
+    a good one. A file that cannot be read is a finding too: nothing is raised.
 
-    ``set`` gives params other values, as in `load`.
+    - ``path``: the file. ``set``: values of params, and options for decisions, as in `load`.
 
         >>> for finding in tsdsl.check("broken.tsnet"):
         ...     print(finding.code, finding.message)
-        E0201 there is no 'wdith' here
+        E0201 'wdith' is not known here
     """
     try:
         return list(check_file(Path(path), set).diagnostics)
@@ -134,13 +134,16 @@ def compile(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) ->
 
 
 def emit(space: Space, frozen: Mapping[str, Any] | PathLike | None = None) -> str:
-    """The source of a Python module that defines the same network, or supernet, as `compile`. It
-    imports torch and nothing else.
+    """Emit the source of a Python module that defines the same network, or supernet, as `compile`.
+    It imports torch and nothing else.
 
-    ``space``, ``frozen`` and errors are those of `compile`.
+    - ``space``, ``frozen``: as in `compile`.
 
-        >>> print(tsdsl.emit(space, frozen=arch).splitlines()[0][:60])
+    Raises `ArchitectureError` and `FileError`.
 
+        >>> source = tsdsl.emit(space, frozen=arch)
+        >>> [line for line in source.splitlines() if "import" in line.split()]
+        ['from torch import Tensor, nn']
     """
     _check_space(space)
     if frozen is None and space.decisions:

@@ -170,7 +170,7 @@ def measure(
 
         >>> table = tsdsl.measure(space, threads=1, repeats=2, warmup=0, check=0)
         >>> table.name, table.unit, len(table.values)
-        ('latency', 'ns', 8)
+        ('latency', 'ns', 21)
         >>> space.with_costs(table).value("latency", arch) > 0
         True
     """

@@ -7,6 +7,7 @@ What stands behind the three backticks:
   effect (W0902), and what it defines may stay unused;
 - ``tsnet bad CODE``, also of a fragment: it has findings of exactly that code;
 - ``python``: a program;
+- ``pycon``: an interactive session (see `sessions`); those of a page share their names;
 - ``sh``: commands; those of `tsdsl` run, and must succeed;
 - ``console``: ``$ command`` lines, each with what it prints on both outputs (where anything is
   shown); ``...`` stands for a part of a line, or as a line for any number of them. Behind the
@@ -30,6 +31,8 @@ import pytest
 import tsdsl
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Runs the interactive sessions of a page.
+SESSIONS = Path(__file__).with_name("sessions.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Languages of blocks that say nothing that could be tried.
 SHOWN = {"text", "yaml", "json", ""}
@@ -152,6 +155,7 @@ def test_specs(block: Block, tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_programs_and_commands(page: Path, tmp_path: Path) -> None:
     workplace(tmp_path)
+    sessions = False
     for block in blocks(page):
         match block.language:
             case "tsnet":
@@ -167,8 +171,13 @@ def test_programs_and_commands(page: Path, tmp_path: Path) -> None:
             case "console":
                 for command, output in dialogue(block.text):
                     expect(command, output, block, tmp_path)
+            case "pycon":
+                sessions = True
             case _:
                 assert block.language in SHOWN, f"{place(block)}: what is '{block.language}'?"
+    if sessions:
+        done = run([sys.executable, str(SESSIONS), str(page)], tmp_path)
+        assert done.returncode == 0, done.stdout
 
 
 def save(block: Block, folder: Path) -> None:

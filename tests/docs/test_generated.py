@@ -38,9 +38,10 @@ def test_generated_files_are_fresh(path: Path) -> None:
     )
 
 
-def test_every_table_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- generated: (\w+) -->", page)) == set(generate.TABLES)
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_every_generated_part_is_on_its_page(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- generated: (\w+) -->", page)) == set(generate.PAGES[name])
     assert page.count("<!-- generated: ") == page.count("<!-- end -->")
 
 

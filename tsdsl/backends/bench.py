@@ -105,10 +105,10 @@ class BenchReport:
     setup: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        from tsdsl.notebook import listed
+        from tsdsl.notebook import listed, shortened
 
         shown = listed(f"{row.name} {_milliseconds(row)}" for row in self.rows)
-        return f"<BenchReport on {self.setup['device']}: {shown}>"
+        return f"<BenchReport on {shortened(self.setup['device'], 60)}: {shown}>"
 
     def _repr_html_(self) -> str:
         from tsdsl.notebook import html_table

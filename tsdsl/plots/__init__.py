@@ -1,8 +1,9 @@
 """Figures of a space, of single networks and of their scores, with matplotlib (``pip install
 'tsdsl[plot]'``).
 
-    plots.save(plots.overview(space), "space.svg")
-    plots.spread(space, "macs", axes, window=(2.4e9, 2.5e9))
+    tsdsl.plots.overview(space)                                  # a notebook shows it
+    tsdsl.plots.save(tsdsl.plots.overview(space), "space.svg")
+    tsdsl.plots.spread(space, "macs", axes, window=(2.4e9, 2.5e9))
 
 `overview`, `network`, `confusion` and `search` make whole figures. `spread`, `stages`, `phases` and
 `confusions` draw one panel, into given axes or into a figure of their own. pyplot is not used: no
@@ -11,6 +12,7 @@ window is opened, and no global state is changed.
 | file | has |
 |---|---|
 | `figures` | whole figures |
+| `inline_figure` | a figure that notebooks show |
 | `spread_panel`, `stage_panel`, `phase_panel`, `confusion_panel` | single panels |
 | `search_panels` | the figure of a search over time |
 | `panel` | what all panels have in common |

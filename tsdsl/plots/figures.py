@@ -12,6 +12,7 @@ from tsdsl.analysis.costs.items import Grouping
 from tsdsl.analysis.summary import SpaceSummary, summarise
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.plots.confusion_panel import ConfusionPanel, MistakesPanel
+from tsdsl.plots.inline_figure import InlineFigure
 from tsdsl.plots.panel import Panel, settle
 from tsdsl.plots.phase_panel import PhasePanel
 from tsdsl.plots.spread_panel import SpreadPanel
@@ -90,7 +91,7 @@ class _Panels:
             raise self._missed[0]
         heights = [panel.height for panel in self._made]
         with settings():
-            figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+            figure = InlineFigure(figsize=(WIDTH, sum(heights)), layout="constrained")
             figure.get_layout_engine().set(h_pad=0.09, w_pad=0.05)  # type: ignore[union-attr,call-arg]
             grid = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)
             # Drawn from the last panel up, because the names of rows narrow the titles of all

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+from tsdsl.plots.inline_figure import InlineFigure
 from tsdsl.plots.style import MUTED, RULE, SMALL, TITLE, WIDTH, settings
 from tsdsl.plots.units import AxisUnit
 
@@ -48,7 +49,7 @@ def drawn(panel: Panel, ax: Axes | None) -> Axes:
     if ax is not None:
         return panel.draw(ax)
     with settings():
-        figure = Figure(figsize=(WIDTH, panel.height), layout="constrained")
+        figure = InlineFigure(figsize=(WIDTH, panel.height), layout="constrained")
         made = panel.draw(figure.add_subplot())
         settle(figure)
     return made

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tsdsl.analysis.costs.cost_table import Cost, CostTable
 from tsdsl.ir.space import path_prefixes
+from tsdsl.plots.inline_figure import InlineFigure
 from tsdsl.plots.panel import bare, describe
 from tsdsl.plots.style import DARK, INK, LIGHT, MUTED, RULE, SMALL, TEXT, TITLE, WINDOW, settings
 from tsdsl.plots.units import AxisUnit, plain
@@ -60,7 +61,7 @@ def search(history: History, only: Sequence[str] = ()) -> Figure:
     above = ceil(len(curves) / per_row) * (_CURVE + _ABOVE) + 0.4
     height = above + _HEAD + tall + _FOOT
     with settings():
-        figure = Figure(figsize=(width, height))
+        figure = InlineFigure(figsize=(width, height))
 
         def axes(left: float, top: float, across: float, down: float) -> Axes:
             """Add axes at a position in inches from the upper left corner."""

@@ -180,9 +180,9 @@ def evaluate(
     Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list, of weights or of a network
     that do not fit each other.
 
-        >>> result = tsdsl.evaluate(net, "videos/test.csv", space, frozen=arch, device="cpu")
+        >>> result = tsdsl.evaluate(net, "videos/val.csv", space, frozen=arch, device="cpu")
         >>> len(result.scores), len(result.scores.classes), result.macs == space.flops(arch)
-        (6, 4, True)
+        (8, 4, True)
     """
     check_type("net", net, nn.Module, "tsdsl.compile(space, frozen=architecture) makes one")
     check_type("space", space, Space, "tsdsl.load(path) reads a spec")

@@ -108,7 +108,7 @@ def train(
         >>> net = tsdsl.compile(space, frozen=arch)
         >>> finished = tsdsl.train(net, "videos/train.csv", space, frozen=arch, device="cpu")
         >>> finished.step, finished.interrupted
-        (3, False)
+        (4, False)
     """
     check_type("net", net, nn.Module, "tsdsl.compile(space, frozen=architecture) makes one")
     last: Event | None = None

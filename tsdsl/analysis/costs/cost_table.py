@@ -74,7 +74,10 @@ class CostTable:
         return self.name
 
     def __repr__(self) -> str:
-        return f"<CostTable {self.name!r}: {len(self.values)} operations, in {self.unit}>"
+        from tsdsl.notebook import shortened
+
+        name, unit = shortened(self.name, 60), shortened(self.unit, 20)
+        return f"<CostTable {name}: {len(self.values)} operations, in {unit}>"
 
     def _repr_html_(self) -> str:
         from tsdsl.notebook import html_table

@@ -1,0 +1,20 @@
+"""A figure that notebooks show where a cell ends with it."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+
+class InlineFigure(Figure):
+    """A `matplotlib.figure.Figure` with an image of itself for IPython. pyplot is not needed, and
+    no backend is chosen: what the notebook has set up stays as it is."""
+
+    def _repr_svg_(self) -> str:
+        from tsdsl.plots.files import render
+
+        return render(self, ".svg").decode("utf-8")
+
+    def _repr_png_(self) -> bytes:
+        from tsdsl.plots.files import render
+
+        return render(self, ".png")

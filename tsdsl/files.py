@@ -42,8 +42,8 @@ def read_text(path: PathLike, *, limit: int = MAX_TEXT, what: str = "file") -> s
 
 
 def read_lines(path: PathLike, *, limit: int, what: str) -> tuple[list[str], int]:
-    """The lines of a log, and how many of them were no text and are left out: a power cut leaves
-    zero bytes, or half of a character, at the end of what was written last.
+    """The lines of a log, and the number of lines that are left out because they are not text:
+    after a power cut, the end of the file can hold zero bytes or half of a character.
 
     Raises `FileError`: missing, no regular file, unreadable, over ``limit`` bytes.
     """
@@ -86,7 +86,8 @@ def _read(name: str, limit: int, what: str) -> bytes:
 
 
 def unreadable(error: OSError, name: str, what: str) -> FileError:
-    """What the operating system says of a file that was to be read; ``what`` names its kind."""
+    """The `FileError` for a file that the operating system refuses to read; ``what`` names its
+    kind."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return _failure("E0801", f"there is no such {what}", name, _nearest_file(name))
     if error.errno == errno.EISDIR:
@@ -95,7 +96,7 @@ def unreadable(error: OSError, name: str, what: str) -> FileError:
 
 
 def _nearest_file(name: str) -> str | None:
-    """A help line with the file of the same directory that may have been meant."""
+    """A help line with the most similar name in the same directory, if there is one."""
     from tsdsl.diagnostics import nearest
 
     directory, base = os.path.split(name)
@@ -114,9 +115,9 @@ def write_atomic(
     *,
     sync: bool = False,
 ) -> None:
-    """Write a file whole or not at all; an earlier one stays as it was until then. Content may
-    come in parts, which are written as they come. With ``sync``, it has reached the disk before
-    it takes its name.
+    """Write a file whole or not at all; an earlier one stays as it was until then. ``content`` may
+    be an iterable of parts, which are written one by one. With ``sync``, the data has reached the
+    disk before the file takes its name.
 
     A symbolic link is followed, permissions of an earlier file are kept. What is no regular file
     (``/dev/stdout``, a pipe) is written to directly. Raises `FileError`.
@@ -145,8 +146,8 @@ def write_atomic(
 
 
 def check_writable(path: PathLike) -> None:
-    """Raises the `FileError` that `write_atomic` would, where that can be known without writing:
-    before work that takes long."""
+    """Raise the `FileError` that `write_atomic` would raise, as far as this can be known without
+    writing. To be called before long work."""
     name = os.fspath(path)
     try:
         target = os.path.realpath(name)
@@ -193,7 +194,8 @@ def _replace(target: str, data: Iterable[bytes | memoryview], mode: int | None, 
 
 
 def sync_folder(path: PathLike) -> None:
-    """Have the disk know what was renamed in a folder; nothing where folders cannot be opened."""
+    """Flush the names in a folder to the disk. Does nothing where folders cannot be opened
+    (Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -204,12 +206,12 @@ def sync_folder(path: PathLike) -> None:
 
 
 def os_failure(code: str, what: str, error: OSError, name: PathLike) -> FileError:
-    """What the operating system says, as a finding."""
+    """The `FileError` for an error of the operating system; ``what`` begins the message."""
     return _failure(code, f"{what}: {_reason(error)}", os.fspath(name))
 
 
 def folder_failure(error: OSError | ValueError, path: PathLike) -> FileError:
-    """Where a folder was to be made, or written to."""
+    """The `FileError` for a folder that cannot be made or written to."""
     name = there = os.fspath(path)
     what = "cannot write to this folder"
     if not isinstance(error, OSError):

@@ -217,7 +217,7 @@ def measure_events(
 
 
 def failed(failures: Mapping[Configuration, str], file: str) -> list[Diagnostic]:
-    """A finding for each of the first `SHOWN` operations that could not be measured."""
+    """Findings for the first `SHOWN` of the operations that could not be measured."""
     return [
         Diagnostic("E0727", f"{name} cannot be measured: {why}", file=file)
         for name, why in list(failures.items())[:SHOWN]

@@ -1,4 +1,4 @@
-"""Slotted records, for what dataclasses are too slow to define.
+"""Slotted records: cheap to define, where dataclasses would be a large part of the start-up time.
 
 A frozen slotted dataclass takes most of a millisecond to define and every field of an instance a
 call to create; a compiler has a hundred such classes and every run of the command line pays for
@@ -23,12 +23,12 @@ class _Factory:
 
 
 def factory(*, default_factory: Callable[[], T]) -> T:
-    """The default of a field that each instance gets its own of."""
+    """A default that is made anew for each instance."""
     return cast(T, _Factory(default_factory))
 
 
 class RecordType(type):
-    """Makes slots and an ``__init__`` of the annotations of a class."""
+    """The metaclass that makes slots and an ``__init__`` from the annotations of a class."""
 
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], eq: bool = False

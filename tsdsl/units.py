@@ -1,6 +1,6 @@
-"""What a number's suffix multiplies it by, wherever one is read or written."""
+"""Suffixes of numbers, as specs, options and outputs write them."""
 
-#: Of amounts: 1.4G.
+#: Factors of amounts: 1.4G.
 AMOUNTS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-#: Of times, in nanoseconds: 8ms.
+#: Nanoseconds per unit of time: 8ms.
 TIMES = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}

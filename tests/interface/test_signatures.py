@@ -31,7 +31,7 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 #: Without every argument shown and explained, so far.
-PENDING = {"evolve", "load_weights", "random_search", "save_weights", "search"}
+PENDING = {"evolve", "random_search", "search"}
 #: ``about=`` is what a file of weights says of itself, under any names.
 OPEN = {"save_weights"}
 

@@ -45,6 +45,10 @@ class Distribution:
 
     ``flat`` has them in the order of `layout`. Raises `ValueError` if there are too few or too
     many, or if some define no distribution.
+
+        >>> distribution = space.distribution()
+        >>> distribution.probabilities["main.s1.width"].round(3)
+        array([0.333, 0.333, 0.333])
     """
 
     def __init__(
@@ -152,8 +156,14 @@ class Distribution:
 
     @classmethod
     def load(cls, space: SpaceGraph, path: PathLike) -> Distribution:
-        """The distribution in a file. Raises `FileError` if it cannot be read, `SpecError` (E0721)
-        if it does not fit the space."""
+        """The distribution in a file, such as the ``distribution.json`` of a search, for the graph
+        of a space. `Space.distribution` reads files too. Raises `FileError` if it cannot be read,
+        `SpecError` (E0721) if it does not fit the space.
+
+            >>> space.distribution().save("distribution.json")
+            >>> tsdsl.Distribution.load(space.graph, "distribution.json")
+            <Distribution over 4 decisions of Small>
+        """
         text = read_text(path, limit=distribution_file.MAX_BYTES, what="distribution file")
         return cls.parse(space, text, str(path))
 

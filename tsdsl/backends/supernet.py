@@ -46,6 +46,10 @@ class Supernet(nn.Module):
 
     Its `state_dict` has the keys of the frozen networks; each tensor is as large as the largest of
     theirs.
+
+        >>> supernet = tsdsl.compile(space)
+        >>> supernet(torch.rand(2, *space.input_shape), arch).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, graph: SpaceGraph) -> None:

@@ -80,13 +80,21 @@ def load_into(
     net: nn.Module, weights: PathLike | StoredWeights, *, except_for: Sequence[str] = ()
 ) -> LoadedWeights:
     """Load weights into a network: a file of tsdsl, or a checkpoint of the same network in
-    PySlowFast or pytorchvideo (`tsdsl.weights.schemes`). Names and shapes have to be exactly the
-    network's; otherwise nothing is changed.
+    PySlowFast or pytorchvideo (`tsdsl.weights.schemes`).
 
-    ``except_for`` names modules that keep their weights, as ``["head.x3d_head.linear"]`` for a
-    network with another number of classes.
+    - ``net``: the network, or a `Supernet`. Names and shapes in the file have to be exactly the
+      network's; otherwise nothing is changed.
+    - ``weights``: the file, or weights that were read from one.
+    - ``except_for``: names of modules that keep their weights, as ``["head.x3d_head.linear"]`` for
+      a network with another number of classes.
 
-    Raises `FileError`, and `WeightsError` with everything that differs.
+    Returns the loaded tensors by name, with what the file says about itself (``about``). Raises
+    `FileError`, and `WeightsError` with everything that differs.
+
+        >>> net = tsdsl.compile(space, frozen=arch)
+        >>> tsdsl.save_weights(net, "net.safetensors", epoch="3")
+        >>> tsdsl.load_weights(net, "net.safetensors").about["epoch"]
+        '3'
     """
     found = weights if isinstance(weights, StoredWeights) else load(weights)
     if found.tensors.keys() == net.state_dict().keys():
@@ -112,8 +120,15 @@ load_weights = load_into
 
 
 def save_weights(net: nn.Module, path: PathLike, **about: str) -> None:
-    """Write the `state_dict` of a network, as `save` does. ``about`` is further metadata, as
-    ``epoch="3"``. Raises `FileError`."""
+    """Write the `state_dict` of a network as a safetensors file, whole or not at all.
+
+    - ``net``: the network. ``path``: the file.
+    - ``about``: further facts to write into it, as ``epoch="3"``.
+
+    Raises `FileError`.
+
+        >>> tsdsl.save_weights(tsdsl.compile(space, frozen=arch), "net.safetensors")
+    """
     save(path, net.state_dict(), {"format": FORMAT, **about_layout(net), **about})
 
 

@@ -39,33 +39,44 @@ class Configuration(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CostTable:
-    """Values by configuration. Compared by identity; ``name`` is what budgets call it."""
+    """A cost that is looked up: an integer for each operation with its arguments and input shapes.
 
+    The cost of a network is the sum over its operations, so every exact query of a `Space` works on
+    it. `tsdsl.measure` makes one of latencies. Tables are compared by identity.
+
+        >>> table = tsdsl.CostTable("energy", "nJ", {})
+        >>> table
+        <CostTable energy: 0 operations, in nJ>
+    """
+
+    #: The name that budgets and queries have for the cost.
     name: str
-    #: What values count: "ns" for latency.
+    #: Unit of the values: "ns" for latency.
     unit: str
+    #: The cost of each operation.
     values: Mapping[Configuration, int]
-    #: How it was made: device, library versions, repeats.
+    #: Where the values come from: device, library versions, repeats.
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    #: How far repeated measurements lie apart, where that is known.
+    #: Interquartile range of the repeated measurements of an operation, where it is known.
     spreads: Mapping[Configuration, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: PathLike) -> CostTable:
-        """The table in a file (see `cost_file`). Raises `FileError` and `SpecError`."""
+        """Read a table, as `save` writes it. Raises `FileError` and `SpecError`."""
         from tsdsl.analysis.costs.cost_file import load
 
         return load(path)
 
     @classmethod
     def parse(cls, text: str, name: str = "cost table") -> CostTable:
-        """The table that the text of a file holds. Raises `SpecError`."""
+        """The table in the text of a file; ``name`` stands for the file in findings. Raises
+        `SpecError`."""
         from tsdsl.analysis.costs.cost_file import parse
 
         return parse(Source(name, text))
 
     def save(self, path: PathLike) -> None:
-        """Write it as a file, whole or not at all. Raises `FileError`."""
+        """Write the table as JSON, whole or not at all. Raises `FileError`."""
         from tsdsl.analysis.costs.cost_file import save
 
         save(self, path)
@@ -89,11 +100,12 @@ class CostTable:
         return html_table(caption, ["operation", self.unit], rows, len(largest))
 
     def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int | None:
-        """The value of a configuration; None if there is none."""
+        """The value of an operation with its arguments and input shapes; None if there is none."""
         return self.values.get(Configuration.of(op, args, shapes))
 
     def missing(self, found: Iterable[Configuration], source: str) -> SpecError:
-        """What to say where a space has configurations that the table lacks."""
+        """The error for a space of which the table lacks some operations; ``source`` is the spec's
+        file."""
         missed = list(found)
         shown = "; ".join(map(str, missed[:3])) + ("; ..." if len(missed) > 3 else "")
         noun = "configuration" if len(missed) == 1 else "configurations"

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from cases import cases
 from random_spaces import brute_cost, decisions_of, enumerated, structures
 
 from tsdsl.analysis.costs.assignments import assignments
@@ -19,18 +20,17 @@ from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.space import Space
 
-SEEDS = range(60)
 COSTS: tuple[Literal["macs", "params"], ...] = ("macs", "params")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_the_count_is_exact(seed: int) -> None:
     space, found = enumerated(seed)
     assert count(space) == len(found)
     assert Space(space).size == len(found)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_bounds_are_exact_and_attained(seed: int) -> None:
     space, found = enumerated(seed)
     if not found:
@@ -46,7 +46,7 @@ def test_bounds_are_exact_and_attained(seed: int) -> None:
             assert brute[end.architecture][k] == end.value
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_costs_of_given_architectures_are_exact(seed: int) -> None:
     graph, found = enumerated(seed)
     some = found[:: max(1, len(found) // 60)]

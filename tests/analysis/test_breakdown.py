@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import cases, swept
 from random_spaces import chain, decisions_of, enumerated, made
-from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
+from text_spaces import MORE, QUICK_PAIRS, SLOW_PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
@@ -62,7 +63,7 @@ def placed_costs(graph: SpaceGraph, found: list[list[int]]) -> dict[tuple[str, s
     return sums
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", cases(12, sweep=50))
 def test_groups_of_generated_spaces_equal_sums_over_all_architectures(seed: int) -> None:
     graph, found = next(
         (graph, found)
@@ -91,7 +92,7 @@ def test_groups_of_generated_spaces_equal_sums_over_all_architectures(seed: int)
                 assert sum(parts.values()) == pytest.approx(whole, rel=1e-12)
 
 
-@pytest.mark.parametrize(("sparse", "more"), PAIRS)
+@pytest.mark.parametrize(("sparse", "more"), [*QUICK_PAIRS, *(swept(*p) for p in SLOW_PAIRS)])
 def test_groups_are_those_of_one_architecture(sparse: int, more: int, tmp_path: Path) -> None:
     """For spaces with streams, fusion, attention, depths and requirements, and a measured cost."""
     file = tmp_path / "small.tsnet"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import cases
 from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
 from tsdsl.analysis import distribution_file
@@ -18,8 +19,6 @@ from tsdsl.diagnostics import FileError, SpecError
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.space import Space
-
-SEEDS = range(60)
 
 
 def brute(space: SpaceGraph, found: list[list[int]], p: np.ndarray, k: int) -> tuple[float, float]:
@@ -41,7 +40,7 @@ def brute(space: SpaceGraph, found: list[list[int]], p: np.ndarray, k: int) -> t
     return mean, (w * (v - mean) ** 2).sum() / w.sum()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_moments_equal_sums_over_all_architectures(seed: int) -> None:
     graph, found = enumerated(seed)
     space = Space(graph)
@@ -56,7 +55,7 @@ def test_moments_equal_sums_over_all_architectures(seed: int) -> None:
             assert space.variance(cost, distribution) == pytest.approx(variance, rel=1e-9, abs=1e-6)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_the_gradient_equals_finite_differences(seed: int) -> None:
     graph, found = enumerated(seed)
     if not found:
@@ -173,7 +172,7 @@ def test_invalid_logits_and_weights_are_refused() -> None:
         Space(graph).expectation("macs", Distribution.initial(other))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_costs_of_options_equal_brute_force(seed: int) -> None:
     graph, found = enumerated(seed)
     some = found[:: max(1, len(found) // 40)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import cases
 from random_spaces import brute_cost, enumerated
 
 from tsdsl.analysis.elimination.cache import query_cache
@@ -11,7 +12,7 @@ from tsdsl.analysis.windows.cost_distribution import CostDistribution
 from tsdsl.analysis.windows.joint_bounds import polynomials
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", cases(16, sweep=40))
 def test_polynomials_are_a_majorant_and_a_minorant(seed: int) -> None:
     rng = np.random.default_rng(seed)
     period = int(rng.integers(50, 5000))
@@ -30,7 +31,7 @@ def test_polynomials_are_a_majorant_and_a_minorant(seed: int) -> None:
     assert ((below.real <= near.real + 1e-9) & (near.real <= above.real + 1e-9)).all()
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", cases(16, sweep=40))
 def test_joint_bounds_contain_the_true_mass(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph, found = enumerated(seed)
     if not found:

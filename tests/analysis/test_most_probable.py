@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import cases
 from random_spaces import brute_cost, chain, decisions_of, enumerated, structures
 
 from tsdsl.analysis.distribution import Distribution
@@ -12,7 +13,7 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.space import Space
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", cases(20, sweep=60))
 @pytest.mark.parametrize("kind", ["initial", "random", "holes"])
 def test_the_most_probable_are_found_and_proven(seed: int, kind: str) -> None:
     graph, found = enumerated(seed)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from text_spaces import MORE, PAIRS, SPARSE, TEXT, every_architecture
+from cases import swept
+from text_spaces import MORE, QUICK_PAIRS, SLOW_PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
 from tsdsl.analysis.costs.items import CostItem, cost_items
@@ -50,7 +51,7 @@ def part(found: list[CostItem], streams: set[str], cost: str) -> int:
     return total
 
 
-@pytest.mark.parametrize(("sparse", "more"), PAIRS)
+@pytest.mark.parametrize(("sparse", "more"), [*QUICK_PAIRS, *(swept(*p) for p in SLOW_PAIRS)])
 def test_costs_of_phases_equal_enumeration(sparse: int, more: int, tmp_path: Path) -> None:
     space = spec(tmp_path, sparse, more)
     given = random_weights(space, sparse)

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from cases import cases
 from random_spaces import brute_cost, chain, decisions_of, enumerated, structures
 
 from tsdsl.analysis.costs.cost_table import Configuration, CostTable
@@ -21,8 +22,6 @@ from tsdsl.ir.freeze import freeze
 from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.space import Space
-
-SEEDS = range(60)
 
 
 @pytest.fixture(params=["listed", "resolved"])
@@ -63,7 +62,7 @@ def cuts(values: np.ndarray, seed: int) -> list[tuple[int, int]]:
     return [(a, b), (a, a), (ends[0], ends[len(ends) // 10]), (a + 1, a), (ends[-1], 10**12)]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_counts_and_masses_are_exact_or_contained(seed: int, way: str) -> None:
     graph, found = enumerated(seed)
     if not found:
@@ -97,7 +96,7 @@ def check(space: Space, inside: np.ndarray, p: np.ndarray, windows: dict | None,
         assert mass.low - 1e-9 <= right <= mass.high + 1e-9
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", cases(24, sweep=60))
 def test_histograms_and_quantiles_are_exact_or_contained(seed: int, way: str) -> None:
     graph, found = enumerated(seed)
     if not found:
@@ -126,7 +125,7 @@ def test_histograms_and_quantiles_are_exact_or_contained(seed: int, way: str) ->
                 assert made.exact and between.exact
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", cases(8, sweep=24))
 @pytest.mark.parametrize("kind", ["initial", "architectures", "own"])
 def test_samples_have_the_conditional_distribution(seed: int, kind: str, way: str) -> None:
     graph, found = enumerated(seed)
@@ -194,7 +193,7 @@ def test_samples_are_distinct_and_reproducible(seed: int) -> None:
 
 
 def test_enumeration_within_windows_is_complete() -> None:
-    for seed in range(30):
+    for seed in range(12):
         graph, found = enumerated(seed)
         if not found:
             continue

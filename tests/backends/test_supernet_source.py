@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from cases import cases, swept
 from torch import nn
 
 import tsdsl
@@ -110,7 +111,7 @@ def test_odd_specs(spec: Path) -> None:
     compare(space.graph, archs)
 
 
-@pytest.mark.parametrize("kind", [pytest.param(1, marks=pytest.mark.sweep), 4])
+@pytest.mark.parametrize("kind", [swept(1), 4])
 def test_small_spaces(kind: int, tmp_path: Path) -> None:
     sparse, more = PAIRS[kind]
     text = TEXT.format(sparse=SPARSE[sparse], dense="8", more=MORE[more])
@@ -119,9 +120,7 @@ def test_small_spaces(kind: int, tmp_path: Path) -> None:
     compare(space.graph, space.sample(3, seed=1))
 
 
-@pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(k, marks=pytest.mark.sweep) for k in range(2, 40))]
-)
+@pytest.mark.parametrize("seed", [swept(0), 1, *(swept(k) for k in range(2, 40))])
 def test_random_texts(seed: int, tmp_path: Path) -> None:
     (tmp_path / "a.tsnet").write_text(random_text.random_space(seed))
     space = tsdsl.load(tmp_path / "a.tsnet")
@@ -142,9 +141,7 @@ def with_paths(region: Region, number: Iterator[int]) -> Region:
     return replace(region, nodes=tuple(nodes))
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(2), *(pytest.param(k, marks=pytest.mark.sweep) for k in range(2, 60))]
-)
+@pytest.mark.parametrize("seed", cases(2, sweep=60))
 def test_random_graphs(seed: int) -> None:
     """With derived variables, faults and requirements under guards."""
     graph = random_spaces.random_space(seed)
@@ -160,9 +157,9 @@ def test_random_graphs(seed: int) -> None:
     ("spec", "architectures"),
     [
         ("examples/glyphs_space.tsnet", 2),
-        pytest.param("examples/two_stream.tsnet", 20, marks=pytest.mark.sweep),
-        pytest.param("specs/auto_tsnet_s.tsnet", 20, marks=pytest.mark.sweep),
-        pytest.param("specs/auto_tsnet_l.tsnet", 5, marks=pytest.mark.sweep),
+        swept("examples/two_stream.tsnet", 20),
+        swept("specs/auto_tsnet_s.tsnet", 20),
+        swept("specs/auto_tsnet_l.tsnet", 5),
     ],
 )
 def test_specs(spec: str, architectures: int) -> None:
@@ -267,7 +264,8 @@ def test_lines_are_short(required: tsdsl.Space) -> None:
         assert "tsdsl" not in source.partition("import")[2]
 
 
-def test_the_same_text_in_every_process() -> None:
+@pytest.mark.parametrize("processes", [2, swept(5)])
+def test_the_same_text_in_every_process(processes: int) -> None:
     """Whatever strings hash to, and wherever objects lie. (With three streams there are sets in
     which that showed.)"""
     program = (
@@ -288,7 +286,7 @@ def test_the_same_text_in_every_process() -> None:
             stdout=subprocess.PIPE,
             check=True,
         ).stdout
-        for k in range(5)
+        for k in range(processes)
     }
     assert len(texts) == 1 and b"class " in texts.pop()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import killing
 import pytest
+from cases import swept
 from tiny import SPACE, write_videos
 
 import tsdsl
@@ -241,7 +242,7 @@ def test_what_evolve_refuses(evolve, run, folder: Path, lists: list[Any], tmp_pa
     assert done.exit_code == 1 and "has no decision to search" in done.stderr
 
 
-@pytest.mark.parametrize("verb", [pytest.param("random", marks=pytest.mark.sweep), "evolve"])
+@pytest.mark.parametrize("verb", [swept("random"), "evolve"])
 def test_asked_to_stop(run, folder: Path, lists: list[Any], tmp_path: Path, verb: str) -> None:
     """By a signal, as by Ctrl-C: says how to go on, and goes on."""
     more = {

@@ -13,22 +13,27 @@ What stands behind the three backticks:
   shown); ``...`` stands for a part of a line, or as a line for any number of them. Behind the
   command stands ``# exit code N`` if that is not 0.
 
-All blocks of a page run in order in one folder that has the project's `specs` and `examples`.
+All blocks of a page run in order in one folder that has the project's `specs` and `examples`, each
+program and each command of tsdsl in a fork of this process, which has imported torch.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import forking
 import pytest
 
 import tsdsl
+import tsdsl.searching.parsec.step
+import tsdsl.training.trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Runs the interactive sessions of a page.
@@ -36,6 +41,11 @@ SESSIONS = Path(__file__).with_name("sessions.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Languages of blocks that say nothing that could be tried.
 SHOWN = {"text", "yaml", "json", ""}
+#: A shell finds the command of this environment; what it prints is 100 columns wide.
+SETTINGS = {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "COLUMNS": "100",
+}
 #: Commands in ``sh`` that are not tried: they set up an environment, or a shell.
 UNTRIED = ("make ", "pip ", "eval ")
 
@@ -161,7 +171,7 @@ def test_programs_and_commands(page: Path, tmp_path: Path) -> None:
             case "tsnet":
                 save(block, tmp_path)
             case "python":
-                done = run([sys.executable, "-c", block.text], tmp_path)
+                done = forking.program(block.text, tmp_path, env=SETTINGS, merged=True)
                 assert done.returncode == 0, f"{place(block)}\n{done.stdout}"
             case "sh":
                 for command in block.text.splitlines():
@@ -186,22 +196,24 @@ def save(block: Block, folder: Path) -> None:
             (folder / word.removeprefix("file=")).write_text(block.spec, encoding="utf-8")
 
 
+def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line: a command of tsdsl in a fork, anything else in a shell."""
+    if command.startswith("tsdsl ") and not set(command) & set("|&;<>()$`*?~"):
+        words = shlex.split(command, comments=True)[1:]
+        return forking.command(words, folder, env=SETTINGS, merged=True)
+    return run(["sh", "-c", command], folder)
+
+
 def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    tools = str(Path(sys.executable).parent)
-    settings = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     return subprocess.run(
         arguments,
         cwd=folder,
-        env=settings,
+        env=os.environ | SETTINGS,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
     )
-
-
-def shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return run(["sh", "-c", command], folder)
 
 
 def dialogue(text: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyslowfast
 import pytest
 import torch
+from cases import swept
 from random_weights import randomise
 from torch import nn
 
@@ -49,8 +50,8 @@ def assert_equal_logits(theirs: nn.Module, spec: str, frames: int) -> LoadedWeig
     ("spec", "frames", "depth"),
     [
         ("x3d_xs", 4, 2.2),
-        pytest.param("x3d_m", 16, 2.2, marks=pytest.mark.sweep),
-        pytest.param("x3d_l", 16, 5.0, marks=pytest.mark.sweep),
+        swept("x3d_m", 16, 2.2),
+        swept("x3d_l", 16, 5.0),
     ],
 )
 def test_x3d(spec: str, frames: int, depth: float) -> None:
@@ -75,7 +76,7 @@ def test_x3d_normalised_by_parts_of_a_batch() -> None:
     ("spec", "alpha", "kernel"),
     [
         ("slowfast_r50_4x16", 8, 5),
-        pytest.param("slowfast_r50_8x8", 4, 7, marks=pytest.mark.sweep),
+        swept("slowfast_r50_8x8", 4, 7),
     ],
 )
 def test_slowfast(spec: str, alpha: int, kernel: int) -> None:

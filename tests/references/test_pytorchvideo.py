@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import swept
 from random_weights import randomise
 from torch import Tensor, nn
 
@@ -82,8 +83,8 @@ def assert_equal_logits(ours: Tensor, theirs: Tensor) -> None:
         ("x3d_s", 160),
         ("x3d_m", 64),
         ("x3d_l", 64),
-        pytest.param("x3d_m", 224, marks=pytest.mark.sweep),
-        pytest.param("x3d_l", 312, marks=pytest.mark.sweep),
+        swept("x3d_m", 224),
+        swept("x3d_l", 312),
     ],
 )
 def test_x3d_of_pytorchvideo(name: str, crop: int) -> None:
@@ -121,8 +122,8 @@ def test_x3d_tested_with_the_pool_of_the_train_crop() -> None:
     [
         ("slowfast_r50_4x16", 32),
         ("slowfast_r50_8x8", 48),
-        pytest.param("slowfast_r50_4x16", 224, marks=pytest.mark.sweep),
-        pytest.param("slowfast_r50_8x8", 224, marks=pytest.mark.sweep),
+        swept("slowfast_r50_4x16", 224),
+        swept("slowfast_r50_8x8", 224),
     ],
 )
 def test_slowfast_of_pytorchvideo(name: str, crop: int) -> None:

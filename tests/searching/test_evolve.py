@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import swept
 from killing import Killer
 
 import tsdsl
@@ -207,7 +208,7 @@ def test_stopped_anywhere(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("kills", [2, swept(50)])
 def test_kills(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True)
     evolve(space, trained, videos, folder=tmp_path / "straight")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import swept
 from killing import ended, forked, signal_at
 
 import tsdsl
@@ -125,7 +126,7 @@ class Written:
         self._file.close()
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(100, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("count", [2, swept(100)])
 def test_full_disk(tiny: Tiny, videos: Path, tmp_path: Path, count: int) -> None:
     """Wherever it fills up: what was there is whole, and the search goes on as if nothing was."""
     space = tiny(True)
@@ -180,7 +181,7 @@ def test_full_disk_of_tensorboard(tmp_path: Path, capfd: pytest.CaptureFixture[s
         ("gradient", inf, False),
         ("weights", nan, False),
         *(
-            pytest.param(where, value, amp, marks=pytest.mark.sweep)
+            swept(where, value, amp)
             for where in ("loss", "gradient", "weights")
             for value in (nan, inf)
             for amp in (False, True)
@@ -234,11 +235,11 @@ def _worthless(value: float) -> Any:
     ("number", "at"),
     [
         (signal.SIGINT, 6),
-        pytest.param(signal.SIGINT, 2, marks=pytest.mark.sweep),
-        pytest.param(signal.SIGINT, 7, marks=pytest.mark.sweep),
+        swept(signal.SIGINT, 2),
+        swept(signal.SIGINT, 7),
         (signal.SIGTERM, 2),
-        pytest.param(signal.SIGTERM, 6, marks=pytest.mark.sweep),
-        pytest.param(signal.SIGTERM, 7, marks=pytest.mark.sweep),
+        swept(signal.SIGTERM, 6),
+        swept(signal.SIGTERM, 7),
     ],
 )
 def test_signals(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import swept
 
 import tsdsl
 from tsdsl.data.dataset import EvalViews, NoUsableVideo, TrainClips, Views
@@ -165,9 +166,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "parts", [1, 5, *(pytest.param(k, marks=pytest.mark.sweep) for k in (2, 14))]
-)
+@pytest.mark.parametrize("parts", [1, 5, swept(2), swept(14)])
 def test_parts(tiny: Tiny, videos: Path, decoded: Counter[str], parts: int) -> None:
     """What does not fit into memory is decoded once for all: the same scores."""
     space = tiny(True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cases import swept
 from killing import Killer
 from searchers import equal, searcher
 
@@ -162,7 +163,7 @@ def search(space: tsdsl.Space, videos: Path, folder: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("kills", [4, swept(40)])
 def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True, search__joint_from=2)
     straight = tmp_path / "straight"

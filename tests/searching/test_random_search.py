@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import swept
 from killing import Killer
 
 import tsdsl
@@ -90,7 +91,7 @@ def test_jobs_are_ordinary_trainings(space: tsdsl.Space, videos: Path, tmp_path:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("kills", [2, swept(50)])
 def test_kills(space: tsdsl.Space, videos: Path, tmp_path: Path, kills: int) -> None:
     straight = search(space, videos, tmp_path / "straight")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from cases import swept
+from forking import program_main, run_ranks
 from killing import Killer
 from searchers import equal, searcher
 
@@ -101,7 +101,7 @@ def search(space: tsdsl.Space, videos: Path, folder: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("kills", [6, pytest.param(50, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("kills", [6, swept(50)])
 def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True)
     straight = tmp_path / "straight"
@@ -294,27 +294,18 @@ if os.environ.get("RANK", "0") == "0":
 """
 
 
-def test_two_ranks(spec: Callable[..., Path], videos: Path, tmp_path: Path) -> None:
+def test_two_ranks_search_as_one_does(
+    spec: Callable[..., Path], videos: Path, tmp_path: Path
+) -> None:
     """Weights and alpha of one process, to rounding; without what depends on a rank's clips."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
     text = spec().read_text().replace("-> dropout(0.2) ", "")
     (tmp_path / "plain.tsnet").write_text(text)
     found = []
     for ranks in (1, 2):
-        start = [sys.executable]
-        if ranks > 1:
-            start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
         out = tmp_path / f"{ranks}.pt"
-        arguments = [str(program), str(tmp_path / "plain.tsnet"), str(videos), str(out)]
-        done = subprocess.run(
-            [*start, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == 0, done.stderr
+        main = program_main(PROGRAM, str(tmp_path / "plain.tsnet"), str(videos), str(out))
+        for done in run_ranks([main] * ranks, tmp_path):
+            assert done.returncode == 0, done.stderr
         found.append(torch.load(out))
     (one, alpha), (two, alpha2) = found
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-8

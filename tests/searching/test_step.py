@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import runpy
-import subprocess
 import sys
 import weakref
 from collections import Counter
@@ -19,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forking import program_main, run_ranks
 from torch import Tensor, nn
 
 import tsdsl
@@ -598,21 +596,12 @@ with Ranks.of("cpu") as ranks:
 """
 
 
-def test_two_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_ranks_step_as_one_does(tmp_path: Path) -> None:
     tiny(tmp_path)
-    (tmp_path / "program.py").write_text(PROGRAM)
-    program, spec = str(tmp_path / "program.py"), str(tmp_path / "tiny.tsnet")
-    monkeypatch.setattr(sys, "argv", [program, spec, str(tmp_path / "1.pt")])
-    runpy.run_path(program)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*launch, "--nproc-per-node", "2", program, spec, str(tmp_path / "2.pt")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+    for world in (1, 2):
+        arguments = [str(tmp_path / "tiny.tsnet"), str(tmp_path / f"{world}.pt")]
+        for done in run_ranks([program_main(PROGRAM, *arguments)] * world, tmp_path):
+            assert done.returncode == 0, done.stderr
     found = [torch.load(tmp_path / f"{world}.pt") for world in (1, 2)]
     (weights, alpha, told), (weights2, alpha2, told2) = found
     assert told.count("refused") == 4 and told == [pytest.approx(x) for x in told2]

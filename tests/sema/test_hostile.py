@@ -1,27 +1,22 @@
 """Files that were made to hurt: each ends in one clear message within 5 s and 1 GiB.
 
-The seconds are of the processor, since tests run beside each other, and of a machine that does
-little else: the guard leaves a loaded one three times as many. A run that waits is ended too.
+The seconds are of CPU time, since tests run beside each other, and of a machine that does little
+else: the guard leaves a loaded one three times as many. A run that waits is ended too. Commands run
+in a fork, whose gibibyte comes on top of what the tests have.
 """
 
 from __future__ import annotations
 
-import resource
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forking
 import pytest
 
 SECONDS = 5
 BYTES = 1 << 30
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (3 * SECONDS, 3 * SECONDS))
 
 
 Check = Callable[..., subprocess.CompletedProcess[str]]
@@ -37,13 +32,11 @@ def check(tmp_path: Path) -> Check:
         if content is not None:
             data = content.encode() if isinstance(content, str) else content
             (tmp_path / file).write_bytes(data)
-        done = subprocess.run(
-            [sys.executable, "-m", "tsdsl.cli", *(arguments or ("check",)), file],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=36 * SECONDS,
-            preexec_fn=_limit,
+        done = forking.command(
+            [*(arguments or ("check",)), file],
+            tmp_path,
+            cpu_seconds=3 * SECONDS,
+            further_bytes=BYTES,
         )
         assert done.returncode >= 0, f"ended by signal {-done.returncode}"
         assert "Traceback" not in done.stderr and "internal error" not in done.stderr, done.stderr

@@ -6,27 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import cases
 from figures import spec_files
 from torch.utils.flop_counter import FlopCounterMode
 
 import tsdsl
 
-#: Number of architectures in one test, so that a sweep is distributed over workers.
+#: Number of architectures in one test, so that a sweep is distributed over workers. By default one
+#: test runs for each searchable space.
 CHUNK = 5
-#: Number of architectures of each searchable space: by default, and with --sweep.
-SAMPLED, SWEPT = 20, 200
+#: Number of architectures of each searchable space with --sweep.
+SWEPT = 200
 #: Specs with open decisions. All other specs must have none.
 SEARCHED = {
     *("auto_tsnet_s", "auto_tsnet_m", "auto_tsnet_l", "two_stream"),
     *("glyphs_space", "glyphs_one_phase"),
 }
-
-
-def chunks() -> list[object]:
-    return [
-        pytest.param(seed, marks=[pytest.mark.sweep] if seed * CHUNK >= SAMPLED else [])
-        for seed in range(SWEPT // CHUNK)
-    ]
 
 
 #: Specs with a space (a file may have blocks only), and those among them that are searched. The
@@ -64,7 +59,7 @@ def test_fixed_networks_cost_what_torch_counts(path: Path) -> None:
     assert (space.flops(), space.params()) == counted(space)
 
 
-@pytest.mark.parametrize("seed", chunks())
+@pytest.mark.parametrize("seed", cases(1, sweep=SWEPT // CHUNK))
 @pytest.mark.parametrize("path", SEARCHABLE, ids=by_name)
 def test_architectures_cost_what_torch_counts(path: Path, seed: int) -> None:
     space = tsdsl.load(path)

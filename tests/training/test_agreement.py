@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from forking import command_main, program_main, run_ranks
 from tiny import write_space
 
 import tsdsl
@@ -19,10 +17,9 @@ from tsdsl.training.torchrun import ProcessRank, RanksError, process_rank
 
 #: A rank that runs commands one after the other in one process group; the file lists them.
 RANK = """
-import json, os, sys, torch, torch.distributed as dist
+import json, sys, torch.distributed as dist
 from click.testing import CliRunner
 from tsdsl.cli.__main__ import cli
-torch.set_num_threads(1)
 dist.init_process_group("gloo")
 found = []
 for commands in json.load(open(sys.argv[1])):
@@ -30,33 +27,6 @@ for commands in json.load(open(sys.argv[1])):
     found.append([done.exit_code, done.stderr])
 print(json.dumps(found))
 """
-
-
-def two_ranks(*arguments: list[str]) -> list[subprocess.CompletedProcess[str]]:
-    """Start a process for each list of arguments; the processes are the ranks of a run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **common, "RANK": str(rank), "WORLD_SIZE": str(len(arguments))},
-        )
-        for rank, words in enumerate(arguments)
-    ]
-    try:
-        done = []
-        for process in running:
-            out, error = process.communicate(timeout=240)
-            done.append(subprocess.CompletedProcess(process.args, process.returncode, out, error))
-        return done
-    finally:
-        for process in running:
-            process.kill()
 
 
 #: Case -> a verb, additional arguments of the second rank, and the message of both ranks.
@@ -135,8 +105,7 @@ def differing(
     # Afterwards, ranks that agree run.
     work["equal"] = both("eval", [], "")
     (folder / "work.json").write_text(json.dumps(list(work.values())))
-    program = ["-c", RANK, str(folder / "work.json")]
-    done = two_ranks(program, program)
+    done = run_ranks([program_main(RANK, str(folder / "work.json"))] * 2, folder)
     assert [each.returncode for each in done] == [0, 0], done[0].stderr + done[1].stderr
     first, second = (json.loads(each.stdout) for each in done)
     for name in CASES:
@@ -176,9 +145,9 @@ def test_equal_ranks_get_through(differing: Mapping[str, list[tuple[int, str]]])
 def test_the_command_ends_on_all_ranks(
     spec: Callable[..., Path], videos: Path, tmp_path: Path
 ) -> None:
-    own = ["-m", "tsdsl.cli", "train", str(spec()), "--data", str(videos), "--workers", "0"]
+    own = ["train", str(spec()), "--data", str(videos), "--workers", "0"]
     own += ["--device", "cpu", "-o", str(tmp_path / "run")]
-    for done in two_ranks(own, [*own, "--seed", "1"]):
+    for done in run_ranks([command_main(own), command_main([*own, "--seed", "1"])], tmp_path):
         assert done.returncode == 1 and "seed is 1 on rank 1 and 0 on rank 0" in done.stderr, (
             done.stderr
         )

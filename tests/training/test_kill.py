@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import swept
 from killing import Killer
 
 import tsdsl
@@ -72,7 +73,7 @@ def check(folder: Path) -> None:
             ]
 
 
-@pytest.mark.parametrize("kills", [pytest.param(10), pytest.param(200, marks=pytest.mark.sweep)])
+@pytest.mark.parametrize("kills", [10, swept(200)])
 def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
     space = tiny(True, drop=0.5, train__ema=0.8, train__epochs=4)
     train(space, videos, tmp_path / "straight")

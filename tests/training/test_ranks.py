@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,52 +10,64 @@ from pathlib import Path
 
 import pytest
 import torch
+from forking import command_main, program_main, run_ranks
 
 from tsdsl.training.ranks import LostRank, together
 from tsdsl.training.torch_errors import step_failed
 
-#: Trains in float64 without batch normalisation; the first rank writes the weights.
+#: Trains in float64, once for each norm, in one group of processes; the first rank writes weights.
 PROGRAM = """
-import os, sys, torch, tsdsl
-spec, videos, out, folder = sys.argv[1:]
-torch.set_num_threads(1)
-space = tsdsl.load(spec)
-torch.manual_seed(0)
-net = tsdsl.compile(space).double()
-done = tsdsl.train(
-    net, videos, space, device="cpu", folder=folder, val=videos, micro_batch=1, log_every=1
-)
-if os.environ.get("RANK", "0") == "0":
-    torch.save([net.state_dict(), done.loss, done.top1], out)
+import json, os, sys, torch, tsdsl
+rank = int(os.environ.get("RANK", "0"))
+if "RANK" in os.environ:
+    torch.distributed.init_process_group("gloo")
+for spec, videos, out, folder in json.load(open(sys.argv[1])):
+    space = tsdsl.load(spec)
+    torch.manual_seed(0)
+    net = tsdsl.compile(space).double()
+    done = tsdsl.train(
+        net, videos, space, device="cpu", folder=folder, val=videos, micro_batch=1, log_every=1
+    )
+    if rank == 0:
+        torch.save([net.state_dict(), done.loss, done.top1], out)
 """
+NORMS = (False, True)
 
 
-def launched(ranks: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable]
-    if ranks > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+def launched(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Start two processes as a user does."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.run(
-        [*start, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, *launch, *arguments], capture_output=True, text=True, timeout=600
     )
 
 
-@pytest.mark.parametrize("norm", [False, True])
-def test_two_ranks(spec: Callable[..., Path], videos: Path, tmp_path: Path, norm: bool) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    found = []
+@pytest.fixture(scope="module")
+def trained(
+    spec: Callable[..., Path], videos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[bool, int], list]:
+    """Weights, loss and top-1 with and without normalisation, by one rank and by two."""
+    folder = tmp_path_factory.mktemp("ranks")
+    results = {}
     for ranks in (1, 2):
-        out = tmp_path / f"{ranks}.pt"
-        done = launched(
-            ranks, str(program), str(spec(norm)), str(videos), str(out), str(tmp_path / f"r{ranks}")
-        )
-        assert done.returncode == 0, done.stderr
-        found.append(torch.load(out))
-    (one, loss, top1), (two, loss2, top1_2) = found
+        names = {norm: folder / f"{norm}_{ranks}.pt" for norm in NORMS}
+        tasks = [
+            [str(spec(norm)), str(videos), str(out), str(folder / f"run_{norm}_{ranks}")]
+            for norm, out in names.items()
+        ]
+        (folder / "tasks.json").write_text(json.dumps(tasks))
+        main = program_main(PROGRAM, str(folder / "tasks.json"))
+        for done in run_ranks([main] * ranks, folder):
+            assert done.returncode == 0, done.stderr
+        results.update({(norm, ranks): torch.load(out) for norm, out in names.items()})
+    return results
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_two_ranks_reach_what_one_reaches(
+    trained: dict[tuple[bool, int], list], norm: bool
+) -> None:
+    (one, loss, top1), (two, loss2, top1_2) = trained[norm, 1], trained[norm, 2]
     far = max(float((one[name] - two[name]).abs().max()) for name in one)
     if norm:
         # Each pass normalises by its own statistics; running statistics are those of the first
@@ -72,15 +84,16 @@ def test_the_command_under_torchrun(
     run = str(tmp_path / "run")
     arguments = ["-m", "tsdsl.cli", "train", str(spec()), "--data", str(videos), "-o", run]
     arguments += ["--device", "cpu", "--workers", "1"]
-    done = launched(2, *arguments)
+    done = launched(*arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("peak memory") == 1
     assert "2 processes" in done.stderr and done.stderr.count("epoch 3:") == 1
-    again = launched(2, *arguments)
-    assert again.returncode != 0 and "there is a run in this folder" in again.stderr
-    # The other rank waits for the first one in vain.
-    assert "internal error" not in again.stderr
-    assert "Traceback" not in again.stdout
+    again = run_ranks([command_main(arguments[2:])] * 2, tmp_path)
+    assert all(each.returncode != 0 for each in again)
+    # The other one waits for the first, in vain.
+    assert any("there is a run in this folder" in each.stderr for each in again)
+    for each in again:
+        assert "internal error" not in each.stderr and "Traceback" not in each.stderr
 
 
 def test_what_a_lost_process_means() -> None:

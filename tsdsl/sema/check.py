@@ -14,10 +14,11 @@ from tsdsl.sema.block_types import check_block_types
 from tsdsl.sema.builder.moves import check_moves
 from tsdsl.sema.builder.space_builder import ElaboratedSpace, SpaceBuilder
 from tsdsl.sema.context import Context, TooManyFindings
-from tsdsl.sema.merge import Added, base_of, changes_values_only, merged
+from tsdsl.sema.merge import Added, base_of, merged
 from tsdsl.sema.modules import STD, LoadedModule, Loader
 from tsdsl.sema.settings import Sections, read_sections
 from tsdsl.sema.unused_additions import check_additions
+from tsdsl.sema.value_changes import changes_values_only
 from tsdsl.syntax import ast
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tsdsl.ir.op import Shape
-from tsdsl.syntax.tree_builder import MAX_INT
+from tsdsl.syntax.literals import MAX_INT
 
 
 class ValueFault(Exception):

@@ -1,35 +1,41 @@
-"""``extends``: the statements of a space and its bases, merged into one list.
+"""``extends``: the statements of a space and of its bases, merged into one list.
 
-A statement that has a name replaces the base's of that name, where it stands; a stream or stage
-written without parentheses amends the base's; everything else is appended. In an amended stage,
-``name = ...`` or ``name ~ ...`` replaces a binding or the count of the repeat of that name, and
-``use`` or ``repeat`` replaces all of the base's.
+A statement with a name replaces the statement of that name in the base, at its place. A stream or
+stage written without parentheses amends that of the base. Everything else is appended. In an
+amended stage, ``name = ...`` or ``name ~ ...`` replaces the binding of that name, or the count of
+the repeat of that name; ``use`` and ``repeat`` replace all blocks of the stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
 from tsdsl.record import Record, replace
-from tsdsl.sema import signatures
 from tsdsl.sema.modules import Loader
 from tsdsl.syntax import ast
 
-#: More options than this are not taken for right without a look at them.
-PLAIN_OPTIONS = 64
+
+class StatementKey(Record, eq=True):
+    """What a statement declares. Of two statements with one key, the later one replaces the
+    other."""
+
+    #: "name" for all that share the names of values, else the kind of the statement.
+    kind: str
+    #: Empty where a space has at most one such statement (``input``, ``head``, ``train``).
+    name: str = ""
 
 
 class Added(Record):
-    """A statement of an extending space that changes nothing of the base: it is new."""
+    """A statement of an extending space that replaces nothing of the base: it is new."""
 
     statement: ast.Param | ast.Let | ast.Binding | ast.Stream | ast.Stage | ast.Section
-    #: The path of the part in which it stands: empty for the space.
+    #: Path of the part in which it stands; empty for the space itself.
     place: str
-    #: Names of the same kind that the base has there.
+    #: Names of statements of its kind that the base has in that part.
     beside: tuple[str, ...]
-    #: All statements of the extending space, and of its base.
+    #: All statements of the extending space, and all of its base.
     own: tuple[Any, ...]
     base: tuple[Any, ...]
 
@@ -37,10 +43,13 @@ class Added(Record):
 def merged(
     space: ast.Space, loader: Loader, findings: Collector, added: list[Added]
 ) -> list[ast.Statement] | None:
-    """All statements that make up a space, base first; None where a base is not to be had, which is
-    reported. That no space extends itself is checked before. ``added`` gets what extending spaces
-    add."""
-    own = _once(space.body, findings)
+    """All statements of a space, those of its base included.
+
+    Returns None where a base cannot be found, which is reported. New statements of extending spaces
+    are appended to ``added``. No space of the chain may extend itself (`tsdsl.sema.check` reports
+    that before).
+    """
+    own = _without_repetitions(space.body, findings)
     if space.base is None:
         return own
     base = base_of(space, loader, findings)
@@ -52,7 +61,7 @@ def merged(
 
 
 def base_of(space: ast.Space, loader: Loader, findings: Collector) -> ast.Space | None:
-    """The space that another one extends; None where it is not to be had, which is reported."""
+    """The space that another one extends; None where it cannot be found, which is reported."""
     base = space.base
     assert base is not None
     module = loader.by_source(base.span.source)
@@ -78,116 +87,33 @@ def base_of(space: ast.Space, loader: Loader, findings: Collector) -> ast.Space 
     return module.spaces[name]
 
 
-def changes_values_only(space: ast.Space, loader: Loader) -> bool:
-    """Whether a space differs from its base in nothing but plain values of the same kind: numbers
-    for numbers, decisions for decisions. Whatever else the base says is then part of the space, so
-    that the base needs no check of its own. Moves are checked only in the space that has them."""
-    base = base_of(space, loader, Collector())
-    statements = merged(base, loader, Collector(), []) if base is not None else None
-    if statements is None or any(isinstance(s, ast.Moved) for s in statements):
-        return False
-    return _values_only(space.body, statements)
-
-
-def _values_only(changes: Sequence[Any], base: Sequence[Any]) -> bool:
-    index: dict[Hashable, Any] = {}
-    for statement in base:
-        index.setdefault(_key(statement), statement)
-    for change in changes:
-        key = _key(change)
-        old = index.get(key) if key is not None else None
-        match change:
-            case ast.Require():
-                fine = True
-            case ast.Stream(arguments=None) if isinstance(old, ast.Stream):
-                fine = _values_only(change.body, old.body)
-            case ast.Stage(arguments=None) if isinstance(old, ast.Stage):
-                fine = _values_only(change.body, tuple(_inside(old.body)))
-            case ast.Param(_, _, value) if isinstance(old, ast.Param):
-                fine = _fits(old) and (_alike(old.value, value) or _are_ratios(old, value))
-            case ast.Binding(_, value) if isinstance(old, ast.Binding):
-                fine = _alike(old.value, value)
-            case ast.Binding(_, value) if isinstance(old, ast.Repeat):
-                fine = _alike(old.count, value)
-            case _:
-                fine = False
-        if not fine:
-            return False
-    return True
-
-
-def _fits(param: ast.Param) -> bool:
-    """Whether a param has a plain value of its own type."""
-    if param.type is None:
-        return True
-    if param.type.text not in signatures.TYPES or param.type.text in ("tensor", "op"):
-        return False
-    value = param.value
-    if not isinstance(value, ast.Number | ast.Text | ast.Bool | ast.DimsLiteral):
-        return False
-    return signatures.fits(value.value, param.type.text)
-
-
-def _are_ratios(param: ast.Param, value: Any) -> bool:
-    """Whether both are numbers, of a param that takes ints and ratios."""
-    declared = param.type is not None and param.type.text == "ratio"
-    return declared and isinstance(param.value, ast.Number) and isinstance(value, ast.Number)
-
-
-def _alike(old: Any, new: Any) -> bool:
-    """Whether both are plain values of one kind."""
-    kind = _plain_kind(old)
-    return kind is not None and kind == _plain_kind(new)
-
-
-def _plain_kind(value: Any) -> Hashable | None:
-    """The kind of a value that cannot be wrong by itself: a literal, or a choice of literals
-    without weights, steps and a default. None for all others."""
-    match value:
-        case ast.Number(plain) | ast.Text(plain) | ast.Bool(plain) | ast.DimsLiteral(plain):
-            return type(plain).__name__
-        case ast.RangeDomain(ast.Number(low), ast.Number(high), None, None):
-            fine = type(low) is type(high) is int and 0 <= high - low < PLAIN_OPTIONS
-            return ("one of", "int") if fine else None
-        case ast.SetDomain(options, None):
-            if not options or any(option.weight is not None for option in options):
-                return None
-            kinds = {_plain_kind(option.value) for option in options}
-            if len(kinds) > 1 or None in kinds:
-                return None
-            # All are literals of one kind.
-            values = {cast(Any, option.value).value for option in options}
-            return ("one of", *kinds) if len(values) == len(options) else None
-        case _:
-            return None
-
-
-def _key(statement: Any) -> Hashable | None:
+def key_of(statement: Any) -> StatementKey | None:
+    """What a statement declares; None for a statement that can stand any number of times."""
     match statement:
         case ast.Param(name) | ast.Let(name) | ast.Binding(name):
-            return ("name", name.text)
+            return StatementKey("name", name.text)
         case ast.Repeat(name) | ast.Use(name) if name is not None:
-            return ("name", name.text)
+            return StatementKey("name", name.text)
         case ast.Stream(name):
-            return ("stream", name.text)
+            return StatementKey("stream", name.text)
         case ast.Stage(name):
-            return ("stage", name.text)
+            return StatementKey("stage", name.text)
         case ast.Section(kind, name):
-            return (kind, name.text if name and kind == "evaluate" else "")
+            return StatementKey(kind, name.text if name and kind == "evaluate" else "")
         case ast.Input() | ast.Head() | ast.Stem():
-            return type(statement).__name__
+            return StatementKey(type(statement).__name__.lower())
         case _:
             return None
 
 
-def _once(statements: Sequence[Any], findings: Collector) -> list[Any]:
-    """The statements of one body, with a finding where one of them is there twice."""
-    seen: dict[Hashable, Any] = {}
+def _without_repetitions(statements: Sequence[Any], findings: Collector) -> list[Any]:
+    """The statements of one body, without those whose key another one has, which are reported."""
+    seen: dict[StatementKey, Any] = {}
     kept: list[Any] = []
     for statement in statements:
-        key = _key(statement)
+        key = key_of(statement)
         if key is not None and key in seen:
-            _twice(statement, seen[key], findings)
+            _report_repetition(statement, seen[key], findings)
             continue
         if key is not None:
             seen[key] = statement
@@ -195,7 +121,7 @@ def _once(statements: Sequence[Any], findings: Collector) -> list[Any]:
     return kept
 
 
-def _twice(statement: Any, first: Any, findings: Collector) -> None:
+def _report_repetition(statement: Any, first: Any, findings: Collector) -> None:
     name = getattr(statement, "name", None)
     kind = statement.kind if isinstance(statement, ast.Section) else type(statement).__name__
     shown = f"'{name.text}'" if name else f"'{kind.lower()}'"
@@ -211,6 +137,7 @@ def _twice(statement: Any, first: Any, findings: Collector) -> None:
 
 
 def _head(statement: Any) -> Span:
+    """The name of a statement, or its first word."""
     name = getattr(statement, "name", None)
     if name:
         return cast(Span, name.span)
@@ -220,89 +147,86 @@ def _head(statement: Any) -> Span:
 
 
 class _Merge(Record):
-    """The statements of one extending space, laid over those of its base."""
+    """Merges the statements of one extending space, ``own``, into those of its ``base``."""
 
     own: tuple[Any, ...]
     base: tuple[Any, ...]
     findings: Collector
     added: list[Added]
 
-    def note(self, statement: Any, place: str, beside: Iterator[Any]) -> None:
-        """Remember a new statement."""
-        names = tuple(key[1] for key in beside if isinstance(key, tuple))
+    def _note(self, statement: Any, place: str, beside: Iterable[StatementKey]) -> None:
+        """Remember a new statement, and the names that the base has ``beside`` it."""
+        names = tuple(key.name for key in beside if key.name)
         self.added.append(Added(statement, place, names, self.own, self.base))
 
     def apply(self, base: list[Any], changes: Sequence[Any], place: str) -> list[Any]:
         """The statements of the space, or of the stream at ``place``, with changes."""
-        findings = self.findings
         result = list(base)
-        index = {_key(s): at for at, s in enumerate(result) if _key(s) is not None}
+        index = {key: at for at, s in enumerate(result) if (key := key_of(s)) is not None}
         for change in changes:
-            if findings.is_full:
+            if self.findings.is_full:
                 break
-            key = _key(change)
+            key = key_of(change)
             at = index.get(key) if key is not None else None
             if isinstance(change, ast.Fuse | ast.Attend):
                 _release(result, len(base), change)
                 result.append(change)
             elif isinstance(change, ast.Stream) and change.arguments is None:
                 if at is None:
-                    names = [k[1] for k in index if isinstance(k, tuple) and k[0] == "stream"]
-                    findings.add(
-                        Diagnostic(
-                            "E0208",
-                            f"there is no stream '{change.name.text}' to amend",
-                            change.name.span,
-                            help=did_you_mean(
-                                change.name.text,
-                                names,
-                                f"a new stream names its input: stream {change.name.text}(clip) {{",
-                            ),
-                        )
-                    )
+                    name = change.name.text
+                    hint = f"a new stream names its input: stream {name}(clip) {{"
+                    self._report_no_base(change, "stream", index, hint)
                 else:
                     stream = result[at]
                     body = self.apply(list(stream.body), change.body, stream.name.text)
                     result[at] = replace(stream, body=tuple(body))
             elif isinstance(change, ast.Stage) and change.arguments is None and at is not None:
-                _check_amended(result[at], change, findings)
-                result[at] = self.amend(result[at], change, place)
+                _check_amended(result[at], change, self.findings)
+                result[at] = self._amend(result[at], change, place)
             elif isinstance(change, ast.Stage) and at is None and _only_amends(change):
-                stages = [s.name.text for s in result if isinstance(s, ast.Stage)]
-                findings.add(
-                    Diagnostic(
-                        "E0208",
-                        f"there is no stage '{change.name.text}' to amend",
-                        change.name.span,
-                        help=did_you_mean(change.name.text, stages, "a new stage has blocks (use)"),
-                    )
-                )
+                self._report_no_base(change, "stage", index, "a new stage has blocks (use)")
             elif at is not None:
-                result[at] = _replace(result[at], change)
+                result[at] = _replaced(result[at], change)
             else:
-                if isinstance(key, tuple) and _kind(key) not in ("search", "train"):
-                    self.note(change, place, (k for k in index if _kind(k) == _kind(key)))
+                if key is not None and key.name:
+                    self._note(change, place, (k for k in index if k.kind == key.kind))
                 if key is not None:
                     index[key] = len(result)
                 result.append(change)
         return result
 
-    def amend(self, stage: ast.Stage, change: ast.Stage, place: str) -> ast.Stage:
+    def _report_no_base(
+        self,
+        change: ast.Stream | ast.Stage,
+        kind: str,
+        index: Iterable[StatementKey],
+        otherwise: str,
+    ) -> None:
+        names = [key.name for key in index if key.kind == kind]
+        self.findings.add(
+            Diagnostic(
+                "E0208",
+                f"there is no {kind} '{change.name.text}' to amend",
+                change.name.span,
+                help=did_you_mean(change.name.text, names, otherwise),
+            )
+        )
+
+    def _amend(self, stage: ast.Stage, change: ast.Stage, place: str) -> ast.Stage:
+        """A stage of the base with the changes that a stage without parentheses makes to it."""
         body: list[Any] = list(stage.body)
-        known = [key for s in _inside(stage.body) if (key := _key(s)) is not None]
+        known = [key for s in ast.descendants(stage.body) if (key := key_of(s)) is not None]
         if any(isinstance(s, ast.Use | ast.Repeat) for s in change.body):
             body = [s for s in body if not isinstance(s, ast.Use | ast.Repeat)]
             for new in change.body:
-                if isinstance(new, ast.Let | ast.Binding) and _key(new) not in known:
-                    self.note(new, f"{place}.{stage.name.text}", iter(known))
-        return replace(stage, body=tuple(_amend_items(body, change.body)))
+                if isinstance(new, ast.Let | ast.Binding) and key_of(new) not in known:
+                    self._note(new, f"{place}.{stage.name.text}", known)
+        return replace(stage, body=tuple(_amended_body(body, change.body)))
 
 
-def _kind(key: Any) -> Any:
-    return key[0] if isinstance(key, tuple) else key
-
-
-def _replace(old: Any, new: Any) -> Any:
+def _replaced(old: Any, new: Any) -> Any:
+    """What takes the place of a statement. A binding replaces only the count of a repeat, and only
+    the operation of a ``use``."""
     if isinstance(old, ast.Repeat) and isinstance(new, ast.Binding):
         return replace(old, count=new.value)
     if isinstance(old, ast.Use) and isinstance(new, ast.Binding):
@@ -311,19 +235,22 @@ def _replace(old: Any, new: Any) -> Any:
 
 
 def _only_amends(stage: ast.Stage) -> bool:
-    """Whether a stage is written as the change of another: without parentheses and blocks."""
+    """Whether a stage can only be meant as a change of another: it has no parentheses and no
+    blocks."""
     return stage.arguments is None and not any(
         isinstance(s, ast.Use | ast.Repeat) for s in stage.body
     )
 
 
 def _check_amended(stage: ast.Stage, change: ast.Stage, findings: Collector) -> None:
-    """A value that the stage neither has nor mentions would be set without any effect."""
+    """Report bindings of names that the stage neither has nor mentions: they would change
+    nothing."""
     if not _only_amends(change):
         return
-    known = {key[1]: None for s in _inside(stage.body) if isinstance(key := _key(s), tuple)}
-    used = {s.text for s in _inside(stage.body) if isinstance(s, ast.Name | ast.Ident)}
-    own = {s.text for s in _inside(change.body) if isinstance(s, ast.Name)}
+    keys = [key for s in ast.descendants(stage.body) if (key := key_of(s)) is not None]
+    known = {key.name: None for key in keys if key.name}
+    used = {s.text for s in ast.descendants(stage.body) if isinstance(s, ast.Name | ast.Ident)}
+    own = {s.text for s in ast.descendants(change.body) if isinstance(s, ast.Name)}
     for binding in change.body:
         if findings.is_full:
             return
@@ -340,27 +267,18 @@ def _check_amended(stage: ast.Stage, change: ast.Stage, findings: Collector) -> 
             )
 
 
-def _inside(node: Any) -> Iterator[Any]:
-    """A node and everything in it."""
-    if isinstance(node, tuple):
-        for part in node:
-            yield from _inside(part)
-    elif isinstance(node, Record) and not isinstance(node, Span):
-        yield node
-        for field in cast(Any, node).__match_args__:
-            yield from _inside(getattr(node, field))
-
-
-def _amend_items(body: list[Any], changes: Sequence[Any]) -> list[Any]:
+def _amended_body(body: list[Any], changes: Sequence[Any]) -> list[Any]:
+    """The statements of a stage, repeats included, with changes. New names come before the first
+    block, which may use them; all other new statements come last."""
     pending = list(changes)
 
     def visit(items: Sequence[Any]) -> list[Any]:
         visited: list[Any] = []
         for item in items:
-            key = _key(item)
+            key = key_of(item)
             for change in pending:
-                if key is not None and _key(change) == key:
-                    item = _replace(item, change)
+                if key is not None and key_of(change) == key:
+                    item = _replaced(item, change)
                     pending.remove(change)
                     break
             if isinstance(item, ast.Repeat):
@@ -378,7 +296,10 @@ def _amend_items(body: list[Any], changes: Sequence[Any]) -> list[Any]:
 
 
 def _release(statements: list[Any], inherited: int, change: ast.Fuse | ast.Attend) -> None:
-    """Take the points that ``change`` speaks of out of the base's statements."""
+    """Take the points of a fusion or attention out of those of the base, which it replaces there.
+
+    The first ``inherited`` of the statements are those of the base.
+    """
     points = {p.text for p in change.points}
     for at, statement in enumerate(statements[:inherited]):
         if type(statement) is not type(change) or statement.target.text != change.target.text:

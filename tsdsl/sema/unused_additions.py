@@ -1,19 +1,18 @@
-"""What an extending space adds to its base and nothing uses: most often a name that is misspelt.
+"""Statements that an extending space adds to its base and nothing uses: mostly misspelt names.
 
-``param fraes = 16`` over a base with ``frames`` is a new param, and the network keeps its frames. A
-name that the extending space itself reads is meant. One that nothing reads is an error where the
-base has a name like it, else a warning. A stage always runs and an evaluation is always there, so
-that these are errors only where their name is one slip away from one of the base.
+``param fraes = 16`` over a base with ``frames`` declares a new param, and the network keeps its
+frames. A name that the extending space reads itself is no mistake. A name that nothing reads is an
+error if the base has a similar one, and else a warning. Nothing needs to read a new stage or a new
+evaluation: these are errors only if their name is one typing error away from a name of the base.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from tsdsl.diagnostics import Label, Span, nearest
-from tsdsl.record import Record
 from tsdsl.sema.context import Context
 from tsdsl.sema.merge import Added
 from tsdsl.syntax import ast
@@ -22,8 +21,8 @@ from tsdsl.syntax import ast
 def check_additions(
     added: Sequence[Added], read: Collection[tuple[str | None, str]], context: Context
 ) -> None:
-    """Report what was added for nothing. ``read``: the names that elaboration read, each with the
-    path of the part that has it."""
+    """Report additions that have no effect. ``read`` are the names that elaboration read, each with
+    the path of the part that has it."""
     for new in added:
         statement = new.statement
         name = statement.name
@@ -69,10 +68,10 @@ def _kind(statement: Any) -> str:
 
 
 def _mentioned(statements: Sequence[Any], declaration: Any) -> set[str]:
-    """The words of statements that may be uses of a name: all but what they declare, and all of
-    one declaration."""
+    """All words of some statements that may be uses of a name. The names that they declare are no
+    uses, and nothing in ``declaration`` is."""
     found: set[str] = set()
-    for node in _inside(statements, declaration):
+    for node in ast.descendants(statements, declaration):
         match node:
             case ast.Name(text):
                 found.add(text)
@@ -91,20 +90,8 @@ def _mentioned(statements: Sequence[Any], declaration: Any) -> set[str]:
     return found
 
 
-def _inside(node: Any, without: Any) -> Iterator[Any]:
-    if node is without:
-        return
-    if isinstance(node, tuple | list):
-        for part in cast(Sequence[Any], node):
-            yield from _inside(part, without)
-    elif isinstance(node, Record) and not isinstance(node, Span):
-        yield node
-        for field in cast(Any, node).__match_args__:
-            yield from _inside(getattr(node, field), without)
-
-
 def _named(statements: Iterable[Any], place: str = "") -> Iterator[tuple[str, Span]]:
-    """The params and bindings of a space by their path."""
+    """Path and place of each param, let, binding and repeat among some statements."""
     for statement in statements:
         name = getattr(statement, "name", None)
         path = f"{place}.{name.text}" if place and name else name.text if name else place
@@ -117,8 +104,8 @@ def _named(statements: Iterable[Any], place: str = "") -> Iterator[tuple[str, Sp
 
 
 def _slip(name: str, known: Sequence[str]) -> str | None:
-    """A name that differs by one letter that is left out, added, changed or swapped. Numbers count
-    on: ``s5`` is meant beside ``s4``, and ``s11`` is not."""
+    """A known name that differs by one typing error: a letter left out, added, changed, or two
+    swapped. The next number is no typing error: ``s5`` beside ``s4`` is meant, ``s11`` is not."""
     for other in known:
         if not _one_edit(name.lower(), other.lower()):
             continue
@@ -132,12 +119,13 @@ def _slip(name: str, known: Sequence[str]) -> str | None:
 
 
 def _numbered(name: str) -> tuple[str, int | None]:
-    """A name without the digits at its end, and their number."""
+    """A name without the digits at its end, and the number that these are."""
     stem = name.rstrip("0123456789")
     return stem, int(name[len(stem) :]) if stem != name else None
 
 
 def _one_edit(a: str, b: str) -> bool:
+    """Whether two different words of at least two letters differ by one typing error."""
     if abs(len(a) - len(b)) > 1 or min(len(a), len(b)) < 2:
         return False
     at = next(

@@ -2,8 +2,11 @@
 
 `tables`       the LALR(1) tables that Lark computes from the grammar
 `lexer`        text -> tokens and comments
-`parser`       tokens -> tree, with recovery
+`parser`       tokens -> tree
+`parser_stack` the automaton of the parser, and which tokens may come next
+`recovery`     syntax errors: reported, and parsing goes on
 `tree_builder` one function for each production
+`literals`     numbers, times, sizes and texts
 `expectation`  the wording of syntax errors
 `ast`          the tree
 """

@@ -7,7 +7,8 @@ classes for what a stage or a section means.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, cast
 
 from tsdsl.diagnostics import Source, Span
 from tsdsl.record import Record as SyntaxNode
@@ -381,3 +382,20 @@ class Module(SyntaxNode):
     spaces: tuple[Space, ...]
     blocks: tuple[Block, ...]
     comments: tuple[Comment, ...] = ()
+
+
+# ------------------------------------------------------------------ traversal
+
+
+def descendants(node: Any, without: object = None) -> Iterator[Any]:
+    """A node, or the nodes of a sequence, and all nodes in them, except ``without`` and what is in
+    it."""
+    if node is without and node is not None:
+        return
+    if isinstance(node, tuple | list):
+        for part in cast(Sequence[Any], node):
+            yield from descendants(part, without)
+    elif isinstance(node, SyntaxNode) and not isinstance(node, Span):
+        yield node
+        for field in cast(Any, node).__match_args__:
+            yield from descendants(getattr(node, field), without)

@@ -1,8 +1,9 @@
 """The LALR(1) tables of the grammar, computed by Lark from ``grammars/tsnet.lark``.
 
-Building them takes Lark a fifth of a second, which every run of the command line would pay. So
-they are precomputed when the package is built (`hatch_build.py`) and read back as JSON; a checkout
-whose grammar has changed since finds another fingerprint and builds them from the grammar.
+Lark needs a fifth of a second for them, which every run of the command line would pay. So they are
+computed when the package is built (`hatch_build.py`), and read back from JSON. The file has a
+fingerprint of its grammar: in a checkout whose grammar has changed since, they are computed
+again.
 """
 
 from __future__ import annotations
@@ -20,68 +21,89 @@ LAYOUT = "tsnet-tables/1"
 
 
 class Rule(Record, eq=True):
-    """A production. ``callback`` names the builder function; None splices the children into the
-    parent. ``keep`` are the positions of the right-hand side that reach the builder."""
+    """A production of the grammar."""
 
+    #: Number of the symbol on the left-hand side.
     origin: int
+    #: Number of symbols on the right-hand side.
     length: int
+    #: Name of the method of `TreeBuilder` that makes a node; None to splice the children into the
+    #: parent.
     callback: str | None
+    #: Positions of the symbols on the right-hand side that become children.
     keep: tuple[int, ...]
 
 
 class Tables(Record, eq=True):
-    """``actions[state][terminal]``: n >= 0 shifts to state n, n < 0 reduces by rule -n - 1.
-    ``gotos[state][origin]``: the state after a reduction."""
+    """The LALR(1) automaton and the terminals of the lexer. Terminals, states and left-hand sides
+    are numbers."""
 
     terminals: tuple[str, ...]
+    #: Text of a keyword, or of a sign -> its terminal.
     keywords: dict[str, int]
     punctuation: dict[str, int]
     #: (terminal, regular expression), in the order in which they are tried.
     patterns: tuple[tuple[int, str], ...]
+    #: Regular expressions of blanks and comments.
     ignored: tuple[str, ...]
+    #: ``actions[state][terminal]``: n >= 0 shifts to state n, n < 0 reduces by rule -n - 1.
     actions: list[dict[int, int]]
+    #: ``gotos[state][origin]``: the state after a reduction.
     gotos: list[dict[int, int]]
     rules: tuple[Rule, ...]
+    #: The first state, and the state after a whole file.
     start: int
     accept: int
 
 
 def grammar_path() -> Path:
-    """The grammar: inside an installed package, or beside it in a checkout."""
+    """The file of the grammar: inside an installed package, or beside the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     shipped = package / "_grammars" / "tsnet.lark"
     return shipped if shipped.exists() else package.parent / "grammars" / "tsnet.lark"
 
 
 def precomputed_path() -> Path:
+    """The file of the precomputed tables, which a fresh checkout does not have."""
     return Path(__file__).resolve().parent.parent / "_grammars" / "tsnet.tables.json"
 
 
 @cache
 def load() -> Tables:
-    """The tables of this installation's grammar."""
+    """The tables of the grammar of this installation."""
     grammar = grammar_path().read_text(encoding="utf-8")
-    try:
-        stored = json.loads(precomputed_path().read_bytes())
-    except (OSError, ValueError):
-        stored = None
-    if not isinstance(stored, dict) or stored.get("fingerprint") != fingerprint(grammar):
+    stored = _precomputed()
+    if stored is None or stored.get("fingerprint") != fingerprint(grammar):
         stored = describe(grammar)
     return _tables(stored)
 
 
+def _precomputed() -> dict[str, Any] | None:
+    """The precomputed file; None where there is none that is JSON, as in a fresh checkout."""
+    try:
+        data = precomputed_path().read_bytes()
+    except OSError:
+        return None
+    try:
+        stored = json.loads(data)
+    except ValueError:
+        return None
+    return stored if isinstance(stored, dict) else None
+
+
 def build(grammar: str) -> bytes:
-    """The precomputed file of a grammar."""
+    """The content of the precomputed file for a grammar."""
     return json.dumps(describe(grammar), separators=(",", ":")).encode()
 
 
 def fingerprint(grammar: str) -> str:
-    # A checksum will do: it tells apart the versions of one file, and hashlib takes long to load.
+    """A checksum that differs between versions of the grammar."""
+    # CRC is enough to tell versions of one file apart, and hashlib takes long to load.
     return f"{zlib.crc32(f'{LAYOUT} {grammar}'.encode()):08x}-{len(grammar)}"
 
 
 def describe(grammar: str) -> dict[str, Any]:
-    """Let Lark compile the grammar, and write down what the parser needs of the result."""
+    """Compute the tables with Lark, as data for JSON."""
     from lark import Lark
     from lark.lexer import PatternStr
     from lark.parsers.lalr_analysis import Shift

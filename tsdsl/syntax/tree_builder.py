@@ -1,34 +1,37 @@
-"""From reductions of the grammar to the syntax tree: one function for each alias in it."""
+"""From reductions of the grammar to the syntax tree: one method for each alias in the grammar.
+
+A method ``on_ALIAS`` gets the children of a rule, tokens and nodes that are built already, and the
+range of characters that the rule covers (`tsdsl.syntax.tables.Rule`).
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, cast
 
 from tsdsl.diagnostics import Collector, Diagnostic, Source, Span
 from tsdsl.syntax import ast
 from tsdsl.syntax.lexer import Token
-from tsdsl.units import AMOUNTS, TIMES
+from tsdsl.syntax.literals import LiteralReader
 
-#: How deep expressions may nest.
+#: Deepest nesting of expressions.
 MAX_DEPTH = 200
-#: Larger whole numbers are not exact as ratios, and nothing that a network has is that large.
-MAX_INT = 1 << 53
-
-_ESCAPES = {"\\": "\\", '"': '"', "n": "\n", "t": "\t"}
 
 
 class TreeBuilder:
-    """Holds what the functions share: the source, the documentation comments, the findings."""
+    """Builds the syntax tree of one source."""
 
     def __init__(self, source: Source, docs: dict[int, str], findings: Collector) -> None:
         self.source = source
+        #: Start of a statement -> its documentation comment.
         self.docs = docs
         self.findings = findings
+        self.literals = LiteralReader(source, findings)
+        #: Depth of each expression by identity. `_alive` keeps the expressions, so that none is
+        #: freed and its identity used again.
         self._depths: dict[int, int] = {}
         self._alive: list[Any] = []
-        self._told_depth = False
+        self._depth_reported = False
 
     def callback(self, name: str) -> Callable[[list[Any], int, int], Any]:
         return cast(Callable[[list[Any], int, int], Any], getattr(self, f"on_{name}"))
@@ -53,8 +56,8 @@ class TreeBuilder:
             if below >= depth:
                 depth = below + 1
         if depth > MAX_DEPTH:
-            if not self._told_depth:
-                self._told_depth = True
+            if not self._depth_reported:
+                self._depth_reported = True
                 self.findings.add(
                     Diagnostic(
                         "E0108",
@@ -94,8 +97,8 @@ class TreeBuilder:
         return 1
 
     def on_import_(self, children: list[Any], start: int, end: int) -> ast.Import:
-        text = self.on_string([children[0]], children[0].start, children[0].end)
-        return ast.Import(text.value, self.ident(children[1]), self.span(start, end))
+        path = self.literals.string(children[0])
+        return ast.Import(path, self.ident(children[1]), self.span(start, end))
 
     def on_space(self, children: list[Any], start: int, end: int) -> ast.Space:
         name, *body = children
@@ -230,8 +233,7 @@ class TreeBuilder:
 
     def on_require_else(self, children: list[Any], start: int, end: int) -> ast.Require:
         condition, token = children
-        message = self.on_string([token], token.start, token.end).value
-        return ast.Require(condition, message, self.span(start, end))
+        return ast.Require(condition, self.literals.string(token), self.span(start, end))
 
     def on_moved(self, children: list[Any], start: int, end: int) -> ast.Moved:
         return ast.Moved(children[0], children[1], self.span(start, end))
@@ -360,86 +362,14 @@ class TreeBuilder:
     def on_number(self, children: list[Any], start: int, end: int) -> ast.Number | ast.Time:
         token: Token = children[0]
         if token.text.endswith("s"):
-            return ast.Time(self._time(token), self.span(start, end))
-        return ast.Number(self._number(token), self.span(start, end))
-
-    def _time(self, token: Token) -> int:
-        """Whole nanoseconds."""
-        from fractions import Fraction
-
-        digits = token.text.replace("_", "").rstrip("nums")
-        unit = TIMES[token.text[len(token.text.rstrip("nums")) :]]
-        wrong = "this time is too long" if len(digits) > 30 or not _modest(digits) else ""
-        found = Fraction(0) if wrong else Fraction(digits) * unit
-        if found > MAX_INT:
-            wrong = "this time is above 2^53 ns (104 days)"
-        elif found.denominator != 1:
-            wrong = f"'{token.text}' is no whole number of nanoseconds"
-        if wrong:
-            span = self.span(token.start, token.end)
-            self.findings.add(Diagnostic("E0103", wrong, span))
-            return 0
-        return int(found)
-
-    def _number(self, token: Token) -> int | float:
-        text = token.text.replace("_", "")
-        scale = AMOUNTS.get(text[-1], 1)
-        percent = text.endswith("%")
-        digits = text[:-1] if scale > 1 or percent else text
-        if len(digits) > 30:
-            self.findings.add(
-                Diagnostic("E0103", "this number is too long", self.span(token.start, token.end))
-            )
-            return 0
-        if digits.isdecimal():
-            whole = int(digits) * scale
-            if whole > MAX_INT:
-                self.findings.add(
-                    Diagnostic(
-                        "E0103", "this number is above 2^53", self.span(token.start, token.end)
-                    )
-                )
-                return 0
-            return whole / 100 if percent else whole
-        from fractions import Fraction
-
-        exact = Fraction(digits) * scale / (100 if percent else 1) if _modest(digits) else None
-        if exact is not None and scale > 1 and exact.denominator == 1:
-            return int(exact)
-        value = float(exact) if exact is not None else float(digits) * scale
-        if value in (float("inf"), float("-inf")):
-            self.findings.add(
-                Diagnostic("E0103", "this number is too large", self.span(token.start, token.end))
-            )
-            return 0
-        return value
+            return ast.Time(self.literals.time(token), self.span(start, end))
+        return ast.Number(self.literals.number(token), self.span(start, end))
 
     def on_dims(self, children: list[Any], start: int, end: int) -> ast.DimsLiteral:
-        parts = children[0].text.split("x")
-        if any(len(part) > 18 for part in parts):
-            self.findings.add(Diagnostic("E0103", "this size is too large", self.span(start, end)))
-            parts = ["1", "1", "1"]
-        t, h, w = (int(part) for part in parts)
-        return ast.DimsLiteral((t, h, w), self.span(start, end))
+        return ast.DimsLiteral(self.literals.dims(children[0]), self.span(start, end))
 
     def on_string(self, children: list[Any], start: int, end: int) -> ast.Text:
-        text: str = children[0].text
-
-        def meant(escape: re.Match[str]) -> str:
-            sign = escape.group()[1]
-            if sign not in _ESCAPES:
-                place = self.span(start + 1 + escape.start(), start + 1 + escape.end())
-                self.findings.add(
-                    Diagnostic(
-                        "E0104",
-                        f"'{escape.group()}' means nothing in a text",
-                        place,
-                        help=r"write \\ for a backslash, \" for a quote, \n for a line end",
-                    )
-                )
-            return _ESCAPES.get(sign, sign)
-
-        return ast.Text(re.sub(r"\\.", meant, text[1:-1]), self.span(start, end))
+        return ast.Text(self.literals.string(children[0]), self.span(start, end))
 
     def on_boolean(self, children: list[Any], start: int, end: int) -> ast.Bool:
         return ast.Bool(children[0].text == "true", self.span(start, end))
@@ -451,9 +381,3 @@ class TreeBuilder:
         first, second = children
         module = ast.Name(first.text, self.span(first.start, first.end))
         return ast.Member(module, self.ident(second), self.span(start, end))
-
-
-def _modest(digits: str) -> bool:
-    """Whether the exponent is small enough for exact arithmetic."""
-    _, _, exponent = digits.lower().partition("e")
-    return not exponent or abs(int(exponent)) <= 250

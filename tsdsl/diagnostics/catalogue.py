@@ -1,7 +1,7 @@
 """Every code that a diagnostic can have, with a short title.
 
-The one list of codes: a code is used in the sources if and only if it stands here
-(`tests/diagnostics/test_catalogue.py`). The hundreds say what kind of finding it is:
+The sources use a code if and only if it is listed here (``tests/diagnostics/test_catalogue.py``).
+The hundreds are the kind of finding:
 
 E01 syntax, E02 names, E03 types and arguments, E04 shapes, E05 space, decisions and constraints,
 E06 sections (search, train, evaluate), E07 architecture files, E08 files and limits, W09 warnings.
@@ -10,10 +10,10 @@ E06 sections (search, train, evaluate), E07 architecture files, E08 files and li
 from __future__ import annotations
 
 SYNTAX = {
-    "E0101": "characters that have no meaning",
+    "E0101": "unknown characters",
     "E0102": "text that is not closed",
     "E0103": "not a number",
-    "E0104": "an escape that means nothing",
+    "E0104": "an unknown escape",
     "E0105": "a brace that is not closed",
     "E0106": "a word or sign that does not fit",
     "E0107": "another version of the language",
@@ -37,7 +37,7 @@ NAMES = {
 }
 
 TYPES = {
-    "E0301": "no operation",
+    "E0301": "a value that is no operation",
     "E0302": "a tensor where a value is expected, or the other way round",
     "E0303": "a value of another type",
     "E0304": "too many or too few arguments",
@@ -48,7 +48,7 @@ TYPES = {
     "E0309": "an argument out of range",
     "E0310": "an unknown type",
     "E0311": "a block without a tensor",
-    "E0312": "a time where none is meant",
+    "E0312": "a time outside of a budget",
 }
 
 SHAPES = {
@@ -61,13 +61,13 @@ SHAPES = {
 
 SPACE = {
     "E0501": "a decision where none can be made",
-    "E0502": "an option that is there twice",
-    "E0503": "a range that cannot be",
+    "E0502": "an option that is given twice",
+    "E0503": "an invalid range",
     "E0504": "an option that depends on a decision",
     "E0505": "a requirement that no architecture satisfies",
-    "E0506": "a default that is no option",
-    "E0507": "a weight that cannot be",
-    "E0508": "a --set that does not fit",
+    "E0506": "a default that is none of the options",
+    "E0507": "an invalid weight",
+    "E0508": "a --set without effect, or with an invalid value",
     "E0509": "a stride for a block that takes none",
     "E0510": "a stride without a block that always runs",
     "E0511": "a space that is too large",
@@ -76,18 +76,18 @@ SPACE = {
     "E0514": "a space without input or head",
     "E0515": "a stream without its input, or with its stem in the wrong place",
     "E0516": "streams that wait for each other",
-    "E0517": "a repeat that is no count",
+    "E0517": "a repeat whose count is not a whole number",
     "E0518": "a move that goes nowhere",
-    "E0591": "the cost is outside the window that was asked for",
+    "E0591": "a cost outside of the given window",
     "E0592": "decisions too coupled for an exact answer",
     "E0593": "no architecture to bound",
     "E0594": "too few distinct networks",
 }
 
 SECTIONS = {
-    "E0601": "a setting that cannot be",
+    "E0601": "an invalid setting",
     "E0602": "an unknown setting",
-    "E0603": "nothing to learn there",
+    "E0603": "no decision to learn under a path",
     "E0604": "a missing setting",
     "E0605": "a setting out of range",
     "E0606": "a budget in the wrong unit",
@@ -97,8 +97,8 @@ ARCHITECTURES = {
     "E0701": "not JSON",
     "E0702": "not of the form of an architecture file",
     "E0703": "another format",
-    "E0704": "a key that is there twice",
-    "E0705": "a number that cannot be",
+    "E0704": "a key that is given twice",
+    "E0705": "a number that is not finite",
     "E0706": "nested too deep",
     "E0711": "an unknown decision",
     "E0712": "a missing decision",
@@ -137,7 +137,7 @@ TRAINING = {
     "E0824": "an evaluation that does not fit",
     "E0825": "an evaluation that cannot go on",
     "E0826": "a file that holds no scores",
-    "E0827": "a process of a run that others wait for",
+    "E0827": "a process of a run that has ended",
     "E0828": "processes of a run that differ",
     "E0829": "an environment that processes cannot use",
     "E0831": "weights that do not fit the network",
@@ -157,23 +157,23 @@ WARNINGS = {
     "W0903": "a range whose end is not reached",
     "W0904": "a decision with one option",
     "W0905": "a decision that no phase learns",
-    "W0906": "a space that is too coupled to check completely",
+    "W0906": "decisions too coupled for a complete check",
     "W0908": "an addition that nothing uses",
-    "W0909": "a result in a block that is thrown away",
+    "W0909": "a value that the result of its block does not depend on",
     "W0970": "an architecture of another space",
 }
 
-#: Of runs, which no spec alone can show.
+#: Warnings about runs; no spec alone causes them.
 RUN_WARNINGS = {
     "W0971": "a checkpoint that cannot be read",
     "W0972": "a run that goes on in another way",
     "W0973": "fewer classes than the network tells apart",
     "W0974": "a budget that a phase cannot reach",
-    "W0975": "a joint distribution that is none",
+    "W0975": "decisions that should be joint and are not",
     "W0976": "a phase that does not learn what it should",
     "W0977": "a choice that later budgets make less probable",
-    "W0978": "a search that may strand",
-    "W0982": "a list that may be read in another way than it is meant",
+    "W0978": "a phase that may leave later budgets out of reach",
+    "W0982": "a list that may be misread",
     "W0983": "one of several video streams",
     "W0984": "videos that are listed more than once",
     "W0985": "a log whose end is not text",

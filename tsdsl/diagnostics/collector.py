@@ -8,9 +8,9 @@ from tsdsl.diagnostics.diagnostic import Diagnostic
 
 
 class Collector:
-    """Gathers findings in the order in which they are met; each place and code once."""
+    """Collects findings. Of several with one code and place, the first is kept."""
 
-    #: How many findings a run shows at most.
+    #: Most findings that a run shows.
     LIMIT = 100
 
     def __init__(self) -> None:
@@ -27,8 +27,8 @@ class Collector:
             self.add(diagnostic)
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        """In source order, file by file, errors of no place first; at most ``LIMIT`` of them, and
-        no warning in place of an error."""
+        """The findings file by file, each file in source order, findings without a place first. At
+        most ``LIMIT`` of them: warnings are left out before errors are."""
         files: dict[str, int] = {}
         for found in self._found.values():
             files.setdefault(found.file_name, len(files))
@@ -48,7 +48,7 @@ class Collector:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is far more than is shown: no need to look for more."""
+        """Whether there are far more findings than are shown, so that a search for more can end."""
         return len(self._found) > 2 * self.LIMIT
 
     @property
@@ -56,5 +56,5 @@ class Collector:
         return any(d.severity == "error" for d in self._found.values())
 
     def has_errors_but(self, code: str) -> bool:
-        """Whether there are errors of other codes."""
+        """Whether there are errors with other codes than ``code``."""
         return any(d.severity == "error" and d.code != code for d in self._found.values())

@@ -1,4 +1,4 @@
-"""Diagnostics for programs: JSON, annotations of GitHub workflows, SARIF 2.1.0."""
+"""Diagnostics for programs: JSON, annotations for GitHub workflows, and SARIF 2.1.0."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ _LEVELS = {"error": "error", "warning": "warning", "note": "note"}
 
 
 def to_json(diagnostics: Iterable[Diagnostic]) -> str:
-    """One object: ``format_version`` and ``diagnostics``. Lines and columns start at 1, offsets
-    (characters of the text) at 0; ``end`` is behind the last character."""
+    """A JSON object with ``format_version`` and ``diagnostics``.
+
+    Lines and columns start at 1, offsets (in characters) at 0; ``end`` is the position after the
+    last character.
+    """
     found = [as_data(d) for d in diagnostics]
     return json.dumps({"format_version": 1, "diagnostics": found}, indent=2)
 
 
 def as_data(diagnostic: Diagnostic) -> dict[str, Any]:
+    """A diagnostic as data for JSON."""
     fix = diagnostic.fix
     return {
         "code": diagnostic.code,
@@ -52,7 +56,7 @@ def _point(source: Source, offset: int) -> dict[str, int]:
 
 
 def to_github(diagnostics: Iterable[Diagnostic]) -> str:
-    """A workflow command for each finding; empty without findings."""
+    """A workflow command for each finding, one in a line; empty without findings."""
     return "\n".join(map(_annotation, diagnostics))
 
 
@@ -82,7 +86,7 @@ def _escaped(text: str) -> str:
 
 
 def to_sarif(diagnostics: Iterable[Diagnostic]) -> str:
-    """A SARIF 2.1.0 log of one run."""
+    """A SARIF 2.1.0 log with one run."""
     from tsdsl import __version__
 
     found = list(diagnostics)
@@ -149,7 +153,7 @@ def _uri(file: str) -> str:
     return f"file://{name}" if os.path.isabs(file) else name
 
 
-#: Format name -> renderer of a whole run, for programs.
+#: Name of a format -> function that writes all findings of a run in it.
 FORMATS: dict[str, Callable[[Iterable[Diagnostic]], str]] = {
     "json": to_json,
     "sarif": to_sarif,

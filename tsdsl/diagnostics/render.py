@@ -10,9 +10,9 @@
        |           ^^^^^^
        = help: did you mean 'mbconv3d'?
 
-Excerpts are safe to print: tabs become blanks, control and bidirectional characters are spelled
-out, wide characters count as two columns, long lines are cut around the place. Machine formats
-are in `tsdsl.diagnostics.export`.
+Excerpts are safe to print: tabs become blanks, and control and bidirectional characters are spelled
+out. Wide characters count as two columns, and long lines are cut around the place. Formats for
+programs are in `tsdsl.diagnostics.export`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from unicodedata import category, combining, east_asian_width
 from tsdsl.diagnostics.diagnostic import Diagnostic
 from tsdsl.diagnostics.source import Source, Span
 
-#: Columns of source that an excerpt shows.
+#: Columns of source in a line of an excerpt, at most.
 WIDTH = 100
-#: Characters in front of the place that a cut line keeps.
+#: Characters before the place that are kept of a line that is cut.
 LEAD = 30
-#: Characters of a message that are shown.
+#: Characters of a message that are shown, at most.
 MAX_MESSAGE = 2000
 TAB = 4
 ELLIPSIS = "..."
@@ -45,7 +45,7 @@ def visible(text: str) -> str:
 
 
 def render_text(diagnostic: Diagnostic, *, colour: bool = False) -> str:
-    """Several lines without a line end after the last."""
+    """A diagnostic as several lines, without a line end after the last one."""
     paint = _paint if colour else _plain
     kind = diagnostic.severity
     lines = _wrapped(diagnostic.message)
@@ -71,12 +71,12 @@ def render_text(diagnostic: Diagnostic, *, colour: bool = False) -> str:
 
 
 def render_all(diagnostics: Iterable[Diagnostic], *, colour: bool = False) -> str:
-    """All of them, with an empty line after each."""
+    """Diagnostics with an empty line after each."""
     return "".join(render_text(d, colour=colour) + "\n\n" for d in diagnostics)
 
 
 def summary(diagnostics: Iterable[Diagnostic]) -> str:
-    """``2 errors, 1 warning``; empty without findings."""
+    """The number of findings: ``2 errors, 1 warning``. Empty without findings."""
     count = {"error": 0, "warning": 0, "note": 0}
     for diagnostic in diagnostics:
         count[diagnostic.severity] += 1
@@ -95,7 +95,7 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Underline:
-    """What to underline in one line: character offsets of the line, half-open."""
+    """A part of one line that is underlined: a half-open range of its characters."""
 
     line: int
     start: int
@@ -111,7 +111,8 @@ def _marks(diagnostic: Diagnostic) -> list[_Mark]:
 
 
 def _trimmed(span: Span) -> Span:
-    """Inside the text, and without blanks at its end: an underline of nothing explains nothing."""
+    """A span cut to the text, and without blanks at its end, which an underline would only point
+    at."""
     size = len(span.source.text)
     start = min(max(span.start, 0), size)
     end = min(max(span.end, start), size)
@@ -129,7 +130,7 @@ def _last_line(mark: _Mark) -> int:
 
 
 def _underlines(mark: _Mark) -> list[_Underline]:
-    """One for each line that is shown of a span: of many lines, the first and the last."""
+    """An underline for each line that is shown of a span: its first and its last line."""
     source, span = mark.span.source, mark.span
     first, column = source.position(span.start)
     last = _last_line(mark)
@@ -180,8 +181,8 @@ def _numbered(source: Source, number: int, gutter: int, paint: _Painter) -> str:
 
 
 def _cut(line: str, focus: _Underline) -> tuple[list[str], int]:
-    """The cells of the part of a line that is shown, one for each character, and the offset of
-    the first. A cell may be several columns wide; an ellipsis takes the place of a character."""
+    """The part of a line that is shown, as one cell for each character, and the offset of the first
+    one. A cell may be several columns wide; an ellipsis takes the place of a character."""
     begin = 0
     if len(line) > WIDTH and focus.end > WIDTH - LEAD:
         begin = max(0, focus.start - LEAD)
@@ -200,8 +201,8 @@ def _cut(line: str, focus: _Underline) -> tuple[list[str], int]:
 
 
 def _columns(cells: list[str], start: int, end: int) -> tuple[int, int]:
-    """How many columns lie before characters ``[start, end)``, and how many they take; what was
-    cut off is taken to be where the ellipsis is."""
+    """The number of columns before the characters ``[start, end)``, and the number that they take.
+    Characters that were cut off count as the ellipsis."""
     start, end = max(0, start), max(1, end)
     before = sum(map(_width, cells[:start]))
     under = sum(map(_width, cells[start:end]))
@@ -227,7 +228,7 @@ def _width(cell: str) -> int:
 
 
 def _wrapped(message: str) -> list[str]:
-    """The lines of a message, each printable, a very long message cut in its middle."""
+    """The printable lines of a message. The middle of a very long message is left out."""
     if len(message) > MAX_MESSAGE:
         half = MAX_MESSAGE // 2
         message = f"{message[:half]} {ELLIPSIS} {message[-half:]}"
@@ -238,7 +239,7 @@ def _wrapped(message: str) -> list[str]:
 
 
 class _Painter:
-    """How a piece of text is styled."""
+    """Adds the escape sequences of a style to a piece of text, or does not."""
 
     def __init__(self, colour: bool) -> None:
         self.colour = colour

@@ -1,4 +1,4 @@
-"""Texts and places in them."""
+"""Source texts, and places in them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from tsdsl.record import Record, factory
 
 
 class Source(Record):
-    """A text that was read: the name to show for it, and what it holds.
+    """A text that was read.
 
-    Two sources are the same only when they are the same object, so that a span can be traced
-    back to the module it was written in.
+    Equality is identity, so that a span leads to the one module that was parsed from its source.
     """
 
+    #: The file as messages name it.
     name: str
     text: str
     _line_starts: list[int] = factory(default_factory=list)
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column of an offset; both start at 1, columns count characters."""
+        """Line and column of an offset in characters. Both start at 1."""
         starts = self._line_starts
         if not starts:
             starts.append(0)

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import lru_cache
 
-#: Names that a mistyped one is compared with, and their characters: longer ones are no typo.
+#: Most names that a misspelt one is compared with, and their greatest length.
 MAX_CANDIDATES, MAX_LENGTH = 500, 100
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that a mistyped name most likely meant, or None.
+    """The candidate that a misspelt name most likely means; None where none is similar.
 
-    The work of one call is bounded by `MAX_CANDIDATES` and `MAX_LENGTH`, and a name that is met
-    again (in a block that is used a thousand times) is looked up. Whoever calls this in a loop
-    bounds the number of findings, by `Collector.is_full` or `Collector.LIMIT`.
+    The work of one call is bounded by `MAX_CANDIDATES` and `MAX_LENGTH`, and results are cached: a
+    mistake in a block that is used a thousand times is looked up once. A caller that reports
+    findings in a loop must bound their number, by `Collector.is_full` or `Collector.LIMIT`.
     """
     if len(name) > MAX_LENGTH:
         return None

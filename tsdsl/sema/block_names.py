@@ -1,7 +1,7 @@
-"""What can be said of blocks from their text alone: names, argument names, types, recursion.
+"""Names in the blocks of a file: unknown or repeated ones, names of arguments and types, recursion.
 
-A space is elaborated, and so is every block that it uses; this looks at all blocks of a file, used
-or not, so that a library file can be checked by itself.
+Blocks that a space uses are elaborated with it. This pass looks at the text of all blocks, used or
+not, so that a library without spaces can be checked by itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def check_block_names(module: LoadedModule, findings: Collector) -> bool:
     for block in module.tree.blocks:
         if findings.is_full:
             break
-        _Names(module, findings).block(block)
+        _NameCheck(module, findings).block(block)
         cycle = _cycle(block, module, done)
         if cycle:
             acyclic = False
@@ -41,7 +41,9 @@ def check_block_names(module: LoadedModule, findings: Collector) -> bool:
     return acyclic
 
 
-class _Names:
+class _NameCheck:
+    """Checks the names in one block."""
+
     def __init__(self, module: LoadedModule, findings: Collector) -> None:
         self.module = module
         self.findings = findings
@@ -113,7 +115,7 @@ class _Names:
             self.unused(block)
 
     def unused(self, block: ast.Block) -> None:
-        """Warn of results that neither the block's result nor a requirement comes from."""
+        """Warn of lets that neither the result of the block nor a requirement depends on."""
         used = _read(block.result)
         idle: list[ast.Ident] = []
         for statement in reversed(block.body):
@@ -127,9 +129,9 @@ class _Names:
             self.findings.add(
                 Diagnostic(
                     "W0909",
-                    f"'{name.text}' is thrown away: block '{block.name.text}' does not use it",
+                    f"the result of block '{block.name.text}' does not depend on '{name.text}'",
                     name.span,
-                    help="use it on the way to what the block returns, or remove it",
+                    help="use it on the way to the result, or remove it",
                     severity="warning",
                 )
             )
@@ -188,7 +190,7 @@ class _Names:
         return None
 
     def call(self, node: ast.Call) -> None:
-        """Argument names of a call to a known block or operation."""
+        """Check the names of the arguments of a call, where the callee is known."""
         name, parameters, declared = self._signature(node.function)
         if parameters is None:
             return
@@ -237,7 +239,7 @@ def _read(node: ast.Expr) -> set[str]:
 
 
 def walk(node: ast.Expr) -> Iterator[ast.Expr]:
-    """An expression and everything in it. The object of a member access on a name comes too."""
+    """An expression and all expressions in it, except those in domains, ranges and records."""
     yield node
     match node:
         case ast.Member(owner, _):
@@ -270,6 +272,7 @@ def walk(node: ast.Expr) -> Iterator[ast.Expr]:
 
 
 def _calls(block: ast.Block, module: LoadedModule) -> Iterator[tuple[ast.Block, LoadedModule]]:
+    """The blocks that a block mentions, each with its module."""
     local = {f.name.text for f in block.formals}
     local.update(s.name.text for s in block.body if isinstance(s, ast.Let))
     values = [s.value if isinstance(s, ast.Let) else s.condition for s in block.body]
@@ -285,8 +288,11 @@ def _calls(block: ast.Block, module: LoadedModule) -> Iterator[tuple[ast.Block, 
 
 
 def _cycle(start: ast.Block, module: LoadedModule, done: set[int]) -> list[str] | None:
-    """Names of the blocks of a call chain that comes back to where it was, if one begins at a
-    block. ``done`` are blocks that were looked at: each circle is found once."""
+    """The names along a circle of calls that can be reached from a block; None without one.
+
+    Depth-first search. ``done`` holds the blocks that were visited, so that each circle is found
+    once.
+    """
     if id(start) in done:
         return None
     done.add(id(start))

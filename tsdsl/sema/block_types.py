@@ -1,9 +1,9 @@
-"""What can be said of a block without using it: the kinds of its values, in every branch.
+"""Types in the blocks of a file, inferred from their text: in every branch, for every use.
 
-A value is a tensor, an operation, or plain and of a type; None stands for what only a use of the
-block can tell. A finding is told where it holds whatever the block is used for: this finds mistakes
-in libraries, and in branches that no space takes. Spans and codes are those of the elaboration, so
-that what it finds too is one finding.
+A value is a tensor, an operation, or plain and of one of the language's types; None is an unknown
+type, which depends on the use of the block. A mistake is reported only if every use of the block
+would have it. So mistakes are found in libraries, and in branches that no space takes. Elaboration
+may report the same mistake: codes and spans are the same as there, so that it is shown once.
 """
 
 from __future__ import annotations
@@ -17,33 +17,37 @@ from tsdsl.sema.modules import LoadedModule
 from tsdsl.sema.signatures import Parameter
 from tsdsl.syntax import ast
 
-#: "tensor", "op", a plain type; None for what is not known.
+#: "tensor", "op", or a plain type; None where the type is not known.
 Kind = str | None
 
 NUMBERS = ("int", "ratio")
 
 
 class _Callee(Record):
+    """A block or operation that is called."""
+
     name: str
     parameters: tuple[Parameter, ...]
-    #: How many tensors it takes; None for any number.
+    #: Number of tensors that it takes; None for any number.
     tensors: int | None
 
 
 def check_block_types(module: LoadedModule, findings: Collector) -> None:
-    """Check the bodies of all blocks of a module. Findings go to ``findings``."""
+    """Check the types in all blocks of a module."""
     for block in module.tree.blocks:
         if findings.is_full:
             return
         names = [f.name.text for f in block.formals]
         names += [s.name.text for s in block.body if isinstance(s, ast.Let)]
         if len(names) > len(set(names)) or not any(map(signatures.is_tensor, block.formals)):
-            # Reported already, and what follows would be guesswork.
+            # `block_names` has reported this, and types that follow from it are guesswork.
             continue
-        _Kinds(module, findings).block(block)
+        _TypeCheck(module, findings).block(block)
 
 
-class _Kinds:
+class _TypeCheck:
+    """Infers the types in one block."""
+
     def __init__(self, module: LoadedModule, findings: Collector) -> None:
         self.module = module
         self.findings = findings
@@ -82,6 +86,7 @@ class _Kinds:
             self.error("E0303", f"{message}, not the {kind}", node.span)
 
     def kind(self, node: ast.Expr) -> Kind:
+        """The type of an expression. Mistakes in it are reported."""
         if self.findings.is_full:
             return None
         match node:
@@ -189,7 +194,7 @@ class _Kinds:
     # -------------------------------------------------------------- calls
 
     def callee(self, node: ast.Expr) -> _Callee | None:
-        """What is called, where the text says which block or operation it is."""
+        """The block or operation that is called; None where it depends on the use of the block."""
         block: ast.Block | None = None
         if isinstance(node, ast.Name) and node.text not in self.local:
             block = self.module.blocks.get(node.text)
@@ -209,7 +214,7 @@ class _Kinds:
         return _Callee(block.name.text, signatures.of_block(block), tensors)
 
     def call(self, node: ast.Call, piped: int, span: Span) -> Kind:
-        """A call, to which ``piped`` tensors come from a pipe."""
+        """The type of a call that gets ``piped`` tensors from a pipe, besides its arguments."""
         plain: list[tuple[Kind, Span]] = []
         named: dict[str, tuple[Kind, Span]] = {}
         tensors, sure = piped, True
@@ -248,7 +253,7 @@ class _Kinds:
         plain: list[tuple[Kind, Span]],
         named: dict[str, tuple[Kind, Span]],
     ) -> None:
-        """The number of arguments by position, and the type of each."""
+        """Check the number of arguments by position, and the type of each argument."""
         parameters = callee.parameters
         if len(plain) > len(parameters):
             takes = ", ".join(p.name for p in parameters)
@@ -279,7 +284,8 @@ class _Kinds:
         tensors: int,
         span: Span,
     ) -> None:
-        """What an operation needs once it is applied to tensors."""
+        """Check an operation that is applied: the number of tensors, and that it has all required
+        arguments."""
         if callee is None:
             return
         if callee.tensors is not None and tensors != callee.tensors:

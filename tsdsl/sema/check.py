@@ -1,4 +1,9 @@
-"""The straight line of meaning: a file to the spaces that it holds, with all findings."""
+"""The semantic analysis of a file, pass by pass: its spaces, and all findings.
+
+The passes: load the file and what it imports; check the names in blocks; for each space, merge it
+with its base, elaborate it, read its sections, and find out which faults some architecture reaches;
+last, check the types in blocks.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +28,22 @@ from tsdsl.syntax import ast
 
 
 class CheckedSpace(Record, eq=True):
+    """A space without errors."""
+
     graph: SpaceGraph
     sections: Sections
-    #: Whether something was taken for right because a base has it (which must be checked, then).
+    #: Whether something was accepted only because a base has it, so that the base must be checked.
     relies_on_base: bool = False
 
 
 class CheckedFile(Record, eq=True):
-    """A file, checked: the spaces in which nothing is wrong, by name, and all findings."""
+    """The result of checking a file."""
 
+    #: Name -> space; empty where the file has errors.
     spaces: Mapping[str, CheckedSpace]
-    #: Spaces that no other space of the file extends, whether or not something is wrong in them.
+    #: Names of all spaces that no other space of the file extends.
     names: tuple[str, ...]
-    #: Spaces of the file that another one of it extends.
+    #: Names of all spaces that another space of the file extends.
     bases: tuple[str, ...]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -50,10 +58,14 @@ def check_file(
     spaces: Collection[str] = (),
     bases: bool = True,
 ) -> CheckedFile:
-    """Check a file. ``spaces``: those that the overrides are for; all that no other one extends, if
-    left out. With ``bases``, spaces that others extend are checked as they are written, too, in
-    whichever file they are; without, only those among ``spaces``. Raises `FileError` where the file
-    cannot be read, and for nothing else."""
+    """Check a file.
+
+    ``overrides`` (``--set``) are for ``spaces``; if left out, for all spaces that no other space of
+    the file extends. With ``bases``, spaces that others extend are checked as well, in whichever
+    file they are. Without, they are checked only if they are among ``spaces``.
+
+    Raises `FileError` where the file cannot be read, and for nothing else.
+    """
     findings = Collector()
     loader = Loader(findings)
     return _check(loader.load(path), loader, findings, overrides or {}, spaces, bases)
@@ -62,7 +74,7 @@ def check_file(
 def check_text(
     text: str, name: str, path: Path, overrides: Mapping[str, Any] | None = None
 ) -> CheckedFile:
-    """Check a text as if it were the file at ``path`` (an editor's buffer)."""
+    """Check a text, such as the buffer of an editor, as if it were the file at ``path``."""
     findings = Collector()
     loader = Loader(findings)
     return _check(loader.load_text(text, name, path), loader, findings, overrides or {})
@@ -81,8 +93,8 @@ def _check(
     extended = {s.base.text for s in module.spaces.values() if isinstance(s.base, ast.Name)}
     names = tuple(name for name in module.spaces if name not in extended)
     bases = tuple(name for name in module.spaces if name in extended)
-    # After a syntax error the trees have holes, and a block that calls itself has no end: what is
-    # told of the spaces must not be guesswork.
+    # Spaces are elaborated only from complete trees (after a syntax error they have holes) and from
+    # blocks that do not call themselves, so that no finding is guesswork.
     acyclic = not any([_circles(m, findings) for m in loader.modules.values()]) and acyclic
     usable = acyclic and all(m.clean for m in loader.modules.values())
     spaces: dict[str, CheckedSpace] = {}
@@ -94,7 +106,7 @@ def _check(
             spaces[name] = checked
     if usable and complete:
         _check_foreign_bases(module, loader, findings, spaces)
-    # After the elaboration, which says more of what both find.
+    # After elaboration, whose findings say more: of two at one place, the first is kept.
     for loaded in checked_files:
         if usable:
             check_block_types(loaded, findings)
@@ -106,9 +118,12 @@ def _check(
 def _check_foreign_bases(
     module: LoadedModule, loader: Loader, findings: Collector, spaces: Mapping[str, CheckedSpace]
 ) -> None:
-    """Check the spaces of other files that those of a file (``spaces``, checked) extend, directly
-    or through another one, where more than plain values of them is replaced. All but the numbers of
-    the others was elaborated as part of what extends them; these are checked with their file."""
+    """Check spaces of other files that the spaces of this file extend, directly or indirectly.
+
+    A base of which only plain values are replaced needs no check: elaborating the space that
+    extends it has covered the rest (`value_changes`). ``spaces`` are those of this file that were
+    checked without error.
+    """
     done: dict[int, CheckedSpace | None] = {}
     for space in module.spaces.values():
         tree, checked = space, spaces.get(space.name.text)
@@ -155,7 +170,7 @@ def _space(
 
 
 def _circles(module: LoadedModule, findings: Collector) -> bool:
-    """Report spaces that extend themselves; whether there are any."""
+    """Report spaces that extend themselves. Returns whether there are any."""
     inside: set[str] = set()
     for first in module.spaces.values():
         chain = [first]

@@ -1,8 +1,8 @@
 """The validated spec as a document: what ``tsdsl check --dump`` prints.
 
-It is what a program needs to know of a spec without reading the language: every value resolved,
-every decision with its options. It dumps to JSON and loads back to an equal document; its JSON
-schema is ``docs/schema/spec.json``.
+A program reads it instead of the language: all values are computed, all decisions have their
+options. It can be written to JSON and read back to an equal document; the JSON schema is
+``docs/schema/spec.json``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class BlockDocument(Document):
 
 
 class SpecDocument(Document):
-    """One space, validated."""
+    """A validated space."""
 
     format: Literal["tsnet-spec/1"] = "tsnet-spec/1"
     name: str
@@ -79,7 +79,7 @@ class SpecDocument(Document):
 
 
 def describe(space: SpaceGraph, sections: Sections) -> SpecDocument:
-    """The document of an elaborated space."""
+    """The document of a space."""
     channels, frames, height, width = space.clip.shape.value
     blocks: dict[int, BlockInfo] = {}
     _blocks(space.root, blocks)

@@ -1,4 +1,4 @@
-"""Operators and builtin functions on plain values. Each gives a value, or raises `ValueFault`."""
+"""Operators and builtin functions of plain values. Each returns a value or raises `ValueFault`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from tsdsl.syntax.literals import MAX_INT
 
 
 class ValueFault(Exception):
-    """The operation has no value here: a code, a headline and a help line."""
+    """An expression has no value, as in a division by zero. It is caught by `Context.lift`, which
+    makes a finding of its code, message and hint."""
 
     def __init__(self, code: str, message: str, hint: str | None = None) -> None:
         self.code, self.message, self.hint = code, message, hint
@@ -53,7 +54,7 @@ def is_number(value: Any) -> bool:
 
 
 def binary(operator: str, left: Any, right: Any) -> Any:
-    """``left operator right``. Raises `ValueFault`."""
+    """The value of ``left operator right``."""
     if operator in ("==", "!="):
         if type_name(left) != type_name(right) and not (is_number(left) and is_number(right)):
             raise ValueFault(
@@ -100,6 +101,7 @@ def binary(operator: str, left: Any, right: Any) -> Any:
 
 
 def divide(left: Any, right: Any) -> Any:
+    """Two ints must divide without remainder; their quotient is an int."""
     if right == 0:
         raise ValueFault("E0405", f"{show(left)} / 0 has no value")
     if type(left) is int and type(right) is int:
@@ -114,6 +116,7 @@ def divide(left: Any, right: Any) -> Any:
 
 
 def bounded(value: Any) -> Any:
+    """The value itself, unless it is a number that is too large to be exact, or not finite."""
     if type(value) is int and abs(value) > MAX_INT:
         raise ValueFault("E0406", "this number is larger than 2^53")
     if type(value) is float and not math.isfinite(value):
@@ -132,6 +135,7 @@ def invert(value: Any) -> Any:
 
 
 def need_bool(operator: str, value: Any) -> bool:
+    """The value itself, which must be true or false. There is no truth of other values."""
     if type(value) is not bool:
         raise ValueFault(
             "E0303", f"'{operator}' takes true or false, not the {type_name(value)} {show(value)}"
@@ -140,9 +144,9 @@ def need_bool(operator: str, value: Any) -> bool:
 
 
 def round8(value: float) -> int:
-    """The nearest multiple of 8, at least 8, and never less than 90 % of the value.
+    """The nearest multiple of 8 that is at least 8 and at least 90 % of the value.
 
-    The rule for widths of SlowFast's code (slowfast/models/utils.py, round_width with divisor 8).
+    It is the rule for widths in PySlowFast (slowfast/models/utils.py, round_width, divisor 8).
     """
     nearest = max(8, int(value + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * value else nearest
@@ -172,7 +176,7 @@ def _div(values: tuple[Any, ...]) -> Any:
     return values[0] // values[1]
 
 
-#: Name -> (smallest and largest number of arguments, function of the arguments, what it does).
+#: Name -> (smallest, largest number of arguments, function of the arguments, description).
 BUILTINS: dict[str, tuple[int, int, Callable[[tuple[Any, ...]], Any], str]] = {
     "int": (1, 1, lambda v: int(v[0]), "a number without its fraction"),
     "round": (1, 1, lambda v: math.floor(v[0] + 0.5), "the nearest whole number"),
@@ -193,9 +197,9 @@ def call_builtin(name: str, values: tuple[Any, ...]) -> Any:
     return bounded(BUILTINS[name][2](values)) if name != "dims" else _extents(values)
 
 
-#: Members of a size.
+#: Member of a size -> its position.
 DIMS_MEMBERS = {"t": 0, "h": 1, "w": 2}
-#: Members of a tensor -> (position in the shape, ranks that have it).
+#: Member of a tensor -> (position in the shape, ranks of tensors that have it).
 TENSOR_MEMBERS = {
     "channels": (0, (1, 2, 4)),
     "frames": (1, (4,)),
@@ -206,6 +210,7 @@ TENSOR_MEMBERS = {
 
 
 def tensor_member(name: str, shape: Shape) -> int:
+    """The extent of a tensor along the axis of that name."""
     position, ranks = TENSOR_MEMBERS[name]
     if len(shape) not in ranks:
         raise ValueFault("E0404", f"a tensor [{', '.join(map(str, shape))}] has no {name}")

@@ -1,12 +1,17 @@
-"""Decisions that change nothing: whatever they choose, the network is the same graph.
+"""Decisions without effect: the network is the same graph whichever option they take.
 
-For a decision d, the graph is read once for each option of d, with everything else left open. Every
-tensor gets a *number* such that two tensors have one number only if they are computed in the same
-way: by the same operation at the same path, with the same arguments (tables over the other
-decisions), from tensors of the same numbers. d changes nothing if, for all of its options, the
-result has one number and the same operations run. This errs on one side only: what requirements
-rule out, or what two conditions have in common, is not looked at, so that a decision without effect
-may go unnoticed, and none that has one is named.
+The method is global value numbering (Alpern, Wegman and Zadeck, 1988). For a decision d, the graph
+is read once for each option of d, with all other decisions left open. Every tensor gets a number
+such that
+
+    number(a) = number(b)  only if  a and b are computed in the same way:
+
+by the same operation at the same path, with the same arguments (tables over the other decisions),
+from tensors of the same numbers. d has no effect if the result has one number, and the same
+operations run, for all options of d.
+
+The answer errs on one side: requirements, and relations between conditions, are not considered. A
+decision without effect may go unnoticed; a decision with an effect is never reported.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from tsdsl.ir.space import Decision
 from tsdsl.ir.values import Fault, Val, Variable, assignments, reduce
 from tsdsl.record import Record
 
-#: Operations that are read for all questions together: about a second.
+#: Operations that are read for all decisions together, at most: about a second.
 MAX_READ = 200_000
 
 
@@ -44,8 +49,8 @@ def without_effect(root: Region, decisions: Sequence[Decision]) -> Iterator[Deci
 
 
 def _arguments(root: Region) -> set[int]:
-    """The variables that the arguments of operations depend on, and those that these follow
-    from."""
+    """Indices of the variables that arguments of operations depend on, directly or through derived
+    variables."""
     relevant: set[int] = set()
     for placed in walk(root):
         for val in placed.node.args.values():
@@ -54,6 +59,7 @@ def _arguments(root: Region) -> set[int]:
 
 
 def _touch(val: Val, relevant: set[int]) -> None:
+    """Add all variables that a table depends on."""
     for variable in val.variables:
         if variable.index not in relevant:
             relevant.add(variable.index)
@@ -62,8 +68,9 @@ def _touch(val: Val, relevant: set[int]) -> None:
 
 
 def _operations(region: Region, relevant: set[int]) -> tuple[Any, ...]:
-    """The operations of a region, with those arguments that are fixed. Whatever chooses between
-    regions with other operations is ``relevant``: most decisions are settled by this."""
+    """The operations of a region, with their fixed arguments. Adds to ``relevant`` the variables of
+    each selector between cases with different operations: most decisions are settled by this, which
+    is cheap."""
     found: list[Any] = []
     for node in region.nodes:
         if isinstance(node, OpNode):
@@ -82,14 +89,15 @@ def _operations(region: Region, relevant: set[int]) -> tuple[Any, ...]:
 
 
 class _Read(Record, eq=True):
-    """What a region does: the number of its result, and of the operations that run."""
+    """A region as it was read: the number of its result, and those of the operations that run."""
 
     result: int
     operations: tuple[int, ...]
 
 
 class _World:
-    """The graph where a variable has one value. Worlds that share ``numbers`` are comparable."""
+    """The graph with one variable fixed. Numbers of worlds that share ``numbers`` can be
+    compared."""
 
     def __init__(self, variable: Variable, at: int, numbers: dict[Any, int]) -> None:
         self._variable, self._at = variable, at
@@ -97,7 +105,7 @@ class _World:
         self._edges: dict[Edge, int] = {}
         self._values: dict[Val, int] = {}
         self._variables: dict[int, int] = {}
-        #: Values that variables may have, by their index, where what is read runs.
+        #: Index of a variable -> values that it can have where the region that is read runs.
         self._allowed: dict[int, frozenset[int]] = {variable.index: frozenset([at])}
 
     def network(self, root: Region) -> _Read:
@@ -144,8 +152,8 @@ class _World:
         return _Read(result, ())
 
     def _case(self, node: Switch, case: int, path: Path) -> _Read:
-        """A case, in which the selector has one value: where it follows from one variable, that
-        one has fewer values there."""
+        """A case of a switch. The selector has one value there, so that if it depends on a single
+        variable, fewer values of that variable are possible."""
         variables = node.selector.variables
         if len(variables) != 1:
             return self._region(node.cases[case], path)
@@ -163,15 +171,16 @@ class _World:
         return read
 
     def _chosen(self, what: str, selector: Val, numbers: dict[int, int]) -> int:
-        """The number of what a selector chooses: of what it is under each combination, so that
-        the order of the cases does not count."""
+        """The number of a choice between numbers: that of the table of the chosen number over the
+        selector's variables, in which the order of the cases does not matter."""
         entries = tuple(
             -1 if isinstance(entry, Fault) else numbers.get(entry, -1) for entry in selector.entries
         )
         return self._number(what, self._value(reduce(Val(selector.variables, entries))))
 
     def _edge(self, edge: Edge) -> int:
-        """The clip, and the result of a case that never runs, have no node here."""
+        """The number of a tensor. A tensor without a node here (the clip, the result of a case that
+        never runs) gets a number of its own."""
         if edge not in self._edges:
             self._edges[edge] = self._number("tensor", id(edge))
         return self._edges[edge]
@@ -179,7 +188,8 @@ class _World:
     # -------------------------------------------------------------- values
 
     def _taken(self, selector: Val) -> list[int]:
-        """The cases of a selector that may run here. A fault has none: no architecture has it."""
+        """The cases of a selector that may run here. An entry that is a fault belongs to no
+        architecture."""
         entries = selector.entries
         if any(v.index in self._allowed for v in selector.variables):
             allowed = [self._allowed.get(v.index) for v in selector.variables]
@@ -204,12 +214,13 @@ class _World:
             at = val.variables.index(self._variable)
             rows = zip(assignments(val.variables), entries, strict=True)
             entries = tuple(entry for row, entry in rows if row[at] == self._at)
-        # Operations that are options are values without equality: each is its own.
+        # The type is part of the key, because 1, 1.0 and true are equal in Python. Operations are
+        # compared by identity.
         typed = tuple((type(e), e) for e in entries)
         return self._number("table", tuple(map(self._variable_number, variables)), typed)
 
     def _variable_number(self, variable: Variable) -> int:
-        """A derived variable is what it follows from."""
+        """The number of a variable. Derived variables with equal definitions have one number."""
         if variable.index not in self._variables:
             definition = variable.definition
             self._variables[variable.index] = (

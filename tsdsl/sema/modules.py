@@ -113,7 +113,7 @@ class Loader:
         if len(self._open) >= MAX_CHAIN or len(self.modules) >= MAX_FILES:
             self._fail(
                 "E0211",
-                f"files import each other more than {MAX_CHAIN} deep, or are over {MAX_FILES:,}",
+                f"more than {MAX_CHAIN} imports in a chain, or more than {MAX_FILES:,} files",
                 import_.span,
                 "put what belongs together into one file",
             )

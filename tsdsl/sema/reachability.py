@@ -1,8 +1,8 @@
-"""Which of the faults that elaboration met does an architecture of the space reach?
+"""Reachability: which faults of elaboration does some architecture of the space have?
 
-A table entry can be a fault for a combination that never happens: another branch runs, a
-requirement rules it out. Only what some architecture reaches is a finding, told once for each
-place, with the fewest decisions that bring it about.
+A table may have a fault for a combination of decisions that no architecture makes: another branch
+runs there, or a requirement excludes it. A fault is reported only if some architecture reaches it,
+once for each place, together with a smallest set of decisions that causes it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from tsdsl.sema.builder.space_builder import ElaboratedSpace
 from tsdsl.sema.context import SILENT, Context, Suspect
 from tsdsl.sema.ineffective_decisions import without_effect
 
-#: Combinations of one place that are tried before it is taken for unreachable.
+#: Faults of one place that are tried, at most, before the place counts as unreachable.
 MAX_TRIES = 64
-#: Cells of the tables of all questions together (two seconds), after which the check is
-#: incomplete, which is told.
+#: Table cells for all queries together, at most: two seconds. Past it the check is incomplete,
+#: which is reported (W0906).
 MAX_CELLS = 20_000_000
-#: The same for a space in which something is wrong already, where this says nothing of it.
+#: The same for a space that has errors already, where an incomplete check is not reported.
 MAX_CELLS_BROKEN = 2_000_000
-#: Rows that are looked at for the fewest decisions that bring something about.
+#: Table rows that the search for a smallest cause may look at.
 MAX_ROWS = 100_000
 
 
 class Reachability:
+    """Queries about the architectures of one space."""
+
     def __init__(self, space: ElaboratedSpace) -> None:
         self.space = space
         self.context: Context = space.context
@@ -45,21 +47,23 @@ class Reachability:
         self.by_variable = {d.variable.index: d for d in self.space.decisions}
 
     def run(self) -> None:
-        """Report what is reached, then what the constraints leave of the space."""
+        """Report the faults that are reached, the options that requirements exclude, and the
+        decisions without effect."""
         try:
             self._faults()
             if not self.context.findings.has_errors and self.space.requirements:
                 self._constraints()
         except TooCoupled as error:
             if self.context.findings.has_errors:
-                # Tables of what was given up on are larger than those of the space will be.
+                # Parts that could not be elaborated are missing, and often a table is large only
+                # because of that.
                 return
             paths = {d.path for d in self.space.decisions}
             names = ", ".join([n for n in error.names if n in paths][:6] or ["many decisions"])
             self.context.findings.add(
                 Diagnostic(
                     "W0906",
-                    f"this space is too coupled to check completely: {names}",
+                    f"decisions are too coupled for a complete check: {names}",
                     self.space.decisions[0].span,
                     help="an option that nothing can use, or a combination that fails, may go "
                     "unnoticed; 'tsdsl compile' still checks the architecture that it is given",
@@ -104,7 +108,8 @@ class Reachability:
     def _cause(
         self, suspect: Suspect, fault: Fault, witness: Sequence[int]
     ) -> list[tuple[Decision, int]]:
-        """The fewest decisions under which the fault arises, as the witness makes them."""
+        """A smallest set of decisions that causes the fault, with the options that the witness
+        chooses."""
         variables = _smallest(suspect.value, fault, witness)
         for guard in suspect.guards:
             variables.extend(_smallest_case(guard, witness))
@@ -173,8 +178,8 @@ def _holds(guard: Guard) -> tuple[Val, Any]:
 
 
 def _smallest(val: Val, fault: Fault, witness: Sequence[int]) -> list[Variable]:
-    """The fewest variables of a table whose values in the witness mean a fault of this kind,
-    whatever the others are."""
+    """The fewest variables of a table whose values in the witness imply a fault of this code,
+    whatever values the other variables have."""
     code = fault.diagnostic.code
 
     def faulty(entry: Any) -> bool:
@@ -188,8 +193,8 @@ def _smallest_case(guard: Guard, witness: Sequence[int]) -> list[Variable]:
 
 
 def _fewest(val: Val, witness: Sequence[int], holds: Callable[[Any], bool]) -> list[Variable]:
-    """A smallest set of a table's variables whose values in the witness settle that an entry
-    ``holds``; where there are many sets to try, one from which none can be left out."""
+    """A smallest set of a table's variables whose values in the witness imply that the entry
+    ``holds``. Where there are too many sets to try, a set of which no variable can be left out."""
     variables = val.variables
     rows = [
         [row[at] == witness[v.index] for at, v in enumerate(variables)]
@@ -212,7 +217,7 @@ def _fewest(val: Val, witness: Sequence[int], holds: Callable[[Any], bool]) -> l
 
 
 def _decisions_of(variables: Sequence[Variable]) -> set[int]:
-    """The decisions that variables follow from."""
+    """Indices of the decisions that variables depend on, directly or through derived ones."""
     seen: set[int] = set()
     found: set[int] = set()
     pending = list(variables)

@@ -1,4 +1,4 @@
-"""What names stand for while a space is elaborated."""
+"""Scopes, and what names stand for in them while a space is elaborated."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from tsdsl.record import MutableRecord, Record, factory
 from tsdsl.sema.modules import LoadedModule
 from tsdsl.syntax import ast
 
-#: Operations that give back the tensor that they are applied to.
+#: Names of the identity: an operation that returns the tensor that it is applied to.
 IDENTITIES = ("none", "skip")
 
 
 class BlockRef(Record):
-    """A block's definition in its module."""
+    """A block as something that can be applied: its definition, and the module it stands in."""
 
     tree: ast.Block
     module: LoadedModule
     info: BlockInfo
-    #: Call expression (by identity) -> the name of the submodule that it makes.
+    #: Identity of a call expression -> name of the submodule that the call makes.
     sites: dict[int, str]
 
 
 class OpValue(MutableRecord):
     """An operation or block with some of its arguments: a value of type ``op``.
 
-    ``callee`` None is the identity (``none``, ``skip``). Options of a decision are such values, so
-    they are compared by identity; a decision's are created empty and filled in.
+    Equality is identity, because the options of a decision are told apart by it.
     """
 
+    #: None for the identity (``none``, ``skip``).
     callee: type[Op] | BlockRef | None
     name: str
     args: dict[str, Val] = factory(default_factory=dict)
-    #: Where each argument was written.
+    #: Name of an argument -> the place where it is written.
     spans: dict[str, Span] = factory(default_factory=dict)
 
     def fill(self, other: OpValue) -> None:
+        """Become another operation. Options with decisions of their own are created empty, because
+        the variable of the outer decision must exist before theirs."""
         self.callee, self.name = other.callee, other.name
         self.args, self.spans = other.args, other.spans
 
@@ -49,21 +51,23 @@ class OpValue(MutableRecord):
 
 
 class Scope(MutableRecord):
-    """A named part of a space: the space, a stream, a stage, a block of a stage.
+    """A part of a space with names: the space itself, a stream, a stage, a block of a stage.
 
-    Names are looked up here and then outwards. ``guards`` tell when the part runs.
+    A name is looked up here, and then in the parents.
     """
 
     path: str
     parent: Scope | None = None
     names: dict[str, Any] = factory(default_factory=dict)
+    #: Name -> the place of its declaration, even if its value is broken.
     declared: dict[str, Span] = factory(default_factory=dict)
-    #: Guards of the parts of the space that the value of a name was read from.
+    #: Name -> guards of the parts of the space that its value was read from.
     conditions: dict[str, tuple[Guard, ...]] = factory(default_factory=dict)
+    #: The conditions under which the part runs.
     guards: tuple[Guard, ...] = ()
     #: The tensor after this part.
     output: Edge | None = None
-    #: Blocks of a stage by position.
+    #: Position of a block in a stage -> its scope.
     items: dict[int, Scope] = factory(default_factory=dict)
     kind: str = "scope"
 
@@ -79,22 +83,25 @@ class Scope(MutableRecord):
         return None
 
     def owner(self, name: str) -> str | None:
-        """The path of the part of the space that has a name; None for a block."""
+        """The path of the part of the space that declares a name; None for a name of a block."""
         scope: Scope | None = self
         while scope is not None and name not in scope.names:
             scope = scope.parent
         return None if scope is None or scope.kind == "block" else scope.path
 
     def conditions_of(self, name: str) -> tuple[Guard, ...]:
+        """Guards of the parts of the space that the value of a name was read from."""
         scope: Scope | None = self
         while scope is not None and name not in scope.names:
             scope = scope.parent
         return scope.conditions.get(name, ()) if scope else ()
 
     def join(self, name: str) -> str:
+        """The path of a name in this part."""
         return f"{self.path}.{name}" if self.path else name
 
     def visible(self) -> Iterator[str]:
+        """All names that can be read here."""
         scope: Scope | None = self
         while scope is not None:
             yield from scope.names
@@ -102,20 +109,21 @@ class Scope(MutableRecord):
 
 
 class Env(MutableRecord):
-    """Where an expression is evaluated: its names, its module, and the names of its call sites."""
+    """The environment of an expression: its scope, its module, and the names of its calls."""
 
     scope: Scope
     module: LoadedModule
-    #: The block whose body it is; None in a space.
+    #: The block in whose body the expression stands; None in a space.
     block: BlockRef | None = None
     sites: dict[int, str] = factory(default_factory=dict)
-    #: Decisions written inline belong here; None where none may be written.
+    #: Where decisions in the expression (``f(width ~ {8, 16})``) are declared; None where none are
+    #: allowed.
     decisions: Scope | None = None
-    #: Path from the enclosing block call (or the space) to what is applied here.
+    #: Path from the enclosing call of a block, or from the space, to the operations applied here.
     prefix: Path = ()
 
     def path(self, node: ast.Expr, default: str) -> Path:
-        """The path of what an expression applies."""
+        """The path of the operation that an expression applies."""
         return (*self.prefix, self.sites.get(id(node), default))
 
 

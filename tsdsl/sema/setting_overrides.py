@@ -1,8 +1,9 @@
 """``--set train.lr=0.1``: other values for the settings of sections.
 
-A path is the section (``train``, ``search``, ``evaluate.NAME``), for a search perhaps one of its
-phases, the setting, and perhaps a part of it (``train.schedule.warmup_epochs``). The value is
-written as in the spec; what is wrong with it is reported as if it stood there.
+A key is a section (``train``, ``search`` or ``evaluate.NAME``), for a search perhaps one of its
+phases, then a setting, and perhaps a part of the setting (``train.schedule.warmup_epochs``). The
+value is written as in the spec, and is checked in the same way. ``--set`` for params and decisions
+is `tsdsl.sema.builder.overrides`.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ Read = Callable[[ast.Assign, ast.Module, tuple[Any, ...]], tuple[Any, bool]]
 
 
 def is_setting(key: str) -> bool:
-    """Whether ``--set KEY`` is about a section. Sections have the names of keywords, so that no
-    param or decision can be meant."""
+    """Whether a key of ``--set`` concerns a section. Sections are named by keywords, which no param
+    or decision can have as a name."""
     return key.split(".")[0] in SECTIONS
 
 
 def section_of(key: str) -> str:
-    """``train``, ``search`` or ``evaluate.NAME``."""
+    """The section of a key: ``train``, ``search`` or ``evaluate.NAME``."""
     parts = key.split(".")
     return ".".join(parts[: 2 if parts[0] == "evaluate" else 1])
 
@@ -45,7 +46,8 @@ def override(
     context: Context,
     span: Span,
 ) -> bool:
-    """Change ``values``, the settings of a section as they were read; whether all could be."""
+    """Replace settings in ``values``, those of a section as they were read. Returns whether every
+    override could be applied; what could not is reported."""
     fine = True
     for key, given in overrides.items():
         if not is_setting(key) or section_of(key) != section or key == section:
@@ -101,7 +103,8 @@ def _text(given: Any) -> str:
 def _descend(
     values: dict[str, Any], model: type[BaseModel], path: list[str]
 ) -> tuple[dict[str, Any], tuple[Any, ...]] | None:
-    """The settings that a path leads to, and where they stand in the document."""
+    """The settings that a path leads to, and their location in the document; None where the path
+    leads nowhere."""
     at: tuple[Any, ...] = ()
     for part in path:
         phases = cast(list[dict[str, Any]], values.get("phases", []))

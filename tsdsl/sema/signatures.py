@@ -1,4 +1,4 @@
-"""What a callee takes: names, types and defaults of its plain parameters."""
+"""Signatures of operations and blocks: names and types of their plain parameters."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from tsdsl.record import Record
 from tsdsl.sema.functions import is_number, type_name
 from tsdsl.syntax import ast
 
-#: Types that a block parameter may have; without one it is a tensor.
+#: Types of the parameters of blocks. A parameter without type and default is a tensor.
 TYPES = ("int", "ratio", "bool", "dims", "string", "op", "tensor")
 
 
 class Parameter(Record, eq=True):
+    """A plain parameter of an operation or block."""
+
     name: str
-    #: None where any plain value is taken, and pydantic judges it.
+    #: None where any plain value is accepted here: pydantic checks it with the operation.
     type: str | None
     required: bool
 
@@ -49,7 +51,7 @@ def is_tensor(formal: ast.Formal) -> bool:
 
 
 def fits(value: Any, wanted: str | None) -> bool:
-    """Whether a plain value has a type; an int is a ratio, never the other way round."""
+    """Whether a plain value has a type. An int is also a ratio; a ratio is never an int."""
     if wanted not in TYPES:
         return True
     if wanted == "ratio":
@@ -58,6 +60,7 @@ def fits(value: Any, wanted: str | None) -> bool:
 
 
 def _annotation_type(annotation: Any) -> str | None:
+    """The language's type for the annotation of an argument; None for a union of types."""
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):

@@ -1,9 +1,9 @@
-"""Names of the submodules of a block, from its text alone.
+"""Names of the submodules of a block, from the text of the block alone.
 
-Each place where a block applies something gets the name of what is applied, numbered from 1 where
-the block does so more than once (``conv1``, ``bn1``, ``conv2``; ``conv5_1`` for a name with a
-digit). As the names depend on the text only, every architecture, the supernet and the emitted
-source use the same state-dict keys.
+A call gets the name of the operation that it applies. Where a block applies an operation several
+times, the names are numbered from 1: ``conv1``, ``bn1``, ``conv2`` (``conv5_1`` for a name that
+ends in a digit). Names depend on the text only, so that every architecture, the supernet and the
+emitted source have the same keys in their state dicts.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from tsdsl.syntax import ast
 
 
 def name_sites(expressions: Iterable[ast.Expr], ignored: frozenset[str]) -> dict[int, str]:
-    """``id`` of each applying expression -> name. ``ignored`` are the builtin functions."""
-    found: list[tuple[ast.Expr, str]] = []
+    """``id`` of each expression that applies an operation -> name of its submodule. Calls of the
+    ``ignored`` functions, which compute plain values, have none."""
+    calls: list[tuple[ast.Expr, str]] = []
     for expression in expressions:
-        _collect(expression, found, ignored)
+        _collect(expression, calls, ignored)
     counts: dict[str, int] = {}
-    for _, name in found:
+    for _, name in calls:
         counts[name] = counts.get(name, 0) + 1
     taken: set[str] = {name for name, count in counts.items() if count == 1}
     ordinal: dict[str, int] = {}
     sites: dict[int, str] = {}
-    for node, name in found:
+    for node, name in calls:
         if counts[name] > 1:
             while True:
                 ordinal[name] = ordinal.get(name, 0) + 1
@@ -39,37 +40,38 @@ def name_sites(expressions: Iterable[ast.Expr], ignored: frozenset[str]) -> dict
     return sites
 
 
-def _collect(node: ast.Expr, found: list[tuple[ast.Expr, str]], ignored: frozenset[str]) -> None:
+def _collect(node: ast.Expr, calls: list[tuple[ast.Expr, str]], ignored: frozenset[str]) -> None:
+    """Append the expressions in ``node`` that apply something, in the order of application."""
     match node:
         case ast.Pipe(value, function):
-            _collect(value, found, ignored)
+            _collect(value, calls, ignored)
             if isinstance(function, ast.Call):
-                _collect(function, found, ignored)
+                _collect(function, calls, ignored)
             else:
-                _note(function, function, found, ignored)
+                _note(function, function, calls, ignored)
         case ast.Call(function, arguments):
             for argument in arguments:
                 if isinstance(argument.value, ast.SetDomain):
                     for option in argument.value.options:
-                        _collect(option.value, found, ignored)
+                        _collect(option.value, calls, ignored)
                 elif not isinstance(
                     argument.value, ast.RangeDomain | ast.ValueRange | ast.RecordValue
                 ):
-                    _collect(argument.value, found, ignored)
-            _note(node, function, found, ignored)
+                    _collect(argument.value, calls, ignored)
+            _note(node, function, calls, ignored)
         case ast.Unary(_, operand):
-            _collect(operand, found, ignored)
+            _collect(operand, calls, ignored)
         case ast.Binary(operator, left, right):
-            _collect(left, found, ignored)
-            _collect(right, found, ignored)
+            _collect(left, calls, ignored)
+            _collect(right, calls, ignored)
             if operator in "+*":
-                found.append((node, "add" if operator == "+" else "mul"))
+                calls.append((node, "add" if operator == "+" else "mul"))
         case ast.Conditional(condition, then, otherwise):
             for part in (condition, then, otherwise):
-                _collect(part, found, ignored)
-            found.append((node, "if"))
+                _collect(part, calls, ignored)
+            calls.append((node, "if"))
         case ast.Member(owner, _) | ast.Index(owner, _):
-            _collect(owner, found, ignored)
+            _collect(owner, calls, ignored)
         case _:
             pass
 
@@ -77,10 +79,10 @@ def _collect(node: ast.Expr, found: list[tuple[ast.Expr, str]], ignored: frozens
 def _note(
     node: ast.Expr,
     function: ast.Expr,
-    found: list[tuple[ast.Expr, str]],
+    calls: list[tuple[ast.Expr, str]],
     ignored: frozenset[str],
 ) -> None:
     if isinstance(function, ast.Name) and function.text not in ignored:
-        found.append((node, function.text))
+        calls.append((node, function.text))
     elif isinstance(function, ast.Member):
-        found.append((node, function.name.text))
+        calls.append((node, function.name.text))

@@ -39,7 +39,7 @@ class LiteralReader:
         digits = token.text.replace("_", "").rstrip("nums")
         unit = TIMES[token.text[len(token.text.rstrip("nums")) :]]
         if len(digits) > MAX_DIGITS or not _is_exact(digits):
-            self._error("E0103", "this time is too long", token.start, token.end)
+            self._error("E0103", "this time has too many digits", token.start, token.end)
             return 0
         nanoseconds = Fraction(digits) * unit
         if nanoseconds > MAX_INT:
@@ -60,7 +60,9 @@ class LiteralReader:
         percent = text.endswith("%")
         digits = text[:-1] if scale > 1 or percent else text
         if len(digits) > MAX_DIGITS:
-            self._error("E0103", "this number is too long", token.start, token.end)
+            self._error(
+                "E0103", f"this number has more than {MAX_DIGITS} digits", token.start, token.end
+            )
             return 0
         if digits.isdecimal():
             whole = int(digits) * scale
@@ -98,7 +100,7 @@ class LiteralReader:
                 start = token.start + 1
                 self._error(
                     "E0104",
-                    f"'{escape.group()}' means nothing in a text",
+                    f"there is no escape '{escape.group()}'",
                     start + escape.start(),
                     start + escape.end(),
                     r"write \\ for a backslash, \" for a quote, \n for a line end",

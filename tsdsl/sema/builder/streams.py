@@ -210,9 +210,12 @@ class StreamBuilder:
                 message = f"more than {MAX_CHAIN:,} fusions are made from each other in a chain"
                 self.context.too_large(message, joint.statement.span)
             if joint.number in self._being_applied:
+                message = (
+                    f"the fusion after '{point}' needs a tensor that is computed from its result"
+                )
                 self.context.error(
                     "E0516",
-                    f"what is fused here after '{point}' is made from what comes after it",
+                    message,
                     joint.statement.span,
                     "fuse in one direction, or at points that both streams have in the same order",
                 )

@@ -156,7 +156,7 @@ class DecisionMaker:
         text = given if isinstance(given, str) else show(given)
         self.context.error(
             "E0508",
-            f"--set {override.key}={text}: this is none of its options",
+            f"--set {override.key}={text}: the decision has no such option",
             name.span,
             did_you_mean(str(given), known, f"the options are: {shown}"),
         )

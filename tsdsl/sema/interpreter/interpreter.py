@@ -143,10 +143,14 @@ class Interpreter:
                 span,
                 "leave it out: an operation of a stage is applied to the tensor of the stream",
             )
-        what = f"'{value.path}'" if isinstance(value, Scope) and value.path else "this"
-        return self.context.error(
-            "E0302", f"{what} is no value", span, "a part's decisions and .out are its members"
-        )
+        if isinstance(value, Scope) and value.path:
+            return self.context.error(
+                "E0302",
+                f"'{value.path}' is a part of the space, not a value",
+                span,
+                "its decisions and its .out are values",
+            )
+        return self.context.error("E0302", "this is an imported file, not a value", span)
 
     def _tensor_operator(
         self, node: ast.Binary, values: tuple[Value, Value], sides: list[Edge | None], env: Env

@@ -91,7 +91,7 @@ class OptionReader:
             if key in seen:
                 self.context.error(
                     "E0502",
-                    f"option {choice.label} is there twice",
+                    f"option {choice.label} is given twice",
                     choice.span,
                     "remove one; weights ({a: 0.7, b: 0.3}) make an option more likely",
                     [Label(seen[key], "first here")],
@@ -159,12 +159,10 @@ class OptionReader:
         if val.is_constant and isinstance(val.value, Fault):
             return None
         if not val.is_constant or not is_number(val.value):
-            given = f"the {type_name(val.value)} {show(val.value)}" if val.is_constant else None
-            self.context.error(
-                "E0503",
-                f"a fixed number is expected here, not {given or 'what a decision changes'}",
-                node.span,
-            )
+            given = "a value that depends on a decision"
+            if val.is_constant:
+                given = f"the {type_name(val.value)} {show(val.value)}"
+            self.context.error("E0503", f"a fixed number is expected here, not {given}", node.span)
             return None
         return val.value
 

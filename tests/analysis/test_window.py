@@ -13,7 +13,7 @@ from tsdsl.analysis.costs.cost_table import Configuration, CostTable
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling import sampler
-from tsdsl.analysis.sampling.sampler import sample_within
+from tsdsl.analysis.sampling.sampler import sample
 from tsdsl.analysis.windows import cost_distribution, distinct_costs, window
 from tsdsl.analysis.windows.enumeration import Enumerator
 from tsdsl.diagnostics import SpecError
@@ -150,7 +150,7 @@ def test_samples_have_the_conditional_distribution(seed: int, kind: str, way: st
     p = np.where(inside, p, 0)
     p /= p.sum()
     n = 4000
-    drawn = sample_within(graph, seed, n, windows, weighting, distinct=False)
+    drawn = sample(graph, seed, n, weighting, windows, distinct=False)
     assert len(drawn) == n
     seen = Counter(drawn)
     wanted = {architecture_at(graph, at): q * n for at, q in zip(found, p, strict=True) if q > 0}

@@ -12,8 +12,9 @@ d is active and takes option j, and p(d, j), its probability given that it is ac
     d log P(A) / d alpha(d,j) = [d active in A] ([A[d] = j] - p(d, j))  -  d log Z / d alpha(d, j)
     entropy                   = log Z  -  sum over d, j of q(d, j) log p(d, j)
 
-One pass of the engine up and down gives Z and all q. Nothing is differentiated automatically. For
-a group, d is the group and j a combination of its members' options: nothing else changes.
+One upward and one downward pass of elimination give Z and all q. Nothing is differentiated
+automatically. For a group, d is the group and j a combination of its members' options: nothing else
+changes.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Categoricals:
 
     A flat vector has the logits of all decisions and groups one after the other, in the order of
     ``distribution.layout``. Architectures are validated (`ArchitectureError`). Where a space with
-    requirements is too coupled for the engine, whatever needs Z raises `TooCoupled`.
+    requirements is too coupled for elimination, whatever needs Z raises `TooCoupled`.
     """
 
     def __init__(self, space: Space, given: DistributionLike = None) -> None:
@@ -153,9 +154,9 @@ class Categoricals:
         return np.asarray(pull - weight.sum() * self._log_feasible_gradient)
 
     def entropy(self, draws: int = DRAWS) -> Entropy:
-        """Exact, by the engine: inactive decisions have no part in it, each active one has as much
+        """Exact, by elimination: inactive decisions have no part in it, each active one has as much
         as it is probable to be active, and requirements count. Where the decisions that gate others
-        are too coupled for the engine: the mean of -log P over ``draws`` architectures."""
+        are too coupled for elimination: the mean of -log P over ``draws`` architectures."""
         try:
             log_feasible, taken = self._taken
         except TooCoupled:

@@ -11,9 +11,8 @@ as one gradient.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from math import prod
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from tsdsl.analysis.costs.cost_table import Cost
 from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
 from tsdsl.analysis.costs.items import Grouping, group_path
 from tsdsl.analysis.distribution import DistributionLike, as_distribution, on_joint_graph
-from tsdsl.analysis.elimination.bucket_tree import Potential
+from tsdsl.analysis.elimination.bucket_tree import PotentialIndex
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.ir.graph import Path
 from tsdsl.ir.space import SpaceGraph
@@ -63,37 +62,14 @@ def parts(space: SpaceGraph, cost: Cost, by: Grouping) -> Parts:
 @lru_cache(maxsize=4)
 def _finest(space: SpaceGraph, cost: Cost) -> Mapping[tuple[Path, str], Mapping[int, Array]]:
     """`parts` by block and kind of operation: every group is a union of these."""
-    homes = _PotentialIndex(query_cache(space).bucket_tree(cost).potentials)
-    found: dict[tuple[Path, str], dict[int, Array]] = {}
+    potentials = query_cache(space).bucket_tree(cost).potentials
+    index = PotentialIndex(potentials)
+    finest: dict[tuple[Path, str], dict[int, Array]] = {}
     for placed, factor in placed_factors(space, cost):
         op = placed.node.op.name
-        tables = found.setdefault((group_path(placed.path, op, "block"), op), {})
+        tables = finest.setdefault((group_path(placed.path, op, "block"), op), {})
         if factor is not None:
-            number = homes.of(factor.scope)
-            table = expand(factor, homes.scope(number))
+            number = index.smallest(factor.scope)
+            table = expand(factor, potentials[number].scope)
             tables[number] = plus(tables[number], table) if number in tables else table
-    return found
-
-
-class _PotentialIndex:
-    """Finds the potential that a scope is part of."""
-
-    def __init__(self, potentials: Sequence[Potential]) -> None:
-        self._potentials = potentials
-        self._known: dict[tuple[int, ...], int] = {}
-        self._holders: dict[int, list[int]] = {}
-        for number, potential in enumerate(potentials):
-            for v in potential.scope:
-                self._holders.setdefault(v, []).append(number)
-
-    def scope(self, number: int) -> tuple[int, ...]:
-        return self._potentials[number].scope
-
-    def of(self, scope: tuple[int, ...]) -> int:
-        """The smallest potential with all of these variables. There is one, because the potentials
-        contain the sums of these very tables."""
-        if scope not in self._known:
-            near = self._holders[scope[0]] if scope else range(len(self._potentials))
-            wider = [k for k in near if set(scope) <= set(self.scope(k))]
-            self._known[scope] = min(wider, key=lambda k: prod(self._potentials[k].shape))
-        return self._known[scope]
+    return finest

@@ -206,6 +206,27 @@ def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
     return BucketTree(space, tuple(costs), tuple(potentials), tuple(steps), sizes)
 
 
+class PotentialIndex:
+    """Finds the potential that a scope is part of."""
+
+    def __init__(self, potentials: Sequence[Potential]) -> None:
+        self._potentials = potentials
+        self._known: dict[Scope, int] = {}
+        self._holders: dict[int, list[int]] = {}
+        for number, potential in enumerate(potentials):
+            for v in potential.scope:
+                self._holders.setdefault(v, []).append(number)
+
+    def smallest(self, scope: Scope) -> int:
+        """The number of the smallest potential with all of these variables. There is one for the
+        scope of every table that a potential contains."""
+        if scope not in self._known:
+            near = self._holders[scope[0]] if scope else range(len(self._potentials))
+            wider = [k for k in near if set(scope) <= set(self._potentials[k].scope)]
+            self._known[scope] = min(wider, key=lambda k: prod(self._potentials[k].shape))
+        return self._known[scope]
+
+
 class _MaximalScopes:
     """The scopes that are part of no other, which become potentials."""
 

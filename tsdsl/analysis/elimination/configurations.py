@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 
 from tsdsl.analysis.costs.cost_table import Absent, Configuration
 from tsdsl.analysis.costs.factors import Array, placed_factors
-from tsdsl.analysis.elimination.bucket_tree import BucketTree, Scope, bucket_tree
+from tsdsl.analysis.elimination.bucket_tree import BucketTree, PotentialIndex, Scope, bucket_tree
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.optimum import allowed
 from tsdsl.ir.graph import Path
@@ -84,21 +83,21 @@ def _by_operation(
             table = table[possible.over(factor.scope)]
         numbers.append((placed.path, [n for n in np.unique(table).tolist() if n]))
     known = list(numbered.numbers)
-    found = [(path, tuple(known[n - 1] for n in own)) for path, own in numbers]
-    return found, possible is not None
+    operations = [(path, tuple(known[n - 1] for n in own)) for path, own in numbers]
+    return operations, possible is not None
 
 
 class _Numbered(Absent):
-    """A table that gives each configuration the number under which it was first asked for, from
-    1 on."""
+    """A cost table in which the cost of a configuration is its number, from 1 on, in the order of
+    first use."""
 
     def __init__(self) -> None:
         self.numbers: dict[Configuration, int] = {}
         super().__init__("configurations", "", self.numbers)
 
     def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
-        asked = Configuration.of(op, args, shapes)
-        return self.numbers.setdefault(asked, len(self.numbers) + 1)
+        configuration = Configuration.of(op, args, shapes)
+        return self.numbers.setdefault(configuration, len(self.numbers) + 1)
 
 
 class _Possible:
@@ -127,10 +126,7 @@ class _Possible:
                 down[n] = np.any(joint, axis=others)
         self._tables = down
         self._known: dict[Scope, Array] = {}
-        self._holders: dict[int, list[int]] = {}
-        for number, potential in enumerate(tree.potentials):
-            for v in potential.scope:
-                self._holders.setdefault(v, []).append(number)
+        self._index = PotentialIndex(tree.potentials)
 
     def over(self, scope: Scope) -> Array:
         """Which combinations of some variables of a potential are part of an architecture."""
@@ -139,8 +135,7 @@ class _Possible:
         return self._known[scope]
 
     def _project(self, scope: Scope) -> Array:
-        potentials = self._tree.potentials
-        wider = [n for n in self._holders[scope[0]] if set(scope) <= set(potentials[n].scope)]
-        number = min(wider, key=lambda n: prod(potentials[n].shape))
-        others = tuple(k for k, v in enumerate(potentials[number].scope) if v not in scope)
+        number = self._index.smallest(scope)
+        wide = self._tree.potentials[number].scope
+        others = tuple(k for k, v in enumerate(wide) if v not in scope)
         return np.asarray(np.any(self._tables[number], axis=others))

@@ -167,10 +167,10 @@ class Expectation:
             return passed, self
         if logs is None:
             with np.errstate(divide="ignore"):
-                found = np.log(probabilities)
+                log_probabilities = np.log(probabilities)
         else:
-            found = logs()
-        way, log_total = self._normalised(found)
+            log_probabilities = logs()
+        way, log_total = self._normalised(log_probabilities)
         passed = way._up([], variance)
         passed.log_total = log_total
         return passed, way
@@ -180,10 +180,11 @@ class Expectation:
         Raises `SpecError` if there is none."""
         rows = self._layout.split(logs)
         tree = self._tree
-        found, log_total = to_conditionals(tree, [p.log_weights(rows) for p in tree.potentials])
-        if found is None:
+        tables = [p.log_weights(rows) for p in tree.potentials]
+        conditional, log_total = to_conditionals(tree, tables)
+        if conditional is None:
             raise no_architecture(tree.space, "a probability above 0")
-        return Expectation(found), log_total
+        return Expectation(conditional), log_total
 
     def _check(self, passed: _Pass) -> None:
         if not float(passed.p[-1]) > 0:

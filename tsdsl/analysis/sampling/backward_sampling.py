@@ -37,7 +37,7 @@ class BackwardSampler:
     of a root. ``logs`` are added to the logarithms of the masses of these bins.
 
     After each draw, ``picked`` has the bins of the root, counted from ``first``, and ``left_over``
-    those of the stub (a node that was made of nothing), where the tree has one."""
+    those of the stub (a node without leaf and inputs), where the tree has one."""
 
     def __init__(
         self, root: GridNode, variables: int, first: int, end: int, logs: Array | None = None

@@ -50,8 +50,8 @@ class GridLeaf:
 
 @dataclass(slots=True, eq=False)
 class GridNode:
-    """A table of the grid. It was made of a leaf, of two nodes that are joined (``left`` and
-    ``right``), or of one node (``left``), some of whose variables are summed out."""
+    """A table of the grid. It comes from a leaf, from two nodes that are joined (``left`` and
+    ``right``), or from one node (``left``), some of whose variables are summed out."""
 
     scope: Scope
     shape: tuple[int, ...]
@@ -69,10 +69,10 @@ class GridNode:
 
     def nodes(self) -> list[GridNode]:
         """This node and all below it."""
-        found = [self]
+        nodes = [self]
         for below in (self.left, self.right):
-            found += below.nodes() if below is not None else []
-        return found
+            nodes += below.nodes() if below is not None else []
+        return nodes
 
     def summed_rows(self) -> Array:
         """The rows of ``left`` that each row sums: [row, option of what is summed out]."""

@@ -52,12 +52,12 @@ def plannable(
 def _planned(
     space: SpaceGraph, kept: list[Requirement], costs: tuple[Cost, ...]
 ) -> QueryCache | None:
-    made = QueryCache(replace(space, requirements=tuple(kept)))
+    cache = QueryCache(replace(space, requirements=tuple(kept)))
     try:
-        made.bucket_tree(*costs)
+        cache.bucket_tree(*costs)
     except TooCoupled:
         return None
-    return made
+    return cache
 
 
 def met(space: SpaceGraph, at: Array) -> Array:
@@ -70,10 +70,10 @@ def met(space: SpaceGraph, at: Array) -> Array:
         if variable.definition is None:
             continue
         cells = [-1 if isinstance(e, Fault) else e for e in variable.definition.entries]
-        found = entries_at(np.array(cells, np.int64), variable.definition, at)
+        values = entries_at(np.array(cells, np.int64), variable.definition, at)
         if variable.index in needed:
-            fits &= found >= 0
-        at[:, variable.index] = np.maximum(found, 0)
+            fits &= values >= 0
+        at[:, variable.index] = np.maximum(values, 0)
     for requirement in space.requirements:
         fails = np.array([e is False for e in requirement.condition.entries], np.bool_)
         fits &= ~(
@@ -86,10 +86,10 @@ def _concerned(requirements: Sequence[Requirement]) -> set[int]:
     """The variables that requirements mention, with all that these are derived from."""
     waiting = [v for r in requirements for v in r.condition.variables]
     waiting += [v for r in requirements for guard in r.guards for v in guard.selector.variables]
-    found: set[int] = set()
+    concerned: set[int] = set()
     while waiting:
         variable = waiting.pop()
-        if variable.index not in found:
-            found.add(variable.index)
+        if variable.index not in concerned:
+            concerned.add(variable.index)
             waiting += variable.definition.variables if variable.definition is not None else ()
-    return found
+    return concerned

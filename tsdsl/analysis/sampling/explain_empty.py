@@ -20,16 +20,16 @@ def nothing_inside(cache: QueryCache, windows: Windows) -> SpecError:
     for cost, window in windows.items():
         low, high = cache.cost_range(cost)
         if window[0] > window[1] or window[1] < low or window[0] > high:
-            asked = f"{cost} in {shown_window(window)}"
+            within = f"{cost} in {shown_window(window)}"
             return no_architecture(
-                cache.space, asked, f"the space has {low:,}..{high:,}{_unit(cost)}"
+                cache.space, within, f"the space has {low:,}..{high:,}{_unit(cost)}"
             )
-    asked = " and ".join(f"{cost} in {shown_window(window)}" for cost, window in windows.items())
-    near = [found for cost in windows if (found := _nearest(cache, windows, cost))]
+    within = " and ".join(f"{cost} in {shown_window(window)}" for cost, window in windows.items())
+    near = [text for cost in windows if (text := _nearest(cache, windows, cost))]
     if near:
         rest = ", with the other windows as they are" if len(windows) > 1 else ""
         return no_architecture(
-            cache.space, asked, f"the nearest there are have {' or '.join(near)}{rest}"
+            cache.space, within, f"the nearest there are have {' or '.join(near)}{rest}"
         )
     ends = [
         f"{cost} {low:,}..{high:,}{_unit(cost)}"
@@ -37,7 +37,7 @@ def nothing_inside(cache: QueryCache, windows: Windows) -> SpecError:
         for low, high in [cache.cost_range(cost)]
     ]
     return no_architecture(
-        cache.space, asked, f"there are {' and '.join(ends)}, but not these together"
+        cache.space, within, f"there are {' and '.join(ends)}, but not these together"
     )
 
 

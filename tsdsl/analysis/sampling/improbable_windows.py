@@ -43,7 +43,7 @@ from tsdsl.analysis.elimination.no_architecture import rarely_inside
 from tsdsl.analysis.sampling.lagrangian import MostProbableSearch
 from tsdsl.analysis.sampling.window_sampler import TiltedWeights, Underflow, WindowSampler
 from tsdsl.analysis.windows.enumeration import Enumerator, Windows
-from tsdsl.analysis.windows.window import clipped, log_weights, shown_window
+from tsdsl.analysis.windows.window import clipped, log_weights, shown_windows
 
 #: The logarithm of the share of weight that may be left out: probabilities keep nine digits.
 NEGLECTED = -21.0
@@ -91,8 +91,7 @@ def improbable(
     floor = search.worst - SLACK if proven and search.worst < inf else search.dual
     tempered = _tempered(cache, logs, search.windows, floor, random)
     if tempered is None:
-        asked = ", ".join(f"{c} {shown_window(w)}" for c, w in windows.items())
-        raise rarely_inside(cache.space, 0, CHUNK, asked)
+        raise rarely_inside(cache.space, 0, CHUNK, shown_windows(windows))
     if not distinct:
         while True:
             yield tempered.draw(random, CHUNK), CHUNK
@@ -146,13 +145,13 @@ class _DrawnValues:
             listed = -log_weights(self._cache, logs, at)
             new = [k for k, key in enumerate(self._keys(at)) if key not in self._values]
             # Above ``top``, the enumeration may be incomplete.
-            least = float(listed[new].min(initial=inf))
-            return least if least <= top + SLACK else inf
+            value = float(listed[new].min(initial=inf))
+            return value if value <= top + SLACK else inf
 
         low, high = -inf, values[-1]
         for top in (values[-1], values[len(values) // 2], values[0]):
-            found = least_new(top)
-            if found is not None:
+            least = least_new(top)
+            if least is not None:
                 low = top
                 break
             high = top
@@ -160,13 +159,13 @@ class _DrawnValues:
             return -inf
         step = 1.0
         for _ in range(STEPS):
-            if found is not None and found < inf:
-                return found
+            if least is not None and least < inf:
+                return least
             if high > low and high - low < NEAR:
                 break
             top = (low + high) / 2 if high > low else low + step
-            found = least_new(top)
-            if found is None:
+            least = least_new(top)
+            if least is None:
                 high = top
             else:
                 low, step = top, step * 4

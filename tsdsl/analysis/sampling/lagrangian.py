@@ -150,9 +150,9 @@ class MostProbableSearch:
                 kept = sorted(self._best.items(), key=lambda item: item[1][0])[: self._k]
                 self._best = dict(kept)
 
-    def _assignment(self, found: Optimum) -> Array:
+    def _assignment(self, optimum: Optimum) -> Array:
         """The minimiser as an array of one assignment."""
-        return np.array([self.tree.complete(found.best())])
+        return np.array([self.tree.complete(optimum.best())])
 
     def priced(self, prices: Sequence[float] | None = None) -> Optimum:
         """The minimum of -log P + sum of price * cost, by default at the best prices."""

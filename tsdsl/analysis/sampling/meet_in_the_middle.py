@@ -85,12 +85,12 @@ class MeetInTheMiddleSampler:
             costs = CostKeys.of(tree, weights, leaves, others)
         if costs is None:
             return None
-        made = cls(sampler, costs, [first, *others])
-        part = made._densest_part()
+        meeting = cls(sampler, costs, [first, *others])
+        part = meeting._densest_part()
         if part is None:
             return None
-        made._set_part(part)
-        return made if made._regrid() else None
+        meeting._set_part(part)
+        return meeting if meeting._regrid() else None
 
     @property
     def rate(self) -> float:

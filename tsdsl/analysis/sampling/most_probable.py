@@ -49,9 +49,9 @@ def most_probable(
         if inside is not None and not len(inside):
             raise nothing_inside(cache, windows)
         raise no_architecture(space, "costs inside of the window and a probability above 0")
-    made = architectures(space, at)
-    for architecture, log in zip(made, logs.tolist(), strict=True):
+    ranked = architectures(space, at)
+    for architecture, log in zip(ranked, logs.tolist(), strict=True):
         architecture.provenance.update(
             log_probability=log, proven=proven, bound=log if proven else max(bound, log)
         )
-    return made
+    return ranked

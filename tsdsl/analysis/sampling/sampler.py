@@ -52,7 +52,7 @@ from tsdsl.analysis.sampling.meet_in_the_middle import MeetInTheMiddleSampler
 from tsdsl.analysis.sampling.rejection import RejectionSampler
 from tsdsl.analysis.sampling.window_sampler import BINS, Underflow, WindowSampler
 from tsdsl.analysis.windows.enumeration import Enumerator, Windows
-from tsdsl.analysis.windows.window import FAR, Weighting, log_weights, shown_window
+from tsdsl.analysis.windows.window import FAR, Weighting, log_weights, shown_windows
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import Requirement, SpaceGraph
@@ -104,23 +104,10 @@ def stream(
 ) -> Iterator[Architecture]:
     """The architectures of `sample` one by one, until there are no more."""
     within = _in_order(windows or {})
-    noted = provenance(seed, weighting, within)
+    record = provenance(seed, weighting, within)
     space, weighting = on_joint_graph(space, weighting)
-    found = blocks(space, seed, within, weighting, distinct)
-    return chain.from_iterable(architectures(space, at, noted) for at in found)
-
-
-def sample_within(
-    space: SpaceGraph,
-    seed: int,
-    n: int,
-    windows: Windows,
-    weighting: Weighting = "initial",
-    *,
-    distinct: bool | Distinct = True,
-) -> list[Architecture]:
-    """`sample` with windows as a positional argument."""
-    return sample(space, seed, n, weighting, windows, distinct=distinct)
+    drawn = blocks(space, seed, within, weighting, distinct)
+    return chain.from_iterable(architectures(space, at, record) for at in drawn)
 
 
 def options_within(
@@ -230,8 +217,7 @@ def _drawn(
                 raise too_few(space, len(seen))
             if left_out and known_inside:
                 raise rarely_met(space, len(seen), missed, [r.text for r in left_out])
-            asked = ", ".join(f"{c} {shown_window(w)}" for c, w in windows.items())
-            raise rarely_inside(space, len(seen), missed, asked)
+            raise rarely_inside(space, len(seen), missed, shown_windows(windows))
     if distinct and not len(seen):
         raise no_architecture(space, "a weight above 0" + (" in these windows" * bool(windows)))
 
@@ -331,9 +317,10 @@ def _race(weight: Array, random: np.random.Generator) -> Array:
 
 
 def architectures(
-    space: SpaceGraph, at: Array, noted: Mapping[str, Any] | None = None
+    space: SpaceGraph, at: Array, record: Mapping[str, Any] | None = None
 ) -> list[Architecture]:
-    """The architectures of some assignments [architecture, variable], with their provenance."""
+    """The architectures of some assignments [architecture, variable]; ``record`` is their
+    provenance."""
     at = _own(space, at)
     running = active_decisions(space, at).tolist()
     paths = [d.path for d in space.own]
@@ -350,7 +337,7 @@ def architectures(
             dict(zip(compress(paths, on), compress(options, on), strict=True)),
             name,
             space_hash,
-            noted,
+            record,
         )
         for options, on in zip(chosen, running, strict=True)
     ]

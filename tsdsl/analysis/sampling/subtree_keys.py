@@ -120,22 +120,23 @@ class SubtreeKeys:
         return self._costs.of_leaf(self._number[id(leaf)])
 
     def _collect(self, node: GridNode) -> WeightedKeys | None:
-        found: WeightedKeys | None
+        """The keys of a subtree, remembered with those of all subtrees of it."""
+        listed: WeightedKeys | None
         if node.leaf is not None:
             leaf = node.leaf[0]
             keys = self.of_leaf(leaf)
-            found = _merged((k[w > 0], w[w > 0]) for k, w in zip(keys, leaf.weight, strict=True))
+            listed = _merged((k[w > 0], w[w > 0]) for k, w in zip(keys, leaf.weight, strict=True))
         elif node.right is not None and node.left is not None:
             left, right = self._collect(node.left), self._collect(node.right)
-            found = _joined(node, node.left, left, node.right, right)
+            listed = _joined(node, node.left, left, node.right, right)
         elif node.left is not None:
             below = self._collect(node.left)
-            found = None if below is None else _summed(node, below)
+            listed = None if below is None else _summed(node, below)
         else:
-            found = WeightedKeys([np.zeros(1, np.int64)], [np.ones(1)])
-        if found is not None and found.size <= MAX_KEYS:
-            self._known[id(node)] = found
-            return found
+            listed = WeightedKeys([np.zeros(1, np.int64)], [np.ones(1)])
+        if listed is not None and listed.size <= MAX_KEYS:
+            self._known[id(node)] = listed
+            return listed
         return None
 
 

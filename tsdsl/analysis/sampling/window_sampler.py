@@ -125,9 +125,9 @@ class WindowSampler:
     ) -> WindowSampler:
         """A sampler whose grid is remembered in ``cache`` for the next call."""
         key = (cls, tuple(windows.items()), bins, tuple(row.tobytes() for row in rows))
-        found = copy(cache.remember(key, lambda: cls(cache, rows, windows, bins)))
-        found.drawn = found.accepted = 0
-        return found
+        sampler = copy(cache.remember(key, lambda: cls(cache, rows, windows, bins)))
+        sampler.drawn = sampler.accepted = 0
+        return sampler
 
     @property
     def _log_weight(self) -> float:

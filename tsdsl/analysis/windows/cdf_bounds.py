@@ -24,7 +24,7 @@ from tsdsl.analysis.costs.factors import Array
 
 #: Rounding error of sums of floats, as a share of all mass, at most.
 ROUNDING = 1e-11
-#: DistinctCosts for each frequency at which a whole distribution is told.
+#: Points per frequency of the grid on which a whole distribution is bounded.
 FINENESS = 4
 #: Edges times frequencies that are computed at once.
 CELLS = 1 << 20

@@ -6,12 +6,12 @@ tree, so that every exact query applies to it. The rates theta minimise the conv
     log(sum over x of w(x) exp(-sum of theta_k cost_k(x)))
         + sum over k of log(mean of exp(theta_k u) over u in window k)
 
-over the costs whose mean would lie outside of its window: a saddle point approximation. At the
-minimum, the tilted mean of each of these costs is the mean of its window under exp(theta_k u). The
-minimum is found by Newton's method with step halving; one elimination gives the exact gradient and
-Hessian (means and covariances). With the upper end of window k in place of the mean over it if
-theta_k > 0, else the lower end, the value is the Chernoff bound of the weight within all windows
-(`bound`).
+over the costs whose mean would lie outside of its window (the saddle point of H. E. Daniels,
+Saddlepoint approximations in statistics, Ann. Math. Statist. 25, 1954). At the minimum, the tilted
+mean of each of these costs is the mean of its window under exp(theta_k u). It is found by Newton's
+method with step halving; one elimination gives the exact gradient and Hessian (means and
+covariances). With the upper end of window k in place of the mean over it if theta_k > 0, else the
+lower end, the value is the Chernoff bound of the weight within all windows (`bound`).
 
 Rates only decide how many draws are inside, never their distribution: samplers accept each draw
 with a probability proportional to exp(sum of theta_k cost_k(x)), which is bounded in the windows.

@@ -349,6 +349,11 @@ def shown_window(window: tuple[int, int]) -> str:
     return f"{low}..{high}"
 
 
+def shown_windows(windows: Windows) -> str:
+    """Some windows as text, ``macs 1,000..2,000, params ..500``."""
+    return ", ".join(f"{cost} {shown_window(window)}" for cost, window in windows.items())
+
+
 def side(cache: QueryCache, cost: Cost, window: tuple[int, int]) -> int:
     """The end of a cost's range that a window is nearer to: 1 for the least cost, -1 for the
     greatest."""

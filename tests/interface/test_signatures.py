@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +57,26 @@ def test_every_argument_of_a_function_is_explained(name: str) -> None:
     assert not missing, f"tsdsl.{name} does not explain {missing}"
     assert ">>> " in text, f"tsdsl.{name} has no example"
     assert "Raises" in text or name == "check", f"tsdsl.{name} does not say what it raises"
+
+
+def test_type_checkers_see_every_name() -> None:
+    """The three lists of `tsdsl/__init__.py` agree: imports, `__all__`, and homes."""
+    tree = ast.parse(Path(tsdsl.__file__).read_text(encoding="utf-8"))
+    branch = next(node for node in tree.body if isinstance(node, ast.If))
+    imported: dict[str, str | None] = {}
+    for node in branch.body:
+        assert isinstance(node, ast.ImportFrom)
+        imported.update({alias.name: node.module for alias in node.names})
+    assert imported.pop("Any") == "typing" and imported.pop("plots") == "tsdsl"
+    assert imported == tsdsl._HOME
+    assert {*imported, "__version__", "plots"} == set(tsdsl.__all__)
+    assert tsdsl.__all__ == sorted(tsdsl.__all__)
+
+
+def test_the_reference_has_every_name() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^### `tsdsl\.(\w+)`$", page, re.MULTILINE))
+    assert headings == set(tsdsl.__all__) - {"__version__"}
 
 
 @pytest.mark.parametrize("name", [*CLASSES])

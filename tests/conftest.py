@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 DURATIONS = Path(__file__).parent / "durations.json"
 
@@ -39,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's background job ignores Ctrl-C, and so would what the tests start and interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The examples of hypothesis are the same in each run, but for a sweep.
+    settings.register_profile("fixed", derandomize=True)
+    settings.load_profile("default" if config.getoption("--sweep") else "fixed")
     if config.getoption("--update-goldens") and os.environ.get("CI"):
         raise pytest.UsageError("goldens are not regenerated in CI")
     if config.getoption("--write-durations"):

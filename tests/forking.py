@@ -167,7 +167,8 @@ def _refresh(cwd: Path, env: Mapping[str, str]) -> None:
     os.chdir(cwd)
     os.environ.update(env)
     sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
+    # By lines, as on a terminal: the outputs of a command are in the order of its statements.
+    sys.stdout = os.fdopen(1, "w", closefd=False, buffering=1)
     sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
     warnings.showwarning = _show_warning
     random.seed()

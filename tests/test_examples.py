@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_demo(tmp_path: Path) -> None:
+def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
     for name, module in (("tsdsl", "-m tsdsl.cli"), ("python", "")):
@@ -31,7 +31,7 @@ def test_demo(tmp_path: Path) -> None:
     assert "peak memory" in done.stdout and "mean class accuracy" in done.stdout
 
 
-def test_search(tmp_path: Path) -> None:
+def test_the_search_example_meets_its_budget(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "search.py", str(tmp_path)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -44,7 +44,7 @@ def test_search(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "arch.json").exists()
 
 
-def test_paper(tmp_path: Path) -> None:
+def test_the_paper_example_keeps_what_it_finished(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     few = "--clips 64 --epochs 1 --train-epochs 1 --random 1 --betas 0,0.2 --jobs 1 --seeds"
     command = [sys.executable, ROOT / "examples" / "paper.py", "-o", str(tmp_path), *few.split()]

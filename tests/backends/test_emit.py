@@ -220,11 +220,11 @@ def load(text: str, folder: Path) -> Any:
     return module
 
 
-def test_sound(made: Network) -> None:
+def test_module_and_source_compute_what_the_network_says(made: Network) -> None:
     assert_sound(made)
 
 
-def test_formatted(made: Network, tmp_path: Path) -> None:
+def test_ruff_finds_nothing_in_a_source(made: Network, tmp_path: Path) -> None:
     file = tmp_path / "model.py"
     file.write_text(emit(made), encoding="utf-8")
     rules = ["--isolated", "--line-length", "100"]
@@ -240,7 +240,7 @@ def test_formatted(made: Network, tmp_path: Path) -> None:
     assert formatted.returncode == 0, formatted.stdout
 
 
-def test_deterministic(made: Network, request: pytest.FixtureRequest) -> None:
+def test_equal_networks_have_equal_sources(made: Network, request: pytest.FixtureRequest) -> None:
     assert emit(made) == emit(made)
 
 
@@ -293,7 +293,7 @@ def test_file_and_built_module_agree(made: Network, tmp_path: Path) -> None:
     assert torch.equal(mine(clip), theirs(clip))
 
 
-def test_copies(made: Network) -> None:
+def test_copies_compute_the_same(made: Network) -> None:
     module = build(made).eval()
     clip = torch.randn(1, *made.clip.shape)
     expected = module(clip)
@@ -360,7 +360,7 @@ def test_default_device_and_dtype() -> None:
         torch.set_default_dtype(torch.float32)
 
 
-def test_exports() -> None:
+def test_a_module_can_be_traced_for_other_sizes() -> None:
     """torch's tracer can follow the module, and it accepts other clip sizes."""
     made = options()
     module = scrambled(build(made))
@@ -370,7 +370,7 @@ def test_exports() -> None:
     assert module(torch.randn(3, 3, 8, 12, 10, dtype=torch.float64)).shape == (3, 5)
 
 
-def test_trains() -> None:
+def test_every_parameter_gets_a_gradient() -> None:
     module = build(two_stream())
     loss = module(torch.randn(2, 3, 8, 32, 32)).square().sum()
     loss.backward()
@@ -430,7 +430,7 @@ def test_escaped_keys() -> None:
 
 
 @pytest.mark.parametrize("name", ["two_stream", "searched", "nested_choice", "options"])
-def test_golden(name: str) -> None:
+def test_a_source_looks_as_its_golden_does(name: str) -> None:
     """Golden files of emitted source, to be read after each change (TSDSL_UPDATE_GOLDENS=1
     pytest)."""
     file = GOLDEN / f"{name}.py.txt"

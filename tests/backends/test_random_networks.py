@@ -122,7 +122,9 @@ def build_network(steps: list[Any], formals: list[str], instances: Any) -> Netwo
     formals=st.lists(st.sampled_from(["x", "y", "F", "self", "class"]), min_size=1, max_size=2),
     instances=calls,
 )
-def test_random(steps: list[Any], formals: list[str], instances: Any) -> None:
+def test_the_module_of_a_random_network_is_its_source(
+    steps: list[Any], formals: list[str], instances: Any
+) -> None:
     made = build_network(steps, list(dict.fromkeys(formals)), instances)
     module = build(made)
     assert_same_parameters(made, module)

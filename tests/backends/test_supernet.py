@@ -112,7 +112,7 @@ def covering(space: tsdsl.Space, drawn: int = 300) -> list[tsdsl.Architecture]:
         ),
     ],
 )
-def test_specs(spec: str, count: int) -> None:
+def test_frozen_networks_of_specs_compute_what_the_supernet_does(spec: str, count: int) -> None:
     """For every option of every decision: the frozen network, and the one that its source makes."""
     space = tsdsl.load(ROOT / spec, set={"crop": 48 if "auto" in spec else 32})
     supernet = stirred(tsdsl.compile(space))

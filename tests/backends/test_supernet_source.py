@@ -105,14 +105,14 @@ def compare(space: SpaceGraph, archs: list[dict[str, Any]]) -> Any:
 
 
 @pytest.mark.parametrize("spec", ODD, ids=lambda path: path.stem)
-def test_odd_specs(spec: Path) -> None:
+def test_sources_of_odd_specs_compute_what_the_supernet_does(spec: Path) -> None:
     space = tsdsl.load(spec)
     archs = space.sample(2, seed=0) if space.decisions else [{}]
     compare(space.graph, archs)
 
 
 @pytest.mark.parametrize("kind", [swept(1), 4])
-def test_small_spaces(kind: int, tmp_path: Path) -> None:
+def test_sources_of_small_spaces_compute_what_the_supernet_does(kind: int, tmp_path: Path) -> None:
     sparse, more = PAIRS[kind]
     text = TEXT.format(sparse=SPARSE[sparse], dense="8", more=MORE[more])
     (tmp_path / "a.tsnet").write_text(text)
@@ -121,7 +121,7 @@ def test_small_spaces(kind: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [swept(0), 1, *(swept(k) for k in range(2, 40))])
-def test_random_texts(seed: int, tmp_path: Path) -> None:
+def test_sources_of_random_texts_compute_what_the_supernet_does(seed: int, tmp_path: Path) -> None:
     (tmp_path / "a.tsnet").write_text(random_text.random_space(seed))
     space = tsdsl.load(tmp_path / "a.tsnet")
     archs = space.sample(3, seed=seed) if space.decisions else [{}]
@@ -142,7 +142,7 @@ def with_paths(region: Region, number: Iterator[int]) -> Region:
 
 
 @pytest.mark.parametrize("seed", cases(2, sweep=60))
-def test_random_graphs(seed: int) -> None:
+def test_sources_of_random_graphs_compute_what_the_supernet_does(seed: int) -> None:
     """With derived variables, faults and requirements under guards."""
     graph = random_spaces.random_space(seed)
     graph = replace(graph, root=with_paths(graph.root, count()))
@@ -162,7 +162,7 @@ def test_random_graphs(seed: int) -> None:
         swept("specs/auto_tsnet_l.tsnet", 5),
     ],
 )
-def test_specs(spec: str, architectures: int) -> None:
+def test_sources_of_specs_compute_what_the_supernet_does(spec: str, architectures: int) -> None:
     space = tsdsl.load(ROOT / spec, set={"crop": 64 if "auto" in spec else 32})
     compare(space.graph, space.sample(architectures, seed=3))
 
@@ -214,7 +214,7 @@ def test_what_is_no_architecture(required: tsdsl.Space) -> None:
         net(clip, {})
 
 
-def test_copies(required: tsdsl.Space) -> None:
+def test_copies_keep_their_own_weights(required: tsdsl.Space) -> None:
     net = built(tsdsl.emit(required))().eval()
     clip = torch.randn(1, *required.input_shape)
     arch = required.sample(seed=0)
@@ -228,7 +228,7 @@ def test_copies(required: tsdsl.Space) -> None:
         assert net.float()(clip.float(), arch).dtype == torch.float32
 
 
-def test_alone(required: tsdsl.Space, tmp_path: Path) -> None:
+def test_a_source_runs_without_tsdsl(required: tsdsl.Space, tmp_path: Path) -> None:
     """A process without tsdsl reads what a search leaves, and runs it."""
     torch.manual_seed(5)
     supernet = tsdsl.compile(required).eval()

@@ -41,10 +41,12 @@ SESSIONS = Path(__file__).with_name("sessions.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Languages of blocks that say nothing that could be tried.
 SHOWN = {"text", "yaml", "json", ""}
-#: A shell finds the command of this environment; what it prints is 100 columns wide.
+#: A shell finds the command of this environment; what it prints is 100 columns wide, and both of
+#: its outputs are in their order, as on a terminal.
 SETTINGS = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "COLUMNS": "100",
+    "PYTHONUNBUFFERED": "1",
 }
 #: Commands in ``sh`` that are not tried: they set up an environment, or a shell.
 UNTRIED = ("make ", "pip ", "eval ")
@@ -149,7 +151,7 @@ def workplace(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("block", SPECS, ids=place)
-def test_specs(block: Block, tmp_path: Path) -> None:
+def test_specs_have_the_findings_that_the_page_says(block: Block, tmp_path: Path) -> None:
     for other in blocks(block.page):
         save(other, tmp_path)
     path = tmp_path / "block.tsnet"
@@ -163,7 +165,7 @@ def test_specs(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_programs_and_commands(page: Path, tmp_path: Path) -> None:
+def test_programs_and_commands_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
     workplace(tmp_path)
     sessions = False
     for block in blocks(page):

@@ -30,13 +30,13 @@ def assert_whole(space: tsdsl.Space, count: int) -> None:
 
 
 @pytest.mark.parametrize("spec", sorted((HERE / "specs").glob("*.tsnet")), ids=lambda p: p.stem)
-def test_spec(spec: Path) -> None:
+def test_a_spec_goes_through_every_stage(spec: Path) -> None:
     assert [d.code for d in tsdsl.check(spec) if d.severity == "error"] == []
     assert_whole(tsdsl.load(spec), 6)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_random(seed: int, tmp_path: Path) -> None:
+def test_a_random_text_goes_through_every_stage(seed: int, tmp_path: Path) -> None:
     spec = tmp_path / "random.tsnet"
     spec.write_text(random_space(seed), encoding="utf-8")
     assert_whole(tsdsl.load(spec), 3)

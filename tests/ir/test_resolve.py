@@ -51,7 +51,7 @@ def findings(space: SpaceGraph, decisions: Any) -> list[tuple[str, str, str | No
     return [(d.code, d.message, d.help) for d in caught.value.diagnostics]
 
 
-def test_good(space: SpaceGraph) -> None:
+def test_a_complete_choice_is_an_architecture(space: SpaceGraph) -> None:
     found = resolve(space, GOOD)
     assert dict(found.architecture) == GOOD
     assert found.assignment == [1, 1, 1, 1, 1, 0]

@@ -69,7 +69,9 @@ def check(op: type[Op], arguments: dict[str, Any], shapes: tuple[Shape, ...]) ->
 
 
 @pytest.mark.parametrize(("op", "args", "shapes"), EXAMPLES)
-def test_example(op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]) -> None:
+def test_an_example_computes_what_its_op_declares(
+    op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]
+) -> None:
     check(op, args, shapes)
 
 
@@ -117,7 +119,7 @@ def test_defaults_are_those_of_torch(
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_documented(op: type[Op]) -> None:
+def test_an_op_and_its_arguments_are_documented(op: type[Op]) -> None:
     assert op.__doc__
     assert op.examples
     assert BY_NAME[op.name] is op
@@ -200,7 +202,9 @@ def test_any_arguments(op: type[Op], data: st.DataObject) -> None:
          "concat would give 1,048,577 channels; the limit is 1,048,576"),
     ],
 )  # fmt: skip
-def test_message(name: str, args: dict[str, Any], shapes: list[Shape], message: str) -> None:
+def test_a_wrong_shape_has_its_message(
+    name: str, args: dict[str, Any], shapes: list[Shape], message: str
+) -> None:
     op = BY_NAME[name]
     with pytest.raises(ShapeError) as caught:
         op.infer(op.Args(**args), *shapes)

@@ -209,7 +209,9 @@ def test_stopped_anywhere(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kills", [2, swept(50)])
-def test_kills(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path, kills: int) -> None:
+def test_a_killed_evolution_goes_on_to_the_same_result(
+    tiny: Tiny, videos: Path, trained: Path, tmp_path: Path, kills: int
+) -> None:
     space = tiny(True)
     evolve(space, trained, videos, folder=tmp_path / "straight")
 

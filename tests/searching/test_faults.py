@@ -242,7 +242,7 @@ def _worthless(value: float) -> Any:
         swept(signal.SIGTERM, 7),
     ],
 )
-def test_signals(
+def test_a_search_that_is_signalled_can_be_resumed(
     spec: Callable[..., Path], videos: Path, tmp_path: Path, number: int, at: int
 ) -> None:
     """In the first phase, at its end, and in the second one: it saves, says how to go on, and what

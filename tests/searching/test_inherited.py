@@ -167,7 +167,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.mark.parametrize("parts", [1, 5, swept(2), swept(14)])
-def test_parts(tiny: Tiny, videos: Path, decoded: Counter[str], parts: int) -> None:
+def test_scores_do_not_depend_on_how_much_fits_into_memory(
+    tiny: Tiny, videos: Path, decoded: Counter[str], parts: int
+) -> None:
     """What does not fit into memory is decoded once for all: the same scores."""
     space = tiny(True)
     archs = space.sample(4, seed=1)
@@ -202,7 +204,7 @@ def test_nothing_is_decoded_for_nothing(tiny: Tiny, videos: Path, decoded: Count
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_workers(tiny: Tiny, videos: Path, workers: int) -> None:
+def test_scores_do_not_depend_on_workers(tiny: Tiny, videos: Path, workers: int) -> None:
     space = tiny(True)
     archs = space.sample(2, seed=1)
     one = scores_of(inherited(space, videos).scores(archs))

@@ -164,7 +164,9 @@ def search(space: tsdsl.Space, videos: Path, folder: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kills", [4, swept(40)])
-def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
+def test_a_killed_search_goes_on_to_the_same_result(
+    tiny: Tiny, videos: Path, tmp_path: Path, kills: int
+) -> None:
     space = tiny(True, search__joint_from=2)
     straight = tmp_path / "straight"
     search(space, videos, straight)

@@ -92,7 +92,9 @@ def test_jobs_are_ordinary_trainings(space: tsdsl.Space, videos: Path, tmp_path:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kills", [2, swept(50)])
-def test_kills(space: tsdsl.Space, videos: Path, tmp_path: Path, kills: int) -> None:
+def test_a_killed_random_search_goes_on_to_the_same_result(
+    space: tsdsl.Space, videos: Path, tmp_path: Path, kills: int
+) -> None:
     straight = search(space, videos, tmp_path / "straight")
 
     def run(folder: Path) -> None:

@@ -38,7 +38,7 @@ def checked(path: Path) -> CheckedFile:
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
-def test_rendering(
+def test_a_bad_program_is_rendered_as_its_golden_says(
     path: Path,
     golden: Callable[[Path, str], None],
     tmp_path: Path,

@@ -74,7 +74,9 @@ def check(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [10, swept(200)])
-def test_kills(tiny: Tiny, videos: Path, tmp_path: Path, kills: int) -> None:
+def test_a_killed_training_goes_on_to_the_same_weights(
+    tiny: Tiny, videos: Path, tmp_path: Path, kills: int
+) -> None:
     space = tiny(True, drop=0.5, train__ema=0.8, train__epochs=4)
     train(space, videos, tmp_path / "straight")
     killer = Killer(lambda folder: train(space, videos, folder), seed=7, share=0.5)

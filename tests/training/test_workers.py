@@ -16,7 +16,7 @@ from tsdsl.training.trainer import TrainingError
 Tiny = Callable[..., tsdsl.Space]
 
 
-def test_training(tiny: Tiny, videos: Path) -> None:
+def test_training_leaves_no_workers(tiny: Tiny, videos: Path) -> None:
     space, others = tiny(train__epochs=1), set(active_children())
     seen = []
 
@@ -47,14 +47,16 @@ def test_training(tiny: Tiny, videos: Path) -> None:
     assert set(active_children()) == others
 
 
-def test_searching(tmp_path: Path, videos: Path) -> None:
+def test_searching_leaves_no_workers(tmp_path: Path, videos: Path) -> None:
     space = tsdsl.load(write_space(tmp_path / "s.tsnet"), set={"search.first.epochs": 1})
     others = set(active_children())
     done = tsdsl.search(space, videos, workers=1, device="cpu")
     assert done.step > 0 and set(active_children()) == others
 
 
-def test_evaluating(spec: Callable[..., Path], videos: Path, tmp_path: Path) -> None:
+def test_evaluating_leaves_no_workers(
+    spec: Callable[..., Path], videos: Path, tmp_path: Path
+) -> None:
     from click.testing import CliRunner
 
     from tsdsl.cli.__main__ import cli

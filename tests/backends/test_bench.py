@@ -162,9 +162,9 @@ def test_what_fails_is_a_row() -> None:
         "exits": "SystemExit: 3",
         "stops": "BaseException: at once",
         "memory": "out of memory",
-        "number": "what was made is int, not a torch.nn.Module nor a pair (module, example_input)",
+        "number": "the network is of type int, not a torch.nn.Module nor (module, example_input)",
         "batch": "the example input 3x1 holds 3 clips: give 1, or as many as the batch (2)",
-        "text": "the example input is no tensor, but str",
+        "text": "the example input is not a tensor, but str",
         "good": None,
     }
     assert report.base == "good" and report.row("good").latency is not None

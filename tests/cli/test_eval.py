@@ -228,7 +228,7 @@ def test_a_network_of_one_size(run: Run, videos: Path, tmp_path: Path) -> None:
     options = ["eval", spec, "--data", videos, "--weights", held, "--workers", 0]
     done = run(*options)
     assert done.exit_code == 1
-    assert "error[E0824]: the network does not take clips of 3 x 4 x 20 x 20" in done.stderr
+    assert "error[E0824]: the network does not accept clips of 3 x 4 x 20 x 20" in done.stderr
     assert "--set crop=" in done.stderr
     # Compiled for that size, the weights are of another shape.
     done = run(*options, "--set", "crop=20")
@@ -291,7 +291,7 @@ def test_a_list_with_more_classes_than_the_network(run: Run, spec: Path, tmp_pat
     (tmp_path / "list.csv").write_text("a.mp4 0\nb.mp4 7\n")
     done = run("eval", spec, "--data", "list.csv", "--weights", held, "--workers", 0)
     assert done.exit_code == 1
-    assert "this list has 8 classes, the network tells 3 apart" in done.stderr
+    assert "this list has 8 classes, the network has 3 outputs" in done.stderr
 
 
 def test_names_that_the_weights_do_not_number(run: Run, spec: Path, videos: Path) -> None:
@@ -339,7 +339,7 @@ def test_files_that_cannot_be_written(
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("crop=1000000000", "does not take clips"),
+        ("crop=1000000000", "does not accept clips"),
         ("clips=1000000000", "at most 10,000"),
         ("short_side=10", "does not fit a short side of 10"),
     ],

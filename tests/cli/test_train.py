@@ -227,7 +227,7 @@ def test_an_epoch_outlives_its_evaluation(
         (tmp_path / name).write_bytes(data)
     (tmp_path / "bad.csv").write_text("empty.mp4 dark\ntext.mp4 grey\n")
     done = train("-o", "none", "--val", tmp_path / "bad.csv")
-    assert done.exit_code == 1 and "not one of 2 videos can be used" in done.stderr
+    assert done.exit_code == 1 and "none of 2 videos can be used" in done.stderr
     assert "step" not in (tmp_path / "none/log.jsonl").read_text()
 
     scored, calls = ListEvaluator.__call__, []
@@ -265,7 +265,7 @@ def test_what_does_not_fit(train, folder: Path, tmp_path: Path) -> None:
     (folder / "two.csv").write_text("\n".join(f"v{k}.mp4 {k % 2}" for k in range(8)))
     (tmp_path / "weights").write_bytes(b"nothing")
     cases: list[tuple[int, str, tuple[str, ...], dict[str, str]]] = [
-        (1, "has 4 classes, the network tells 3 apart", (), {"data": "four.csv"}),
+        (1, "has 4 classes, the network has 3 outputs", (), {"data": "four.csv"}),
         (3, "there is no such list", (), {"data": "none.csv"}),
         (1, "14 videos do not fill a step of 16", ("--set", "train.batch=16"), {}),
         (1, "cannot be split into passes of 3", ("--micro-batch", "3"), {}),

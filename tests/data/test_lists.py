@@ -190,7 +190,7 @@ def test_files_and_classes_that_are_left_out(tmp_path: Path) -> None:
     messages = [d.message for d in read_list(root).warnings]
     assert messages == [
         "1 of 2 classes have no video: 'swim'",
-        "files that are not taken as videos, by their endings: .xyz (2)",
+        "files that are not read as videos, by extension: .xyz (2)",
     ]
 
 

@@ -128,7 +128,7 @@ def test_a_sample_does_not_depend_on_other_videos_being_good(mixed: VideoList) -
 def test_nothing_usable(tmp_path: Path, workers: int) -> None:
     (tmp_path / "list.csv").write_text("".join(f"nothing{i}.mp4 0\n" for i in range(5)))
     loader = TrainLoader(clips(read_list(tmp_path / "list.csv")), 2, workers=workers)
-    with pytest.raises(NoUsableVideo, match="not one of 5 videos can be used"):
+    with pytest.raises(NoUsableVideo, match="none of 5 videos can be used"):
         list(loader.epoch(0))
 
 

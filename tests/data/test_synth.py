@@ -127,7 +127,7 @@ def test_a_smaller_set_replaces_a_larger_one(tmp_path: Path) -> None:
     synthesise(folder, larger)
     (folder / "notes.txt").write_text("mine")
     (folder / "train" / "0-falling-shake" / "mine.mp4").write_bytes(b"mine")
-    with pytest.raises(FileError, match="another set"):
+    with pytest.raises(FileError, match="another data set"):
         synthesise(folder, smaller)
     synthesise(folder, smaller, force=True)
     synthesise(tmp_path / "fresh", smaller)

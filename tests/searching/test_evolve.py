@@ -318,7 +318,7 @@ def test_other_runs(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> 
         ("fitness was accuracy, is loss", {"fitness": "loss"}),
         ("bn_batches was 2, is 3", {"bn_batches": 3}),
     ):
-        with pytest.raises(SpecError, match=f"is another one: .*{text}"):
+        with pytest.raises(SpecError, match=f"has other settings: .*{text}"):
             evolve(space, trained, videos, folder=tmp_path, resume=True, **options)
     moved = load(trained / "supernet.safetensors")
     tensors = {
@@ -346,7 +346,7 @@ def test_folders_of_other_runs(tiny: Tiny, videos: Path, trained: Path, tmp_path
     files = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     with pytest.raises(FileError, match="there is a run in this folder"):
         evolve(space, trained, videos, folder=trained)
-    with pytest.raises(SpecError, match="the run in this folder is another one"):
+    with pytest.raises(SpecError, match="the run in this folder has other settings"):
         evolve(space, trained, videos, folder=trained, resume=True)
     assert files == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     evolve(space, trained, videos, folder=tmp_path)

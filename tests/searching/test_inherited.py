@@ -233,7 +233,7 @@ def test_videos_that_cannot_be_used(tiny: Tiny, videos: Path, tmp_path: Path) ->
     (videos.parent / "none.csv").write_text("x.mp4 dark\ny.mp4 grey\nz.mp4 white")
     for memory in (1 << 30, whole.bytes_of_video):
         bad = inherited(space, videos.parent / "none.csv", batches=0, memory=memory)
-        with pytest.raises(NoUsableVideo, match="not one of 3 videos can be used"):
+        with pytest.raises(NoUsableVideo, match="none of 3 videos can be used"):
             scores_of(bad.scores(archs))
 
 

@@ -150,7 +150,7 @@ def test_on_the_command_line(old: Path) -> None:
     assert CliRunner().invoke(cli, [*begun, "--device", "cpu"], prog_name="tsdsl").exit_code == 0
     age_run(old / "begun")
     said = refused(*begun, "--resume")
-    assert "E0834" in said and "begin anew in another folder" in said
+    assert "E0834" in said and "start a new run in another folder" in said
     weights = str(old / "run/supernet.safetensors")
     lists = ("--data", videos, "--val", videos)
     said = refused("evolve", spec, *lists, "--weights", weights, "-o", str(old / "evolved"))

@@ -178,7 +178,7 @@ def test_the_folder_of_another_run(space: tsdsl.Space, videos: Path, tmp_path: P
     search(space, videos, tmp_path)
     (tmp_path / "runs/0").rename(tmp_path / "runs/2")
     (tmp_path / "runs/1").rename(tmp_path / "runs/0")
-    with pytest.raises(SpecError, match="the run in this folder is another one: architecture"):
+    with pytest.raises(SpecError, match="the run in this folder has other settings: architecture"):
         search(space, videos, tmp_path)
     with pytest.raises(FileError, match="no such list"):
         search(space, tmp_path / "none.csv", tmp_path / "new")

@@ -151,7 +151,7 @@ def test_a_folder_goes_on_with_the_same_run_only(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "model.py").read_text() == "mine"
     for text in ("{", "[]", '{"format": "tsnet-run/9"}'):
         (tmp_path / "run" / "run.json").write_text(text)
-        with pytest.raises(SpecError, match="no description of a run"):
+        with pytest.raises(SpecError, match="does not describe a run"):
             RunFolder(path).describe(ABOUT, resume=True)
 
 
@@ -344,7 +344,7 @@ def test_a_log_that_is_the_state_of_a_run_is_kept_without_a_description(tmp_path
     log = (tmp_path / "log.jsonl").read_bytes()
     for text in ("{", "", "[]"):
         (tmp_path / "run.json").write_text(text)
-        with pytest.raises(SpecError, match="no description of a run"):
+        with pytest.raises(SpecError, match="does not describe a run"):
             RunFolder(str(tmp_path)).describe(about, resume=False)
         assert (tmp_path / "log.jsonl").read_bytes() == log
 

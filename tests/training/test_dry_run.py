@@ -27,9 +27,9 @@ def test_cost_of_another_crop(crop: int = 182) -> None:
 @pytest.mark.parametrize(
     ("net", "match"),
     [
-        (nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), "does not take clips of 3 x 2 x 4 x 4: "),
-        (nn.Conv3d(3, 4, (1, 9, 9)), "does not take clips"),
-        (nn.Identity(), r"gives \(1, 3, 2, 4, 4\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(5, 3)), "does not accept clips of 3 x 2 x 4 x 4: "),
+        (nn.Conv3d(3, 4, (1, 9, 9)), "does not accept clips"),
+        (nn.Identity(), r"returns \(1, 3, 2, 4, 4\)"),
     ],
 )
 def test_networks_that_do_not_fit(net: nn.Module, match: str) -> None:

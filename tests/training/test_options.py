@@ -39,7 +39,7 @@ def test_no_number(tiny: Tiny, videos: Path, option: str, value: Any, least: int
 def test_nothing_learns(tiny: Tiny, videos: Path) -> None:
     space = tiny()
     net = tsdsl.compile(space).requires_grad_(False)
-    with pytest.raises(tsdsl.SpecError, match="no weight that learns"):
+    with pytest.raises(tsdsl.SpecError, match="no trainable weights"):
         tsdsl.train(net, videos, space, device="cpu")
 
 

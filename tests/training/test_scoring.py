@@ -130,16 +130,16 @@ class _Bad(nn.Module):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_what_is_not_finite_names_the_video(mixed: VideoList, value: float) -> None:
-    with pytest.raises(EvaluationError, match=r"/v\d.mp4: .* no finite numbers"):
+    with pytest.raises(EvaluationError, match=r"/v\d.mp4: .* are not finite"):
         score(_Bad(value), EvalLoader(views(mixed)))
 
 
 @pytest.mark.parametrize(
     ("net", "match"),
     [
-        (nn.Identity(), r"gives \(8, 3, 4, 16, 16\) for 8 clips"),
-        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (1, -1))), r"gives \(1, 24576\)"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), "3 classes, the network tells 2"),
+        (nn.Identity(), r"returns \(8, 3, 4, 16, 16\) for 8 clips"),
+        (nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (1, -1))), r"returns \(1, 24576\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), "3 classes, the network has 2"),
     ],
 )
 def test_networks_that_give_no_scores(mixed: VideoList, net: nn.Module, match: str) -> None:
@@ -175,7 +175,7 @@ def test_a_call_has_no_more_views_than_there_are(mixed: VideoList, net: nn.Modul
 def test_nothing_usable(tmp_path: Path, net: nn.Module) -> None:
     (tmp_path / "list.csv").write_text("a.mp4 0\nb.mp4 1\n")
     videos = read_list(tmp_path / "list.csv")
-    with pytest.raises(NoUsableVideo, match="not one of 2 videos"):
+    with pytest.raises(NoUsableVideo, match="none of 2 videos"):
         score(net, EvalLoader(views(videos)))
 
 

@@ -169,7 +169,7 @@ def test_a_loss_that_is_not_finite(tiny: Tiny, videos: Path) -> None:
             "enough memory",
         ),
         (MemoryError(), "enough memory"),
-        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "has been ended"),
+        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "has died"),
         (ValueError("no such thing"), "step 2 failed: no such thing"),
     ],
     ids=repr,

@@ -222,7 +222,7 @@ def test_a_storage_in_many_tensors_is_read_once(tmp_path: Path) -> None:
     assert torch.equal(tensors["b"], shared) and tensors["c"].tolist() == list(range(10, 20))
     assert tensors["a"].data_ptr() == tensors["b"].data_ptr()
     torch.save({str(k): shared for k in range(500)}, tmp_path / "many")
-    with pytest.raises(WeightsError, match="more numbers than there are"):
+    with pytest.raises(WeightsError, match="more elements than the file has"):
         load(tmp_path / "many")
 
 

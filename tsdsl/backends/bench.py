@@ -328,10 +328,10 @@ def _opened(made: Any) -> tuple[nn.Module, tuple[Any, ...] | None]:
         module, example = made
         inputs = example if isinstance(example, tuple) else (example,)
         if not any(True for _ in _tensors(inputs)):
-            raise TypeError(f"the example input is no tensor, but {type(example).__name__}")
+            raise TypeError(f"the example input is not a tensor, but {type(example).__name__}")
         return module, inputs
     raise TypeError(
-        f"what was made is {type(made).__name__}, not a torch.nn.Module nor a pair"
+        f"the network is of type {type(made).__name__}, not a torch.nn.Module nor"
         " (module, example_input)"
     )
 

@@ -162,11 +162,11 @@ class EvalViews(Dataset[Views]):
 
 def too_short(path: str, count: int, least: int) -> BadVideo:
     frames = "1 frame" if count == 1 else f"{count} frames"
-    return BadVideo(path, "too-short", f"{frames}, at least {least} are asked for")
+    return BadVideo(path, "too-short", f"{frames}, at least {least} are needed")
 
 
 def no_usable_video(videos: VideoList, problems: Sequence[Problem]) -> NoUsableVideo:
     first = f"the first: {problems[0]}" if problems else "the list is empty"
-    message = f"not one of {len(videos)} videos can be used; {first}"
-    hint = "'tsdsl data check' names all of them; paths are relative to the list, or to --root"
+    message = f"none of {len(videos)} videos can be used; {first}"
+    hint = "'tsdsl data check' lists all of them; paths are relative to the list, or to --root"
     return NoUsableVideo([Diagnostic("E0812", message, file=videos.source, help=hint)])

@@ -122,7 +122,7 @@ def _listed(folder: str, several: dict[str, list[str]]) -> str:
     text = ", ".join([f"{pattern} ({len(names)})" for pattern, names in counts[:_LISTED]] + more)
     name = os.path.basename(os.path.normpath(folder))
     first = os.path.join(name, counts[0][0])
-    return f"{text}; a list says which one is meant: {first}, or {os.path.join(name, '*')} for all"
+    return f"{text}; name one in the list: {first}, or {os.path.join(name, '*')} for all"
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -153,12 +153,12 @@ def _read(folder: str, path: str) -> NDArray[np.uint8]:
     except BadVideo as bad:
         _, kind, detail = bad.problem
         if kind == "not-a-video":
-            raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
+            raise BadVideo(folder, "corrupt", f"{name} cannot be decoded as an image") from None
         raise BadVideo(folder, kind, f"{name}: {detail}" if detail else name) from None
     except (_NoImage, av.FFmpegError, OSError):
-        raise BadVideo(folder, "corrupt", f"{name} is no image that can be decoded") from None
+        raise BadVideo(folder, "corrupt", f"{name} cannot be decoded as an image") from None
     if image is None or not _ends(data):
-        raise BadVideo(folder, "corrupt", f"{name} has no whole image in it")
+        raise BadVideo(folder, "corrupt", f"{name} has no complete image")
     return shown(image, exif_orientation(data))
 
 

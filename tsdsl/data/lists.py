@@ -135,7 +135,7 @@ def _csv(source: str, root: str, classes: Sequence[str] | None) -> VideoList:
     if _is_header(root, rows, classes):
         number, path, label = rows.pop(0)
         message = f"line {number}: '{path}' and '{label}' are taken as the names of columns"
-        hint = "no such file, and the label occurs once; put '#' before the line to say so"
+        hint = "no such file, and no other line has this label; '#' before it makes it a comment"
         warnings.append(_warning(source, message, hint))
     numbers, found = _numbers(source, rows, classes, wrong)
     if wrong:
@@ -224,11 +224,11 @@ def in_both(train: VideoList, val: VideoList) -> list[Diagnostic]:
     if not both:
         return []
     message = f"{len(both)} of {len(val)} videos are in {train.source} as well: '{both[0].name}'"
-    hint = "scores of videos that a network was trained with say little of others"
+    hint = "scores on training videos say little about other videos"
     return [Diagnostic("W0984", message, file=val.source, help=hint, severity="warning")]
 
 
-_FORM = "a line is a path and a label, as in 'swim/a.mp4 3'; quote a path that has blanks"
+_FORM = "a line is a path and a label, as in 'swim/a.mp4 3'; quote a path that has spaces"
 
 
 class _BadLine(Exception):
@@ -348,14 +348,14 @@ def _folders(source: str, classes: Sequence[str] | None) -> VideoList:
             for name in names
             for n in _names(os.path.join(source, name))
         )
-        message = "no video in the folders of this folder"
+        message = "the folders in this folder have no video"
         wrong.append(_finding(source, message, detail if images else None))
     if wrong:
         raise ListError(wrong)
     warnings = _unused(source, videos, known, classes is None, False)
     if skipped:
         endings = ", ".join(f"{ending} ({count})" for ending, count in sorted(skipped.items()))
-        message = f"files that are not taken as videos, by their endings: {endings}"
+        message = f"files that are not read as videos, by extension: {endings}"
         hint = (
             "what a file is, its content says: give it the ending of a video, or list it in a CSV"
         )

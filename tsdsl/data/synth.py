@@ -131,8 +131,8 @@ def synthesise(
         if all(_has_bytes(os.path.join(name, path)) for path in (*files, *_lists())):
             return _result(name, options, files, str(done.get("encoder")), 0)
     elif found and UNFINISHED not in found and not force:
-        message = "this folder holds another set" if done else "this folder is not empty"
-        hint = "--force replaces the set" if done else "name another, or one that is to be made"
+        message = "this folder has another data set" if done else "this folder is not empty"
+        hint = "--force replaces it" if done else "name another folder, or one that does not exist"
         raise FileError([Diagnostic("E0808", message, file=name, help=hint)])
     _begin(name)
     for inside in dict.fromkeys(os.path.dirname(os.path.join(name, path)) for path in files):

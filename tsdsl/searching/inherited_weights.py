@@ -3,7 +3,7 @@
 Each is frozen from the supernet, gets running statistics of its own from a few training batches
 (those in the supernet are what all architectures have left), and is evaluated. Clips stay decoded
 in memory: those of the statistics always, views of the validation list where they fit; else the
-list is decoded part by part, each part once for all architectures that are asked for together.
+list is decoded part by part, each part once for all architectures that are needed together.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ def run(
                 assert isinstance(made, Supernet)
                 supernet = made
             if not any(p.requires_grad for p in supernet.parameters()):
-                message = "the supernet has no weight that learns: all are frozen"
+                message = "the supernet has no trainable weights: all are frozen"
                 hint = "supernet.requires_grad_(True)"
                 raise SearchError([Diagnostic("E0841", message, help=hint)])
             described = {

@@ -272,13 +272,13 @@ class Searcher:
         last step can go too far, though its gradient was finite."""
         name = first_not_finite({**self.supernet.state_dict(), **self.algorithm.tensors()})
         if name is not None:
-            message = f"after step {self.step}, '{name}' is not finite: this is not saved"
+            message = f"after step {self.step}, '{name}' is not finite: the state is not saved"
             hint = "a lower rate of the weights or a longer warm-up may help"
             raise SearchError([Diagnostic("E0841", message, help=hint)])
 
     def restore(self, state: State) -> None:
         """Go on from a state. Raises `WeightsError` for weights with other segments."""
-        hint = "begin anew in another folder with -o"
+        hint = "start a new run in another folder with -o"
         check_layout(self.supernet, state.about, f"the checkpoint of step {state.step}", hint)
         load_tensors(self.supernet, state.weights)
         self.step = state.step

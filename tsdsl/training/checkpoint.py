@@ -84,7 +84,7 @@ def restoring(state: State) -> Iterator[None]:
         yield
     except StateMismatch as bad:
         message = f"the checkpoint of step {state.step} is not one of this network, or recipe"
-        hint = f"begin anew in another folder with -o; {bad}"
+        hint = f"start a new run in another folder with -o; {bad}"
         raise SpecError([Diagnostic("E0823", message, help=hint)]) from None
 
 
@@ -172,7 +172,7 @@ class Checkpoints:
                 )
         if spoiled:
             message = f"none of {len(spoiled)} checkpoints can be read"
-            hint = "begin anew in another folder"
+            hint = "start a new run in another folder"
             raise FileError([*spoiled, Diagnostic("E0823", message, file=self.folder, help=hint)])
         return None, []
 

@@ -27,14 +27,14 @@ def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: to
         with torch.inference_mode():
             logits = net.eval()(clips_NCTHW)
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
-        message = f"the network does not take a clip of {size}: {first_line(bad)}"
-        hint = "train.crop is the size of the square; the spec's clip says the frames"
+        message = f"the network does not accept a clip of {size}: {first_line(bad)}"
+        hint = "train.crop sets the size of the square; the spec's clip sets the number of frames"
         raise SpecError([Diagnostic("E0821", message, help=hint)]) from bad
     finally:
         net.train(was_training)
     if not isinstance(logits, torch.Tensor) or logits.dim() != 2:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        message = f"the network gives {shape} for a clip of {size}, not a score for each class"
+        message = f"the network returns {shape} for a clip of {size}, not a score for each class"
         raise SpecError([Diagnostic("E0821", message)])
     return logits.shape[1]
 
@@ -44,14 +44,14 @@ def check_classes(videos: VideoList, outputs: int) -> list[Diagnostic]:
     classes. Raises `ListError` if it has fewer."""
     count = len(videos.classes)
     if count > outputs:
-        message = f"this list has {count} classes, the network tells {outputs} apart"
-        hint = f"give the network as many: --set classes={count}, if the spec has such a param"
+        message = f"this list has {count} classes, the network has {outputs} outputs"
+        hint = f"change the network: --set classes={count}, if the spec has such a param"
         if count == outputs + 1 and not videos.counts()[0]:
             hint = "no video has the label 0, and labels count from 0: subtract 1 from each"
         raise ListError([Diagnostic("E0811", message, file=videos.source, help=hint)])
     if count == outputs:
         return list(videos.warnings)
-    message = f"this list has {count} classes, the network tells {outputs} apart"
+    message = f"this list has {count} classes, the network has {outputs} outputs"
     fewer = Diagnostic("W0973", message, file=videos.source, severity="warning")
     return [*videos.warnings, fewer]
 
@@ -72,7 +72,7 @@ def shares(
         message = f"{own} clips of a process cannot be split into passes of {micro_batch}"
         divisors = [n for n in range(1, own + 1) if own % n == 0]
         near = min(divisors, key=lambda n: abs(n - micro_batch))
-        raise SpecError([Diagnostic("E0821", message, help=f"a divisor: --micro-batch {near}")])
+        raise SpecError([Diagnostic("E0821", message, help=f"--micro-batch {near} divides it")])
     return micro_batch, own // micro_batch
 
 

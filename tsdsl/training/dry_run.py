@@ -43,10 +43,12 @@ def dry_run(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> DryRun:
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
         # torch has no single error for shapes that do not fit. The block runs the network and
         # nothing else.
-        raise _unfit(f"the network does not take clips of {size}: {first_line(bad)}") from bad
+        raise _unfit(f"the network does not accept clips of {size}: {first_line(bad)}") from bad
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != 1:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise _unfit(f"the network gives {shape} for a clip of {size}, not a score for each class")
+        raise _unfit(
+            f"the network returns {shape} for a clip of {size}, not a score for each class"
+        )
     # The counter counts a multiplication and an addition as two.
     return DryRun(logits.shape[1], counter.get_total_flops() // 2)
 

@@ -62,7 +62,7 @@ class RunFolder:
         if found is not None:
             if not resume:
                 message = "there is a run in this folder"
-                hint = "--resume goes on with it; -o begins one in another folder"
+                hint = "--resume goes on with it; -o starts one in another folder"
                 raise FileError([Diagnostic("E0808", message, file=self.path, help=hint)])
             old, new = (flat(part) for part in (found, about))
             differ = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
@@ -75,9 +75,11 @@ class RunFolder:
                 if not key.startswith(CONDITIONS)
             ]
             if grave:
-                message = "the run in this folder is another one: " + "; ".join(grave[:6])
+                message = "the run in this folder has other settings: " + "; ".join(grave[:6])
                 more = f" (and {len(grave) - 6} more)" if len(grave) > 6 else ""
-                hint = "resume it as it was begun, or begin anew in another folder with -o"
+                hint = (
+                    "resume it with its own settings, or start a new run in another folder with -o"
+                )
                 raise SpecError([Diagnostic("E0823", message + more, file=self.path, help=hint)])
             if changed:
                 message = "this run goes on, but not bit for bit: " + "; ".join(changed)
@@ -99,7 +101,9 @@ class RunFolder:
             return
         taken = [name for name in REPLACED if os.path.lexists(self.at(name))]
         if taken:
-            message = f"this folder has no {RUN}, but what a run would replace: {', '.join(taken)}"
+            message = (
+                f"this folder has no {RUN}, but files that a run would replace: {', '.join(taken)}"
+            )
             hint = "give another folder with -o"
             raise FileError([Diagnostic("E0808", message, file=self.path, help=hint)])
 
@@ -127,7 +131,7 @@ class RunFolder:
                 raise ValueError(f"its format is not {FORMAT}")
         except (ValueError, RecursionError) as bad:
             why = "it is nested too deep" if isinstance(bad, RecursionError) else bad
-            message = f"this is no description of a run: {why}"
+            message = f"this does not describe a run: {why}"
             raise SpecError([Diagnostic("E0823", message, file=self.at(RUN))]) from None
         return found
 
@@ -153,7 +157,7 @@ class RunFolder:
         if os.path.exists(path):
             lines, bad = read_lines(path, limit=LONGEST, what="log")
             if bad:
-                message = f"{bad} of its lines are not text, as after a power cut: they are cut off"
+                message = f"{bad} of its lines are not text, as after a power cut; they are removed"
                 self.warnings.append(Diagnostic("W0985", message, file=path, severity="warning"))
             for line in lines:
                 value = _parsed(line)
@@ -254,7 +258,7 @@ def _lock(file: TextIO, path: str) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         message = "another process is training in this folder"
-        hint = "wait for it, or begin another run with -o"
+        hint = "wait for it, or start another run with -o"
         raise FileError([Diagnostic("E0808", message, file=path, help=hint)]) from None
     except OSError:
         # The file system has no locks.

@@ -35,7 +35,7 @@ def lost_rank(bad: BaseException) -> Diagnostic | None:
     """The finding for an error that means that another process has ended; None for other errors."""
     if not isinstance(bad, RuntimeError) or not _GONE.search(str(bad)):
         return None
-    hint = "it says why; with torchrun, all go on or none"
+    hint = "its own message says why; a run needs all of its processes"
     return Diagnostic("E0827", "another process of this run has ended", help=hint)
 
 
@@ -133,7 +133,7 @@ class Ranks(Record):
         differ = fingerprint_diff.between_ranks([description for description, _ in answers])
         if differ:
             more = f" (and {len(differ) - 3} more ranks)" if len(differ) > 3 else ""
-            message = "the processes of this run do not run the same thing: "
+            message = "the processes of this run differ: "
             message += "; ".join(differ[:3]) + more
             hint = "start all processes with the same command on the same files"
             raise RanksError([Diagnostic("E0828", message, help=hint)])

@@ -188,7 +188,7 @@ def run(
             recipe = Recipe.of(recipe) if isinstance(recipe, Space) else recipe
             videos = data if isinstance(data, VideoList) else read_list(data, root)
             if not any(p.requires_grad for p in net.parameters()):
-                message = "the network has no weight that learns: all are frozen"
+                message = "the network has no trainable weights: all are frozen"
                 raise SpecError([Diagnostic("E0821", message, help="net.requires_grad_(True)")])
             net = net.to(ranks.device)
             if channels_last:

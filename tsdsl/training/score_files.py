@@ -207,7 +207,7 @@ def _check_sizes(file: BinaryIO) -> None:
                     raise ValueError("it is of another version of numpy's format")
                 shape, _, kind = np.lib.format.read_array_header_1_0(held)
                 if math.prod(shape) * kind.itemsize > entry.file_size:
-                    raise ValueError("it says that it has more numbers than there are")
+                    raise ValueError("it claims more elements than the file has")
     file.seek(0)
 
 

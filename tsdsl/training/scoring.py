@@ -163,23 +163,23 @@ class _RankScores:
         except RuntimeError as bad:
             if not out_of_memory(bad):
                 raise
-            message = f"there is not enough memory for {len(clips)} views of a forward call"
+            message = f"there is not enough memory for {len(clips)} views in a forward pass"
             hint = "score fewer at once, as with --batch 1"
             raise EvaluationError([Diagnostic("E0825", message, help=hint)]) from None
         if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(clips):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            message = f"the network gives {shape} for {len(clips)} clips, not a score for"
+            message = f"the network returns {shape} for {len(clips)} clips, not a score for"
             raise EvaluationError([Diagnostic("E0825", f"{message} each class")])
         known = len(self._videos.classes)
         if logits.shape[1] < known:
-            message = f"the list has {known} classes, the network tells {logits.shape[1]} apart"
+            message = f"the list has {known} classes, the network has {logits.shape[1]} outputs"
             raise EvaluationError([Diagnostic("E0825", message, file=self._videos.source)])
         return logits
 
     def _not_finite(self, index: int) -> EvaluationError:
         video = self._videos.videos[index]
-        message = f"{video.path}: the network gives scores that are no finite numbers"
-        hint = "weights of a training that diverged? Without --amp, numbers have a wider range"
+        message = f"{video.path}: the network's scores are not finite"
+        hint = "did the training diverge? without --amp, rounding errors are smaller"
         return EvaluationError([Diagnostic("E0825", message, file=self._videos.source, help=hint)])
 
 

@@ -25,7 +25,7 @@ def decoder_ended(bad: BaseException) -> tuple[str, str] | None:
     if "DataLoader worker (pid" not in str(bad):
         return None
     return (
-        "a process that decodes has been ended",
+        "a decoding process has died",
         "it may lack memory, or shared memory (/dev/shm): fewer --workers need less",
     )
 
@@ -45,7 +45,7 @@ def step_failed(code: str, step: int, bad: Exception, smaller: str) -> Diagnosti
         return Diagnostic(code, f"{where}: there is not enough memory", help=smaller)
     if ended := decoder_ended(bad):
         return Diagnostic(code, f"{where}: {ended[0]}", help=ended[1])
-    hint = "what torch says of this network, with this batch, on this device"
+    hint = "torch's error for this network, with this batch, on this device"
     return Diagnostic(code, f"{where}: {first_line(bad)}", help=hint)
 
 

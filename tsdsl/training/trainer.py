@@ -298,7 +298,7 @@ class Trainer:
             held |= {f"average of {n}": t for n, t in self.average.module.state_dict().items()}
         name = first_not_finite(held)
         if name is not None:
-            message = f"after step {self.step}, '{name}' is not finite: this is not saved"
+            message = f"after step {self.step}, '{name}' is not finite: the state is not saved"
             raise TrainingError([Diagnostic("E0822", message, help=_SLOWER)])
 
     def _diverged(self, steps: int) -> TrainingError:

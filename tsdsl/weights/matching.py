@@ -82,7 +82,7 @@ def match_tensors(
         if not any(_inside(name, [prefix]) for name in own):
             parts = dict.fromkeys(name.rpartition(".")[0] for name in own)
             hint = did_you_mean(prefix, parts)
-            problems.append((f"the network has no '{prefix}' that could be left out", hint))
+            problems.append((f"the network has no '{prefix}' to leave out", hint))
     left_out = [name for name in own if _inside(name, except_for)]
     wanted = {name: tensor for name, tensor in own.items() if not _inside(name, except_for)}
     given = {name: tensor for name, tensor in given.items() if not _inside(name, except_for)}
@@ -106,7 +106,7 @@ def export_tensors(net: nn.Module, scheme: Scheme) -> dict[str, Tensor]:
     ]
     for norm in gone:
         if not _is_identity(net.get_submodule(norm)):
-            message = f"{scheme.name} has no {norm}, and this one changes what passes it"
+            message = f"{scheme.name} has no {norm}, and this one is not the identity"
             raise WeightsError([Diagnostic("E0831", message)])
     names = [name for name in tensors if not _inside(name, gone)]
     theirs = {name: scheme.theirs(name) for name in names}

@@ -115,12 +115,12 @@ class _Machine:
 
     def pop(self) -> Any:
         if not self._stack or self._stack[-1] is _MARK:
-            raise PickleFault("it takes more than it has")
+            raise PickleFault("it takes a value from an empty stack")
         return self._stack.pop()
 
     def _top(self, kind: type) -> Any:
         if not self._stack or type(self._stack[-1]) is not kind:
-            raise PickleFault(f"it changes what is no {kind.__name__}")
+            raise PickleFault(f"it changes something that is not a {kind.__name__}")
         return self._stack[-1]
 
     def _since_mark(self) -> list[Any]:
@@ -129,7 +129,7 @@ class _Machine:
                 found = self._stack[at + 1 :]
                 del self._stack[at:]
                 return found
-        raise PickleFault("it takes more than it has")
+        raise PickleFault("it takes a value from an empty stack")
 
     def _name(self, path: str) -> PickledName:
         path = path.replace("__builtin__.", "builtins.", 1)
@@ -174,7 +174,7 @@ class _Machine:
                 push(self._memo[len(self._memo) - 1])
             case "BINGET" | "LONG_BINGET":
                 if argument not in self._memo:
-                    raise PickleFault("it takes what it never kept")
+                    raise PickleFault("it reads a memo entry that was never set")
                 push(self._memo[argument])
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 items = [self.pop() for _ in range(int(code[-1]))]
@@ -200,7 +200,7 @@ class _Machine:
             case "REDUCE" | "NEWOBJ":
                 args, function = self.pop(), self.pop()
                 if type(function) is not PickledName or type(args) is not tuple:
-                    raise PickleFault("it calls what is no function")
+                    raise PickleFault("it calls something that is not a function")
                 push({} if function.path in _DICTS else PickledCall(function.path, args))
             case "BUILD":
                 # The state of a parameter or an OrderedDict: attributes without tensors.

@@ -126,7 +126,7 @@ def _check_header(name: str, header: bytes, room: int) -> None:
             raise damaged(f"{shown} has {len(shape):,} dimensions, and at most {MAX_DIMS} are read")
         count = countable(tuple(shape))
         if count is None or count > 8 * room:
-            raise damaged(f"{shown} says that it has more numbers than there are")
+            raise damaged(f"{shown} claims more elements than the file has")
 
 
 def _torch(name: str, size: int) -> StoredWeights:
@@ -151,14 +151,16 @@ def _by_name(name: str, held: torch_files.TorchFile) -> StoredWeights:
             found = found[key]
             break
     if not isinstance(found, Mapping):
-        raise no_weights(name, f"it holds a {_kind(found)}, not tensors by name")
+        raise no_weights(name, f"it has a {_kind(found)}, not tensors by name")
     tensors = {}
     for key, value in found.items():
         if not isinstance(key, str) or not torch_files.is_tensor(value):
             what = f"'{str(key)[:60]}' is a {_kind(value)}"
-            raise no_weights(name, f"it holds something else than tensors by name: {what}")
+            raise no_weights(name, f"it has something other than tensors by name: {what}")
         if any("\ud800" <= character <= "\udfff" for character in key):
-            raise no_weights(name, f"{key[:80]!a} is no name: it has half of a surrogate pair")
+            raise no_weights(
+                name, f"{key[:80]!a} is not a valid name: it has half of a surrogate pair"
+            )
         try:
             tensors[key] = _checked(name, key, held.tensor(value))
         except torch_files.NotPlain as bad:
@@ -194,12 +196,12 @@ def _checked(name: str, key: str, tensor: Tensor) -> Tensor:
     """Return a tensor if it is dense, in memory and not larger than its storage."""
     plain = tensor.layout == torch.strided and not tensor.is_quantized
     if not plain or tensor.device.type != "cpu":
-        raise no_weights(name, f"{key[:80]} is not a plain tensor with its numbers")
+        raise no_weights(name, f"{key[:80]} is not a plain tensor")
     if tensor.dtype not in _TYPES:
         kind = str(tensor.dtype).removeprefix("torch.")
-        raise no_weights(name, f"{key[:80]} is of type {kind}, which no network has")
+        raise no_weights(name, f"{key[:80]} has type {kind}, which no network uses")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise no_weights(name, f"{key[:80]} says that it has more numbers than there are")
+        raise no_weights(name, f"{key[:80]} claims more elements than the file has")
     return tensor
 
 

@@ -130,11 +130,11 @@ class TorchFile:
         part = _part(call)
         at, length = self.storages.get(part.key, (0, -1))
         if part.stored > length or part.last * part.itemsize > part.stored:
-            raise NotPlain("says that it has more numbers than there are")
+            raise NotPlain("claims more elements than the file has")
         count = (countable(part.shape) or 0) * part.itemsize
         self.total += count
         if count > max(length, 0) or self.total > _SHARED * self.size:
-            raise NotPlain("says that it has more numbers than there are")
+            raise NotPlain("claims more elements than the file has")
         if part.key not in self.made:
             self.made[part.key] = _bytes_at(self.file, at, length)
         raw = self.made[part.key]
@@ -320,7 +320,7 @@ class _TensorPart(NamedTuple):
 
 def _part(call: PickledCall, depth: int = 0) -> _TensorPart:
     if depth > 4:
-        raise NotPlain("is not a plain tensor with its numbers")
+        raise NotPlain("is not a plain tensor")
     args: tuple[Any, ...] = call.args
     if call.path == _SUBCLASS and len(args) > 2 and isinstance(args[0], PickledName):
         return _part(
@@ -331,21 +331,21 @@ def _part(call: PickledCall, depth: int = 0) -> _TensorPart:
     newer = call.path == "torch._utils._rebuild_tensor_v3" and len(args) > 6
     if newer and isinstance(args[6], PickledName):
         kind = args[6].path.removeprefix("torch.")
-        raise NotPlain(f"is of type {kind}, which no network has")
+        raise NotPlain(f"has type {kind}, which no network uses")
     if call.path not in _PLAIN or len(args) < 4 or not isinstance(args[0], StorageReference):
-        raise NotPlain("is not a plain tensor with its numbers")
+        raise NotPlain("is not a plain tensor")
     storage = _storage(args[0])
     if storage is None:
-        raise NotPlain("is not a plain tensor with its numbers")
+        raise NotPlain("is not a plain tensor")
     dtype = _STORAGES.get(storage.kind)
     if dtype is None:
         kind = storage.kind.removesuffix("Storage")
-        raise NotPlain(f"is of type {kind}, which no network has")
+        raise NotPlain(f"has type {kind}, which no network uses")
     shape, stride, offset = _extents(args[2]), _extents(args[3]), args[1]
     if shape is None or stride is None or len(shape) != len(stride) or not _is_extent(offset):
-        raise NotPlain("has a shape that no tensor has")
+        raise NotPlain("has an invalid shape")
     if countable(shape) is None:
-        raise NotPlain("says that it has more numbers than there are")
+        raise NotPlain("claims more elements than the file has")
     offset += storage.start // storage.itemsize
     last = offset
     if 0 not in shape:

@@ -164,7 +164,7 @@ def check_layout(
             "in these weights, the inputs of a 'concat' have other segments than in this supernet:"
             " they are of a space with other widths"
         )
-    hint = hint or "'tsdsl search' trains a supernet anew"
+    hint = hint or "train a new supernet with 'tsdsl search'"
     raise WeightsError([Diagnostic("E0834", message, file=source, help=hint)])
 
 

@@ -380,7 +380,7 @@ class _Run:
                 return
             if line["decisions"] != dict(candidate.architecture):
                 message = f"the log of this run is another one's: candidate {candidate.number}"
-                hint = "begin anew in another folder with -o"
+                hint = "start a new run in another folder with -o"
                 file = None if self.folder is None else self.folder.at(LOG)
                 raise SpecError([Diagnostic("E0823", message, file=file, help=hint)])
             self.missing = line["missing"]

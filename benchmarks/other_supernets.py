@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends.configured_operation import ConfiguredOperation
 from tsdsl.backends.operation_module import build_operation
 from tsdsl.ir.constraints import entry_at

@@ -19,7 +19,8 @@ from time import monotonic
 from typing import Any
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.rank import kendall, spearman
 from tsdsl.analysis.elimination.configurations import ConfigurationSet, configurations, of_network
 from tsdsl.arguments import check_type

@@ -11,7 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
 from tsdsl.arguments import check_architecture, check_count, check_type
-from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic, SpecError, did_you_mean
+from tsdsl.diagnostics import ArchitectureError, Collector, Diagnostic
 from tsdsl.diagnostics.unknown_name import UnknownName
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.space import Decision, SpaceGraph
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from tsdsl.analysis.costs.cost_table import Cost, CostTable
+    from tsdsl.analysis.costs.cost import Cost
     from tsdsl.analysis.costs.items import Grouping
     from tsdsl.analysis.distribution import Distribution, DistributionLike
     from tsdsl.analysis.elimination.bounds import Bounds
@@ -75,15 +75,15 @@ class Space:
         self,
         graph: SpaceGraph,
         sections: Sections | None = None,
-        costs: Mapping[str, CostTable] | None = None,
+        costs: Mapping[str, Cost] | None = None,
     ) -> None:
         #: The typed graph of all architectures.
         self.graph = graph
         #: The validated `search`, `train` and `evaluate` sections of the spec, as typed fields;
         #: ``sections.search.samples``, ``sections.train.lr``. None where the space has none.
         self.sections = sections
-        #: Cost tables by name, such as measured latency.
-        self.costs: Mapping[str, CostTable] = dict(costs or {})
+        #: Costs beside those that are counted, by name, such as a measured latency.
+        self.costs: Mapping[str, Cost] = dict(costs or {})
         self._frozen: tuple[Architecture, Network] | None = None
         self._size: int | None = None
         self._networks: int | None = _UNCOUNTED
@@ -614,24 +614,10 @@ class Space:
 
     def cost(self, name: str) -> Cost:
         """The cost of a name; see the head of this class. Raises `SpecError` for an unknown one."""
-        from tsdsl.analysis.costs.cost_table import COUNTED
+        from tsdsl.analysis.costs.named import cost_named
 
-        for counted in COUNTED:
-            if name == counted or (name == "flops" and counted == "macs"):
-                return counted
-        if name in self.costs:
-            return self.costs[name]
         check_type("a cost", name, str, 'such as "macs", or the name of a cost table')
-        known = [*COUNTED, *self.costs]
-        if name == "latency":
-            hint: str | None = (
-                f"'tsdsl measure {self.graph.source} -o latency.json' makes its table,"
-                " --costs latency.json reads it"
-            )
-        else:
-            hint = did_you_mean(name, known, f"the costs are: {', '.join(known)}")
-        message = f"space {self.name} has no table for the cost '{name}'"
-        raise SpecError([Diagnostic("E0723", message, file=self.graph.source, help=hint)])
+        return cost_named(name, self.costs, self.name, self.graph.source)
 
     def value(self, cost: str, architecture: Any = None) -> Any:
         """Any cost by its name, of one architecture or of many; see `flops`. In the unit of the
@@ -642,28 +628,29 @@ class Space:
         """
         return self._cost(cost, architecture)
 
-    def with_costs(self, *tables: CostTable) -> Space:
-        """The same space with more cost tables, which replace tables of the same name."""
-        from tsdsl.analysis.costs.cost_table import CostTable
+    def with_costs(self, *costs: Cost) -> Space:
+        """The same space with more costs, which replace costs of the same name: tables, or objects
+        of another subclass of `tsdsl.analysis.costs.cost.Cost`."""
+        from tsdsl.analysis.costs.cost import Cost
 
-        for table in tables:
-            check_type("a table", table, CostTable, "tsdsl.CostTable.load(path) reads one")
-        return Space(self.graph, self.sections, {**self.costs, **{t.name: t for t in tables}})
+        for cost in costs:
+            check_type("a table", cost, Cost, "tsdsl.CostTable.load(path) reads one")
+        return Space(self.graph, self.sections, {**self.costs, **{c.name: c for c in costs}})
 
     def windows(
         self, flops: Window = None, params: Window = None, within: Within = None
     ) -> dict[Cost, tuple[int, int]]:
         """Windows as the analysis needs them: whole numbers by cost. Raises `SpecError` for an
         unknown cost, `ValueError` for a cost that has two windows."""
+        from tsdsl.analysis.costs.named import windows_by_name
         from tsdsl.analysis.windows.window import windows_of
 
         found: dict[Cost, tuple[float, float]] = {}
-        given = [("macs", flops), ("params", params), *(within or {}).items()]
-        for name, window in given:
-            if window is not None:
-                if self.cost(name) in found:
-                    raise ValueError(f"{name} has two windows: {found[self.cost(name)]}, {window}")
-                found[self.cost(name)] = window
+        for name, window in windows_by_name(flops, params, within):
+            cost = self.cost(name)
+            if cost in found:
+                raise ValueError(f"{name} has two windows: {found[cost]}, {window}")
+            found[cost] = window
         return windows_of(found)
 
     def _cost(self, name: str, given: Any) -> Any:

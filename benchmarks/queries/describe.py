@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.costs.factors import cost_factors
 from tsdsl.ir.values import Fault, Val
 from tsdsl.space import Space
@@ -56,7 +57,7 @@ def describe(space: Space, windows: dict[str, tuple[int, int]]) -> dict[str, Any
                 "shape": list(factor.table.shape),
                 "macs": factor.table.reshape(-1).tolist(),
             }
-            for factor in cost_factors(space.graph, "macs")
+            for factor in cost_factors(space.graph, MACS)
         ],
         "windows": {
             name: {"low": low, "high": high, "mass": list(space.mass(flops=(low, high)))}

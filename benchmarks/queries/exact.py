@@ -10,6 +10,7 @@ import numpy as np
 
 import tsdsl
 from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.sampling.window_sampler import BINS, WindowSampler
 from tsdsl.analysis.windows.window import option_weights
 from tsdsl.ir.resolve import architecture_at
@@ -31,10 +32,10 @@ DISTINCT = 10_000
 def ready(space: Space) -> Space:
     """Compute the tables and plans of a space before any query."""
     cache = space.query_cache
-    cache.bucket_tree("macs")
-    cache.expectation("macs")
-    cache.lookup("macs")
-    cache.allowed("macs")
+    cache.bucket_tree(MACS)
+    cache.expectation(MACS)
+    cache.lookup(MACS)
+    cache.allowed(MACS)
     return space
 
 
@@ -85,7 +86,7 @@ def _moments(space: Space, made: dict[str, float]) -> None:
     cache, graph = space.query_cache, space.graph
 
     def extreme(sign: int) -> object:
-        at = cache.bucket_tree("macs").complete(cache.optimum("macs", sign).best())
+        at = cache.bucket_tree(MACS).complete(cache.optimum(MACS, sign).best())
         return architecture_at(graph, at)
 
     made["min"] = timed(lambda: extreme(1), 15)

@@ -11,6 +11,7 @@ from cases import cases
 from random_spaces import brute_cost, decisions_of, enumerated, structures
 
 from tsdsl.analysis.costs.assignments import assignments
+from tsdsl.analysis.costs.counted import MACS, PARAMS
 from tsdsl.analysis.elimination.bounds import bounds
 from tsdsl.analysis.elimination.count import count
 from tsdsl.analysis.sampling.sampler import sample
@@ -20,7 +21,7 @@ from tsdsl.ir.resolve import architecture_at
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.space import Space
 
-COSTS: tuple[Literal["macs", "params"], ...] = ("macs", "params")
+COSTS = (MACS, PARAMS)
 
 
 @pytest.mark.parametrize("seed", cases(24, sweep=60))
@@ -35,7 +36,7 @@ def test_bounds_are_exact_and_attained(seed: int) -> None:
     space, found = enumerated(seed)
     if not found:
         with pytest.raises(SpecError):
-            bounds(space, "macs")
+            bounds(space, MACS)
         return
     brute = {architecture_at(space, at): brute_cost(space, at) for at in found}
     for k, cost in enumerate(COSTS):
@@ -53,7 +54,9 @@ def test_costs_of_given_architectures_are_exact(seed: int) -> None:
     archs = [architecture_at(graph, at) for at in some]
     assert assignments(graph, archs).tolist() == some
     for k, cost in enumerate(COSTS):
-        assert Space(graph).value(cost, archs).tolist() == [brute_cost(graph, at)[k] for at in some]
+        assert Space(graph).value(cost.name, archs).tolist() == [
+            brute_cost(graph, at)[k] for at in some
+        ]
     space = Space(graph)
     for at, arch in zip(some[:3], archs, strict=False):
         assert (space.flops(arch), space.params(dict(arch))) == brute_cost(graph, at)

@@ -14,7 +14,9 @@ from random_spaces import chain, decisions_of, enumerated, made
 from text_spaces import MORE, QUICK_PAIRS, SLOW_PAIRS, SPARSE, TEXT, every_architecture
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.costs.items import cost_items, group_path, grouped
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import SpecError
@@ -141,11 +143,11 @@ def test_uniform_moments_are_those_of_all_architectures() -> None:
             continue
         space = Space(graph)
         costs = space.flops([tsdsl.Architecture(decisions_of(graph, at)) for at in found])
-        uniform = space.query_cache.expectation("macs").uniform_moments()
+        uniform = space.query_cache.expectation(MACS).uniform_moments()
         assert uniform.mean == pytest.approx(costs.mean(), rel=1e-12)
         assert uniform.variance == pytest.approx(costs.var(), rel=1e-9, abs=1e-6)
     long = Space(chain(blocks=240))
     assert long.size > sys.float_info.max
-    uniform = long.query_cache.expectation("macs").uniform_moments()
+    uniform = long.query_cache.expectation(MACS).uniform_moments()
     ends = long.bounds("macs")
     assert ends.min.value < uniform.mean < ends.max.value and uniform.variance > 0

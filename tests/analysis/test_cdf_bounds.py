@@ -7,6 +7,7 @@ import pytest
 from cases import cases
 from random_spaces import brute_cost, enumerated
 
+from tsdsl.analysis.costs.counted import MACS, PARAMS
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.windows import distinct_costs, window
 from tsdsl.analysis.windows.cdf_bounds import CdfBounds
@@ -74,9 +75,9 @@ def test_the_characteristic_function_is_the_mean_of_phases(seed: int, tilt: floa
     if not found:
         return
     cache = query_cache(graph)
-    made = cache.bucket_tree("macs")
-    ends = cache.cost_range("macs")
-    every = CharacteristicFunction(made, [ok.astype(float) for ok in cache.allowed("macs")], [ends])
+    made = cache.bucket_tree(MACS)
+    ends = cache.cost_range(MACS)
+    every = CharacteristicFunction(made, [ok.astype(float) for ok in cache.allowed(MACS)], [ends])
     costs = np.array([brute_cost(graph, at)[0] for at in found]) - ends[0]
     span = max(ends[1] - ends[0], 1)
     every = every.tilted(tilt / span)
@@ -95,9 +96,9 @@ def test_the_joint_characteristic_function_is_the_mean_of_phases(seed: int) -> N
     if not found:
         return
     cache = query_cache(graph)
-    made = cache.bucket_tree("macs", "params")
-    ends = [cache.cost_range("macs"), cache.cost_range("params")]
-    weights = [ok.astype(float) for ok in cache.allowed("macs", "params")]
+    made = cache.bucket_tree(MACS, PARAMS)
+    ends = [cache.cost_range(MACS), cache.cost_range(PARAMS)]
+    weights = [ok.astype(float) for ok in cache.allowed(MACS, PARAMS)]
     costs = np.array([brute_cost(graph, at) for at in found]) - np.array(ends)[:, 0]
     theta = [2.0 / max(ends[0][1] - ends[0][0], 1), -3.0 / max(ends[1][1] - ends[1][0], 1)]
     every = CharacteristicFunction(made, weights, ends).tilted(*theta)
@@ -125,12 +126,12 @@ def test_masses_of_windows_are_bounded_also_in_tails(
     if not found:
         return
     cache = query_cache(graph)
-    ends = cache.cost_range("macs")
+    ends = cache.cost_range(MACS)
     costs = np.array([brute_cost(graph, at)[0] for at in found])
     monkeypatch.setattr("tsdsl.analysis.windows.cost_distribution.FREQUENCIES", count)
     every = CostDistribution(
-        cache.bucket_tree("macs"),
-        [ok.astype(float) for ok in cache.allowed("macs")],
+        cache.bucket_tree(MACS),
+        [ok.astype(float) for ok in cache.allowed(MACS)],
         [ends],
         len(found),
     )
@@ -153,10 +154,10 @@ def test_bounds_are_refined_to_a_precision(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(window, "MAX_LISTED", -1)
     query_cache.cache_clear()
     costs = np.sort([brute_cost(graph, at)[0] for at in found])
-    half = {"macs": (int(costs[0]), int(costs[len(costs) // 2]))}
+    half = {MACS: (int(costs[0]), int(costs[len(costs) // 2]))}
     coarse = window.mass(graph, half, "architectures")
     fine = window.mass(graph, half, "architectures", precision=0.01)
-    right = (costs <= half["macs"][1]).mean()
+    right = (costs <= half[MACS][1]).mean()
     assert fine.high - fine.low <= 0.01 * fine.high
     assert coarse.low <= right <= coarse.high
     assert fine.low <= right <= fine.high

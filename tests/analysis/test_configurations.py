@@ -7,7 +7,8 @@ from cases import cases
 from random_spaces import chain, enumerated
 
 import tsdsl.analysis.elimination.configurations as module
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.elimination.configurations import configurations, of_network
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.freeze import freeze

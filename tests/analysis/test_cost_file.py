@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tsdsl
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.analysis.costs.cost_file import MAX_BYTES, CostDocument, dump
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.diagnostics import DiagnosticError, FileError, SpecError
 from tsdsl.ops import OPS
 

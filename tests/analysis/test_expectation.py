@@ -12,6 +12,7 @@ from cases import cases
 from random_spaces import brute_cost, chain, decisions_of, enumerated, made
 
 from tsdsl.analysis import distribution_file
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.logits import softmax
@@ -65,7 +66,7 @@ def test_the_gradient_equals_finite_differences(seed: int) -> None:
     start = Distribution.initial(graph)
     flat = rng.normal(size=start.flat.shape)
     exact = np.concatenate(list(space.gradient("macs", Distribution(graph, flat)).values()))
-    means = query_cache(graph).expectation("macs")
+    means = query_cache(graph).expectation(MACS)
     scale = max(1.0, float(np.abs(exact).max()))
     for k in rng.choice(len(flat), min(len(flat), 8), replace=False):
         ends = []
@@ -83,7 +84,7 @@ def test_the_gradient_is_zero_for_an_impossible_option() -> None:
         distribution = made(graph, seed)
         if np.isinf(distribution.flat).any():
             break
-    _, pull = query_cache(graph).expectation("macs").gradient(distribution.flat_probabilities)
+    _, pull = query_cache(graph).expectation(MACS).gradient(distribution.flat_probabilities)
     assert np.isfinite(pull).all()
     assert (pull[np.isinf(distribution.flat)] == 0).all()
 

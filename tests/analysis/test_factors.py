@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from random_spaces import Maker, brute_cost
 
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.costs.factors import cost_factors
 from tsdsl.analysis.elimination.bounds import bounds
 from tsdsl.diagnostics import ArchitectureError
@@ -22,7 +23,7 @@ def test_costs_beyond_64_bits_are_exact() -> None:
     clip = Edge(constant((1 << 20, 1 << 10, 1 << 10, 1 << 10)))
     conv = maker.op("conv", "conv", clip, out=width, kernel=(1, 1, 1))
     space = maker.space(clip, (conv,), conv.output)
-    ends = bounds(space, "macs")
+    ends = bounds(space, MACS)
     assert ends.max.value == 1 << 70
     assert ends.min.value == ((1 << 20) - 1) << 50
     for end in ends:
@@ -40,7 +41,7 @@ def test_factors_whose_variables_nest_are_one() -> None:
     two = maker.op("conv", "conv2", one.output, out=width, kernel=kernel)
     three = maker.op("conv", "conv3", clip, out=7, kernel=(1, 1, 1))
     space = maker.space(clip, (one, two, three), two.output)
-    (factor,) = cost_factors(space, "macs")
+    (factor,) = cost_factors(space, MACS)
     assert factor.scope == (0, 1)
     for w in range(2):
         for k in range(2):

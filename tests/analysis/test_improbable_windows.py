@@ -13,6 +13,7 @@ import pytest
 from random_spaces import brute_cost, decisions_of, enumerated
 
 import tsdsl.analysis.sampling.improbable_windows as improbable
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling import sampler
@@ -69,7 +70,7 @@ def test_the_most_probable_and_moments_do_not_underflow(seed: int, gap: float) -
         inside = {a: log for a, (log, m) in logs.items() if window[0] <= m <= window[1]}
         best = sorted(inside.values(), reverse=True)[:4]
         # Architectures, not networks: several can be the same network.
-        made = most_probable(graph, 4, {"macs": window}, given)
+        made = most_probable(graph, 4, {MACS: window}, given)
         assert len(set(made)) == len(made) == len(best)
         assert [inside[a] for a in made] == pytest.approx(best, rel=1e-12, abs=1e-9)
         assert [a.provenance["log_probability"] for a in made] == pytest.approx(best, rel=1e-12)
@@ -78,7 +79,7 @@ def test_the_most_probable_and_moments_do_not_underflow(seed: int, gap: float) -
         assert mass.low <= share * (1 + 1e-9) and share <= mass.high * (1 + 1e-9)
         assert mass.high > 0
         everything = sampler.sample(
-            graph, 1, len(found) + 1, given, {"macs": window}, distinct="architectures"
+            graph, 1, len(found) + 1, given, {MACS: window}, distinct="architectures"
         )
         assert set(everything) == inside.keys()
 
@@ -98,7 +99,7 @@ def test_draws_follow_the_weights(gap: float, monkeypatch: pytest.MonkeyPatch) -
         top = max(inside.values())
         total = sum(exp(log - top) for log in inside.values())
         n = 2000
-        drawn = Counter(sampler.sample(graph, 1, n, given, {"macs": window}, distinct=False))
+        drawn = Counter(sampler.sample(graph, 1, n, given, {MACS: window}, distinct=False))
         assert drawn.keys() <= inside.keys()
         cells = [(drawn[a], n * exp(log - top) / total) for a, log in inside.items()]
         often = [(seen, wanted) for seen, wanted in cells if wanted >= 5]
@@ -142,7 +143,7 @@ def test_an_error_inside_of_meet_in_the_middle_surfaces(
     costs = sorted(brute_cost(graph, at)[0] for at in found)
     window = (costs[1], costs[-2])
     with pytest.raises(error, match="broadcast"):
-        sampler.sample(graph, 0, 100_000, "initial", {"macs": window}, distinct=False)
+        sampler.sample(graph, 0, 100_000, "initial", {MACS: window}, distinct=False)
     assert space.count(flops=window) > 0
 
 
@@ -166,9 +167,7 @@ def drawn(
     random = np.random.Generator(np.random.PCG64(7))
     rows = given.layout.split(given.flat_logs)
     made: list[Architecture] = []
-    for at, _ in improbable.improbable(
-        query_cache(graph), rows, {"macs": window}, random, distinct
-    ):
+    for at, _ in improbable.improbable(query_cache(graph), rows, {MACS: window}, random, distinct):
         made += sampler.architectures(graph, at)
         made = list(dict.fromkeys(made)) if distinct else made
         if len(made) >= n:

@@ -7,6 +7,7 @@ import pytest
 from cases import cases
 from random_spaces import brute_cost, enumerated
 
+from tsdsl.analysis.costs.counted import ELEMENTS, MACS, PARAMS
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.windows.cost_distribution import CostDistribution
 from tsdsl.analysis.windows.joint_bounds import polynomials
@@ -37,14 +38,14 @@ def test_joint_bounds_contain_the_true_mass(seed: int, monkeypatch: pytest.Monke
     if not found:
         return
     cache = query_cache(graph)
-    names = ("macs", "params", "elements")[: 2 + seed % 2]
+    names = (MACS, PARAMS, ELEMENTS)[: 2 + seed % 2]
     made = cache.bucket_tree(*names)
     ends = [cache.cost_range(name) for name in names]
     rng = np.random.default_rng(seed)
     tables = [ok * rng.uniform(0.1, 2.0, ok.shape) for ok in cache.allowed(*names)]
     both = np.array([brute_cost(graph, at) for at in found])
     if len(names) == 3:
-        elements = cache.lookup("elements").assigned(np.array(found))
+        elements = cache.lookup(ELEMENTS).assigned(np.array(found))
         both = np.column_stack([both, elements])
     weights = np.ones(len(found))
     for table, potential in zip(tables, made.potentials, strict=True):

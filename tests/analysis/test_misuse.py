@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from random_spaces import enumerated
 
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.windows.window import windows_of
 from tsdsl.diagnostics import SpecError
 from tsdsl.space import Space
@@ -52,6 +53,6 @@ def test_an_unknown_cost_is_a_finding() -> None:
 
 
 def test_windows_are_rounded_to_integers_inside() -> None:
-    assert windows_of({"macs": (0.2, 3.9)}) == {"macs": (1, 3)}
-    low, high = windows_of({"macs": (-float("inf"), float("inf"))})["macs"]
+    assert windows_of({MACS: (0.2, 3.9)}) == {MACS: (1, 3)}
+    low, high = windows_of({MACS: (-float("inf"), float("inf"))})[MACS]
     assert low < -(10**70) and high > 10**70

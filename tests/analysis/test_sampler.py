@@ -12,6 +12,7 @@ from cases import cases, swept
 from random_spaces import Maker, brute_cost, chain, decisions_of, enumerated, structures
 
 import tsdsl
+from tsdsl.analysis.costs.counted import ELEMENTS, MACS, PARAMS
 from tsdsl.analysis.costs.lookup import CostLookup
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination import bucket_tree as program_module
@@ -32,13 +33,13 @@ from tsdsl.ir.values import constant, lift
 from tsdsl.space import Space
 
 SPECS = Path(__file__).resolve().parents[2] / "specs"
-COSTS = ("macs", "params", "elements")
+COSTS = (MACS, PARAMS, ELEMENTS)
 
 
 def all_costs(graph: SpaceGraph, found: list[list[int]]) -> np.ndarray:
     """MACs and parameters by brute force; elements from their tables."""
     at = np.array(found)
-    known = CostLookup(graph, "elements")
+    known = CostLookup(graph, ELEMENTS)
     both = np.array([brute_cost(graph, row) for row in found])
     return np.column_stack([both, known.assigned(at)])
 
@@ -186,7 +187,7 @@ def test_a_tilt_brings_means_near_their_windows(seed: int) -> None:
         assert np.log(odds(graph, found, p)[inside].sum()) <= tilt.bound + 1e-9
 
 
-@pytest.mark.parametrize("windows", [{}, {"macs": (0, 10**12)}], ids=["free", "within"])
+@pytest.mark.parametrize("windows", [{}, {MACS: (0, 10**12)}], ids=["free", "within"])
 def test_the_first_draws_do_not_depend_on_their_number(windows: dict) -> None:
     graph = chain(40)
     many = sample(graph, 5, 700, "initial", windows)
@@ -374,10 +375,10 @@ def test_windows_of_costs_beyond_64_bits_are_exact(monkeypatch: pytest.MonkeyPat
 
 def test_assignments_are_those_of_the_sample() -> None:
     graph = chain(20)
-    at = options_within(graph, 1, 50, {"macs": (0, 10**12)})
+    at = options_within(graph, 1, 50, {MACS: (0, 10**12)})
     assert [architecture_at(graph, row) for row in at.tolist()] == sample(graph, 1, 50)[
         :0
-    ] + sample(graph, 1, 50, "initial", {"macs": (0, 10**12)})
+    ] + sample(graph, 1, 50, "initial", {MACS: (0, 10**12)})
 
 
 def test_provenance_records_how_a_sample_was_drawn() -> None:

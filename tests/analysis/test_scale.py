@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from random_spaces import brute_cost, chain
 
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.costs.factors import cost_factors
 from tsdsl.analysis.elimination.bounds import bounds
 from tsdsl.analysis.elimination.count import count
@@ -19,8 +20,8 @@ def test_counts_of_a_chain_have_a_closed_form() -> None:
 
 def test_bounds_of_a_chain_are_attained() -> None:
     space = chain(80)
-    factors = cost_factors(space, "macs")
-    ends = bounds(space, "macs")
+    factors = cost_factors(space, MACS)
+    ends = bounds(space, MACS)
     size = count(space)
     assert max(f.table.size for f in factors) < 5000
     assert size > 10**140

@@ -8,7 +8,8 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, coupled, every_architecture
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.items import cost_items
 from tsdsl.analysis.summary import SHARES, summarise
 

@@ -9,7 +9,9 @@ import pytest
 from cases import cases
 from random_spaces import brute_cost, chain, decisions_of, enumerated, structures
 
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.counted import MACS, PARAMS
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.sampling import sampler
@@ -66,7 +68,7 @@ def cuts(values: np.ndarray, seed: int) -> list[tuple[int, int]]:
 def test_counts_and_masses_are_exact_or_contained(seed: int, way: str) -> None:
     graph, found = enumerated(seed)
     if not found:
-        assert window.count(graph, {"macs": (0, 10**9)}) == 0
+        assert window.count(graph, {MACS: (0, 10**9)}) == 0
         return
     space = Space(graph)
     both = np.array([brute_cost(graph, at) for at in found])
@@ -137,11 +139,11 @@ def test_samples_have_the_conditional_distribution(seed: int, kind: str, way: st
     weighting = own if kind == "own" else kind
     both = np.array([brute_cost(graph, at) for at in found])
     low, high = np.quantile(both[:, 0], [0.3, 0.6], method="nearest").tolist()
-    windows = {"macs": (low, high)}
+    windows = {MACS: (low, high)}
     inside = (both[:, 0] >= low) & (both[:, 0] <= high)
     if seed % 2:
         most = int(np.quantile(both[inside, 1], 0.7, method="nearest"))
-        windows["params"] = (0, most)
+        windows[PARAMS] = (0, most)
         inside &= both[:, 1] <= most
     if kind == "architectures":
         p = np.ones(len(found))
@@ -203,8 +205,8 @@ def test_enumeration_within_windows_is_complete() -> None:
         assert sorted(every) == sorted([at[v] for v in ours] for at in found)
         both = np.array([brute_cost(graph, at) for at in found])
         a, b = np.quantile(both, [0.2, 0.7], axis=0, method="nearest")
-        listed = Enumerator(cache, ("macs", "params")).assignments(
-            {"macs": (int(a[0]), int(b[0])), "params": (int(a[1]), int(b[1]))}
+        listed = Enumerator(cache, (MACS, PARAMS)).assignments(
+            {MACS: (int(a[0]), int(b[0])), PARAMS: (int(a[1]), int(b[1]))}
         )
         right = [at for at, c in zip(found, both, strict=True) if (a <= c).all() and (c <= b).all()]
         picked = listed[:, ours].tolist()

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from random_spaces import enumerated
 
+from tsdsl.analysis.costs.counted import MACS, PARAMS
 from tsdsl.backends.expectation import ExpectedCost
 from tsdsl.space import Space
 
@@ -21,7 +22,7 @@ def test_gradcheck(seed: int) -> None:
     graph, found = enumerated(seed)
     if not found:
         return
-    cost = ExpectedCost(graph, "params")
+    cost = ExpectedCost(graph, PARAMS)
     torch.manual_seed(seed)
     logits = torch.randn(int(cost.layout.starts[-1]), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(cost, logits, eps=1e-5, atol=1e-2, rtol=1e-6)
@@ -31,7 +32,7 @@ def test_the_value_is_that_of_the_space() -> None:
     graph, _ = enumerated(2)
     space = Space(graph)
     start = space.distribution()
-    cost = ExpectedCost(graph, "macs")
+    cost = ExpectedCost(graph, MACS)
     logits = {
         path: torch.tensor(row, dtype=torch.float64, requires_grad=True)
         for path, row in start.logits.items()

@@ -10,7 +10,7 @@ import torch
 from reference import _op as by_definition
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends import timing
 from tsdsl.backends.operation_module import build_operation
 from tsdsl.backends.timing import Measurements, Setup, estimate, rounds, shares

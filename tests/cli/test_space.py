@@ -11,7 +11,8 @@ import pytest
 from text_spaces import MORE, SPARSE, TEXT, coupled
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import Configuration, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.windows.window import Between
 from tsdsl.cli.space_report import Unit, between, big, percent, window_text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.counted import ELEMENTS, MACS, PARAMS
 from tsdsl.plots.units import AxisUnit, percent, plain, short
 
 LATENCY = CostTable("latency", "ns", {})
@@ -14,18 +15,18 @@ ENERGY = CostTable("energy", "J", {})
 @pytest.mark.parametrize(
     ("cost", "value", "text"),
     [
-        ("macs", 2_778_000_000, "2.778 GFLOPs"),
-        ("macs", 100_000_000, "0.100 GFLOPs"),
-        ("macs", 99_000_000, "99.000 MFLOPs"),
-        ("macs", 27_638_665_216, "27.639 GFLOPs"),
-        ("macs", 9_999_400_000_000, "9,999 GFLOPs"),
-        ("macs", 10**15, "1.000 PFLOPs"),
-        ("macs", 10**22, "10,000 EFLOPs"),
-        ("macs", 123, "123 FLOPs"),
-        ("macs", 0, "0 GFLOPs"),
-        ("params", 3_794_322, "3.794 M"),
-        ("params", 942, "942"),
-        ("elements", 5_000_000, "5.000 M"),
+        (MACS, 2_778_000_000, "2.778 GFLOPs"),
+        (MACS, 100_000_000, "0.100 GFLOPs"),
+        (MACS, 99_000_000, "99.000 MFLOPs"),
+        (MACS, 27_638_665_216, "27.639 GFLOPs"),
+        (MACS, 9_999_400_000_000, "9,999 GFLOPs"),
+        (MACS, 10**15, "1.000 PFLOPs"),
+        (MACS, 10**22, "10,000 EFLOPs"),
+        (MACS, 123, "123 FLOPs"),
+        (MACS, 0, "0 GFLOPs"),
+        (PARAMS, 3_794_322, "3.794 M"),
+        (PARAMS, 942, "942"),
+        (ELEMENTS, 5_000_000, "5.000 M"),
         (LATENCY, 8_000_000, "8.000 ms"),
         (LATENCY, 12, "12 ns"),
         (LATENCY, 20_000, "20.000 us"),
@@ -39,16 +40,16 @@ def test_text(cost, value: int, text: str) -> None:
 
 
 def test_small_values_in_a_large_unit() -> None:
-    unit = AxisUnit.of("macs", 10**9)
+    unit = AxisUnit.of(MACS, 10**9)
     assert unit.number(1) == "<0.001" and unit.number(0) == "0"
     assert unit.number(2_000_000) == "0.002"
 
 
 def test_axis_above_the_minimum() -> None:
-    unit = AxisUnit.between("macs", 10**15, 10**15 + 5000)
+    unit = AxisUnit.between(MACS, 10**15, 10**15 + 5000)
     assert unit.place(10**15 + 2500) == 2.5
     assert unit.text(10**15 + 2500) == "2.500 kFLOPs above 1,000,000,000,000,000"
-    assert AxisUnit.between("macs", 10**9, 2 * 10**9).origin == 0
+    assert AxisUnit.between(MACS, 10**9, 2 * 10**9).origin == 0
 
 
 @pytest.mark.parametrize(

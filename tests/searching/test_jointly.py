@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 
 import tsdsl
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.cli.__main__ import cli
 from tsdsl.diagnostics import SpecError
@@ -187,7 +188,7 @@ def test_with_streams_of_a_phase_only(kind: str, tmp_path: Path) -> None:
     there = tsdsl.Space(restrict(space.graph, [stream]))
     given = joint(space, 8)
     odds = odds_of(space, given)
-    costs = there.query_cache.lookup("macs").many(space.encode(list(odds)))
+    costs = there.query_cache.lookup(MACS).many(space.encode(list(odds)))
     assert there.expectation("macs", given.on_graph(there.graph)) == pytest.approx(
         np.array(list(odds.values())) @ costs, rel=1e-12
     )
@@ -480,5 +481,5 @@ space Many {
         assert [len(made.logits_of(g)) for g in made.groups] == [each] * blocks_
         for ask in (space.expectation, space.variance):
             assert ask("macs", made) == pytest.approx(ask("macs", plain), rel=1e-9)
-        steps = bucket_tree(made.graph, ("macs",)).steps
+        steps = bucket_tree(made.graph, (MACS,)).steps
         assert sum(int(np.prod(step.shape)) for step in steps) < 1 << 19

@@ -17,6 +17,7 @@ from killing import Killer
 from searchers import equal, searcher
 
 import tsdsl
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.ir.decision_groups import block_groups
 from tsdsl.ir.ordering import TooCoupled
@@ -240,7 +241,7 @@ def test_costs_of_phases(tiny: Tiny) -> None:
                 weight *= row[np.ravel_multi_index(at, [len(d.options) for d in members])]
         weights.append(weight)
     there = tsdsl.Space(restrict(space.graph, ["a"]))
-    costs = there.query_cache.lookup("macs").many(space.encode(every))
+    costs = there.query_cache.lookup(MACS).many(space.encode(every))
     assert sum(weights) == pytest.approx(1)
     first, second = space.phases("macs", given)
     assert first.mean == pytest.approx(np.array(weights) @ costs)

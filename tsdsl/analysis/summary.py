@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from tsdsl.analysis.costs.cost_table import COUNTED, Cost, CostTable
+from tsdsl.analysis.costs.cost import Cost
+from tsdsl.analysis.costs.counted import COUNTED, MACS
 from tsdsl.analysis.costs.items import Grouping
 from tsdsl.analysis.distribution import Distribution, DistributionLike
 from tsdsl.analysis.elimination.bounds import Bounds
@@ -56,7 +57,7 @@ class CostSummary:
     @property
     def unit(self) -> str:
         """The unit of values: "ns" for a latency, empty for counts."""
-        return self.cost.unit if isinstance(self.cost, CostTable) else ""
+        return self.cost.unit
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ def summarise(
     named = {str(space.cost(name)): ends for name, ends in windows.items()}
     size = ask(lambda: space.size)
     costs = {
-        name: _cost(space, space.cost(name), given, by, ask) for name in (*COUNTED, *space.costs)
+        cost.name: _cost(space, cost, given, by, ask) for cost in (*COUNTED, *space.costs.values())
     }
     count: int | CountBetween | None = None
     mass: Between | None = None
@@ -122,7 +123,7 @@ def summarise(
         count = ask(lambda: space.count(within=named))
         # A window without architectures has the probability 0: one query less.
         mass = Between(0.0, 0.0) if count == 0 else ask(lambda: space.mass(given, within=named))
-    for name in dict.fromkeys(("macs", *named)):
+    for name in dict.fromkeys((MACS.name, *named)):
         cost = costs[name]
         if cost.bounds is not None and cost.bounds.min.value < cost.bounds.max.value:
             _add_distribution(space, cost, given, bins, ask)
@@ -169,7 +170,7 @@ def _cost(
     alike = space.query_cache.expectation(cost).uniform_moments()
     made.mean, made.std = moments.mean, moments.variance**0.5
     made.uniform_mean, made.uniform_std = alike.mean, alike.variance**0.5
-    if cost != "elements":
+    if cost.is_divided:
         made.breakdown = {kind: space.breakdown(name, kind, given) for kind in by}
         made.phases = space.phases(name, given)
     return made

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, Switch
 from tsdsl.ir.layout import PLAIN, Axes, ChannelLayout, Occurrences, layout_of, positions, ranked

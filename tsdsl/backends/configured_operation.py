@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends.channel_layouts import Places
 from tsdsl.backends.elastic import Elastic, Pieces, put_back, run, take, template
 from tsdsl.backends.slice_gradients import SliceGradients, WeightSlice

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends.channel_layouts import ChannelCounts, Places
 from tsdsl.backends.operation_module import build_operation
 from tsdsl.ir.layout import ChannelLayout, Runs, positions

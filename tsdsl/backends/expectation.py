@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
 from tsdsl.analysis.logits import Floats, LogitLayout, log_softmax, softmax
@@ -23,7 +23,7 @@ from tsdsl.ir.space import SpaceGraph
 
 
 class ExpectedCost:
-    """``ExpectedCost(space.graph, "macs")(logits)``: a scalar that can be differentiated once.
+    """``ExpectedCost(space.graph, MACS)(logits)``: a scalar that can be differentiated once.
 
     ``logits`` is a mapping from decision path to tensor, or one tensor of all logits concatenated.
     The probability of an architecture is the product of the probabilities of its active decisions'

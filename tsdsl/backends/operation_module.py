@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends.source.expression import fill
 from tsdsl.backends.source.text import literal
 from tsdsl.ir.op import ModuleCall

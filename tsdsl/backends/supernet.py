@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends.channel_layouts import ChannelLayouts, Places
 from tsdsl.backends.configured_operation import ConfiguredOperation
 from tsdsl.backends.elastic import Elastic

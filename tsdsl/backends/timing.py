@@ -21,7 +21,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.backends.network_module import build
 from tsdsl.backends.operation_module import build_operation
 from tsdsl.diagnostics import Diagnostic, SpecError

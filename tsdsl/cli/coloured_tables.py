@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.items import Grouping, cost_items, grouped
 from tsdsl.cli import cost_tables
 from tsdsl.ir.network import Network
 
 
 def print_costs(
-    network: Network, by: Grouping, views: int | None, measured: Sequence[CostTable] = ()
+    network: Network, by: Grouping, views: int | None, measured: Sequence[Cost] = ()
 ) -> None:
     """Print the table of one network, coloured."""
     found = grouped(cost_items(network, measured), by)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import tsdsl
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.items import CostGroup, Grouping, cost_items, grouped
 from tsdsl.cli.output import aligned
 from tsdsl.cli.quantities import flops, quantity, scaled, several, size, unit
@@ -13,7 +14,7 @@ from tsdsl.diagnostics.render import visible
 from tsdsl.ir.network import Network
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.costs.cost_table import CostTable
+    from tsdsl.analysis.costs.cost import Cost
     from tsdsl.analysis.elimination.bounds import Bounds
 
 CONVENTION = (
@@ -32,7 +33,7 @@ def note(name: str) -> str:
 
 
 def cells(
-    found: Sequence[CostGroup], by: Grouping, measured: Sequence[CostTable] = ()
+    found: Sequence[CostGroup], by: Grouping, measured: Sequence[Cost] = ()
 ) -> list[list[str]]:
     """Header, rows and total as text, with a column for each cost table."""
     macs, params = sum(row.macs for row in found), sum(row.params for row in found)
@@ -65,9 +66,7 @@ def cells(
 NUMBERS = (1, 2, 3, 4)
 
 
-def costs(
-    network: Network, by: Grouping, views: int | None, measured: Sequence[CostTable] = ()
-) -> str:
+def costs(network: Network, by: Grouping, views: int | None, measured: Sequence[Cost] = ()) -> str:
     """The table of one network, the convention, and what several views cost."""
     found = grouped(cost_items(network, measured), by)
     rows = cells(found, by, measured)
@@ -76,13 +75,13 @@ def costs(
     return f"{title(network)}\n\n{table}\n\n{footer(sum(row.macs for row in found), views)}{said}"
 
 
-def origin(table: CostTable) -> str:
-    """What a measured cost is, and where it was measured."""
-    device = table.provenance.get("device")
-    batch = table.provenance.get("batch")
+def origin(cost: Cost) -> str:
+    """What a cost is; if it was measured, on which device, with which batch."""
+    provenance = cost.provenance if isinstance(cost, CostTable) else {}
+    device, batch = provenance.get("device"), provenance.get("batch")
     where = f", measured on {visible(str(device))[:80]}" if device else ""
     clips = f", batch {batch}" if isinstance(batch, int) and batch != 1 else ""
-    return f"{table.name}: the sum over operations{where}{clips}"
+    return f"{cost.name}: the sum over operations{where}{clips}"
 
 
 def title(network: Network) -> str:
@@ -113,11 +112,7 @@ def bounds(space: tsdsl.Space, ends: Mapping[str, Bounds | None], views: int | N
             return [name, *macs(values or [])]
         if values is None:
             return [cost, UNKNOWN, UNKNOWN]
-        table = space.costs.get(cost)
-        shown = (
-            [f"{v:,}" for v in values] if table is None else [quantity(table, v) for v in values]
-        )
-        return [cost, *shown]
+        return [cost, *(quantity(space.cost(cost), value) for value in values)]
 
     over = [["over the space", "minimum", "maximum"], *map(row, ends)]
     own = [

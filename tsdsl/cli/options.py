@@ -92,7 +92,7 @@ def windows_by_cost(
     windows: dict[str, tuple[float, float]] = {}
     for name, ends in given:
         cost = space.cost(name)
-        if ends.timed and getattr(cost, "unit", None) != "ns":
+        if ends.timed and cost.unit != "ns":
             raise click.UsageError(f"'{name}' is not measured in units of time")
         if str(cost) in windows:
             raise click.UsageError(f"'{name}' has two windows: give one")

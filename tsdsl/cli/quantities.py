@@ -9,7 +9,7 @@ from tsdsl.diagnostics.render import visible
 from tsdsl.units import AMOUNTS
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.costs.cost_table import CostTable
+    from tsdsl.analysis.costs.cost import Cost
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -23,9 +23,11 @@ def unit(largest: float) -> tuple[str, int]:
     return next((u for u in UNITS if largest >= u[1] / 10), UNITS[-1])
 
 
-def quantity(table: CostTable, value: int) -> str:
-    """A value with its unit; of nanoseconds, milliseconds."""
-    return f"{value / 1e6:,.3f} ms" if table.unit == "ns" else f"{value:,} {visible(table.unit)}"
+def quantity(cost: Cost, value: int) -> str:
+    """A value with its unit. Times, which are in nanoseconds, are shown in milliseconds."""
+    if cost.unit == "ns":
+        return f"{value / 1e6:,.3f} ms"
+    return f"{value:,} {visible(cost.unit)}" if cost.unit else f"{value:,}"
 
 
 def several(count: int, noun: str, plural: str | None = None) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import tsdsl
+from tsdsl.analysis.costs.cost_table import LATENCY
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.quantities import amount, amount_of_flops, bytes_text
 from tsdsl.cli.space_report import window_text
@@ -197,6 +198,5 @@ def _budgets(phase: PhasePlan) -> str:
 
 
 def _budget(budget: Budget) -> str:
-    name = "macs" if budget.cost == "flops" else budget.cost
-    unit = "ns" if budget.cost == "latency" else ""
-    return f"{window_text(name, (budget.low, budget.high), unit)} (beta {budget.weight:g})"
+    unit = "ns" if budget.cost == LATENCY else ""
+    return f"{window_text(budget.cost, (budget.low, budget.high), unit)} (beta {budget.weight:g})"

@@ -7,8 +7,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decima
 from math import inf, log10
 from typing import NamedTuple
 
-from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.costs.items import Grouping
+from tsdsl.analysis.costs.named import counted
 from tsdsl.analysis.elimination.phases import PhaseCost
 from tsdsl.analysis.summary import SHARES, CostSummary, SpaceSummary
 from tsdsl.analysis.windows.window import Between, CountBetween
@@ -47,12 +48,12 @@ class Unit(NamedTuple):
 def unit_of(cost: CostSummary) -> Unit:
     """By the largest value."""
     largest = cost.bounds.max.value if cost.bounds else 0
-    if cost.name == "macs":
+    if cost.cost is MACS:
         name, scale = unit(largest)
         return Unit(name, scale, 3)
-    if isinstance(cost.cost, CostTable):
-        if cost.unit == "ns":
-            return Unit(f"{visible(cost.name)}, ms", 1e6, 3)
+    if cost.unit == "ns":
+        return Unit(f"{visible(cost.name)}, ms", 1e6, 3)
+    if cost.unit:
         return Unit(f"{visible(cost.name)}, {visible(cost.unit)}", 1, 0)
     return Unit(f"{cost.name}, M", 1e6, 3) if largest >= 10**6 else Unit(f"{cost.name}", 1, 0)
 
@@ -78,10 +79,10 @@ def overview(
     parts += [
         _phases(cost, unit_of(cost), under, bold)
         for cost in found.costs.values()
-        if cost.phases and (cost.name == "macs" or any(p.budgets for p in cost.phases))
+        if cost.phases and (cost.cost is MACS or any(p.budgets for p in cost.phases))
     ]
     said = [
-        note(unit_of(found.costs["macs"]).name),
+        note(unit_of(found.costs[MACS.name]).name),
         "elements are the values of all results of operations, for one clip",
     ]
     said += [origin(table) for table in space.costs.values()]
@@ -119,7 +120,8 @@ def between(value: Between, text: Callable[[float, str], str]) -> str:
 def window_text(name: str, ends: tuple[float, float], unit: str) -> str:
     """``FLOPs 1.37G..1.43G``."""
     low, high = ("" if abs(end) == inf else _end(end, unit) for end in ends)
-    return f"{'FLOPs' if name == 'macs' else visible(name)} {low}..{high}"
+    cost = counted(name)
+    return f"{cost.symbol if cost and cost.symbol else visible(name)} {low}..{high}"
 
 
 def _end(value: float, unit: str) -> str:

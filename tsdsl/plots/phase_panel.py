@@ -15,7 +15,7 @@ from tsdsl.plots.style import DARK, INK, MUTED, RULE, SMALL, WINDOW
 from tsdsl.plots.units import AxisUnit
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.costs.cost_table import Cost
+    from tsdsl.analysis.costs.cost import Cost
     from tsdsl.analysis.distribution import DistributionLike
     from tsdsl.analysis.elimination.phases import PhaseCost
     from tsdsl.space import Space

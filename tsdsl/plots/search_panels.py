@@ -18,7 +18,9 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from tsdsl.analysis.costs.cost_table import Cost, CostTable
+from tsdsl.analysis.costs.cost import Cost
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.named import counted
 from tsdsl.ir.space import path_prefixes
 from tsdsl.plots.inline_figure import InlineFigure
 from tsdsl.plots.panel import bare, describe
@@ -201,10 +203,9 @@ def _curves(history: History) -> list[_Curve]:
 
 
 def _cost(name: str) -> Cost:
-    if name in ("flops", "macs"):
-        return "macs"
-    # Budgets of measured costs are in nanoseconds.
-    return "params" if name == "params" else CostTable(name, "ns", {})
+    """The cost of a budget, for its axis. A run keeps the names of its costs; those that are
+    measured are in nanoseconds."""
+    return counted(name) or CostTable(name, "ns", {})
 
 
 def _time(ax: Axes, history: History, below: bool) -> None:

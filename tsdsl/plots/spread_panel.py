@@ -16,7 +16,7 @@ from tsdsl.plots.style import DARK, INK, LIGHT, MUTED, WINDOW
 from tsdsl.plots.units import AxisUnit, percent, short
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.costs.cost_table import Cost
+    from tsdsl.analysis.costs.cost import Cost
     from tsdsl.analysis.distribution import DistributionLike
     from tsdsl.analysis.elimination.expectation import Moments
     from tsdsl.analysis.windows.window import Between, Histogram, Weighting

@@ -146,11 +146,8 @@ def _bars(
     space: Space, cost: str, name: str, architecture: Mapping[str, Any] | None, by: Grouping
 ) -> _Bars:
     network: Network = space.network(architecture)
-    asked = space.cost(cost)
-    tables = [] if isinstance(asked, str) else [asked]
     found = [
-        (item.path, item.op, item.costs[0] if tables else getattr(item, str(asked)))
-        for item in cost_items(network, tables)
+        (item.path, item.op, item.costs[0]) for item in cost_items(network, [space.cost(cost)])
     ]
     cells = _cells((path, group_path(path, op, by), value, by) for path, op, value in found)
     return _Bars(name, cells, sum(value for _, _, value in found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tsdsl.analysis.costs.cost_table import Cost, CostTable
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.diagnostics.render import visible
 from tsdsl.units import TIMES
 
@@ -49,24 +49,23 @@ class AxisUnit:
     def of(cls, cost: Cost, most: float) -> AxisUnit:
         """The unit of an axis up to ``most``: GFLOPs for multiply-adds and milliseconds for times,
         if they give readable numbers."""
-        if isinstance(cost, CostTable):
-            name = plain(cost.name)
-            if cost.unit == "ns":
-                scale = _prefix(most, 10**6, list(_TIMES))
-                short = _TIMES[scale]
-                return cls(name, short, f"{name} ({short}), the sum over operations", scale)
+        if cost.symbol:
+            scale = _prefix(most, 10**9, list(_PREFIXES))
+            short = f"{_PREFIXES[scale]}{cost.symbol}"
+            return cls(cost.symbol, short, f"{short} ({cost.noun})", scale)
+        name = plain(cost.noun or cost.name)
+        if cost.unit == "ns":
+            scale = _prefix(most, 10**6, list(_TIMES))
+            short = _TIMES[scale]
+            return cls(name, short, f"{name} ({short}), the sum over operations", scale)
+        if cost.unit:
             scale = _prefix(most, 1, list(_PREFIXES))
             unit = plain(cost.unit)
             short = f"{_PREFIXES[scale]} {unit}".strip() if scale > 1 else unit
             return cls(name, short, f"{name} ({short})" if short else name, scale)
-        if cost == "macs":
-            scale = _prefix(most, 10**9, list(_PREFIXES))
-            short = f"{_PREFIXES[scale]}FLOPs"
-            return cls("FLOPs", short, f"{short} (multiply-adds)", scale)
-        noun = "parameters" if cost == "params" else "elements of all results"
         scale = _prefix(most, 10**6, list(_PREFIXES))
         short = _PREFIXES[scale]
-        return cls(noun, short, f"{noun} ({short})" if short else noun, scale)
+        return cls(name, short, f"{name} ({short})" if short else name, scale)
 
     @property
     def title(self) -> str:

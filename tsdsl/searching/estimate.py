@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import torch
 
+from tsdsl.analysis.costs.counted import ELEMENTS
 from tsdsl.analysis.elimination.optimum import Optimum, allowed
 from tsdsl.backends.supernet import Supernet
 from tsdsl.ir.graph import Path
@@ -139,7 +140,7 @@ def _largest(space: Space, phase: PhasePlan, free: Collection[str]) -> int | Non
         for d in space.decisions
     ]
     try:
-        made = present(space, phase).query_cache.bucket_tree("elements")
+        made = present(space, phase).query_cache.bucket_tree(ELEMENTS)
         possible = [allowed(p, rows) for p in made.potentials]
         tables = [None if (t := p.costs[0]) is None else -t for p in made.potentials]
         found = Optimum(made, tables, possible)

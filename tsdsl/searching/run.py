@@ -300,7 +300,7 @@ def run(
                 **({"cost_term": cost_term} if "cost_term" in algorithm.takes else {}),
                 **({"terms": [term.name for term in terms]} if terms else {}),
                 **described_val,
-                "costs": {name: fingerprint.of_table(t) for name, t in sorted(space.costs.items())},
+                "costs": {name: fingerprint.of_cost(c) for name, c in sorted(space.costs.items())},
                 "mixed_precision": mixed_precision,
                 "micro_batch": micro_batch if passes > 1 else None,
                 "recipe": recipe.as_json(),

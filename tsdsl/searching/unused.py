@@ -24,7 +24,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from tsdsl.analysis.costs.cost_table import Configuration
+from tsdsl.analysis.costs.configuration import Configuration
 from tsdsl.analysis.elimination.configurations import by_operation
 from tsdsl.backends.channel_layouts import ChannelLayouts, Places
 from tsdsl.backends.elastic import Elastic, Pieces, tensor_specs, window

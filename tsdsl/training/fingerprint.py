@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import tsdsl
-from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.data.lists import VideoList
 from tsdsl.ir.architecture import Architecture
 from tsdsl.sema.sections import Evaluate
@@ -61,10 +61,10 @@ def of_weights_in(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def of_table(table: CostTable) -> str:
-    """A digest of the values of a cost table. Their order does not enter."""
+def of_cost(cost: Cost) -> str:
+    """A digest of the values of a cost. Their order does not enter."""
     digest = hashlib.blake2b(digest_size=16)
-    for line in sorted(f"{each}\0{value}\n" for each, value in table.values.items()):
+    for line in sorted(f"{line}\n" for line in cost.identity()):
         digest.update(line.encode())
     return digest.hexdigest()
 

@@ -19,7 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 from pydantic import ValidationError as Invalid
 
-from tsdsl.analysis.costs.cost_table import COUNTED, Configuration, CostTable, written
+from tsdsl.analysis.costs.configuration import Configuration, spec_text
+from tsdsl.analysis.costs.cost_table import LATENCY, CostTable
+from tsdsl.analysis.costs.named import counted
 from tsdsl.diagnostics import Diagnostic, Source, SpecError, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
 from tsdsl.ir.json_text import key_span, kind, read_json, value_span
@@ -204,7 +206,7 @@ class _EntryReader:
             said = bad["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
             said = said.replace("valid tuple", "size such as 1x3x3")
             if not isinstance(given, dict):
-                said = f"{str(written(given))[:40]}: {said}"
+                said = f"{spec_text(given)[:40]}: {said}"
             message = f"'{op.name}' does not take '{name}' = {said}"
         self._wrong(at, place, message, hint)
 
@@ -225,7 +227,7 @@ def _argument(value: Any) -> Any:
 
 def _option(value: Any) -> Any:
     """An argument as a spec, in JSON, has it."""
-    return written(value) if isinstance(value, tuple) else value
+    return spec_text(value) if isinstance(value, tuple) else value
 
 
 def _order(found: Configuration) -> tuple[Any, ...]:
@@ -247,10 +249,10 @@ def _wrong_format(content: dict[str, Any], source: Source) -> SpecError:
 
 
 def _check_name(document: CostDocument, source: Source) -> None:
-    if document.cost in COUNTED or document.cost == "flops":
+    if counted(document.cost) is not None:
         message = f"'{document.cost}' is counted by rule, a table cannot replace it"
         raise _failure(source, message, "give the cost another name", ("cost",))
-    if document.cost == "latency" and document.unit != "ns":
+    if document.cost == LATENCY and document.unit != "ns":
         message = f"latency is in nanoseconds (unit ns), not in '{document.unit}'"
         raise _failure(source, message, "convert the values, or name the cost otherwise", ("unit",))
 

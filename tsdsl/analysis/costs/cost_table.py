@@ -1,44 +1,27 @@
-"""A cost that is not computed but looked up: a value for each operation with its arguments and
-input shapes, such as a latency that was measured.
+"""A cost that is measured: a value for each configuration of an operation, such as a latency.
 
-Values are integers in ``unit`` (nanoseconds, for latency), so that every exact query works on them
-as it does on multiply-accumulates. The cost of a network is the sum over its operations.
+Values are integers in the unit of the table (nanoseconds, for a latency), so that every exact query
+works on them as it does on multiply-accumulates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar
 
-from tsdsl.diagnostics import Diagnostic, Source, SpecError
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost import Cost
+from tsdsl.diagnostics import Source
 from tsdsl.files import PathLike
 from tsdsl.ir.op import Op, OpArgs, Shape
 
-
-class Configuration(NamedTuple):
-    """An operation as it runs: what its cost can depend on. ``shapes`` are the inputs', without
-    the batch axis; ``args`` are name and value in order, as the operation's own model holds
-    them."""
-
-    op: str
-    args: tuple[tuple[str, Any], ...]
-    shapes: tuple[Shape, ...]
-
-    @classmethod
-    def of(cls, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> Configuration:
-        held = tuple((name, getattr(args, name)) for name in type(args).model_fields)
-        return cls(op.name, held, tuple(shapes))
-
-    def __str__(self) -> str:
-        given = [(name, value) for name, value in self.args if value is not None]
-        args = ", ".join(f"{name}={written(value)}" for name, value in given)
-        inputs = ", ".join("x".join(map(str, shape)) for shape in self.shapes)
-        return f"{self.op}({args}) on {inputs}"
+#: Name of the cost that ``tsdsl measure`` times. Its unit is always the nanosecond.
+LATENCY = "latency"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CostTable:
+class CostTable(Cost):
     """A cost that is looked up: an integer for each operation with its arguments and input shapes.
 
     The cost of a network is the sum over its operations, so every exact query of a `Space` works on
@@ -59,6 +42,9 @@ class CostTable:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     #: Interquartile range of the repeated measurements of an operation, where it is known.
     spreads: Mapping[Configuration, int] = field(default_factory=dict)
+
+    #: A table may lack an operation.
+    is_partial: ClassVar[bool] = True
 
     @classmethod
     def load(cls, path: PathLike) -> CostTable:
@@ -81,9 +67,6 @@ class CostTable:
 
         save(self, path)
 
-    def __str__(self) -> str:
-        return self.name
-
     def __repr__(self) -> str:
         from tsdsl.notebook import shortened
 
@@ -99,47 +82,16 @@ class CostTable:
         caption = f"Cost table {self.name}" + (f", on {device}" if device else "")
         return html_table(caption, ["operation", self.unit], rows, len(largest))
 
-    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int | None:
+    def value(self, op: type[Op], args: OpArgs, shapes: tuple[Shape, ...]) -> int | None:
         """The value of an operation with its arguments and input shapes; None if there is none."""
         return self.values.get(Configuration.of(op, args, shapes))
 
-    def missing(self, found: Iterable[Configuration], source: str) -> SpecError:
-        """The error for a space of which the table lacks some operations; ``source`` is the spec's
-        file."""
-        missed = list(found)
-        shown = "; ".join(map(str, missed[:3])) + ("; ..." if len(missed) > 3 else "")
-        noun = "configuration" if len(missed) == 1 else "configurations"
-        hint = "a table needs every operation that some architecture has"
-        if self.name == "latency":
-            hint = f"'tsdsl measure {source}' times what the space has"
-        return SpecError(
-            [
-                Diagnostic(
-                    "E0722",
-                    f"the {self.name} table has no value for {len(missed)} {noun} of operations:"
-                    f" {shown}",
-                    file=source,
-                    help=hint,
-                )
-            ]
-        )
+    def identity(self) -> Iterable[str]:
+        """A line for each configuration, with its value."""
+        return (f"{configuration}\0{value}" for configuration, value in self.values.items())
 
-
-class Absent(CostTable):
-    """1 for each operation whose configuration a table lacks."""
-
-    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
-        return Configuration.of(op, args, shapes) not in self.values
-
-
-#: What is counted by rule (elements are values of all results), or looked up.
-Counted = Literal["macs", "params", "elements"]
-Cost = Counted | CostTable
-COUNTED: tuple[Counted, ...] = ("macs", "params", "elements")
-
-
-def written(value: Any) -> str:
-    """An argument as a spec has it."""
-    if isinstance(value, tuple):
-        return "x".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    def missing_help(self, source: str) -> str:
+        """How to obtain missing values for the spec ``source``."""
+        if self.name == LATENCY:
+            return f"'tsdsl measure {source}' times what the space has"
+        return super().missing_help(source)

@@ -21,15 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tsdsl.analysis.costs.cost_table import Cost, CostTable
+from tsdsl.analysis.costs.cost import Cost, ResultCost
 from tsdsl.ir.constraints import Constraints, Table
 from tsdsl.ir.graph import Guard, PlacedOp, walk
 from tsdsl.ir.op import Op, OpArgs, Shape, ShapeError
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.space import SpaceGraph
-from tsdsl.ir.values import MAX_ENTRIES, Fault, TableTooLarge, Val
+from tsdsl.ir.values import MAX_ENTRIES, Fault, Val
 
 Array = NDArray[Any]
+#: What a table has for an operation with its arguments and the shapes of its inputs.
+Rule = Callable[[type[Op], OpArgs, tuple[Shape, ...]], int]
 
 #: From this total on, sums are kept as Python integers instead of 64-bit ones.
 MAX_INT64 = 1 << 60
@@ -61,40 +63,46 @@ def constraint_factor(table: Table, sizes: Sequence[int]) -> Factor:
 def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
     """Factors that sum to a cost.
 
-    What a cost table lacks counts as 0 (see `missing`). Raises `TooCoupled`, if one operation
-    depends on too many decisions at once.
+    An operation without a value counts as 0 (see `elimination.coverage`). Raises `TooCoupled` if
+    one operation depends on too many decisions at once.
     """
-    found: dict[tuple[int, ...], Array] = {}
-    for _, made in placed_factors(space, cost):
-        if made is not None:
-            have = found.get(made.scope)
-            found[made.scope] = made.table if have is None else plus(have, made.table)
-    merged = _merge(found)
+    sums: dict[tuple[int, ...], Array] = {}
+    for _, factor in placed_factors(space, cost):
+        if factor is not None:
+            known = sums.get(factor.scope)
+            sums[factor.scope] = factor.table if known is None else plus(known, factor.table)
+    merged = _merge(sums)
     if sum(int(np.max(f.table)) for f in merged) >= MAX_INT64:
         return tuple(Factor(f.scope, f.table.astype(object)) for f in merged)
     return merged
 
 
 def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[PlacedOp, Factor | None]]:
-    """Every operation with its cost, None if that is always 0. Raises `TooCoupled`."""
-    tabler = _tabler(space, cost)
+    """Every operation with its cost; None if that is always 0. Raises `TooCoupled`."""
+    tabulator = _tabulator(space, cost)
     for placed in walk(space.root):
-        try:
-            yield placed, tabler.table(placed)
-        except TableTooLarge as large:
-            names = [v.name for v in large.variables]
-            what = f"the cost of '{'.'.join(placed.path)}'"
-            raise TooCoupled(names, large.size, MAX_ENTRIES, what) from None
+        if cost.is_free(placed.node.op):
+            yield placed, None
+        elif isinstance(cost, ResultCost):
+            yield placed, tabulator.of_result(placed)
+        else:
+            yield placed, tabulator.of_operation(placed)
+
+
+def rule_factors(space: SpaceGraph, rule: Rule) -> Iterator[tuple[PlacedOp, Factor | None]]:
+    """Every operation with what a rule gives for it; None if that is always 0. Raises
+    `TooCoupled`."""
+    tabulator = Tabulator(rule)
+    for placed in walk(space.root):
+        yield placed, tabulator.of_operation(placed)
 
 
 @lru_cache(maxsize=4)
-def _tabler(space: SpaceGraph, cost: Cost) -> Tabler:
-    """Kept with what it has computed: operations are looked at by group, too."""
-    return Tabler(cost)
-
-
-def _no_params(op: type[Op], cost: Cost) -> bool:
-    return cost == "params" and op.params is Op.params
+def _tabulator(space: SpaceGraph, cost: Cost) -> Tabulator:
+    """Kept with what it has computed, because breakdowns look at operations one by one."""
+    if isinstance(cost, ResultCost):
+        return Tabulator(cost.value, cost.of_result)
+    return Tabulator(lambda op, args, shapes: cost.value(op, args, shapes) or 0)
 
 
 def expand(factor: Factor, scope: Sequence[int]) -> Array:
@@ -103,51 +111,74 @@ def expand(factor: Factor, scope: Sequence[int]) -> Array:
     return factor.table.reshape([extents.get(v, 1) for v in scope])
 
 
-class Tabler:
-    def __init__(self, cost: Cost) -> None:
-        self._cost: Cost = cost
+class Tabulator:
+    """Turns a rule for operations into tables over the variables of a space.
+
+    Arguments and shapes are values with few distinct entries, so the rule is called once for each
+    distinct combination of them in the whole space.
+    """
+
+    def __init__(self, rule: Rule, of_result: Callable[[Shape], int] | None = None) -> None:
+        self._rule = rule
+        self._of_result = of_result
         self._codes: dict[int, tuple[Val, list[Any], Array]] = {}
         self._masks: dict[tuple[int, int], Factor] = {}
         self._known: dict[tuple[Any, ...], int] = {}
 
-    def table(self, placed: PlacedOp) -> Factor | None:
-        """The cost of one operation, 0 where it does not run; None if it is always 0."""
-        node = placed.node
-        op = node.op
-        if self._cost == "elements":
-            raw = self._evaluate([node.output.shape], prod, "elements")
-        elif op.macs is Op.macs if self._cost == "macs" else _no_params(op, self._cost):
-            return None
-        else:
-            names = tuple(node.args)
-            vals = [*node.args.values(), *(edge.shape for edge in node.inputs)]
-            raw = self._evaluate(vals, lambda *v: self._rule(op, names, v), op.name)
+    def of_operation(self, placed: PlacedOp) -> Factor | None:
+        """The rule for one operation, 0 where it does not run; None if it is always 0."""
+        op, args = placed.node.op, placed.node.args
+        names = tuple(args)
+        vals = [*args.values(), *(edge.shape for edge in placed.node.inputs)]
+
+        def rule(*values: Any) -> int:
+            return self._value(op, names, values)
+
+        return self._masked(placed, vals, rule, op.name)
+
+    def of_result(self, placed: PlacedOp) -> Factor | None:
+        """The rule for the result of one operation, 0 where it does not run; None if it is always
+        0."""
+        assert self._of_result is not None
+        return self._masked(placed, [placed.node.output.shape], self._of_result, "result")
+
+    def _masked(
+        self, placed: PlacedOp, vals: Sequence[Val], rule: Callable[..., int], tag: str
+    ) -> Factor | None:
+        raw = self._evaluate(placed, vals, rule, tag)
         if not raw.table.any():
             return None
-        scope = raw.scope
         masks = [self._mask(guard) for guard in placed.guards]
-        joint = tuple(sorted({*scope, *(v for mask in masks for v in mask.scope)}))
+        joint = tuple(sorted({*raw.scope, *(v for mask in masks for v in mask.scope)}))
         table = expand(raw, joint)
         for mask in masks:
             table = table * expand(mask, joint)
         return Factor(joint, table)
 
-    def _rule(self, op: type[Op], names: tuple[str, ...], values: tuple[Any, ...]) -> int:
-        args = op.Args(**dict(zip(names, values, strict=False)))
+    def _value(self, op: type[Op], names: tuple[str, ...], values: tuple[Any, ...]) -> int:
+        """The rule for one combination of arguments and shapes; 0 if the operation is not defined
+        for it, which no architecture then has."""
         shapes: tuple[Shape, ...] = values[len(names) :]
-        op.infer(args, *shapes)
-        return _cost(op, args, shapes, self._cost)
+        try:
+            args = op.Args(**dict(zip(names, values, strict=False)))
+            op.infer(args, *shapes)
+        except (ShapeError, ValidationError):
+            return 0
+        return self._rule(op, args, shapes)
 
-    def _evaluate(self, vals: Sequence[Val], rule: Callable[..., int], tag: str) -> Factor:
-        """A function of some values as a table over all of their variables; each distinct
-        combination of values is computed once for the whole space."""
+    def _evaluate(
+        self, placed: PlacedOp, vals: Sequence[Val], rule: Callable[..., int], tag: str
+    ) -> Factor:
+        """A function of some values as a table over all of their variables."""
         coded = [self._code(val) for val in vals]
         by_index = {v.index: v for val in vals for v in val.variables}
         scope = tuple(sorted(by_index))
         variables = [by_index[v] for v in scope]
         sizes = [len(v) for v in variables]
         if prod(sizes) > MAX_ENTRIES:
-            raise TableTooLarge(variables)
+            names = [v.name for v in variables]
+            what = f"the cost of '{'.'.join(placed.path)}'"
+            raise TooCoupled(names, prod(sizes), MAX_ENTRIES, what)
         joint: Array = np.zeros(sizes, np.int64)
         valid: Array = np.ones(sizes, np.bool_)
         for val, (distinct, codes) in zip(vals, coded, strict=True):
@@ -175,10 +206,7 @@ class Tabler:
         values.reverse()
         key = (tag, *((type(v), v) for v in values))
         if key not in self._known:
-            try:
-                self._known[key] = rule(*values)
-            except (ShapeError, ValidationError):
-                self._known[key] = 0
+            self._known[key] = rule(*values)
         return self._known[key]
 
     def _code(self, val: Val) -> tuple[list[Any], Array]:
@@ -201,14 +229,6 @@ class Tabler:
             table = np.array(cells, np.bool_).reshape([len(v) for v in selector.variables])
             self._masks[key] = Factor(tuple(v.index for v in selector.variables), table)
         return self._masks[key]
-
-
-def _cost(op: type[Op], args: OpArgs, shapes: tuple[Shape, ...], cost: Cost) -> int:
-    if cost == "macs":
-        return op.macs(args, *shapes)
-    if isinstance(cost, CostTable):
-        return cost.value(op, args, shapes) or 0
-    return sum(prod(param.shape) for param in op.params(args, *shapes))
 
 
 def _integers(values: list[int]) -> Array:

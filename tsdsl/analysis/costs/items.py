@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Literal
 
-from tsdsl.analysis.costs.cost_table import Configuration, Cost, CostTable
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.cost import Cost
+from tsdsl.analysis.costs.counted import MACS, PARAMS
 from tsdsl.ir.graph import Path
 from tsdsl.ir.network import Network
 from tsdsl.ir.op import Shape
@@ -24,73 +25,66 @@ _DEPTH: dict[Grouping, dict[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class CostItem:
-    """One operation. ``macs`` are multiply-accumulates for one clip; ``shape`` is the result's,
-    without the batch axis."""
+    """One operation of a network. ``macs`` are multiply-accumulates for one clip; ``shape`` is the
+    result's, without the batch axis."""
 
     path: Path
     op: str
     macs: int
     params: int
     shape: Shape
-    #: By the cost tables that were asked for.
+    #: Values of the other costs that were given to `cost_items`, in their order.
     costs: tuple[int, ...] = ()
-
-    @property
-    def elements(self) -> int:
-        """Values of the result."""
-        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class CostGroup:
-    """What the operations of one group cost together."""
+    """The costs of all operations of one group together, as in `CostItem`."""
 
     name: str
     macs: int
     params: int
     ops: int
-    #: By the cost tables that were asked for.
     costs: tuple[int, ...] = ()
 
 
-def cost_items(network: Network, tables: Sequence[CostTable] = ()) -> list[CostItem]:
-    """Every operation, in order of execution. Raises `SpecError`, if a table lacks one."""
-    for table in tables:
-        total(network, table)
+def cost_items(network: Network, costs: Sequence[Cost] = ()) -> list[CostItem]:
+    """Every operation in order of execution, with its multiply-accumulates, its parameters and
+    ``costs``. Raises `SpecError` if one of these has no value for an operation."""
+    calls = list(network.ops())
+    columns = [values(network, cost) for cost in (MACS, PARAMS, *costs)]
     return [
-        CostItem(
-            path,
-            call.op.name,
-            call.macs,
-            sum(prod(param.shape) for param in call.params),
-            call.output.shape,
-            tuple(table.value(call.op, call.args, call.shapes) or 0 for table in tables),
-        )
-        for path, call in network.ops()
+        CostItem(path, call.op.name, macs, params, call.output.shape, tuple(others))
+        for (path, call), macs, params, *others in zip(calls, *columns, strict=True)
     ]
 
 
+def values(network: Network, cost: Cost) -> list[int]:
+    """A cost of every operation, in order of execution. Raises `SpecError` if one has no value."""
+    calls = [call for _, call in network.ops()]
+    found = [cost.value(call.op, call.args, call.shapes) for call in calls]
+    known = [value for value in found if value is not None]
+    if len(known) < len(found):
+        missed = (call for call, value in zip(calls, found, strict=True) if value is None)
+        configurations = dict.fromkeys(Configuration.of(c.op, c.args, c.shapes) for c in missed)
+        raise cost.missing(configurations, network.source_name or network.name)
+    return known
+
+
 def total(network: Network, cost: Cost) -> int:
-    """A cost of the whole network."""
-    if not isinstance(cost, CostTable):
-        return sum(getattr(item, cost) for item in cost_items(network))
-    values = {call: cost.value(call.op, call.args, call.shapes) for _, call in network.ops()}
-    missed = [call for call, value in values.items() if value is None]
-    if missed:
-        found = dict.fromkeys(Configuration.of(c.op, c.args, c.shapes) for c in missed)
-        raise cost.missing(found, network.source_name or network.name)
-    return sum(value or 0 for value in values.values())
+    """A cost of the whole network. Raises `SpecError` if an operation has no value."""
+    return sum(values(network, cost))
 
 
-def grouped(found: Iterable[CostItem], by: Grouping) -> list[CostGroup]:
-    """Costs by stream, stage, block (a stem, fusion or attention counts as one) or kind of
+def grouped(items: Iterable[CostItem], by: Grouping) -> list[CostGroup]:
+    """Sums by stream, stage, block (a stem, fusion or attention counts as one) or kind of
     operation, in order of first appearance."""
     sums: dict[str, list[int]] = {}
-    for item in found:
+    for item in items:
         name = ".".join(group_path(item.path, item.op, by))
-        total = sums.setdefault(name, [0, 0, 0, *(0 for _ in item.costs)])
+        sum_of = sums.setdefault(name, [0, 0, 0, *(0 for _ in item.costs)])
         for at, more in enumerate((item.macs, item.params, 1, *item.costs)):
-            total[at] += more
+            sum_of[at] += more
     return [
         CostGroup(name, macs, params, ops, tuple(costs))
         for name, (macs, params, ops, *costs) in sums.items()
@@ -98,7 +92,7 @@ def grouped(found: Iterable[CostItem], by: Grouping) -> list[CostGroup]:
 
 
 def group_path(path: Path, op: str, by: Grouping) -> Path:
-    """The group of an operation: what its name is joined of."""
+    """The segments of the name of an operation's group."""
     return (op,) if by == "op" else _leading(path, by)
 
 

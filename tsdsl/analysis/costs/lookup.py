@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import Array, Factor, cost_factors, expand
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.graph import Guard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.ir.architecture import Architecture

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import Array, expand, placed_factors, plus
 from tsdsl.analysis.costs.items import Grouping, group_path
 from tsdsl.analysis.distribution import DistributionLike, as_distribution, on_joint_graph

@@ -20,13 +20,13 @@ what is left, and its separator is empty: its result is the answer, in any semir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import (
     Array,
     Factor,
@@ -147,12 +147,16 @@ class BucketTree:
         return constraints(self.space).complete(solved)
 
 
-def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
-    """Plan the elimination of all decisions, with the tables of some costs. Raises `TooCoupled`."""
+def bucket_tree(
+    space: SpaceGraph, costs: Sequence[Cost], tables: Collection[Scope] = ()
+) -> BucketTree:
+    """Plan the elimination of all decisions, with the tables of some costs. Each scope of
+    ``tables`` is part of the scope of some potential. Raises `TooCoupled`."""
     known = constraints(space)
     sizes = tuple(known.sizes)
     parts = [cost_factors(space, cost) for cost in costs]
     needed = {*known.decisions, *(v for fs in parts for f in fs for v in f.scope)}
+    needed.update(v for scope in tables for v in scope)
     variables, _ = known.closure(needed, every_requirement=True)
     numbers = range(len(space.requirements))
     holds = [constraint_factor(known.of_requirement(k), sizes) for k in numbers]
@@ -168,7 +172,7 @@ def bucket_tree(space: SpaceGraph, costs: Sequence[Cost]) -> BucketTree:
         tuple(sorted({d.variable.index, *(active[k].scope if k in active else ())}))
         for k, d in enumerate(space.decisions)
     ]
-    scopes = [f.scope for f in holds] + own + [f.scope for fs in parts for f in fs]
+    scopes = [f.scope for f in holds] + own + [f.scope for fs in parts for f in fs] + [*tables]
     homes = _MaximalScopes(scopes, sizes)
     masks: dict[Scope, Array] = {}
     for f in holds:

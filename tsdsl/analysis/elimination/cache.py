@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost, CostTable
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.costs.lookup import CostLookup
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, bucket_tree
@@ -45,9 +45,9 @@ class QueryCache:
         return [np.ones(len(d.options)) for d in self.space.decisions]
 
     def _check(self, costs: tuple[Cost, ...]) -> None:
-        """Raise `SpecError` if a cost table lacks a measurement that the space needs."""
+        """Raise `SpecError` if a cost has no value for an operation that the space needs."""
         for cost in costs:
-            if isinstance(cost, CostTable) and cost not in self._checked:
+            if cost not in self._checked:
                 check_complete(self.space, cost)
                 self._checked.add(cost)
 

@@ -9,13 +9,12 @@ semiring give, for each combination c of the variables of a potential,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Absent, Configuration
-from tsdsl.analysis.costs.factors import Array, placed_factors
+from tsdsl.analysis.costs.configuration import Configuration
+from tsdsl.analysis.costs.factors import Array, rule_factors
 from tsdsl.analysis.elimination.bucket_tree import BucketTree, PotentialIndex, Scope, bucket_tree
 from tsdsl.analysis.elimination.no_architecture import no_architecture
 from tsdsl.analysis.elimination.optimum import allowed
@@ -66,38 +65,31 @@ def by_operation(space: SpaceGraph) -> list[tuple[Path, tuple[Configuration, ...
 def _by_operation(
     space: SpaceGraph,
 ) -> tuple[list[tuple[Path, tuple[Configuration, ...]]], bool]:
-    numbered = _Numbered()
+    numbers: dict[Configuration, int] = {}
+
+    def number(op: type[Op], args: OpArgs, shapes: tuple[Shape, ...]) -> int:
+        """The number of a configuration, from 1 on. 0 stands for an operation that does not run."""
+        return numbers.setdefault(Configuration.of(op, args, shapes), len(numbers) + 1)
+
+    numbered = [
+        (placed.path, factor)
+        for placed, factor in rule_factors(space, number)
+        if factor is not None
+    ]
+    scopes = dict.fromkeys(factor.scope for _, factor in numbered)
     try:
-        tree = bucket_tree(space, (numbered,))
+        tree = bucket_tree(space, (), scopes)
         possible: _Possible | None = _Possible(tree)
     except TooCoupled:
         possible = None
     if possible is not None and not possible.any:
         raise no_architecture(space)
-    numbers: list[tuple[Path, list[int]]] = []
-    for placed, factor in placed_factors(space, numbered):
-        if factor is None:
-            continue
-        table = factor.table
-        if possible is not None:
-            table = table[possible.over(factor.scope)]
-        numbers.append((placed.path, [n for n in np.unique(table).tolist() if n]))
-    known = list(numbered.numbers)
-    operations = [(path, tuple(known[n - 1] for n in own)) for path, own in numbers]
+    known = list(numbers)
+    operations: list[tuple[Path, tuple[Configuration, ...]]] = []
+    for path, factor in numbered:
+        table = factor.table if possible is None else factor.table[possible.over(factor.scope)]
+        operations.append((path, tuple(known[n - 1] for n in np.unique(table).tolist() if n)))
     return operations, possible is not None
-
-
-class _Numbered(Absent):
-    """A cost table in which the cost of a configuration is its number, from 1 on, in the order of
-    first use."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[Configuration, int] = {}
-        super().__init__("configurations", "", self.numbers)
-
-    def value(self, op: type[Op], args: OpArgs, shapes: Iterable[Shape]) -> int:
-        configuration = Configuration.of(op, args, shapes)
-        return self.numbers.setdefault(configuration, len(self.numbers) + 1)
 
 
 class _Possible:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.distribution import Distribution, DistributionLike, as_distribution
 from tsdsl.analysis.elimination.cache import query_cache
 from tsdsl.analysis.elimination.expectation import Expectation
@@ -118,5 +118,4 @@ def _costs(
 
 def _of(budgets: Sequence[Budget], cost: Cost) -> tuple[Budget, ...]:
     """The budgets of one cost."""
-    name = "flops" if cost == "macs" else str(cost)
-    return tuple(budget for budget in budgets if budget.cost == name)
+    return tuple(budget for budget in budgets if cost.is_called(budget.cost))

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from tsdsl.analysis.costs.assignments import entries_at, guards_hold
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import QueryCache, query_cache
 from tsdsl.ir.ordering import TooCoupled

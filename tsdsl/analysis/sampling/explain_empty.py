@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tsdsl.analysis.costs.cost_table import Cost, CostTable
+from tsdsl.analysis.costs.cost import Cost
+from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.no_architecture import no_architecture

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.bucket_tree import BucketTree
 from tsdsl.analysis.elimination.cache import QueryCache

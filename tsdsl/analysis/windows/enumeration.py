@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tsdsl.analysis.costs.cost_table import Cost
+from tsdsl.analysis.costs.cost import Cost
 from tsdsl.analysis.costs.factors import Array
 from tsdsl.analysis.elimination.cache import QueryCache
 from tsdsl.analysis.elimination.optimum import Optimum

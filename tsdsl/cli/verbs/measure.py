@@ -29,7 +29,7 @@ from tsdsl.cli.timing_options import (
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.analysis.costs.cost_table import Configuration
+    from tsdsl.analysis.costs.configuration import Configuration
     from tsdsl.backends.timing import Setup
     from tsdsl.measuring import MeasuringEvent, MeasuringFinished, MeasuringStarted
 

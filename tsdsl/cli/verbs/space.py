@@ -150,6 +150,7 @@ def _dumped(report: dict[str, Any]) -> str:
 
 
 def _json(found: SpaceSummary, distribution: str | None) -> dict[str, Any]:
+    from tsdsl.analysis.costs.counted import COUNTED
     from tsdsl.cli.cost_tables import CONVENTION
 
     space = found.space
@@ -164,7 +165,7 @@ def _json(found: SpaceSummary, distribution: str | None) -> dict[str, Any]:
         "decisions": len(space.decisions),
         "size": found.size,
         "networks": found.networks,
-        **{name: _cost(found.costs[name]) for name in ("macs", "params", "elements")},
+        **{cost.name: _cost(found.costs[cost.name]) for cost in COUNTED},
         **({"costs": tables} if tables else {}),
     }
     if found.windows:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 import tsdsl
+from tsdsl.analysis.costs.named import windows_by_name
 from tsdsl.analysis.networks import Distinct
 from tsdsl.backends.supernet import Supernet
 from tsdsl.data.dataset import MIN_FRAMES, TrainClips
@@ -237,8 +238,10 @@ def run(
                     distinct = "architectures"
         distinct = ranks.broadcast(distinct)
         with ranks.agree() as same:
-            asked = {"macs": flops, "params": params, **(within or {})}
-            windows = {str(space.cost(name)): window for name, window in asked.items() if window}
+            windows = {
+                space.cost(name).name: window
+                for name, window in windows_by_name(flops, params, within)
+            }
             known = None
             if not isinstance(supernet, Supernet):
                 supernet, held = trained(space, supernet)

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tsdsl.analysis.costs.counted import MACS
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.logits import Floats
 from tsdsl.diagnostics import SpecError
@@ -250,7 +251,7 @@ def _within(there: Space, now: Categoricals) -> Distribution:
 def _costs(phase: PhasePlan) -> list[str]:
     """Multiply-adds, and what has a budget."""
     named: list[str] = [budget.cost for budget in phase.budgets]
-    return named if {"flops", "macs"} & set(named) else ["flops", *named]
+    return named if any(map(MACS.is_called, named)) else ["flops", *named]
 
 
 def _values(there: Space, phase: PhasePlan, found: Architecture) -> dict[str, int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tsdsl.analysis.costs.named import windows_by_name
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import PathLike
@@ -77,8 +78,9 @@ def random_search(
     """
     draw = None
     if n is not None:
-        asked = {"macs": flops, "params": params, **(within or {})}
-        windows = {str(space.cost(name)): w for name, w in asked.items() if w is not None}
+        windows = {
+            space.cost(name).name: window for name, window in windows_by_name(flops, params, within)
+        }
         draw = Draw(n, seed, weights, windows_of(windows))
     named = against.items() if isinstance(against, Mapping) else _loaded(against)
     jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])

@@ -1,4 +1,4 @@
-"""Random spaces as text: decisions of every kind in every place, that are all meant to be valid."""
+"""Random spaces as text: decisions of every kind in every place. Almost all of them are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spaces that another one extends: they can be named, and are checked as they are written."""
+"""Spaces that another one extends can be named, and are checked by themselves."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def write(
         ("use conv(5, 1x1x1, groups=3)", "lr = 0.1", "E0401"),
     ],
 )
-def test_what_an_extending_space_replaces_is_checked(
+def test_a_base_is_checked_where_more_than_values_is_replaced(
     tmp_path: Path, apart: bool, block: str, setting: str, code: str | None
 ) -> None:
     found = tsdsl.check(write(tmp_path, apart, block, setting))
@@ -71,7 +71,7 @@ def test_a_base_of_a_base_in_another_file(tmp_path: Path) -> None:
     assert [d.code for d in tsdsl.check(path)] == ["E0602"]
 
 
-def test_what_is_wrong_in_both_is_said_once(tmp_path: Path) -> None:
+def test_a_mistake_of_base_and_space_is_reported_once(tmp_path: Path) -> None:
     path = write(tmp_path, False)
     path.write_text(path.read_text().replace("height=8", "height=unknown"))
     assert [d.code for d in tsdsl.check(path)] == ["E0201"]

@@ -68,7 +68,7 @@ def library(tmp_path: Path, wrong: str, right: str) -> Path:
 
 @pytest.mark.parametrize(("wrong", "right", "code"), MISTAKES)
 def test_a_mistake_in_a_library(tmp_path: Path, wrong: str, right: str, code: str) -> None:
-    # Beside an unknown name, nothing is said of what is unused.
+    # Beside an unknown name, no value is reported as unused.
     found = [d.code for d in tsdsl.check(library(tmp_path, wrong, right))]
     assert found in ([UNUSED, code], [code])
     assert [d.code for d in tsdsl.check(library(tmp_path, right, right))] == [UNUSED]
@@ -85,7 +85,7 @@ def test_an_untaken_branch_of_a_block_that_is_used(tmp_path: Path) -> None:
     assert [d.code for d in tsdsl.check(path)] == [UNUSED, "E0307"]
 
 
-def test_what_elaboration_finds_too_is_said_once(tmp_path: Path) -> None:
+def test_a_mistake_that_elaboration_finds_too_is_reported_once(tmp_path: Path) -> None:
     path = library(tmp_path, TENSOR, "source -> conv(8, 3)")
     space = """space S {
       input clip(channels=3, frames=2, height=4, width=4)
@@ -100,5 +100,5 @@ def test_what_elaboration_finds_too_is_said_once(tmp_path: Path) -> None:
     [*ROOT.glob("tsdsl/std/*.tsnet"), *ROOT.glob("specs/*.tsnet"), *ROOT.glob("examples/*.tsnet")],
     ids=lambda path: path.name,
 )
-def test_what_is_shipped_is_clean(path: Path) -> None:
+def test_shipped_libraries_and_specs_have_no_findings(path: Path) -> None:
     assert tsdsl.check(path) == []

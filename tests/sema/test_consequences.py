@@ -18,8 +18,8 @@ SPEC = Path(__file__).parents[2] / "specs" / "auto_tsnet.tsnet"
 def test_a_misspelt_word_of_a_large_space(
     tmp_path: Path, written: str, wrong: str, code: str
 ) -> None:
-    """Poisoned tables are larger than those of the space: neither "too many decisions" (E0512)
-    nor "too coupled" (W0906) is true of it, and the search for more is cut short."""
+    """Tables of parts that could not be elaborated are larger than those of the mended space:
+    neither "too many decisions" (E0512) nor "too coupled" (W0906) is reported beside an error."""
     head, word, tail = SPEC.read_text(encoding="utf-8").partition("stream dense")
     assert written in tail
     path = tmp_path / "a.tsnet"

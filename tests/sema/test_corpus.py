@@ -1,4 +1,4 @@
-"""Bad programs and what is said of them: each file of ``corpus`` beside its rendering.
+"""Bad programs and their findings: each file of ``corpus`` stands beside its rendering.
 
 A file is named after the code that it is about. ``pytest --update-goldens`` writes the renderings;
 read them as someone would who does not know the language yet.
@@ -29,7 +29,7 @@ from tsdsl.sema.check import CheckedFile, check_text
 CORPUS = Path(__file__).parent / "corpus"
 PROGRAMS = sorted(CORPUS.glob("*.tsnet"))
 
-#: Codes that a command or an option causes, or an architecture file: not a spec by itself.
+#: Codes of findings that a spec alone cannot cause: they need an option or an architecture file.
 ELSEWHERE = {"E0508", "E0513", "E0591", "E0592", "E0593", "E0594", "W0970"}
 
 
@@ -44,7 +44,7 @@ def test_a_bad_program_is_rendered_as_its_golden_says(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # A folder of its own is the root of the program, wherever the tests are.
+    # In a folder of its own, the program is its own root, wherever the tests are.
     folder = tmp_path / "corpus"
     shutil.copytree(CORPUS / "parts", folder / "parts")
     shutil.copy(path, folder)
@@ -57,7 +57,7 @@ def test_a_bad_program_is_rendered_as_its_golden_says(
     assert kinds == {"warning"} if code.startswith("W") else "error" in kinds
 
 
-def test_every_code_is_there_twice() -> None:
+def test_every_code_has_two_programs() -> None:
     wanted = {**SYNTAX, **NAMES, **TYPES, **SHAPES, **SPACE, **SECTIONS, **WARNINGS}
     counts = Counter(path.stem.partition("_")[0] for path in PROGRAMS)
     assert set(counts) <= set(CATALOGUE)

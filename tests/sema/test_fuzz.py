@@ -1,4 +1,4 @@
-"""Texts that nobody wrote: whatever comes, nothing but findings; and what is valid adds up.
+"""Random and mutated texts: checking ends in findings only, and valid spaces add up.
 
 160 of each by default, 8,000 with ``--sweep``.
 """
@@ -45,7 +45,7 @@ WORDS = [*f"{KEYWORDS} {NAMES} {LITERALS} {SIGNS}".split(), "\n"]
 
 
 def mutated(text: str, random: Random) -> str:
-    """One to four mistakes in a text."""
+    """A text with one to four random mistakes."""
     for _ in range(random.randint(1, 4)):
         tokens = lex(Source("a", text), Collector()).items
         kind = random.randrange(8)
@@ -77,7 +77,7 @@ def mutated(text: str, random: Random) -> str:
 
 
 def judged(text: str, path: Path) -> CheckedFile:
-    """Check a text, and that what is said of it is in order."""
+    """Check a text, and that its findings are well-formed."""
     began = time.process_time()
     checked = check_text(text, path.name, path)
     assert time.process_time() - began < SECONDS, "the check does not end"
@@ -141,7 +141,7 @@ def test_random_spaces(chunk: int, tmp_path: Path) -> None:
         checked = judged(text, tmp_path / "a.tsnet")
         if checked.has_errors:
             codes = {d.code for d in checked.diagnostics if d.severity == "error"}
-            # Kernels that do not divide and requirements that nothing satisfies are chance.
+            # A random space may have kernels that do not divide, or requirements that exclude all.
             assert codes <= {"E0505", "E0401"}, f"seed {seed}:\n{render_all(checked.diagnostics)}"
             continue
         valid += 1

@@ -1,8 +1,8 @@
-"""Files that were made to hurt: each ends in one clear message within 5 s and 1 GiB.
+"""Hostile files: each ends in one clear message within 5 s and 1 GiB.
 
-The seconds are of CPU time, since tests run beside each other, and of a machine that does little
-else: the guard leaves a loaded one three times as many. A run that waits is ended too. Commands run
-in a fork, whose gibibyte comes on top of what the tests have.
+The limit counts CPU time, because tests run side by side. The guard allows three times as much,
+for a loaded machine, and also ends a run that waits without using the CPU. Commands run in a fork
+of the test process, and may allocate 1 GiB in addition to what that process has.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def check(tmp_path: Path) -> Check:
 
 
 def refused(done: subprocess.CompletedProcess[str], code: str, exit_code: int = 1) -> None:
-    """One error, of that code."""
+    """Assert that a run ended with exactly one error, of that code."""
     assert done.returncode == exit_code, done.stderr
     assert done.stderr.count("error[") == 1, done.stderr
     assert f"error[{code}]" in done.stderr, done.stderr
@@ -103,7 +103,7 @@ def test_ten_megabytes(check: Check) -> None:
     refused(check(b"a" * 10_000_000), "E0804", 3)
 
 
-def test_a_megabyte_of_what_means_nothing(check: Check) -> None:
+def test_a_megabyte_of_unknown_characters(check: Check) -> None:
     done = check("$ " * 500_000)
     assert done.returncode == 1 and "E0101" in done.stderr
 
@@ -182,7 +182,7 @@ def test_nesting_that_is_allowed(check: Check, depth: int) -> None:
 
 
 def chain(count: int, body: str) -> str:
-    """Blocks b0, b1, ...: each calls the one before it."""
+    """Blocks b0, b1, ..., each of which calls the one before it."""
     blocks = ["block b0(x) { return relu(x) }"]
     blocks += [
         f"block b{at}(x) {{ return {body.replace('@', f'b{at - 1}')} }}" for at in range(1, count)
@@ -200,7 +200,7 @@ def test_blocks_call_blocks_that_is_allowed(check: Check) -> None:
 
 
 def test_deep_expressions_in_blocks_that_call_blocks(check: Check) -> None:
-    """Both at their limits: 45,000 frames of Python, and no finding."""
+    """Calls and expressions at their limits need 45,000 frames of Python, and are no error."""
     body = "relu(" * 190 + "@(x)" + ")" * 190
     fine(check(space("use b59", blocks=chain(60, body))))
 
@@ -221,6 +221,24 @@ def test_many_stages_before_a_fusion(check: Check) -> None:
     stages = " ".join(f"stage t{at} {{ use relu }}" for at in range(3000))
     streams = f"stream a(clip) {{ {stages} }} stream b(clip) {{ stage t2999 {{ use relu }} }}"
     fine(check(space(extra=f"{streams} fuse b->a after t2999 = add fuse a->b after t2999 = add")))
+
+
+def test_a_bug_while_an_import_is_located_is_no_finding(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A path that does not resolve is a finding; any other error is not swallowed."""
+    from tsdsl.sema.check import check_text
+
+    (tmp_path / "part.tsnet").write_text("tsnet 1\n")
+    text = 'tsnet 1\nimport "./part.tsnet" as p\n'
+    assert not check_text(text, "a.tsnet", tmp_path / "a.tsnet").diagnostics
+
+    def broken(path: Path, strict: bool = False) -> Path:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Path, "resolve", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        check_text(text, "a.tsnet", tmp_path / "a.tsnet")
 
 
 def test_endless_recursion_in_the_compiler_is_no_finding(

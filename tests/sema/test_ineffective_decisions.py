@@ -1,4 +1,4 @@
-"""W0902: a decision changes nothing, if and only if all frozen networks are equal without it."""
+"""W0902 is reported if and only if the frozen networks do not depend on the decision."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ space S {
 
 
 def graph(network: Network) -> tuple[Any, list[Any]]:
-    """How the result is computed, as nested tuples, and the operations that the network has."""
+    """The computation of the result as nested tuples, and the operations of the network."""
     known: dict[int, Any] = {}
     operations: list[Any] = []
 
@@ -53,7 +53,8 @@ def graph(network: Network) -> tuple[Any, list[Any]]:
 
 
 def without_effect(space: tsdsl.Space) -> set[str]:
-    """By brute force: the decisions whose options all give one network, whatever the others are."""
+    """The decisions without effect, by brute force: their options give one network, whatever the
+    other decisions are."""
     found: set[str] = set()
     for d in space.decisions:
         others = [o for o in space.decisions if o is not d]
@@ -118,8 +119,8 @@ def test_random_spaces(tmp_path: Path, seed: int) -> None:
 
 
 def outputs(space: tsdsl.Space, path: str) -> list[torch.Tensor]:
-    """What the networks with each option of a decision give for one clip, the weights that they
-    share being the same."""
+    """The outputs for one clip of the networks with each option of a decision. Weights that the
+    networks share are equal."""
     clip = torch.rand((1, *space.input_shape), generator=torch.Generator().manual_seed(1))
     arch = dict(space.sample(seed=0))
     supernet = tsdsl.compile(space)
@@ -166,7 +167,7 @@ def test_which_tensor_is_read(tmp_path: Path, result: str, changes: bool) -> Non
 
 
 def test_a_cell_of_darts(tmp_path: Path) -> None:
-    """Each node reads two of those before it, which are all read elsewhere too."""
+    """A cell in which each node reads two earlier nodes, all of which are read elsewhere, too."""
     nodes = range(2, 6)
     edges = [(i, j) for j in nodes for i in range(2)]
     decisions = [f"from{i}_{j}" for i, j in edges]

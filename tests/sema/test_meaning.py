@@ -1,4 +1,4 @@
-"""What good programs mean: paths, sharing, guards, extends, overrides, requirements, hashes."""
+"""The meaning of valid programs: paths, sharing, guards, extends, overrides, requirements."""
 
 from __future__ import annotations
 
@@ -246,7 +246,8 @@ def test_a_stride_goes_to_the_first_block(load: Load) -> None:
 
 
 def test_points_in_textual_order(load: Load) -> None:
-    """What stands first at a point is applied first; a fusion takes what is done by then."""
+    """Joints at a point are applied in the order of the file; a fusion takes the source as it is
+    after the earlier ones."""
     text = """space S {
   input clip(channels=3, frames=4, height=8, width=8)
   stream a(clip) { stage s1 { use conv(4, 1x1x1) } }
@@ -278,14 +279,14 @@ def test_a_requirement_speaks_of_what_runs(load: Load) -> None:
 
 
 def test_a_name_for_a_part_that_may_not_run(load: Load) -> None:
-    """A let is no other than what it stands for."""
+    """A let has the conditions of the value that it names."""
     stage = """repeat depth ~ 1..2 { width ~ {8, 16} use conv(width, 1x1x1) }
       require last > 8"""
     text = space(stage).replace(
         "require last > 8", "let last = s1[1].width\n      require last > 8"
     )
     found = load(text)
-    # Depth 1: two widths, nothing asked of the second. Depth 2: two widths, the second is 16.
+    # Depth 1: two widths, no condition on the second. Depth 2: two widths, the second is 16.
     assert found.size == 2 + 2
 
 

@@ -43,7 +43,7 @@ def load(tmp_path: Path, given: dict[str, Any], sections: str = "train { lr = 0.
         ({"train.augment": "autoaugment"}, {"augment": "autoaugment"}),
         ({"train.optimizer": "adam(beta1=0.8)"}, {"optimizer": Adam(beta1=0.8)}),
         ({"train.optimizer.momentum": 0.5}, {"optimizer": Sgd(momentum=0.5)}),
-        # A part of what the spec leaves out: the rest of the default stays.
+        # A part of a setting that the spec leaves out: the other parts keep their defaults.
         (
             {"train.schedule.warmup_start": 0.5},
             {"schedule": Cosine(warmup_epochs=34, warmup_start=0.5)},
@@ -91,9 +91,11 @@ def test_other_sections(tmp_path: Path) -> None:
         ("train.jitter", "12..10", "E0605"),
     ],
 )
-def test_what_does_not_fit(tmp_path: Path, key: str, value: Any, code: str) -> None:
+def test_an_override_that_does_not_fit_is_refused(
+    tmp_path: Path, key: str, value: Any, code: str
+) -> None:
     with pytest.raises(SpecError) as error:
         load(tmp_path, {key: value})
     assert [d.code for d in error.value.diagnostics] == [code]
-    # What two settings do not agree on is told of the section.
+    # A contradiction between two settings is reported at the section.
     assert key == "train.jitter" or f"--set {key}" in str(error.value)

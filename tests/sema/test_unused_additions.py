@@ -34,26 +34,26 @@ space S extends Base {
 @pytest.mark.parametrize(
     ("lines", "codes"),
     [
-        # What is there is changed.
+        # Changes of statements that the base has.
         ("param frames: int = 16  act = relu", []),
         ("stream sparse { first = 16  stage s2 { width = 8  depth = 2 } }", []),
-        # What is new is used: by what is new, by what replaces the base's, in any section.
+        # New names that are used: by new statements, by changed ones, or in a section.
         ("param wide: int = 8  stream sparse { first = wide }", []),
         ("param frame: int = 8  stream sparse { first = frame }", []),
         ("param rate: ratio = 0.1  train { lr = rate }", []),
         ("let half = 4  evaluate center { clips = half }", []),
         ("stream sparse { stage s2 { wide = 8  use conv(wide, 1x1x1) use act } }", []),
         ("new ~ {true, false}  attend sparse after s2 = conv(16, 1x1x1, bias=new)", []),
-        # Stages run, and evaluations are there.
+        # Stages and evaluations need no use.
         ("stream sparse { stage s3 { use relu } }", []),
         ("stream sparse { stage s3 { use relu } stage s4 { use relu } stage s5 { use relu } }", []),
         ("stream sparse { stage last { use relu } }", []),
         ("stream sparse { stage s11 { use relu } } attend sparse after s11 = relu", []),
         ("evaluate center { clips = 3 } evaluate lcr2 { clips = 2 }", []),
-        # A stream that is joined.
+        # A new stream that is fused.
         ("stream spare(clip) { stage s1(stride=1x2x2) { use conv(8, 1x1x1) } }"
          " fuse spare -> sparse after s1 = add", []),
-        # Slips.
+        # Typing errors.
         ("param fraes: int = 16", ["E0214"]),
         ("param FRAMES: int = 16", ["E0214"]),
         ("atc = relu", ["E0214"]),
@@ -66,7 +66,7 @@ space S extends Base {
         ("stream spare(clip) { stage s1 { use relu } }", ["E0214"]),
         ("param colour: int = 16", ["W0908"]),
         ("stream idle(clip) { stage s1 { use relu } }", ["W0908"]),
-        # A sum of its own is no use.
+        # A use in its own value does not count.
         ("param other: int = 1  let more = other + 1", ["W0908"]),
     ],
 )  # fmt: skip

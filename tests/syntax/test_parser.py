@@ -408,7 +408,9 @@ def test_no_more_than_is_read() -> None:
         ("def f(x): x", "'def' does not fit: expected 'import', 'space', 'block'", "block name("),
     ],
 )
-def test_what_was_written_and_what_may_come(text: str, message: str, hint: str | None) -> None:
+def test_a_syntax_error_names_the_construct_and_what_may_come(
+    text: str, message: str, hint: str | None
+) -> None:
     _, found = read(f"tsnet 1\n{text}\n")
     assert found and message in found[0].message, [d.message for d in found]
     if hint is not None:

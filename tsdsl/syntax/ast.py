@@ -15,14 +15,14 @@ from tsdsl.record import Record as SyntaxNode
 
 
 class Ident(SyntaxNode):
-    """A name with its place."""
+    """A name that is declared or referred to, with its place."""
 
     text: str
     span: Span
 
 
 class Comment(SyntaxNode):
-    """A comment, kept for the formatter. ``doc`` for ``///``."""
+    """A comment, kept for the formatter. ``doc`` marks a documentation comment, ``///``."""
 
     text: str
     span: Span
@@ -38,7 +38,7 @@ class Number(SyntaxNode):
 
 
 class Time(SyntaxNode):
-    """A number with a unit of time: whole nanoseconds."""
+    """A number with a unit of time; ``value`` is in nanoseconds."""
 
     value: int
     span: Span
@@ -111,7 +111,7 @@ class Conditional(SyntaxNode):
 
 
 class Pipe(SyntaxNode):
-    """``value -> function``: the value becomes the first tensor argument."""
+    """``value -> function``: the function is applied to the value as its first tensor."""
 
     value: Expr
     function: Expr
@@ -170,7 +170,7 @@ class ValueRange(SyntaxNode):
 
 
 class RecordValue(SyntaxNode):
-    """``(weights=0.4, arch=0.015)``."""
+    """``(weights=0.4, arch=0.015)`` as the value of a setting."""
 
     fields: tuple[Argument, ...]
     span: Span
@@ -231,7 +231,8 @@ class Repeat(SyntaxNode):
 
 
 class Stage(SyntaxNode):
-    """``arguments`` is None without parentheses: a stage of stride 1, or an amendment."""
+    """A stage. Without parentheses ``arguments`` is None: it has stride 1 then, or amends the stage
+    of that name in the base."""
 
     name: Ident
     arguments: tuple[Argument, ...] | None
@@ -241,7 +242,8 @@ class Stage(SyntaxNode):
 
 
 class Stream(SyntaxNode):
-    """``arguments`` is None for an amendment of the base's stream."""
+    """A stream. Without parentheses ``arguments`` is None: it amends the stream of that name in the
+    base then."""
 
     name: Ident
     arguments: tuple[Argument, ...] | None
@@ -277,7 +279,7 @@ class Require(SyntaxNode):
 
 
 class DecisionPath(SyntaxNode):
-    """A decision's path, or the beginning of one, as it was written."""
+    """The path of a decision, or the beginning of one, without blanks."""
 
     text: str
     span: Span

@@ -1,4 +1,4 @@
-"""What to say of a token that does not fit: what was being written, what may come next."""
+"""The wording of syntax errors: which token does not fit, in which construct, what may come."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ _NAMES = {
 }
 #: Terminals with which an expression begins.
 _VALUE = {"NUMBER", "DIMS", "STRING", "NAME", "LPAR", "IF", "NOT", "TRUE", "FALSE", "MINUS"}
-#: Terminals that carry on a complete expression.
+#: Terminals that continue an expression that is complete.
 _OPERATORS = {"PLUS", "MINUS", "TIMES", "COMPARE", "AND", "OR", "__ANON_0", "DOT", "LPAR", "LSQB"}
 
 
 def describe(
     kind: str, text: str, expected: list[str], context: str | None, as_name: bool
 ) -> tuple[str, str | None]:
-    """The headline and the help line for a token that does not fit; ``as_name`` if it is a word of
-    the language where a name would fit."""
+    """The headline and the help line for a token that does not fit.
+
+    ``expected`` are the terminals that fit, ``context`` is the construct that is not complete, and
+    ``as_name`` says that the token is a word of the language in the place of a name.
+    """
     where = f" in {context}" if context else ""
     shown = "the end of the file" if kind == "$END" else f"'{text[:40]}'"
     choices = _choices(expected)
@@ -64,7 +67,7 @@ def _choices(expected: list[str]) -> list[str]:
         names.append("a value")
         remaining = [k for k in remaining if k not in _VALUE]
     elif len(set(remaining) & _OPERATORS) >= 4:
-        # A value is complete: what goes on with it is many signs, and so is what comes after it.
+        # After a complete value come many operators and many statements: too many to list.
         remaining = [k for k in remaining if k not in _OPERATORS]
         keywords = [k for k in remaining if k.lower() in load().keywords]
         if len(keywords) > 3:

@@ -1,4 +1,4 @@
-"""Text to tokens, with one regular expression made from the grammar's terminals."""
+"""Text to tokens, with one regular expression that is made from the terminals of the grammar."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from tsdsl.record import Record
 from tsdsl.syntax.ast import Comment
 from tsdsl.syntax.tables import Tables, load
 
-#: After this many errors the rest of a text is not looked at: it is no spec.
+#: After this many lexical errors the rest of a text is not read.
 MAX_ERRORS = 50
 
 
 class Token(Record, eq=True):
+    """A token, and the half-open range of characters that it covers. ``kind`` is its terminal."""
+
     kind: int
     text: str
     start: int
@@ -22,14 +24,16 @@ class Token(Record, eq=True):
 
 
 class Tokens(Record, eq=True):
+    """A text as tokens and comments."""
+
     items: list[Token]
     comments: list[Comment]
-    #: Start of a token -> the documentation comment in front of it.
+    #: Start of a token -> the documentation comment before it.
     docs: dict[int, str]
-    #: Starts of tokens that stand for, or follow, what is no token: that these do not fit is no
-    #: news.
+    #: Starts of tokens that replace characters which are no token, or that follow such ones. If
+    #: these do not fit, that is no second finding.
     doubtful: set[int]
-    #: False where there was too much wrong to read on.
+    #: False where reading ended after `MAX_ERRORS` errors.
     complete: bool = True
 
 
@@ -44,7 +48,8 @@ def _scanner() -> tuple[re.Pattern[str], dict[str, int], dict[str, int]]:
 
 
 def lex(source: Source, findings: Collector) -> Tokens:
-    """All tokens of a text. What is no token is reported, and what was meant put in its place."""
+    """The tokens of a text. Characters that are no token are reported, and replaced by the token
+    that they most likely mean."""
     tables: Tables = load()
     pattern, keywords, punctuation = _scanner()
     text = source.text
@@ -104,7 +109,7 @@ _BLANK = re.compile(r"[ \t\r\n\f]*")
 _WORD = re.compile(r"[\w.]+")
 _QUOTED = re.compile(r"'[^'\n]*'")
 _DIMS = re.compile(r"\d+(x\d+)+")
-#: Signs of other languages -> what to write, and the terminal and text that were meant.
+#: Signs of other languages -> a hint, and the terminal and text that most likely are meant.
 _SIGNS = {
     "#": ("comments begin with //", "", ""),
     "'": ('text is written in double quotes: "..."', "", ""),
@@ -121,8 +126,11 @@ def _skip_blank(text: str, at: int) -> int:
 
 
 def _report(source: Source, at: int, findings: Collector) -> tuple[str, str, int]:
-    """Say what is wrong with the text at an offset that begins no token. What was meant, for the
-    parser to go on with (terminal, text; no terminal to leave it out); and where it ends."""
+    """Report the characters at an offset, which begin no token.
+
+    Returns the terminal and the text of the token that the parser gets instead (no terminal where
+    it gets none), and the end of the characters.
+    """
     text = source.text
     if text[at] == '"':
         stop = text.find("\n", at)

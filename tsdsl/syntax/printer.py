@@ -1,4 +1,4 @@
-"""Expressions back to text, in the one canonical spelling (options in ``arch.json``, dumps)."""
+"""Expressions to text, in one canonical spelling: for options in ``arch.json``, and for dumps."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ _PIPE, _NOT, _COMPARE, _TIMES, _UNARY, _POSTFIX = 0, 3, 4, 6, 7, 8
 
 
 def expression(node: ast.Expr) -> str:
-    """Canonical text of an expression: one space around operators, none around ``=`` in calls."""
+    """The text of an expression: one blank around operators, none around ``=`` in calls."""
     return _print(node, -1)
 
 
 def value(node: ast.Expr | ast.Domain | ast.ValueRange | ast.RecordValue) -> str:
+    """The text of an expression, a domain, or the value of a setting."""
     match node:
         case ast.SetDomain(options, default):
             inside = ", ".join(
@@ -37,7 +38,7 @@ def number(number: int | float) -> str:
 
 
 def time(nanoseconds: int) -> str:
-    """In the largest unit that leaves a whole number."""
+    """A time in the largest unit in which it is a whole number."""
     units = reversed(TIMES.items())
     return next(f"{nanoseconds // size}{unit}" for unit, size in units if not nanoseconds % size)
 
@@ -47,7 +48,7 @@ def _default(node: ast.Expr | None) -> str:
 
 
 def _limit(node: ast.Expr) -> str:
-    """A part of a domain, where no operator may stand that binds less than a sum."""
+    """The text of a part of a domain. An operator that binds less than a sum is in parentheses."""
     return _print(node, _LEVEL["+"])
 
 
@@ -86,7 +87,7 @@ def _print(node: ast.Expr, level: int) -> str:
             return _wrap(f"-{_print(operand, _UNARY)}", _UNARY, level)
         case ast.Binary(operator, left, right):
             mine = _LEVEL.get(operator, _TIMES)
-            # A comparison has no other one beside it.
+            # Comparisons do not associate: a < b < c is no expression.
             first = _print(left, mine + 1 if mine == _COMPARE else mine)
             return _wrap(f"{first} {operator} {_print(right, mine + 1)}", mine, level)
         case ast.Conditional(condition, then, otherwise):

@@ -13,7 +13,6 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from tsdsl.files import PathLike, write_atomic
-from tsdsl.plots.panel import described
 from tsdsl.plots.style import DPI, settings
 
 #: Extensions of the formats in which figures are written.
@@ -33,7 +32,7 @@ def render(figure: Figure, suffix: str = ".svg") -> bytes:
     """A figure as bytes in one of `FORMATS`, without date and version."""
     if suffix not in FORMATS:
         raise ValueError(f"a figure is one of {', '.join(FORMATS)}, not '{suffix}'")
-    title, description = described(figure)
+    title, description = _described(figure)
     made = io.BytesIO()
     with settings(), warnings.catch_warnings():
         # Names in a script that the font lacks: boxes in a PNG, text in an SVG.
@@ -61,3 +60,15 @@ def _accessible(svg: str, title: str, description: str) -> str:
     end = svg.index(">", start)
     said = f"\n <title>{escape(title)}</title>\n <desc>{escape(description)}</desc>"
     return f'{svg[:end]} role="img">{said}{svg[end + 1 :]}'
+
+
+def _described(figure: Figure) -> tuple[str, str]:
+    """The title and the description of a figure, combined from its panels: their
+    titles and labels."""
+    panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
+    titles = [ax.get_title(loc="left") for ax in panels]
+    words = [str(ax.get_label()) for ax in panels]
+    return (
+        "; ".join(titles).replace(r"\$", "$"),
+        " ".join(words).replace(r"\$", "$"),
+    )

@@ -144,17 +144,6 @@ def describe(ax: Axes, text: str) -> None:
     ax.set_label(text)
 
 
-def described(figure: Figure) -> tuple[str, str]:
-    """The title and the description of a figure, combined from its panels."""
-    panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
-    titles = [ax.get_title(loc="left") for ax in panels]
-    words = [str(ax.get_label()) for ax in panels]
-    return (
-        "; ".join(titles).replace(r"\$", "$"),
-        " ".join(words).replace(r"\$", "$"),
-    )
-
-
 def cost_axis(ax: Axes, unit: AxisUnit) -> None:
     """Set up the horizontal axis of a cost whose values are in ``unit``."""
     formatter = ScalarFormatter(useOffset=False)

@@ -48,7 +48,7 @@ NetworkOrPair = nn.Module | tuple[nn.Module, Any]
 
 @dataclass(frozen=True, slots=True)
 class LazyNetwork:
-    """A network that is made when its turn comes."""
+    """A network that is made when it is measured."""
 
     make: Callable[[], NetworkOrPair]
     #: (C, T, H, W) of the clip, if ``make`` returns no example input.
@@ -72,8 +72,8 @@ class Quartiles:
 
 @dataclass(frozen=True, slots=True)
 class BenchRow:
-    """The measurements of one network. A field is None where it is not known; a network that failed
-    has no times."""
+    """The measurements of one network. Unknown values are None; a network that failed has no
+    times."""
 
     name: str
     #: Shapes of the inputs of a call, with the batch.
@@ -101,7 +101,7 @@ class BenchReport:
     rows: tuple[BenchRow, ...]
     #: Name of the network that ratios are relative to: the first one that was timed.
     base: str | None
-    #: Device, torch, threads, dtype, batch and how often was measured.
+    #: Device, torch, threads, dtype, batch, and numbers of repeats, warm-up calls and rounds.
     setup: Mapping[str, Any]
 
     def __repr__(self) -> str:
@@ -139,8 +139,8 @@ class BenchReport:
 def lazy(
     given: NetworkOrPair | Callable[[], NetworkOrPair] | LazyNetwork, clip: Sequence[int] | None
 ) -> LazyNetwork:
-    """A network that is given in any way. Modules are copied; what a function makes is used as it
-    is. ``clip`` (C, T, H, W) is for one that brings no input."""
+    """Wrap a network in any form. Modules are copied; the result of a function is used as it is.
+    ``clip`` (C, T, H, W) is for networks without an example input."""
     if isinstance(given, LazyNetwork):
         return given
     if isinstance(given, nn.Module | tuple):
@@ -155,7 +155,7 @@ def _milliseconds(row: BenchRow) -> str:
 
 
 class Bench:
-    """One run, in steps: `prepare` each network, exhaust `rounds`, then `report`."""
+    """A benchmark in steps: `prepare` each network, exhaust `rounds`, then `report`."""
 
     def __init__(
         self, setup: Setup, *, channels_last: bool = False, compiled: bool = False, seed: int = 0
@@ -170,7 +170,9 @@ class Bench:
         self._measured: Measurements[str] = Measurements()
 
     def prepare(self, name: str, candidate: LazyNetwork) -> str | None:
-        """Make a network, run it and measure its memory; why that failed, if it did."""
+        """Make a network, run it and measure its memory. Returns the reason if that failed. A
+        network is a user's code, which may raise anything; the other networks are measured all the
+        same."""
         self._rows[name] = BenchRow(name)
         try:
             self._calls[name] = self._prepared(name, candidate)
@@ -180,7 +182,7 @@ class Bench:
             self._add(name, failure=reason(bad))
         else:
             return None
-        # After the exception, whose traceback holds what was made.
+        # After the exception is gone, whose traceback refers to the network.
         self._setup.free()
         return self._rows[name].failure
 
@@ -189,7 +191,7 @@ class Bench:
 
     @property
     def seconds(self) -> float:
-        """What `rounds` will take, about."""
+        """Estimated duration of `rounds`, in seconds."""
         setup, visits = self._setup, len(shares(self._setup.repeats, ROUNDS))
         return sum(
             (setup.warmup + 2 * visits) * once + setup.repeats * max(once, SAMPLE_NS / 1e9)
@@ -198,11 +200,11 @@ class Bench:
 
     @property
     def visits(self) -> int:
-        """How many steps `rounds` has at most."""
+        """Largest number of visits of `rounds`."""
         return len(self._calls) * len(shares(self._setup.repeats, ROUNDS))
 
     def rounds(self) -> Iterator[tuple[int, str]]:
-        """Gives the round and the network after each visit."""
+        """Measure all networks in rounds; yields the round and the network after each visit."""
         subjects = {name: (lambda call=call: call) for name, call in self._calls.items()}
         yield from rounds(
             self._setup,
@@ -215,7 +217,7 @@ class Bench:
         )
 
     def report(self) -> BenchReport:
-        """What is known so far."""
+        """The measurements so far."""
         samples = self._measured.samples
         base = next((name for name in self._rows if name in samples), None)
         rows = [self._timed(row, base) for row in self._rows.values()]
@@ -244,7 +246,8 @@ class Bench:
         )
 
     def _prepared(self, name: str, candidate: LazyNetwork) -> Call:
-        """The call. What is found out on the way is added to the row at once."""
+        """The call of a network. Measurements are added to its row one by one, so that a failure
+        keeps the earlier ones."""
         setup = self._setup
         module, example = _opened(candidate.make())
         module = module.eval().to(setup.device, DTYPES[setup.dtype])
@@ -270,7 +273,7 @@ class Bench:
         run = torch.compile(module) if self._compiled else module
 
         def call() -> Any:
-            # Lists of its own for each call: pytorchvideo's networks put their results into them.
+            # New lists for each call, since pytorchvideo's networks write their results into them.
             return run(*_mapped(inputs, lambda tensor: tensor))
 
         with torch.inference_mode():
@@ -289,7 +292,8 @@ class Bench:
             torch.cuda.synchronize(self._setup.device)
 
     def _placed(self, tensor: Tensor) -> Tensor:
-        """On the device, with the dtype if it has fractions, a whole batch."""
+        """The tensor on the device, as a whole batch, with the dtype if it is a floating-point
+        tensor."""
         batch = self._setup.batch
         if tensor.dim() and tensor.shape[0] != batch:
             if tensor.shape[0] != 1:
@@ -306,7 +310,8 @@ class Bench:
 
 def count_macs(module: nn.Module, inputs: Sequence[Any]) -> int | None:
     """Multiply-adds of one clip: half of what torch's `FlopCounterMode` counts on the meta device,
-    which is convolutions and matrix products. None for a module that does not run there."""
+    which is convolutions and matrix products. None for a module that does not run there: a user's
+    module may raise anything."""
     state = {
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in (*module.named_parameters(), *module.named_buffers())
@@ -321,7 +326,7 @@ def count_macs(module: nn.Module, inputs: Sequence[Any]) -> int | None:
 
 
 def _opened(made: Any) -> tuple[nn.Module, tuple[Any, ...] | None]:
-    """A module, and the arguments that it is called with if it brings them."""
+    """A module, and the arguments of its call if it has an example input."""
     if isinstance(made, nn.Module):
         return made, None
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module):
@@ -337,7 +342,7 @@ def _opened(made: Any) -> tuple[nn.Module, tuple[Any, ...] | None]:
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same lists, tuples and dictionaries with other tensors."""
+    """The same lists, tuples and dicts with mapped tensors."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, list | tuple):

@@ -29,14 +29,14 @@ class ConfiguredOperation:
 
     def __init__(
         self,
-        asked: Configuration,
+        configuration: Configuration,
         elastic: Elastic,
         gradients: SliceGradients,
         places: Places | None = None,
     ) -> None:
-        self._template = template(asked)
+        self._template = template(configuration)
         self._elastic = elastic
-        self._parts = elastic.parts(asked, places)
+        self._parts = elastic.parts(configuration, places)
         self._gradients = gradients
 
     def __call__(self, *inputs: Tensor) -> Tensor:

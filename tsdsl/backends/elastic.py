@@ -47,14 +47,14 @@ class TensorSpec(Record):
 
 
 @lru_cache(maxsize=65536)
-def tensor_specs(asked: Configuration) -> tuple[TensorSpec, ...]:
+def tensor_specs(configuration: Configuration) -> tuple[TensorSpec, ...]:
     """The tensors of the module of one configuration: the parameters that the operation declares,
     and the layer's buffers, whose axes are channels."""
-    op = BY_NAME[asked.op]
-    params = op.params(op.Args(**dict(asked.args)), *asked.shapes)
+    op = BY_NAME[configuration.op]
+    params = op.params(op.Args(**dict(configuration.args)), *configuration.shapes)
     if not params:
         return ()
-    layer: Any = template(asked).layer
+    layer: Any = template(configuration).layer
     axis: Axis = "CHANNELS"
     return (
         *(TensorSpec(p.name, p.axes, p.init, p.shape) for p in params),
@@ -63,11 +63,11 @@ def tensor_specs(asked: Configuration) -> tuple[TensorSpec, ...]:
 
 
 @lru_cache(maxsize=65536)
-def template(asked: Configuration) -> nn.Module:
+def template(configuration: Configuration) -> nn.Module:
     """The operation as a module on the meta device. Its forward is the expression of an emitted
     network."""
     with torch.device("meta"):
-        return build_operation(asked).requires_grad_(False)
+        return build_operation(configuration).requires_grad_(False)
 
 
 class Pieces(NamedTuple):
@@ -170,7 +170,10 @@ class Elastic(nn.Module):
     ) -> None:
         super().__init__()
         configurations = tuple(configurations)
-        every = [_extended(tensor_specs(asked), asked, channel_counts) for asked in configurations]
+        every = [
+            _extended(tensor_specs(configuration), configuration, channel_counts)
+            for configuration in configurations
+        ]
         #: The classes of the operation's layers that have tensors.
         self.layers = frozenset(
             type(cast(Any, template(own)).layer) for own in configurations if tensor_specs(own)
@@ -211,25 +214,27 @@ class Elastic(nn.Module):
                 case None:
                     found.fill_(1 if name == "running_var" else 0)
 
-    def parts(self, asked: Configuration, places: Places | None = None) -> Parts:
+    def parts(self, configuration: Configuration, places: Places | None = None) -> Parts:
         """The parts of the shared tensors that one configuration uses."""
         return tuple(
             (t.name, t.init is not None, window(t.axes, self.whole[t.name].shape, t.shape, places))
-            for t in tensor_specs(asked)
+            for t in tensor_specs(configuration)
         )
 
-    def part(self, asked: Configuration, places: Places | None = None) -> dict[str, Tensor]:
+    def part(self, configuration: Configuration, places: Places | None = None) -> dict[str, Tensor]:
         """The tensors of one configuration by name: views where they are slices, else copies."""
-        return {name: take(getattr(self, name), at) for name, _, at in self.parts(asked, places)}
+        return {
+            name: take(getattr(self, name), at) for name, _, at in self.parts(configuration, places)
+        }
 
 
 def _extended(
-    tensors: tuple[TensorSpec, ...], asked: Configuration, channel_counts: ChannelCounts
+    tensors: tuple[TensorSpec, ...], configuration: Configuration, channel_counts: ChannelCounts
 ) -> tuple[TensorSpec, ...]:
     """Specifications whose channel axes are large enough for all positions of their layouts."""
     if channel_counts == _NO_ENDS:
         return tensors
-    read = asked.shapes[0][0]
+    read = configuration.shapes[0][0]
 
     def size(axis: Axis, own: int) -> int:
         if axis == "OUT":

@@ -20,19 +20,19 @@ from tsdsl.ops import BY_NAME
 CALL = "{module}({0})"
 
 
-def build_operation(asked: Configuration) -> nn.Module:
+def build_operation(configuration: Configuration) -> nn.Module:
     """The module of one configuration, on torch's current default device and dtype. Its forward
     takes the operation's inputs in order. The attribute ``layer`` holds the torch layer; an
     operation without weights has none."""
-    op = BY_NAME[asked.op]
-    made = op.module(op.Args(**dict(asked.args)), *asked.shapes)
+    op = BY_NAME[configuration.op]
+    made = op.module(op.Args(**dict(configuration.args)), *configuration.shapes)
     if not isinstance(made, ModuleCall):
         values = tuple((name, literal(value)) for name, value in made.args.items())
-        return _forward(made.expression, len(asked.shapes), values)()
+        return _forward(made.expression, len(configuration.shapes), values)()
     package, _, name = made.target.rpartition(".")
     layer = getattr(import_module(package), name)(*made.args, **made.kwargs)
     text = made.apply or CALL
-    module = _forward(text, len(asked.shapes), (("module", "self.layer"),))()
+    module = _forward(text, len(configuration.shapes), (("module", "self.layer"),))()
     module.layer = layer
     return module
 

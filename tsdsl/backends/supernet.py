@@ -57,8 +57,8 @@ class Supernet(nn.Module):
         self._graph = graph
         self._layouts = ChannelLayouts(graph)
         self._elastic: dict[Path, Elastic] = {}
-        for path, asked in self._layouts.configurations.items():
-            if (made := Elastic(asked, self._layouts.channel_counts(path))).whole:
+        for path, configurations in self._layouts.configurations.items():
+            if (made := Elastic(configurations, self._layouts.channel_counts(path))).whole:
                 self._elastic[path] = made
                 _place(self, module_path(path), made)
         self._plan()
@@ -334,10 +334,10 @@ class _OpPlan:
             )
         )
 
-    def _made(self, asked: Configuration, places: Places | None) -> Callable[..., Tensor]:
+    def _made(self, configuration: Configuration, places: Places | None) -> Callable[..., Tensor]:
         elastic = self.elastic
         if elastic is None:
-            module = build_operation(asked)
+            module = build_operation(configuration)
             if "layer" not in module._modules:
                 return cast(Callable[..., Tensor], module.forward)
             training = self._training
@@ -348,7 +348,7 @@ class _OpPlan:
                 return result
 
             return plain
-        return ConfiguredOperation(asked, elastic, self._gradients, places)
+        return ConfiguredOperation(configuration, elastic, self._gradients, places)
 
 
 class _CallPlan:

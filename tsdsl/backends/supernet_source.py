@@ -93,8 +93,8 @@ class _SupernetWriter:
     def write(self) -> None:
         layouts = self._layouts
         with torch.device("meta"):
-            for path, asked in layouts.configurations.items():
-                if (made := Elastic(asked, layouts.channel_counts(path))).whole:
+            for path, configurations in layouts.configurations.items():
+                if (made := Elastic(configurations, layouts.channel_counts(path))).whole:
                     self._elastic[path] = made
         self._parameters = sum(p.numel() for e in self._elastic.values() for p in e.parameters())
         self._names[self.space.clip] = "clip_NCTHW"

@@ -114,9 +114,9 @@ class Setup:
             return torch.cuda.get_device_name(self.device)
         return f"{processor()}, {self.device.type}"
 
-    def call_of(self, asked: Configuration) -> Call:
+    def call_of(self, configuration: Configuration) -> Call:
         """A call of one operation on random inputs."""
-        return self._call(lambda: build_operation(asked), asked.shapes)
+        return self._call(lambda: build_operation(configuration), configuration.shapes)
 
     def call_of_network(self, network: Network) -> Call:
         """A call of a whole network on a random clip."""

@@ -59,13 +59,13 @@ def score(
     probabilities: bool = False,
     on_batch: Callable[[ViewBatch], None] | None = None,
 ) -> Scores:
-    """The scores of a network on every video of a loader, in the order of its list, on every rank.
+    """The scores of a network for all videos of a loader, in the order of its list, on every rank.
 
-    ``net``: gives logits_NK of clips_NCTHW; it is on the device of ``ranks`` (left out: one
-    process, where the network is). Its mode is restored afterwards. ``autocast``: the type that
-    operations compute in where torch thinks it safe. ``probabilities``: the network ends in a
-    softmax itself (`gives_probabilities` knows), no other one is taken. ``on_batch`` is called with
-    each batch of this rank's loader when it is scored, but for views that wait for a full call.
+    ``net`` maps clips_NCTHW to logits_NK; it is on the device of ``ranks`` (default: a single
+    process, on the network's device). Its mode is restored afterwards. ``autocast`` is the type of
+    mixed precision (`torch.autocast`). ``probabilities``: the network ends in a softmax (see
+    `gives_probabilities`), so that none is applied. ``on_batch`` is called with each batch of this
+    rank's loader after it is scored, except for views that wait for a full forward pass.
 
     Raises `EvaluationError`, on all ranks if one fails, and `NoUsableVideo`.
     """

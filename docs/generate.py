@@ -69,7 +69,7 @@ SHAPES = {
 }
 
 #: What a setting means, and whose its default is: of the supplement of Auto-TSNet (S), of FP-NAS
-#: (F), assumed (A), or none is needed.
+#: (F), of SPOS (P), assumed (A), or none is needed.
 SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
     sections.ParsecSettings: {
         "batch": ("clips of a step", "A"),
@@ -84,6 +84,24 @@ SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
         ),
         "data": ("weights and distribution learn from the same clips, or from half each", "A"),
         "arch": ("optimiser of the distribution", "S"),
+    },
+    sections.UniformSettings: {
+        "batch": ("clips of a step", "A"),
+        "weights": ("optimiser of the weights", "A"),
+        "samples": ("architectures of a step, of which the mean loss is trained", "P"),
+        "within_budgets": ("draw the architectures of a step within the budgets", "A"),
+        "epochs": ("how long", ""),
+        "lr": ("learning rate of the weights; it falls by half a cosine", ""),
+        "select": ("how the architecture is selected at the end", "P"),
+    },
+    sections.EvolutionSettings: {
+        "population": ("candidates of a generation", "P"),
+        "generations": ("number of generations, the random first one included", "P"),
+        "parents": ("how many of the best so far have children", "P"),
+        "crossover": ("share of a generation that has two parents", "P"),
+        "mutation": ("probability that a decision of a mutation changes", "P"),
+        "fitness": ("top-1, then the lower cross-entropy; or the latter alone", "P"),
+        "bn_batches": ("training batches for a candidate's running statistics", "A"),
     },
     sections.ParsecPhase: {
         "epochs": ("how long", ""),
@@ -136,6 +154,8 @@ SETTINGS: dict[type[BaseModel], dict[str, tuple[str, str]]] = {
 STATED = {"algorithm", "name", "kind", "budgets", "phases", "streams", "learn"}
 HEADINGS: dict[type[BaseModel], str] = {
     sections.ParsecSettings: "search parsec",
+    sections.UniformSettings: "search uniform",
+    sections.EvolutionSettings: "evolution",
     sections.ParsecPhase: "phase",
     sections.Train: "train",
     sections.Evaluate: "evaluate",

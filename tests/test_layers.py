@@ -133,6 +133,16 @@ VIOLATIONS = [
         "the interpreter of expressions does not know the builder of spaces",
     ),
     (
+        "searching/plan.py",
+        "import tsdsl.searching.parsec.step",
+        "search algorithms are known to the registry, and not to each other",
+    ),
+    (
+        "searching/uniform/algorithm.py",
+        "from tsdsl.searching.parsec.step import ParsecStep",
+        "search algorithms are known to the registry, and not to each other",
+    ),
+    (
         "diagnostics/collector.py",
         "from tsdsl.diagnostics.render import visible",
         "findings do not know how they are shown",

@@ -254,7 +254,7 @@ def test_asked_to_stop(run, folder: Path, lists: list[Any], tmp_path: Path, verb
         arguments += ["--set", "train.epochs=400"]
     where = {
         "random": ("training.trainer", "Trainer", "_step"),
-        "evolve": ("searching.evolution.run", "_Run", "_scored"),
+        "evolve": ("searching.evolution.selection", "EvolutionLoop", "_scored"),
     }
     module, owner, method = where[verb]
     program = (

@@ -15,8 +15,9 @@ import tsdsl
 from tsdsl.data.dataset import TrainClips
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
+from tsdsl.searching.events import SearchStepDone
 from tsdsl.searching.plan import plan_of
-from tsdsl.searching.searcher import Searcher, SearchStepDone
+from tsdsl.searching.searcher import Searcher
 from tsdsl.sema.sections import Adam, Sgd
 from tsdsl.training.optimizer import make_optimizer
 from tsdsl.training.ranks import Ranks

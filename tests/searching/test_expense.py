@@ -16,8 +16,9 @@ from tsdsl.data.dataset import TrainClips
 from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.searching.estimate import expenses
+from tsdsl.searching.events import PhaseFinished
 from tsdsl.searching.plan import plan_of
-from tsdsl.searching.searcher import PhaseFinished, Searcher
+from tsdsl.searching.searcher import Searcher
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
 

@@ -23,10 +23,10 @@ from tsdsl.ir.decision_groups import block_groups
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.ir.stream_subset import restrict
 from tsdsl.searching.distribution import Alpha
+from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.parsec import joint
 from tsdsl.searching.parsec.algorithm import DecisionsJoined
 from tsdsl.searching.plan import plan_of
-from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.weights.weight_files import load
 

@@ -25,9 +25,9 @@ from tsdsl.data.lists import read_list
 from tsdsl.data.loader import TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import SpecError
+from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.plan import check_budgets, plan_of
 from tsdsl.searching.run import _halves
-from tsdsl.searching.searcher import PhaseFinished, SearchStepDone
 from tsdsl.searching.supernet_step import SearchError
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.recipe import Recipe

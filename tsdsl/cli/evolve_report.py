@@ -9,12 +9,12 @@ from tsdsl.cli.event_loop import EventReport
 from tsdsl.cli.output import aligned
 from tsdsl.cli.progress_bar import Steps
 from tsdsl.cli.quantities import amount, several
-from tsdsl.searching.evolution.run import (
+from tsdsl.searching.evolution.events import (
     CandidateScored,
-    EvolutionFinished,
     EvolutionStarted,
     GenerationFinished,
 )
+from tsdsl.searching.evolution.run import EvolutionFinished
 
 
 class EvolveReport(EventReport[EvolutionFinished]):
@@ -54,11 +54,8 @@ class EvolveReport(EventReport[EvolutionFinished]):
         match event:
             case CandidateScored(candidate, measured):
                 bar(f"generation {candidate.generation} top-1 {measured.top1:.1%}")
-            case GenerationFinished(generation, best, measured, mean):
-                bar.say(
-                    f"generation {generation}: mean top-1 {mean:.1%}; the best so far"
-                    f" {measured.top1:.1%}, loss {measured.loss:.4f} (candidate {best.number})"
-                )
+            case GenerationFinished():
+                bar.say(event.message)
             case _:
                 pass
 

@@ -176,19 +176,17 @@ def needs_training() -> None:
 
 
 def windows_of_search(space: Space) -> dict[str, tuple[float, float]]:
-    """The windows that the last phase of a spec's search has, by the cost's name; said aloud."""
-    from tsdsl.searching.plan import plan_of
+    """The windows of `budget_windows`, of which the user is told."""
+    from tsdsl.searching.windows import budget_windows
 
+    windows = budget_windows(space)
     search = space.sections.search if space.sections else None
-    if search is None or not search.phases:
-        return {}
-    phase = plan_of(space, 1).phases[-1]
-    found = {str(space.cost(b.cost)): (b.low, b.high) for b in phase.budgets}
-    # Of the processes of a run, one says it.
-    said = found.items() if os.environ.get("RANK", "0") == "0" else ()
+    phase = search.schedule[-1].name if search and search.schedule else ""
+    # One of the processes of a run says it.
+    said = windows.items() if os.environ.get("RANK", "0") == "0" else ()
     for cost, (low, high) in said:
-        note(f"within the budget of phase {phase.name}: {cost} in {low:,.0f}..{high:,.0f}")
-    return found
+        note(f"within the budget of phase {phase}: {cost} in {low:,.0f}..{high:,.0f}")
+    return windows
 
 
 def default_workers() -> int:

@@ -87,8 +87,8 @@ def plan(
     for line in details.lines:
         data(line)
     note(
-        "FLOPs: expected multiply-adds of what exists in a phase, for one clip, given the initial"
-        f" distribution and the budgets so far{_how(ahead)};"
+        "FLOPs: expected multiply-adds of what exists in a phase, for one clip, given"
+        f" {details.over} and the budgets so far{_how(ahead)};"
         " compute: of all its steps, a backward pass as two forward ones.\n"
         "activations: an upper estimate for one process in float32, of the mean architecture and of"
         " the largest; one architecture is held at a time, however many a step has"

@@ -27,7 +27,7 @@ from tsdsl.plots.panel import bare, describe
 from tsdsl.plots.style import DARK, INK, LIGHT, MUTED, RULE, SMALL, TEXT, TITLE, WINDOW, settings
 from tsdsl.plots.units import AxisUnit, plain
 from tsdsl.searching.alpha_image import colours
-from tsdsl.searching.history import History, Phase
+from tsdsl.searching.history import History, PastPhase
 
 #: Largest number of options that each have a name, and of options in a column if there are more.
 _NAMED, _COLUMN = 90, 200
@@ -101,7 +101,7 @@ class _Curve:
     #: Name, steps, values, colour and style of each line. A band has two rows of values.
     lines: tuple[tuple[str, list[int], Any, str, str], ...]
     #: Range that is shaded in each phase.
-    windows: tuple[tuple[Phase, float, float], ...] = ()
+    windows: tuple[tuple[PastPhase, float, float], ...] = ()
     #: Whether values are shares from 0 to 1.
     share: bool = False
 

@@ -111,11 +111,8 @@ class StepResult(Record):
 
 
 class AlgorithmEvent(Record):
-    """Something that an algorithm did before a step. Subclasses say what."""
-
-    #: Steps that are done.
-    step: int
-    phase: str
+    """Something that an algorithm did between two steps, or after the last one. Subclasses say
+    what."""
 
     @property
     def message(self) -> str:
@@ -123,9 +120,10 @@ class AlgorithmEvent(Record):
         raise NotImplementedError
 
     @property
-    def log_line(self) -> tuple[str, dict[str, Any]]:
-        """Kind and values of its line in the log."""
-        raise NotImplementedError
+    def log_line(self) -> tuple[str, int, dict[str, Any]] | None:
+        """Kind, step and values of its line in the log, if it has one. The step is that which comes
+        next: a search that goes on from before it writes the line again."""
+        return None
 
 
 class Selection(Record):
@@ -160,6 +158,8 @@ class PlanDetails(Record):
     lines: Sequence[str] = ()
     #: Whether later steps may draw another number of architectures than the first one.
     samples_vary: bool = False
+    #: The architectures over which expected costs are means.
+    over: str = "the initial distribution"
 
 
 class SearchAlgorithm(ABC):
@@ -216,11 +216,9 @@ class SearchAlgorithm(ABC):
         return PlanDetails({}, [{} for _ in plan.phases])
 
     @classmethod
-    def reporter(cls) -> type[Reporter]:
-        """Writes the log, and what the algorithm has to tell beside it."""
-        from tsdsl.searching.reporter import Reporter
-
-        return Reporter
+    def reporter(cls) -> type[Reporter] | None:
+        """The reporter that writes more than the log of every search; None if that is all."""
+        return None
 
     # ------------------------------------------------------------ the steps of a phase
 

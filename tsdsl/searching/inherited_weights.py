@@ -30,6 +30,7 @@ from tsdsl.searching.running_statistics import reestimate
 from tsdsl.space import Space
 from tsdsl.training.dry_run import gives_probabilities
 from tsdsl.training.ranks import Ranks
+from tsdsl.training.recipe import Recipe
 from tsdsl.training.scores import MissingVideo, Scores
 from tsdsl.training.scoring import AT_ONCE, EvaluationError, score
 from tsdsl.training.torch_errors import out_of_memory
@@ -285,3 +286,23 @@ def _joined(parts: Sequence[Scores | _Nothing], bounds: Sequence[int], videos: V
             for at in sorted(missing)
         ),
     )
+
+
+def statistics_clips(
+    space: Space,
+    recipe: Recipe,
+    videos: VideoList,
+    batches: int,
+    *,
+    seed: int,
+    min_frames: int,
+    workers: int,
+) -> KeptClips | None:
+    """The training batches that running statistics are estimated from, of the `search` section's
+    size; None for 0 batches. Raises `NoUsableVideo`."""
+    if not batches:
+        return None
+    search = space.sections.search if space.sections else None
+    batch = recipe.train.batch if search is None else search.batch
+    clips = TrainClips(videos, recipe.sampling, recipe.transform, seed=seed, min_frames=min_frames)
+    return KeptClips(clips, batch, batches, workers=workers)

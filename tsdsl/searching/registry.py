@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tsdsl.searching.algorithm import SearchAlgorithm
 from tsdsl.searching.parsec.algorithm import Parsec
+from tsdsl.searching.uniform.algorithm import Uniform
 from tsdsl.sema.sections import SearchSettings
 
-ALGORITHMS: tuple[type[SearchAlgorithm], ...] = (Parsec,)
+ALGORITHMS: tuple[type[SearchAlgorithm], ...] = (Parsec, Uniform)
 
 
 def algorithm_of(settings: SearchSettings) -> type[SearchAlgorithm]:

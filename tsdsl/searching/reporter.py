@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tsdsl.searching.algorithm import AlgorithmEvent
+from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.plan import PhasePlan
-from tsdsl.searching.searcher import PhaseFinished, Searcher, SearchStepDone
 from tsdsl.training.folder import RunFolder
 from tsdsl.training.tensorboard import TensorBoardWriter
+
+if TYPE_CHECKING:
+    from tsdsl.searching.searcher import Searcher
 
 
 class Reporter:
@@ -93,10 +96,9 @@ class Reporter:
         )
 
     def algorithm_event(self, event: AlgorithmEvent) -> None:
-        # Under the number of the first step after it: a search that goes on from before it
-        # writes it again.
-        kind, values = event.log_line
-        self.folder.log(kind, event.step + 1, **values)
+        if event.log_line is not None:
+            kind, step, values = event.log_line
+            self.folder.log(kind, step, **values)
 
     def close(self) -> None:
         if self.board is not None:

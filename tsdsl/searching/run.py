@@ -31,12 +31,13 @@ from tsdsl.searching.algorithm import (
     SelectionVideos,
 )
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
+from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.foresight import check_reach
 from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.registry import algorithm_of
 from tsdsl.searching.reporter import Reporter
 from tsdsl.searching.running_statistics import reestimate
-from tsdsl.searching.searcher import PhaseFinished, Searcher, SearchStepDone
+from tsdsl.searching.searcher import Searcher
 from tsdsl.searching.supernet_step import SearchError
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space
@@ -49,11 +50,10 @@ from tsdsl.training.events import CheckpointSaved, RunStarted, VideosRejected, W
 from tsdsl.training.folder import FORMAT, RunFolder, open_folder
 from tsdsl.training.ranks import Ranks
 from tsdsl.training.recipe import Recipe
+from tsdsl.training.run import Data
 from tsdsl.training.session import peak_memory
 from tsdsl.training.tensorboard import TensorBoardWriter
 from tsdsl.weights.weight_files import save
-
-Data = PathLike | VideoList
 
 
 class SearchFinished(MutableRecord):
@@ -345,7 +345,7 @@ def run(
             board = (
                 TensorBoardWriter(here.at("tensorboard"), searcher.step) if tensorboard else None
             )
-            told = algorithm.reporter()(searcher, here, log_every, board)
+            told = (algorithm.reporter() or Reporter)(searcher, here, log_every, board)
             stack.callback(told.close)
             warnings += here.warnings
         weights = fingerprint.of_weights(space.name, space, None, videos)

@@ -8,7 +8,7 @@ begins anew with a phase.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -17,13 +17,13 @@ from tsdsl.data.loader import Batch, TrainLoader
 from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
-from tsdsl.record import Record
 from tsdsl.searching.algorithm import (
     AlgorithmEvent,
     CostTermKind,
     DistributionTerm,
     SearchContext,
 )
+from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.foresight import missed_budgets
 from tsdsl.searching.plan import PhasePlan, Plan, present, standing
 from tsdsl.searching.registry import algorithm_of
@@ -37,46 +37,6 @@ from tsdsl.training.ranks import Ranks
 from tsdsl.training.schedule import learning_rate
 from tsdsl.training.torch_errors import first_not_finite, step_failed
 from tsdsl.weights.weight_files import about_layout, check_layout
-
-
-class SearchStepDone(Record):
-    """A step. Numbers are of this step alone."""
-
-    #: Steps that are done.
-    step: int
-    phase: str
-    #: Cross-entropy per clip, nats.
-    loss: float
-    #: Architectures that were drawn.
-    samples: int
-    #: Length of the weights' gradient.
-    gradient_norm: float
-    #: Learning rate of the weights.
-    lr: float
-    seconds: float
-    #: Seconds of waiting for clips.
-    waited: float
-    clips_per_second: float
-    #: What the algorithm reports beside that; see `StepResult`.
-    values: Mapping[str, float | bool | None]
-
-
-class PhaseFinished(Record):
-    """``architecture``: the one whose decisions of the phase stand from then on, within the phase's
-    budgets if ``met``; None if the algorithm decides nothing at the end of a phase."""
-
-    step: int
-    phase: str
-    architecture: Architecture | None
-    met: bool
-    #: Multiply-adds of what exists of it in the phase.
-    flops: int | None
-    #: How many budgets the phase has.
-    budgets: int
-    #: Each of them: cost -> what the architecture has, the least and the most that is allowed.
-    values: dict[str, tuple[int, float, float]]
-    #: A warning about later budgets.
-    warning: Diagnostic | None = None
 
 
 class Searcher:

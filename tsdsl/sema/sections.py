@@ -169,10 +169,59 @@ class ParsecSettings(SearchSettings):
     phases: tuple[ParsecPhase, ...] = ()
 
 
+class EvolutionSettings(Section):
+    """Evolution over a trained supernet, with the settings of SPOS (arXiv 1904.00420)."""
+
+    kind: Literal["evolution"] = "evolution"
+    #: Candidates of a generation.
+    population: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 50
+    #: Number of generations, the random first one included.
+    generations: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 20
+    #: How many of the best so far have children.
+    parents: Annotated[int, Field(ge=1, le=100_000, strict=True)] = 10
+    #: Share of a generation that has two parents; the others are mutations of one.
+    crossover: Share = 0.5
+    #: Probability that a decision of a mutation changes.
+    mutation: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.1
+    #: Top-1, then the lower cross-entropy; or the lower cross-entropy alone.
+    fitness: Literal["accuracy", "loss"] = "accuracy"
+    #: Training batches for the running statistics of a candidate; 0 for those of the supernet.
+    bn_batches: Annotated[int, Field(ge=0, le=10**6, strict=True)] = 10
+
+
+class UniformSettings(SearchSettings):
+    """Uniform single-path training (SPOS, Guo et al., arXiv 1904.00420), and the evolution that
+    selects an architecture at its end."""
+
+    algorithm: Literal["uniform"]
+    #: Architectures of a step, of which the mean loss is trained.
+    samples: Annotated[int, Field(ge=1, le=10**6, strict=True)] = 1
+    #: Whether the architectures of a step are drawn within the budgets.
+    within_budgets: Switch = False
+    epochs: Positive
+    #: Learning rate of the weights at the first step.
+    lr: Positive
+    select: Annotated[EvolutionSettings, BeforeValidator(_kind)] = Field(
+        default_factory=EvolutionSettings
+    )
+
+    @model_validator(mode="after")
+    def _without_phases(self) -> UniformSettings:
+        if self.phases:
+            raise ValueError("'search uniform' has no phases: it trains the whole space at once")
+        return self
+
+    @property
+    def schedule(self) -> tuple[PhaseSettings, ...]:
+        """One phase with all streams and all decisions."""
+        lr = Rates(weights=self.lr)
+        return (PhaseSettings(name="uniform", epochs=self.epochs, lr=lr),)
+
+
 #: The classes of settings of all search algorithms. A section is validated by the one whose
 #: ``algorithm`` it names.
-SEARCHES: tuple[type[SearchSettings], ...] = (ParsecSettings,)
-Search = Annotated[ParsecSettings, Field()]
+SEARCHES: tuple[type[SearchSettings], ...] = (ParsecSettings, UniformSettings)
+Search = Annotated[ParsecSettings | UniformSettings, Field(discriminator="algorithm")]
 
 
 def name_of(settings: type[SearchSettings]) -> str:

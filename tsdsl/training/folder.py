@@ -34,6 +34,7 @@ LONGEST = 1 << 31
 #: Files of a run that would replace a user's files of the same names.
 REPLACED = (
     *("checkpoints", LOG, BAD, "model.py", "arch.json", "alpha.jsonl", "distribution.json"),
+    "candidates.jsonl",
     *(f"{name}.safetensors" for name in ("last", "best", "model", "supernet")),
 )
 

@@ -29,7 +29,8 @@ from tsdsl.cli.run_options import (
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
-    from tsdsl.searching.random_search.jobs import Jobs, Weights
+    from tsdsl.searching.random_search.jobs import Jobs
+    from tsdsl.searching.windows import DrawWeights
 
 EPILOG = """\b
 Examples:
@@ -68,7 +69,7 @@ class DrawOptions(WindowOptions):
         given = [(path, architecture(space, path)) for path in self.against]
         windows = self.windows(space)
         before = load(space, folder)
-        weights: Weights | None = "architectures" if self.uniform else None
+        weights: DrawWeights | None = "architectures" if self.uniform else None
         if before is not None:
             draw = continued_draw(before.draw, self.count, self.seed, weights, windows)
         elif self.count is None:

@@ -15,6 +15,7 @@ from tsdsl.cli.run_options import (
     LoggedRunOptions,
     MachineOptions,
     OptionalVideoOptions,
+    ValidationOptions,
     amp_flag,
     micro_batch_flag,
     needs_training,
@@ -60,7 +61,12 @@ class SearchOptions(OptionGroup):
 
 
 @click.command(epilog=EPILOG)
-@takes(spec=SpecWithCosts, videos=OptionalVideoOptions, run=LoggedRunOptions)
+@takes(
+    spec=SpecWithCosts,
+    videos=OptionalVideoOptions,
+    validation=ValidationOptions,
+    run=LoggedRunOptions,
+)
 @click.option(
     "--plan", "plan_only", is_flag=True, help="Print what the search would do, and what it costs."
 )
@@ -70,6 +76,7 @@ class SearchOptions(OptionGroup):
 def command(
     spec: SpecWithCosts,
     videos: OptionalVideoOptions,
+    validation: ValidationOptions,
     run: LoggedRunOptions,
     plan_only: bool,
     searching: SearchOptions,
@@ -78,14 +85,16 @@ def command(
 ) -> int:
     """Search a space on videos, by the spec's search section.
 
-    One supernet has the weights of all architectures. In each phase, PARSEC learns a distribution
-    over the options of the phase's decisions, within its budgets. --set replaces any setting, as
-    in --set search.samples=4 or --set search.PHASE.epochs=10.
+    One supernet has the weights of all architectures. With 'search parsec', each phase learns a
+    distribution over the options of its decisions, within its budgets. With 'search uniform',
+    steps train architectures drawn uniformly, and an evolution selects one on --val. --set
+    replaces any setting, as in --set search.samples=4 or --set search.PHASE.epochs=10.
 
-    RUN gets arch.json (the most probable architecture within the budgets), model.py and
-    model.safetensors (with the weights that it has in the supernet), distribution.json, log.jsonl
-    and checkpoints; 'tsdsl plot RUN' draws the course of the search. After Ctrl-C, or if it was
-    killed, the same command with --resume continues.
+    RUN gets arch.json (the architecture with which the search ends), model.py and
+    model.safetensors (with the weights that it has in the supernet), supernet.safetensors,
+    log.jsonl and checkpoints; with parsec also distribution.json, and 'tsdsl plot RUN' draws the
+    course of the search. After Ctrl-C, or if it was killed, the same command with --resume
+    continues.
 
     Exit code 1 if a phase missed a budget. Each budget is checked for the architecture with which
     the phase ended, and counts the streams that exist in it.
@@ -113,6 +122,9 @@ def command(
             data,
             ranks,
             root=videos.root,
+            val=validation.val,
+            val_root=validation.val_root,
+            views=validation.section(space),
             folder=folder,
             resume=run.resume,
             seed=run.seed,

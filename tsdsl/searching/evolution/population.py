@@ -26,7 +26,7 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.record import Record
-from tsdsl.searching.random_search.jobs import Weights
+from tsdsl.searching.windows import DrawWeights
 from tsdsl.space import Space, Within
 
 Ints = NDArray[np.int64]
@@ -85,7 +85,7 @@ class Evolution:
         settings: Settings,
         *,
         seed: int = 0,
-        weights: Weights = "initial",
+        weights: DrawWeights = "initial",
         within: Within = None,
         distinct: Distinct = "networks",
     ) -> None:

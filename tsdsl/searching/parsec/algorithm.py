@@ -55,6 +55,9 @@ LEAST_SAMPLES = 2
 class DecisionsJoined(AlgorithmEvent):
     """From the next step on, the decisions of each group are distributed jointly."""
 
+    #: Steps that are done.
+    step: int
+    phase: str
     #: Paths of the decisions of each group.
     groups: tuple[tuple[str, ...], ...]
     #: Logits of all groups, and of the same decisions by themselves.
@@ -70,9 +73,10 @@ class DecisionsJoined(AlgorithmEvent):
         )
 
     @property
-    def log_line(self) -> tuple[str, dict[str, Any]]:
+    def log_line(self) -> tuple[str, int, dict[str, Any]]:
         groups = [list(group) for group in self.groups]
-        return "joint", {"phase": self.phase, "groups": groups, "logits": self.logits}
+        values = {"phase": self.phase, "groups": groups, "logits": self.logits}
+        return "joint", self.step + 1, values
 
 
 class Parsec(SearchAlgorithm):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from statistics import fmean
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +34,17 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.searching.alpha_image import image
 from tsdsl.searching.distribution import Categoricals
+from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.parsec.algorithm import Parsec, arch_rate
 from tsdsl.searching.parsec.cost_term import CostTerm, variances
 from tsdsl.searching.plan import PhasePlan, no_architecture, present
 from tsdsl.searching.reporter import Reporter
-from tsdsl.searching.searcher import PhaseFinished, Searcher, SearchStepDone
 from tsdsl.space import Space, Window
 from tsdsl.training.folder import ALPHA, RunFolder
 from tsdsl.training.tensorboard import TensorBoardWriter
+
+if TYPE_CHECKING:
+    from tsdsl.searching.searcher import Searcher
 
 #: Largest share of the run time spent on queries of the distribution.
 SHARE = 0.02

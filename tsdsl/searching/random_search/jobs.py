@@ -27,12 +27,11 @@ from tsdsl.ir.arch_file import MAX_BYTES, OptionValue
 from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.json_text import read_json
 from tsdsl.record import Record
+from tsdsl.searching.windows import DrawWeights, SortedWindows, sorted_windows
 from tsdsl.space import Space
 
 FORMAT = "tsnet-jobs/1"
 FILE = "jobs.json"
-
-Weights = Literal["initial", "architectures"]
 
 
 class Draw(Record, eq=True):
@@ -41,8 +40,8 @@ class Draw(Record, eq=True):
 
     n: int
     seed: int = 0
-    weights: Weights = "initial"
-    windows: tuple[tuple[str, float, float], ...] = ()
+    weights: DrawWeights = "initial"
+    windows: SortedWindows = ()
 
     @property
     def within(self) -> dict[str, tuple[float, float]]:
@@ -54,16 +53,11 @@ class Draw(Record, eq=True):
         return {name: (_end(low), _end(high)) for name, low, high in self.windows}
 
 
-def windows_of(within: Mapping[str, tuple[float, float]]) -> tuple[tuple[str, float, float], ...]:
-    """The windows of a `Draw`."""
-    return tuple((name, *within[name]) for name in sorted(within))
-
-
 def continued_draw(
     draw: Draw,
     n: int | None,
     seed: int | None,
-    weights: Weights | None,
+    weights: DrawWeights | None,
     within: Mapping[str, tuple[float, float]],
 ) -> Draw:
     """A draw with the settings that are given; those that are None, or no windows, stay."""
@@ -71,7 +65,7 @@ def continued_draw(
         draw.n if n is None else n,
         draw.seed if seed is None else seed,
         draw.weights if weights is None else weights,
-        windows_of(within) or draw.windows,
+        sorted_windows(within) or draw.windows,
     )
 
 
@@ -125,7 +119,7 @@ class _Document(BaseModel):
     space_hash: str
     n: Annotated[int, Field(ge=1, strict=True)]
     seed: Annotated[int, Field(ge=0, strict=True)]
-    weights: Weights
+    weights: DrawWeights
     windows: dict[str, tuple[float | None, float | None]]
     jobs: list[_JobDocument]
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tsdsl.analysis.costs.named import windows_by_name
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import PathLike
 from tsdsl.ir.architecture import Architecture
-from tsdsl.searching.random_search.jobs import Draw, Job, Jobs, Weights, prepare, windows_of
+from tsdsl.searching.random_search.jobs import Draw, Job, Jobs, prepare
 from tsdsl.searching.random_search.ranking import (
     FAILED,
     Report,
@@ -27,6 +26,7 @@ from tsdsl.searching.random_search.ranking import (
     report,
     unlike,
 )
+from tsdsl.searching.windows import DrawWeights, draw_windows, sorted_windows
 from tsdsl.sema.sections import Evaluate
 from tsdsl.space import Space, Window, Within
 from tsdsl.training import fingerprint
@@ -54,10 +54,10 @@ def random_search(
     folder: PathLike,
     n: int | None = None,
     seed: int = 0,
-    weights: Weights = "initial",
+    weights: DrawWeights = "initial",
     flops: Window = None,
     params: Window = None,
-    within: Within = None,
+    within: Within | None = None,
     against: Mapping[str, Mapping[str, Any]] | Sequence[PathLike] = (),
     train_seed: int = 0,
     job: int | None = None,
@@ -78,10 +78,8 @@ def random_search(
     """
     draw = None
     if n is not None:
-        windows = {
-            space.cost(name).name: window for name, window in windows_by_name(flops, params, within)
-        }
-        draw = Draw(n, seed, weights, windows_of(windows))
+        windows = draw_windows(space, flops, params, within)
+        draw = Draw(n, seed, weights, sorted_windows(windows))
     named = against.items() if isinstance(against, Mapping) else _loaded(against)
     jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])
     asked_of = {name: options.get(name) for name in ("root", "val_root", "views")}

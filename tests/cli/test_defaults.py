@@ -139,7 +139,8 @@ def test_the_least_frames_of_a_video() -> None:
 
 def test_the_samples_of_a_bench_come_from_one_table() -> None:
     from tsdsl.backends.bench import REPEATS, WARMUP
-    from tsdsl.cli.verbs.bench import _defaults
+    from tsdsl.cli.timing_options import NetworkTimingOptions
 
     for device in ("cpu", "cuda"):
-        assert _defaults(device, None, None) == (REPEATS[device], WARMUP[device])
+        options = NetworkTimingOptions(device=device, repeats=None, warmup=None)
+        assert options.samples() == (REPEATS[device], WARMUP[device])

@@ -14,7 +14,8 @@ import click
 
 import tsdsl
 from tsdsl.cli.bench_report import Shown
-from tsdsl.cli.open_spec import architecture, undecided
+from tsdsl.cli.open_spec import architecture, settings_field, undecided
+from tsdsl.cli.option_groups import OptionGroup, argument, option
 from tsdsl.diagnostics import did_you_mean
 from tsdsl.diagnostics.render import visible
 
@@ -31,26 +32,47 @@ class Network(NamedTuple):
     lazy: LazyNetwork
 
 
-def networks(
-    files: Sequence[str],
-    frozen: Sequence[str],
-    settings: dict[str, Any],
-    names: Sequence[str],
-    views: int | None,
-    evaluate: str | None,
-) -> list[Network]:
-    """Those of the specs, in their order. Raises `UsageError` where what is given does not go
-    together, `DiagnosticError` for files."""
-    spaces = _spaces(files, settings, names)
-    paths = _matched([space for _, space in spaces], frozen)
-    found = []
+class BenchedNetworkOptions(OptionGroup):
+    """The specs and architectures whose networks are timed, and the views of a video."""
+
+    files: tuple[str, ...] = argument(type=click.Path(), nargs=-1, required=True, metavar="FILE...")
+    frozen: tuple[str, ...] = option(
+        "--frozen",
+        type=click.Path(),
+        multiple=True,
+        metavar="ARCH",
+        help="An architecture (arch.json) of one of the spaces; may be repeated.",
+    )
+    settings: dict[str, Any] = settings_field
+    spaces: tuple[str, ...] = option(
+        "--space",
+        multiple=True,
+        metavar="NAME",
+        help="A space to time, of a file that has several; may be repeated.",
+    )
+    views: int | None = option(
+        "--views", type=click.IntRange(1), metavar="N", help="Also print the GFLOPs of N views."
+    )
+    evaluate: str | None = option(
+        "--evaluate",
+        metavar="NAME",
+        help="Take clip size and views from this evaluate section of each spec.",
+    )
+
+
+def networks(options: BenchedNetworkOptions) -> list[Network]:
+    """The networks of the specs, in their order. Raises `UsageError` where options exclude each
+    other, `DiagnosticError` for files."""
+    spaces = _spaces(options.files, options.settings, options.spaces)
+    paths = _matched([space for _, space in spaces], options.frozen)
+    candidates = []
     for (file, space), own in zip(spaces, paths, strict=True):
         if not own and space.decisions:
             raise undecided(file, space)
-        clip, count = _clip(file, space, views, evaluate)
+        clip, count = _clip(file, space, options.views, options.evaluate)
         chosen: list[str | None] = [*own] or [None]
-        found += [_network(file, space, path, clip, count) for path in chosen]
-    return found
+        candidates += [_network(file, space, path, clip, count) for path in chosen]
+    return candidates
 
 
 def _spaces(

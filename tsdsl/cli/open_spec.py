@@ -23,24 +23,42 @@ def _as_dict(
     return dict(values)
 
 
+# Fields that several groups have.
+settings_field: Any = option(
+    "--set",
+    type=Setting(),
+    multiple=True,
+    callback=_as_dict,
+    metavar="NAME=VALUE",
+    help="Give a param, a decision (by its path) or a setting of a section (train.lr) another"
+    " value; may be repeated.",
+)
+space_field: Any = option(
+    "--space",
+    metavar="NAME",
+    help="The space, if the file has several; it may be one that others extend.",
+)
+costs_field: Any = option(
+    "--costs",
+    type=click.Path(),
+    multiple=True,
+    metavar="TABLE",
+    help="A cost table, such as latency.json of 'tsdsl measure'; may be repeated.",
+)
+frozen_field: Any = option(
+    "--frozen",
+    type=click.Path(),
+    metavar="ARCH",
+    help="The architecture (an arch.json of the space).",
+)
+
+
 class SpecOptions(OptionGroup):
     """A space of a spec, with some of its values replaced."""
 
     file: str = argument(type=click.Path(), metavar="FILE")
-    settings: dict[str, Any] = option(
-        "--set",
-        type=Setting(),
-        multiple=True,
-        callback=_as_dict,
-        metavar="NAME=VALUE",
-        help="Give a param, a decision (by its path) or a setting of a section (train.lr) another"
-        " value; may be repeated.",
-    )
-    space_name: str | None = option(
-        "--space",
-        metavar="NAME",
-        help="The space, if the file has several; it may be one that others extend.",
-    )
+    settings: dict[str, Any] = settings_field
+    space_name: str | None = space_field
 
     def load(self) -> tsdsl.Space:
         return tsdsl.load(self.file, set=self.settings, space=self.space_name)
@@ -54,13 +72,7 @@ class SpecOptions(OptionGroup):
 class SpecWithCosts(SpecOptions):
     """A space of a spec, and tables of further costs."""
 
-    costs: tuple[str, ...] = option(
-        "--costs",
-        type=click.Path(),
-        multiple=True,
-        metavar="TABLE",
-        help="A cost table, such as latency.json of 'tsdsl measure'; may be repeated.",
-    )
+    costs: tuple[str, ...] = costs_field
 
     def load(self) -> tsdsl.Space:
         return tsdsl.load(self.file, set=self.settings, space=self.space_name, costs=self.costs)
@@ -69,33 +81,39 @@ class SpecWithCosts(SpecOptions):
 class NetworkOptions(SpecOptions):
     """One network: a spec without decisions, or an architecture of a space."""
 
-    frozen: str | None = option(
-        "--frozen",
-        type=click.Path(),
-        metavar="ARCH",
-        help="The architecture (an arch.json of the space).",
-    )
+    frozen: str | None = frozen_field
 
     def open(self) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
         """The space and the architecture, which is None for a space without decisions. Raises
         `UsageError` where a space has decisions and no architecture is given."""
-        return open_network(self.file, self.frozen, self.settings, self.space_name)
+        space = self.load()
+        if self.frozen is not None:
+            return space, architecture(space, self.frozen)
+        if space.decisions:
+            raise undecided(self.file, space)
+        return space, None
 
+    def open_for(self, weights: StoredWeights) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
+        """The same, except that an architecture which is not given is the one that the weights
+        were trained with."""
+        text = weights.about.get("architecture")
+        if self.frozen is not None or text is None:
+            return self.open()
+        space = self.load()
+        if not space.decisions:
+            return space, None
+        from tsdsl.ir.arch_file import parse
 
-def open_network(
-    file: str, frozen: str | None, settings: dict[str, Any], name: str | None
-) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
-    """The space of a file and the architecture of a file; a searchable space needs one."""
-    space = tsdsl.load(file, set=settings, space=name)
-    if frozen is not None:
-        return space, architecture(space, frozen)
-    if space.decisions:
-        raise undecided(file, space)
-    return space, None
+        warnings = Collector()
+        trained = space.architecture(parse(Source(weights.source, text)), warnings)
+        # Of the processes of a run, the first one prints.
+        if os.environ.get("RANK", "0") == "0":
+            show(warnings)
+        return space, trained
 
 
 def undecided(file: str, space: tsdsl.Space) -> click.UsageError:
-    """What a spec with decisions lacks where one network is meant."""
+    """The error where a spec has decisions and the verb needs one network."""
     from tsdsl.cli.quantities import several
 
     return click.UsageError(
@@ -105,42 +123,17 @@ def undecided(file: str, space: tsdsl.Space) -> click.UsageError:
 
 
 def architecture(space: tsdsl.Space, path: str) -> tsdsl.Architecture:
-    """The architecture of a file, valid in the space; what merely looks wrong is shown."""
+    """The architecture of a file, checked against the space; warnings are shown."""
     warnings = Collector()
-    found = space.architecture(tsdsl.Architecture.load(path), warnings)
+    loaded = space.architecture(tsdsl.Architecture.load(path), warnings)
     show(warnings)
-    return found
+    return loaded
 
 
 def say_filled(loaded: LoadedWeights) -> None:
-    """Say which modules of a network another code base does not have."""
+    """Say which modules of the network the file of another code base has no weights for."""
     modules = dict.fromkeys(
         name.rpartition(".")[0] for name in loaded.filled if name.endswith(".weight")
     )
     if modules:
-        note(f"not in the file, and set to what changes nothing: {', '.join(modules)}")
-
-
-def network_of_weights(
-    file: str,
-    frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
-    held: StoredWeights,
-) -> tuple[tsdsl.Space, tsdsl.Architecture | None]:
-    """The space of a file, and the architecture: that of a file, or the one that the weights were
-    trained with."""
-    text = held.about.get("architecture")
-    if frozen is not None or text is None:
-        return open_network(file, frozen, settings, name)
-    space = tsdsl.load(file, set=settings, space=name)
-    if not space.decisions:
-        return space, None
-    from tsdsl.ir.arch_file import parse
-
-    warnings = Collector()
-    found = space.architecture(parse(Source(held.source, text)), warnings)
-    # Of the processes of a run, one says it.
-    if os.environ.get("RANK", "0") == "0":
-        show(warnings)
-    return space, found
+        note(f"not in the file, and set to the identity: {', '.join(modules)}")

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 # Fields that several groups have.
-save_every_flag: Any = option(
+save_every_field: Any = option(
     "--save-every",
     type=click.IntRange(1),
     metavar="STEPS",
     help="Steps between checkpoints; an epoch if left out.",
 )
-log_every_flag: Any = option(
+log_every_field: Any = option(
     "--log-every",
     type=click.IntRange(1),
     default=10,
@@ -31,8 +31,14 @@ log_every_flag: Any = option(
     metavar="STEPS",
     help="Steps between lines of the log.",
 )
-amp_flag: Any = option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
-micro_batch_flag: Any = option(
+threads_field: Any = option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Threads of the CPU; left out, torch's choice.",
+)
+amp_field: Any = option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
+micro_batch_field: Any = option(
     "--micro-batch",
     type=click.IntRange(1),
     metavar="N",
@@ -112,8 +118,8 @@ class RunOptions(OptionGroup):
 class LoggedRunOptions(RunOptions):
     """A run with checkpoints and a log."""
 
-    save_every: int | None = save_every_flag
-    log_every: int = log_every_flag
+    save_every: int | None = save_every_field
+    log_every: int = log_every_field
     tensorboard: bool = option(
         "--tensorboard", is_flag=True, help="Also write a TensorBoard log, in RUN/tensorboard."
     )
@@ -132,38 +138,12 @@ class MachineOptions(OptionGroup):
     device: str | None = option(
         "--device", type=Device(), help="cpu or cuda[:N]; left out, a GPU if there is one."
     )
-    threads: int | None = option(
-        "--threads",
-        type=click.IntRange(1, 1024),
-        metavar="N",
-        help="Threads of the CPU; left out, torch's choice.",
-    )
+    threads: int | None = threads_field
 
     @property
     def decoders(self) -> int:
         """Processes that decode, for each rank."""
         return default_workers() if self.workers is None else self.workers
-
-
-#: Of `eval`, until it takes groups.
-data_option = click.option(
-    "--data",
-    "source",
-    type=click.Path(),
-    required=True,
-    metavar="LIST",
-    help="Videos and labels: a CSV, or a folder with a folder for each class.",
-)
-root_option = click.option(
-    "--root", type=click.Path(), metavar="DIR", help="What paths of LIST are relative to."
-)
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(0, 1024),
-    metavar="N",
-    help="Processes that decode, for each rank; left out, as many as there are processors,"
-    " at most 16.",
-)
 
 
 def needs_training() -> None:

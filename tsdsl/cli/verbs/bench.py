@@ -12,23 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tsdsl
-from tsdsl.cli.bench_networks import Network, networks, other, unique
+from tsdsl.cli.bench_networks import BenchedNetworkOptions, Network, networks, other, unique
 from tsdsl.cli.bench_report import as_json, facts, rows
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.options import set_option
+from tsdsl.cli.option_groups import takes
 from tsdsl.cli.output import aligned, check_outputs, coloured, data, note, show
 from tsdsl.cli.progress_bar import progress
 from tsdsl.cli.quantities import duration, several
-from tsdsl.cli.timing_options import (
-    batch_option,
-    busy,
-    clock_option,
-    device_option,
-    dtype_option,
-    setup_of,
-    threads_option,
-    threads_text,
-)
+from tsdsl.cli.timing_options import NetworkTimingOptions, busy, threads_text
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import write_atomic
 
@@ -66,80 +57,24 @@ class Target(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(epilog=EPILOG)
-@click.argument("files", type=click.Path(), nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--frozen",
-    type=click.Path(),
-    multiple=True,
-    metavar="ARCH",
-    help="An architecture (arch.json) of one of the spaces; may be repeated.",
-)
-@set_option
-@click.option(
-    "--space",
-    "names",
-    multiple=True,
-    metavar="NAME",
-    help="Which space, of a file that has several; may be repeated.",
-)
+@takes(timed=BenchedNetworkOptions)
 @click.option(
     "--against",
     type=Target(),
     multiple=True,
     metavar="MODULE:FUNCTION",
-    help="Also time what a function gives: a module, or (module, example_input); may be repeated.",
+    help="Also time the module, or (module, example_input), that a function returns; may be repeated.",
 )
-@click.option(
-    "--views", type=click.IntRange(1), metavar="N", help="Also print the GFLOPs of N views."
-)
-@click.option(
-    "--evaluate",
-    metavar="NAME",
-    help="Take clip size and views from this evaluate section of each spec.",
-)
-@device_option
-@dtype_option
-@batch_option
-@threads_option
-@click.option(
-    "--repeats",
-    type=click.IntRange(1, 100_000),
-    help="Samples of a network; left out, 500 on a GPU and 30 on the CPU.",
-)
-@click.option(
-    "--warmup",
-    type=click.IntRange(0, 10_000),
-    help="Calls before the samples; left out, 10 on a GPU and 3 on the CPU.",
-)
-@clock_option
-@click.option("--channels-last", is_flag=True, help="Weights and inputs in channels-last memory.")
-@click.option("--compile", "compiled", is_flag=True, help="Time what torch.compile makes of each.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the order of rounds."
-)
+@takes(timing=NetworkTimingOptions)
 @click.option("--json", "print_json", is_flag=True, help="Print JSON.")
 @click.option(
     "-o", "output", type=click.Path(), metavar="FILE.json", help="Also write the JSON to a file."
 )
 @colour_option
 def command(
-    files: tuple[str, ...],
-    frozen: tuple[str, ...],
-    settings: dict[str, Any],
-    names: tuple[str, ...],
+    timed: BenchedNetworkOptions,
     against: tuple[str, ...],
-    views: int | None,
-    evaluate: str | None,
-    device: str,
-    dtype: Any,
-    batch: int,
-    threads: int | None,
-    repeats: int | None,
-    warmup: int | None,
-    clock: Any,
-    channels_last: bool,
-    compiled: bool,
-    seed: int,
+    timing: NetworkTimingOptions,
     print_json: bool,
     output: str | None,
 ) -> int:
@@ -151,23 +86,23 @@ def command(
 
     Exit code 1 if a network could not be timed; the others are.
     """
-    if views is not None and evaluate is not None:
+    if timed.views is not None and timed.evaluate is not None:
         raise click.UsageError("--views and --evaluate both say how many views: give one")
     if output == "-":
         print_json, output = True, None
-    check_outputs([output], [*files, *frozen])
-    found = networks(files, frozen, settings, names, views, evaluate)
-    # What brings no input takes the clip, and the views, of the first spec.
-    found += [other(target, found[0]) for target in against]
-    chosen = dict(zip(unique([network.labels for network in found]), found, strict=True))
-    repeats, warmup = _defaults(device, repeats, warmup)
-    setup = setup_of(device, dtype, batch, repeats, warmup, threads, clock)
+    check_outputs([output], [*timed.files, *timed.frozen])
+    candidates = networks(timed)
+    # A module without an input of its own takes the clip, and the views, of the first spec.
+    candidates += [other(target, candidates[0]) for target in against]
+    names = unique([network.labels for network in candidates])
+    chosen = dict(zip(names, candidates, strict=True))
+    setup = timing.setup()
     if said := busy(setup, HINT):
         note(said)
 
     # Modules may print: standard output is for the report.
     with redirect_stdout(sys.stderr):
-        report = _timed(chosen, setup, channels_last, compiled, seed)
+        report = _timed(chosen, setup, timing)
     shown = {name: network.shown for name, network in chosen.items()}
     text = json.dumps(as_json(report, shown), indent=2, allow_nan=False)
     if print_json:
@@ -188,9 +123,7 @@ def command(
 def _timed(
     chosen: Mapping[str, Network],
     setup: Setup,
-    channels_last: bool,
-    compiled: bool,
-    seed: int,
+    timing: NetworkTimingOptions,
 ) -> BenchReport:
     """Time all networks, showing how far it is and what fails."""
     from tsdsl.measuring import BenchFinished, NetworkPrepared, TimingStarted, bench_events
@@ -201,9 +134,9 @@ def _timed(
         for event in bench_events(
             {name: network.lazy for name, network in chosen.items()},
             setup,
-            channels_last=channels_last,
-            compiled=compiled,
-            seed=seed,
+            channels_last=timing.channels_last,
+            compiled=timing.compiled,
+            seed=timing.seed,
         ):
             match event:
                 case NetworkPrepared():
@@ -241,15 +174,3 @@ def _show_failures(failures: Mapping[str, str], chosen: Mapping[str, Network]) -
             for name, why in failures.items()
         ]
     )
-
-
-def _defaults(device: str, repeats: int | None, warmup: int | None) -> tuple[int, int]:
-    kind = device.partition(":")[0]
-    if repeats is None or warmup is None:
-        try:
-            from tsdsl.backends.bench import REPEATS, WARMUP
-        except ModuleNotFoundError:
-            return 1, 1  # setup_of says what is missing.
-        repeats = REPEATS[kind] if repeats is None else repeats
-        warmup = WARMUP[kind] if warmup is None else warmup
-    return repeats, warmup

@@ -8,7 +8,8 @@ import click
 
 import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.options import costs_option, space_option
+from tsdsl.cli.open_spec import costs_field, space_field
+from tsdsl.cli.option_groups import OptionGroup, takes
 from tsdsl.cli.output import data, note, show
 from tsdsl.compiler import select, tables
 from tsdsl.diagnostics.catalogue import FILES
@@ -23,6 +24,13 @@ Examples:
 """
 
 
+class SpaceOptions(OptionGroup):
+    """Cost tables that the spaces are checked with, and the space that is dumped."""
+
+    costs: tuple[str, ...] = costs_field
+    space_name: str | None = space_field
+
+
 @click.command(epilog=EPILOG)
 @click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
 @click.option(
@@ -32,13 +40,10 @@ Examples:
     default="text",
     help="text is for people and goes to standard error, the others to standard output.",
 )
-@costs_option
 @click.option("--dump", is_flag=True, help="Print the validated document of one spec as JSON.")
-@space_option
+@takes(spaces=SpaceOptions)
 @colour_option
-def command(
-    files: tuple[str, ...], form: str, costs: tuple[str, ...], dump: bool, name: str | None
-) -> int:
+def command(files: tuple[str, ...], form: str, dump: bool, spaces: SpaceOptions) -> int:
     """Report everything that is wrong in specs.
 
     Every architecture of a space is checked; with --costs also that the table has every operation
@@ -46,6 +51,7 @@ def command(
     """
     if dump and (len(files) != 1 or form != "text"):
         raise click.UsageError("--dump takes one FILE and no --format")
+    costs, name = spaces.costs, spaces.space_name
     if name is not None and not dump:
         raise click.UsageError("--space is for --dump: all spaces of a file are checked")
     if dump:

@@ -22,21 +22,18 @@ from tsdsl.cli.eval_report import (
     say_views,
     text_of,
 )
-from tsdsl.cli.open_spec import network_of_weights
-from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.open_spec import NetworkOptions
+from tsdsl.cli.option_groups import OptionGroup, option, takes
 from tsdsl.cli.output import check_outputs, data, note, show
-from tsdsl.cli.parameter_types import Device
 from tsdsl.cli.plot_option import plot_option, plotting
 from tsdsl.cli.plot_option import write as write_figure
 from tsdsl.cli.progress_bar import progress
 from tsdsl.cli.run_options import (
-    data_option,
-    default_workers,
+    MachineOptions,
+    VideoOptions,
+    amp_field,
     needs_training,
-    root_option,
-    workers_option,
 )
-from tsdsl.cli.timing_options import threads_option
 from tsdsl.diagnostics import DiagnosticError
 from tsdsl.diagnostics.render import visible
 
@@ -87,33 +84,33 @@ class _ScoreFile(click.ParamType):  # type: ignore[type-arg]
         return path
 
 
+class EvaluationOptions(OptionGroup):
+    """What is evaluated, and how."""
+
+    weights: str = option(
+        "--weights",
+        type=click.Path(),
+        required=True,
+        metavar="FILE",
+        help="Weights of the network.",
+    )
+    evaluate: str | None = option(
+        "--evaluate", metavar="NAME", help="The evaluate section, if the spec has several."
+    )
+    views: tuple[int, int] | None = option(
+        "--views",
+        type=_Views(),
+        metavar="CLIPSxCROPS",
+        help="Views of a video, in place of the section's: 10x1 or 10x3.",
+    )
+    batch: int | None = option(
+        "--batch", type=click.IntRange(1, 4096), metavar="N", help="Views in a forward pass."
+    )
+    amp: bool = amp_field
+
+
 @click.command(epilog=EPILOG)
-@spec_argument
-@frozen_option
-@set_option
-@space_option
-@data_option
-@root_option
-@click.option(
-    "--weights", type=click.Path(), required=True, metavar="FILE", help="Those of the network."
-)
-@click.option(
-    "--evaluate",
-    "section",
-    metavar="NAME",
-    help="The spec's evaluate section, if it has several.",
-)
-@click.option(
-    "--views",
-    type=_Views(),
-    metavar="CLIPSxCROPS",
-    help="Views of a video, whatever the section says: 10x1 or 10x3.",
-)
-@click.option("--batch", type=click.IntRange(1, 4096), metavar="N", help="Views of a forward pass.")
-@workers_option
-@click.option("--device", type=Device(), help="cpu or cuda[:N]; a GPU if there is one.")
-@threads_option
-@click.option("--amp", is_flag=True, help="Compute in bfloat16 where that is safe.")
+@takes(spec=NetworkOptions, videos=VideoOptions, scoring=EvaluationOptions, machine=MachineOptions)
 @click.option(
     "-o",
     "outputs",
@@ -127,20 +124,10 @@ class _ScoreFile(click.ParamType):  # type: ignore[type-arg]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @colour_option
 def command(
-    file: str,
-    frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
-    source: str,
-    root: str | None,
-    weights: str,
-    section: str | None,
-    views: tuple[int, int] | None,
-    batch: int | None,
-    workers: int | None,
-    device: str | None,
-    threads: int | None,
-    amp: bool,
+    spec: NetworkOptions,
+    videos: VideoOptions,
+    scoring: EvaluationOptions,
+    machine: MachineOptions,
     outputs: tuple[str, ...],
     plot: str | None,
     as_json: bool,
@@ -156,53 +143,54 @@ def command(
     """
     needs_training()
     plots = plotting() if plot is not None else None
-    check_outputs([*outputs, plot], [file, source, weights, frozen])
+    check_outputs([*outputs, plot], [spec.file, videos.data, scoring.weights, spec.frozen])
     from tsdsl.training.evaluation import run
     from tsdsl.training.ranks import Ranks
     from tsdsl.training.run import network
     from tsdsl.training.scoring import AT_ONCE
     from tsdsl.weights.weight_files import load
 
-    with Ranks.of(device) as ranks:
+    batch = scoring.batch or AT_ONCE
+    with Ranks.of(machine.device) as ranks:
         with ranks.agree():
-            held = load(weights)
-            space, arch = network_of_weights(file, frozen, settings, name, held)
-            chosen = ChosenSection.of(space, section, views)
-            net = network(space, arch, threads=threads)
+            weights = load(scoring.weights)
+            space, arch = spec.open_for(weights)
+            chosen = ChosenSection.of(space, scoring.evaluate, scoring.views)
+            net = network(space, arch, threads=machine.threads)
         conditions = {
-            "weights": weights,
-            "list": source,
+            "weights": scoring.weights,
+            "list": videos.data,
             "device": str(ranks.device),
             "world": ranks.world,
-            "batch": batch or AT_ONCE,
-            "amp": amp,
+            "batch": batch,
+            "amp": scoring.amp,
         }
-        with _Progress(space, chosen, held, quiet=not ranks.is_first) as shown:
+        with _Progress(space, chosen, weights, quiet=not ranks.is_first) as shown:
             try:
                 result = run(
                     net,
-                    source,
+                    videos.data,
                     space,
                     ranks,
                     frozen=arch,
-                    weights=held,
+                    weights=weights,
                     section=chosen.section,
-                    root=root,
-                    batch=batch or AT_ONCE,
-                    workers=default_workers() if workers is None else workers,
-                    mixed_precision=amp,
+                    root=videos.root,
+                    batch=batch,
+                    workers=machine.decoders,
+                    mixed_precision=scoring.amp,
                     on_event=shown,
                 )
             except DiagnosticError:
                 if ranks.is_first or not shown.started:
                     raise
-                # All ranks have it; one says it.
+                # Every rank has this error; the first one prints it.
                 return 1
         if not ranks.is_first:
             return 0
     scores = result.scores
     name_missing(scores)
-    # First of all: a file that cannot be written must not cost the result.
+    # Print first: if a file cannot be written, the result is not lost.
     data(json.dumps(eval_json(result) | conditions, indent=2) if as_json else text_of(result))
     if outputs:
         from tsdsl.training import score_files

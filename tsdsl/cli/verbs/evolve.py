@@ -11,17 +11,17 @@ from tsdsl.cli.colour import colour_option
 from tsdsl.cli.event_loop import Stop, run_to_the_end
 from tsdsl.cli.open_spec import SpecWithCosts
 from tsdsl.cli.option_groups import OptionGroup, option, takes
-from tsdsl.cli.options import WindowOptions
 from tsdsl.cli.parameter_types import Amount
 from tsdsl.cli.run_options import (
     MachineOptions,
     RunOptions,
     ValidationOptions,
     VideoOptions,
-    amp_flag,
+    amp_field,
     needs_training,
     windows_of_search,
 )
+from tsdsl.cli.window_options import WindowOptions
 from tsdsl.searching.defaults import EVOLVE_BN_BATCHES, EVOLVE_MEMORY
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class ScoringOptions(OptionGroup):
         metavar="BYTES",
         help="Memory for decoded clips; what does not fit is decoded once for each generation.",
     )
-    amp: bool = amp_flag
+    amp: bool = amp_field
 
 
 @click.command(epilog=EPILOG)

@@ -12,9 +12,8 @@ import tsdsl
 from tsdsl.analysis.costs.items import Grouping, cost_items
 from tsdsl.cli import cost_tables
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.open_spec import SpecWithCosts, architecture
+from tsdsl.cli.open_spec import SpecWithCosts, architecture, frozen_field
 from tsdsl.cli.option_groups import takes
-from tsdsl.cli.options import frozen_option
 from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.parameter_types import Amount
 from tsdsl.cli.plot_option import plot_option, plotting, write
@@ -34,9 +33,14 @@ Examples:
 """
 
 
+class CountedNetworkOptions(SpecWithCosts):
+    """A space, or one network of it, with tables of further costs."""
+
+    frozen: str | None = frozen_field
+
+
 @click.command(epilog=EPILOG)
-@takes(spec=SpecWithCosts)
-@frozen_option
+@takes(spec=CountedNetworkOptions)
 @click.option(
     "--views",
     type=click.IntRange(1),
@@ -54,8 +58,7 @@ Examples:
 @click.option("--max", "high", type=Amount(), metavar="Y", help="Fail above Y multiply-adds.")
 @colour_option
 def command(
-    spec: SpecWithCosts,
-    frozen: str | None,
+    spec: CountedNetworkOptions,
     views: int | None,
     by: Grouping | None,
     as_json: bool,
@@ -75,7 +78,7 @@ def command(
         raise click.UsageError("--min is larger than --max")
     plots = plotting() if plot is not None else None
     space = spec.load()
-    arch = architecture(space, frozen) if frozen is not None else None
+    arch = architecture(space, spec.frozen) if spec.frozen is not None else None
     if arch is None and space.decisions and by is not None:
         raise click.UsageError("--by is for one architecture: name it with --frozen")
     if plots is not None and plot is not None:

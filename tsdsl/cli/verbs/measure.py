@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.open_spec import architecture
-from tsdsl.cli.options import frozen_option, set_option, space_option, spec_argument
+from tsdsl.cli.open_spec import NetworkOptions, architecture
+from tsdsl.cli.option_groups import takes
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress_bar import progress
 from tsdsl.cli.quantities import duration, several
-from tsdsl.cli.timing_options import (
-    batch_option,
-    busy,
-    clock_option,
-    device_option,
-    dtype_option,
-    setup_of,
-    threads_option,
-    threads_text,
-)
+from tsdsl.cli.timing_options import OperationTimingOptions, busy, threads_text
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
@@ -46,10 +36,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@spec_argument
-@frozen_option
-@set_option
-@space_option
+@takes(spec=NetworkOptions)
 @click.option(
     "-o",
     "output",
@@ -57,35 +44,10 @@ Examples:
     default="latency.json",
     show_default=True,
     metavar="TABLE",
-    help="The table ('-' for standard output). What one that is there has already is kept.",
+    help="File of the table ('-' for standard output). If it exists, what it has is kept.",
 )
-@click.option("--force", is_flag=True, help="Measure again what the table has.")
-@device_option
-@dtype_option
-@batch_option
-@threads_option
-@click.option(
-    "--repeats",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="Samples of an operation.",
-)
-@click.option(
-    "--statistic",
-    type=click.Choice(["median", "min"]),
-    default="median",
-    show_default=True,
-    help="Of the samples; min suits a machine that others use too.",
-)
-@clock_option
-@click.option(
-    "--warmup",
-    type=click.IntRange(0, 10_000),
-    default=3,
-    show_default=True,
-    help="Calls before the samples.",
-)
+@click.option("--force", is_flag=True, help="Measure again what the table already has.")
+@takes(timing=OperationTimingOptions)
 @click.option(
     "--check",
     type=click.IntRange(0, 100_000),
@@ -99,39 +61,30 @@ Examples:
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Of the order, and --check.",
+    help="Seed of the order of operations, and of the networks of --check.",
 )
 @colour_option
 def command(
-    file: str,
-    frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
+    spec: NetworkOptions,
     output: str,
     force: bool,
-    device: str,
-    dtype: Any,
-    batch: int,
-    threads: int | None,
-    repeats: int,
-    statistic: Any,
-    clock: Any,
-    warmup: int,
+    timing: OperationTimingOptions,
     check: int,
     seed: int,
 ) -> int:
     """Measure the latency of every operation of a space.
 
-    Each operation, with its arguments and input shapes, that some architecture has is timed once,
-    alone; an architecture's latency is then the sum over its operations (flops, sample, space:
-    --costs). --check says how well that sum predicts whole networks.
+    Each operation that some architecture has, with its arguments and input shapes, is timed once,
+    alone. The latency of an architecture is then the sum over its operations: give the table to
+    flops, sample or space with --costs. --check measures how well that sum predicts the latency of
+    whole networks.
 
-    Interrupted, it keeps what is measured; the same command goes on from there. Exit code 1 if an
-    operation could not be measured.
+    After Ctrl-C, the table has what was measured, and the same command continues from there. Exit
+    code 1 if an operation could not be measured.
     """
-    space = tsdsl.load(file, set=settings, space=name)
-    arch = architecture(space, frozen) if frozen is not None else None
-    setup = setup_of(device, dtype, batch, repeats, warmup, threads, clock, statistic)
+    space = spec.load()
+    arch = architecture(space, spec.frozen) if spec.frozen is not None else None
+    setup = timing.setup()
     from tsdsl.measuring import measure_events
 
     path = None if output == "-" else output
@@ -149,7 +102,7 @@ def command(
     elif is_file:
         note(f"wrote {visible(path)}")
     if finished.failures:
-        _show_failures(finished.failures, file)
+        _show_failures(finished.failures, spec.file)
         return 1
     report = finished.table.provenance.get("check") if shown.checked else None
     if report is not None:

@@ -13,19 +13,19 @@ from tsdsl.cli.colour import colour_option
 from tsdsl.cli.event_loop import INTERRUPTED, drain, follow, stop_on_signal
 from tsdsl.cli.open_spec import SpecWithCosts, architecture
 from tsdsl.cli.option_groups import OptionGroup, option, takes
-from tsdsl.cli.options import WindowOptions
 from tsdsl.cli.output import data, note, show
 from tsdsl.cli.quantities import several
 from tsdsl.cli.run_options import (
     MachineOptions,
     OptionalVideoOptions,
     ValidationOptions,
-    log_every_flag,
-    micro_batch_flag,
+    log_every_field,
+    micro_batch_field,
     needs_training,
-    save_every_flag,
+    save_every_field,
     windows_of_search,
 )
+from tsdsl.cli.window_options import WindowOptions
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
@@ -106,9 +106,9 @@ class JobTrainingOptions(OptionGroup):
         show_default=True,
         help="Seed of the initial weights and of the order of videos, the same for all jobs.",
     )
-    micro_batch: int | None = micro_batch_flag
-    save_every: int | None = save_every_flag
-    log_every: int = log_every_flag
+    micro_batch: int | None = micro_batch_field
+    save_every: int | None = save_every_field
+    log_every: int = log_every_field
 
 
 @click.command(epilog=EPILOG)

@@ -15,9 +15,9 @@ import tsdsl
 from tsdsl.cli.colour import colour_option
 from tsdsl.cli.open_spec import SpecWithCosts
 from tsdsl.cli.option_groups import option, takes
-from tsdsl.cli.options import WindowOptions
 from tsdsl.cli.output import check_outputs, data, note
 from tsdsl.cli.quantities import several
+from tsdsl.cli.window_options import WindowOptions
 from tsdsl.diagnostics.render import visible
 from tsdsl.files import folder_failure, write_atomic
 

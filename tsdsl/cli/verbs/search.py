@@ -16,8 +16,8 @@ from tsdsl.cli.run_options import (
     MachineOptions,
     OptionalVideoOptions,
     ValidationOptions,
-    amp_flag,
-    micro_batch_flag,
+    amp_field,
+    micro_batch_field,
     needs_training,
 )
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
@@ -56,8 +56,8 @@ class SearchOptions(OptionGroup):
         help="Training batches from which batch-norm statistics of the result are estimated anew;"
         " 0 keeps the supernet's.",
     )
-    micro_batch: int | None = micro_batch_flag
-    amp: bool = amp_flag
+    micro_batch: int | None = micro_batch_field
+    amp: bool = amp_field
 
 
 @click.command(epilog=EPILOG)

@@ -16,10 +16,10 @@ from tsdsl.analysis.costs.items import Grouping
 from tsdsl.cli.colour import colour_option
 from tsdsl.cli.open_spec import SpecWithCosts
 from tsdsl.cli.option_groups import takes
-from tsdsl.cli.options import windows_by_cost
 from tsdsl.cli.output import coloured, data, show
 from tsdsl.cli.parameter_types import AnyWindow, Ends
 from tsdsl.cli.plot_option import plot_option, plotting, write
+from tsdsl.cli.window_options import windows_by_cost
 
 if TYPE_CHECKING:
     from tsdsl.analysis.elimination.phases import PhaseCost

@@ -18,7 +18,7 @@ from tsdsl.cli.run_options import (
     MachineOptions,
     ValidationOptions,
     VideoOptions,
-    micro_batch_flag,
+    micro_batch_field,
     needs_training,
 )
 from tsdsl.diagnostics.render import visible
@@ -57,7 +57,7 @@ class TrainingOptions(OptionGroup):
         metavar="EPOCHS",
         help="Epochs between evaluations.",
     )
-    micro_batch: int | None = micro_batch_flag
+    micro_batch: int | None = micro_batch_field
     channels_last: bool = option(
         "--channels-last", is_flag=True, help="Keep channels innermost in memory."
     )

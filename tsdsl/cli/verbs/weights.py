@@ -10,8 +10,14 @@ import click
 
 import tsdsl
 from tsdsl.cli.colour import colour_option
-from tsdsl.cli.open_spec import network_of_weights, say_filled
-from tsdsl.cli.options import frozen_option, set_option, space_option
+from tsdsl.cli.open_spec import (
+    NetworkOptions,
+    frozen_field,
+    say_filled,
+    settings_field,
+    space_field,
+)
+from tsdsl.cli.option_groups import OptionGroup, option, takes
 from tsdsl.cli.output import aligned, check_outputs, data, note
 from tsdsl.cli.run_options import needs_training
 from tsdsl.diagnostics.render import visible
@@ -39,12 +45,29 @@ Examples:
 """
 
 
+class FittedNetworkOptions(OptionGroup):
+    """The network that weights have to fit, if one is given."""
+
+    spec: str | None = option(
+        "--spec", type=click.Path(), metavar="SPEC", help="The network that the weights must fit."
+    )
+    frozen: str | None = frozen_field
+    settings: dict[str, Any] = settings_field
+    space_name: str | None = space_field
+
+    @property
+    def is_given(self) -> bool:
+        return bool(self.frozen or self.settings or self.space_name)
+
+    def of(self, spec: str) -> NetworkOptions:
+        return NetworkOptions(
+            file=spec, frozen=self.frozen, settings=self.settings, space_name=self.space_name
+        )
+
+
 @click.command(epilog=EPILOG)
 @click.argument("file", type=click.Path(), metavar="FILE")
-@click.option("--spec", type=click.Path(), metavar="SPEC", help="The network it has to fit.")
-@frozen_option
-@set_option
-@space_option
+@takes(network=FittedNetworkOptions)
 @click.option(
     "--as",
     "scheme_name",
@@ -62,10 +85,7 @@ Examples:
 @colour_option
 def command(
     file: str,
-    spec: str | None,
-    frozen: str | None,
-    settings: dict[str, Any],
-    name: str | None,
+    network: FittedNetworkOptions,
     scheme_name: str | None,
     output: str | None,
     as_json: bool,
@@ -77,21 +97,22 @@ def command(
     pytorchvideo are recognised. The architecture is that of --frozen, or the one that the weights
     were trained with.
     """
-    if spec is None and (frozen or settings or name or scheme_name or output):
+    spec = network.spec
+    if spec is None and (network.is_given or scheme_name or output):
         raise click.UsageError("--frozen, --set, --space, --as and -o are for --spec SPEC")
     if scheme_name and not output:
         raise click.UsageError("--as is for -o OUT")
     if output and os.path.splitext(output)[1] not in (".safetensors", *TORCH):
         kinds = ", ".join((".safetensors", *TORCH))
         raise click.UsageError(f"'{output}' does not end in one of {kinds}")
-    check_outputs([output], [file, spec, frozen])
+    check_outputs([output], [file, spec, network.frozen])
     needs_training()
     from tsdsl.weights.weight_files import load, load_into
 
     held = load(file)
     space = arch = loaded = None
     if spec is not None:
-        space, arch = network_of_weights(spec, frozen, settings, name, held)
+        space, arch = network.of(spec).open_for(held)
         net = tsdsl.compile(space, frozen=arch)
         loaded = load_into(net, held)
         if output is not None:

@@ -1,59 +1,17 @@
-"""Options and arguments that several verbs have."""
+"""The options that give windows of costs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tsdsl.cli.option_groups import OptionGroup, option
-from tsdsl.cli.parameter_types import CostWindow, Ends, Setting, Window
+from tsdsl.cli.parameter_types import CostWindow, Ends, Window
 
 if TYPE_CHECKING:
     from tsdsl.space import Space
-
-spec_argument = click.argument("file", type=click.Path(), metavar="FILE")
-
-frozen_option = click.option(
-    "--frozen",
-    type=click.Path(),
-    metavar="ARCH",
-    help="The architecture (an arch.json of the space).",
-)
-
-space_option = click.option(
-    "--space",
-    "name",
-    metavar="NAME",
-    help="Which space, of a file that has several; also one that others extend.",
-)
-
-costs_option = click.option(
-    "--costs",
-    type=click.Path(),
-    multiple=True,
-    metavar="TABLE",
-    help="A cost table, such as latency.json of 'tsdsl measure'; may be repeated.",
-)
-
-
-def _settings(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[tuple[str, Any], ...]
-) -> dict[str, Any]:
-    return dict(values)
-
-
-set_option = click.option(
-    "--set",
-    "settings",
-    type=Setting(),
-    multiple=True,
-    callback=_settings,
-    metavar="NAME=VALUE",
-    help="Give a param, a decision (by its path) or a setting of a section (train.lr) another"
-    " value; may be repeated.",
-)
 
 
 class WindowOptions(OptionGroup):

@@ -1,9 +1,9 @@
 """The entry point of ``tsdsl``.
 
-Exit codes: 0 ok; 1 findings; 2 usage; 3 file input and output; 70 a bug of tsdsl; 130 interrupted;
-141 nobody reads the output any more.
+Exit codes: 0 ok; 1 findings; 2 usage; 3 file or network input and output; 70 a bug in tsdsl;
+130 interrupted; 141 the reader of the output has left.
 
-Nothing but click is imported until a verb runs: the start is most of what a short command costs.
+Only click is imported until a verb runs: a short command spends most of its time starting.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import click
 import tsdsl
 from tsdsl.cli.colour import colour, colour_option
 from tsdsl.cli.group import VERBS, LazyGroup
-from tsdsl.cli.standard_streams import discard, secure
+from tsdsl.cli.standard_streams import OutputError, discard, secure
 
 FINDINGS, USAGE, IO, INTERNAL, INTERRUPTED, BROKEN_PIPE = 1, 2, 3, 70, 130, 141
 
-#: Set by the completion scripts.
+#: Environment variable that the completion scripts set.
 COMPLETE = "_TSDSL_COMPLETE"
 
 EPILOG = """\b
@@ -40,7 +40,7 @@ Examples:
 
 
 class Main(LazyGroup):
-    """The whole command: runs a verb and turns whatever happens into an exit code."""
+    """The command ``tsdsl``: runs a verb, and turns every outcome into an exit code."""
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -56,7 +56,7 @@ class Main(LazyGroup):
 
     def _run(self, args: list[str], extra: dict[str, Any]) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks is no reason to fail.
+            # Characters that the terminal's encoding lacks are printed as escapes.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             result = super().main(args=args, prog_name="tsdsl", complete_var=COMPLETE, **extra)
@@ -66,7 +66,7 @@ class Main(LazyGroup):
         except SystemExit:
             if COMPLETE in os.environ:
                 raise
-            # Not in standalone mode, click exits for one reason only: it met a broken pipe.
+            # Outside of standalone mode, click exits only where it meets a broken pipe.
             return BROKEN_PIPE
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
@@ -87,10 +87,9 @@ def _failed(error: Exception, args: list[str]) -> int:
 
         show(error.diagnostics)
         return IO if isinstance(error, FileError) else FINDINGS
-    if isinstance(error, OSError) and error.filename is None:
-        # Writing to standard output: every other file is read and written by tsdsl.files.
+    if isinstance(error, OutputError):
         _discard_output()
-        click.echo(f"tsdsl: cannot write the output: {error.strerror}", err=True)
+        click.echo(f"tsdsl: cannot write the output: {error}", err=True)
         return IO
     from tsdsl.cli.crash_report import report
 
@@ -99,12 +98,10 @@ def _failed(error: Exception, args: list[str]) -> int:
 
 
 def _flushed(code: int) -> int:
-    """The exit code once standard output has everything that was printed before a failure."""
+    """Flush standard output; the exit code, which is that of a failure if this fails."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError:
+    except OutputError:
         _discard_output()
         return code or IO
     return code
@@ -142,8 +139,8 @@ def cli() -> None:
 
 
 def _without_plugins() -> None:
-    """pydantic looks for plug-ins through `importlib.metadata`, whose import alone takes as long as
-    checking a small spec. A process that wants none puts an empty list in its place."""
+    """Replace pydantic's plug-in loader by one that finds none: it imports `importlib.metadata`,
+    which alone takes as long as checking a small spec."""
     if os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__") == "__all__":
         loader = ModuleType("pydantic.plugin._loader")
         vars(loader)["get_plugins"] = tuple
@@ -151,8 +148,8 @@ def _without_plugins() -> None:
 
 
 def main() -> NoReturn:
-    """What the console script calls. The process is short: it collects garbage rarely, and does
-    not look through every installed package for plug-ins of pydantic."""
+    """Entry point of the console script. The process is short: it collects garbage rarely, and does
+    not search all installed packages for plug-ins of pydantic."""
     secure()
     gc.set_threshold(100_000, 50, 50)
     _without_plugins()

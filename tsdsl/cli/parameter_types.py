@@ -20,6 +20,10 @@ _AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]+))?([a-zA-Z]*)")
 _LONGEST = 40
 
 
+class _Malformed(Exception):
+    """A text that is no value of a type; the message says why."""
+
+
 class Amount(click.ParamType):  # type: ignore[type-arg]
     """A number of operations: ``1.37G``, ``250M``, ``1370000000``; exactly that integer."""
 
@@ -30,21 +34,21 @@ class Amount(click.ParamType):  # type: ignore[type-arg]
             return value
         try:
             return _whole(str(value), _SUFFIX, "an amount such as 1.37G, 250M or 1370000000")
-        except ValueError as bad:
+        except _Malformed as bad:
             self.fail(str(bad), param, ctx)
 
 
 def _whole(text: str, units: Mapping[str, int], what: str) -> int:
-    """A decimal number with a unit, exactly. Raises `ValueError`."""
+    """A decimal number with a unit, exactly. Raises `_Malformed`."""
     match = _AMOUNT.fullmatch(text)
     if not match or len(text) > _LONGEST or match[3] not in units:
-        raise ValueError(f"'{text[:_LONGEST]}' is not {what}")
+        raise _Malformed(f"'{text[:_LONGEST]}' is not {what}")
     fraction = match[2] or ""
     parts: int = 10 ** len(fraction)
-    found, rest = divmod(int(match[1] + fraction) * units[match[3]], parts)
+    amount, rest = divmod(int(match[1] + fraction) * units[match[3]], parts)
     if rest:
-        raise ValueError(f"'{text}' is not a whole number" + _of_nanoseconds(match[3]))
-    return found
+        raise _Malformed(f"'{text}' is not a whole number" + _of_nanoseconds(match[3]))
+    return amount
 
 
 def _of_nanoseconds(unit: str) -> str:
@@ -52,17 +56,17 @@ def _of_nanoseconds(unit: str) -> str:
 
 
 class Ends(NamedTuple):
-    """A window of a cost, both ends inside; an end that is left open is infinite."""
+    """The closed interval of a cost; an open end is infinite."""
 
     low: float
     high: float
-    #: Whether the ends were given in a unit of time: they are nanoseconds.
+    #: Whether the ends were given in a unit of time, and are nanoseconds.
     timed: bool = False
 
 
 class Window(click.ParamType):  # type: ignore[type-arg]
-    """``A..B``, ``A..`` or ``..B``: ends are amounts as `Amount` takes them, exact integers. With
-    ``times``, they may be times such as ``8ms`` too, which are integers of nanoseconds."""
+    """``A..B``, ``A..`` or ``..B``. The ends are exact integers: amounts as `Amount` reads them;
+    with ``times``, also times such as ``8ms``, in nanoseconds."""
 
     name = "A..B"
 
@@ -77,32 +81,32 @@ class Window(click.ParamType):  # type: ignore[type-arg]
             return value
         try:
             return self.read(str(value))
-        except ValueError as bad:
+        except _Malformed as bad:
             self.fail(str(bad), param, ctx)
 
     def read(self, text: str) -> Ends:
-        """Raises `ValueError`."""
+        """Raises `_Malformed`."""
         low, dots, high = (part.strip() for part in text.partition(".."))
         shown = text[: 2 * _LONGEST]
         if not dots:
-            raise ValueError(f"'{shown}' is not a window: write A..B, A.. or ..B, as 2.4G..2.5G")
+            raise _Malformed(f"'{shown}' is not a window: write A..B, A.. or ..B, as 2.4G..2.5G")
         if not low and not high:
-            raise ValueError(f"'{shown}' has no end: write A..B, A.. or ..B, as 2.4G..2.5G")
+            raise _Malformed(f"'{shown}' has no end: write A..B, A.. or ..B, as 2.4G..2.5G")
         if high.startswith("."):
-            raise ValueError(f"'{shown}' is not a window: it takes two dots, as 2.4G..2.5G")
+            raise _Malformed(f"'{shown}' is not a window: it takes two dots, as 2.4G..2.5G")
         ends = [_whole(end, self._units, self._what) if end else None for end in (low, high)]
         timed = [end.endswith("s") for end in (low, high)]
         for end, number, own, other in zip((low, high), ends, timed, timed[::-1], strict=True):
             if number and other and not own:
-                raise ValueError(f"'{shown}': '{end}' needs a unit of time too")
-        found = Ends(
+                raise _Malformed(f"'{shown}': '{end}' needs a unit of time too")
+        window = Ends(
             float("-inf") if ends[0] is None else ends[0],
             float("inf") if ends[1] is None else ends[1],
             any(timed),
         )
-        if found.low > found.high:
-            raise ValueError(f"'{shown}' is reversed: write {high}..{low}")
-        return found
+        if window.low > window.high:
+            raise _Malformed(f"'{shown}' is reversed: write {high}..{low}")
+        return window
 
 
 class CostWindow(click.ParamType):  # type: ignore[type-arg]
@@ -151,7 +155,7 @@ class Setting(click.ParamType):  # type: ignore[type-arg]
 
 
 def plain_value(text: str) -> int | float | bool | str:
-    """A number or a boolean where the text is one; else the text, which the compiler reads."""
+    """A number or a boolean if the text is one; otherwise the text, which the compiler parses."""
     if text in ("true", "false"):
         return text == "true"
     if re.fullmatch(r"-?\d{1,30}", text):
@@ -174,12 +178,12 @@ class Device(click.ParamType):  # type: ignore[type-arg]
         return str(value)
 
 
-#: Those of `tsdsl.plots`, which is not imported until a figure is asked for.
+#: The formats of `tsdsl.plots`, which is not imported until a figure is drawn.
 FORMATS = (".svg", ".png", ".pdf")
 
 
 class FigureFile(click.ParamType):  # type: ignore[type-arg]
-    """A file with the suffix of a format that figures have."""
+    """A file whose suffix is a format of figures."""
 
     name = "figure"
 

@@ -23,19 +23,19 @@ plot_option = click.option(
 )
 
 
-def plotting(asked: str = "--plot") -> ModuleType:
-    """`tsdsl.plots`. Raises `UsageError` without matplotlib: before any work, if it is called
-    there. ``asked``: what needs it."""
+def plotting(what: str = "--plot") -> ModuleType:
+    """Import `tsdsl.plots`. Raises `UsageError` where matplotlib is missing or cannot be imported,
+    which is to be known before any work. ``what`` needs it."""
     try:
         import_module("matplotlib")
     except ModuleNotFoundError as missing:
         if missing.name != "matplotlib":
             raise
-        raise click.UsageError(f"{asked} needs matplotlib: pip install 'tsdsl[plot]'") from None
-    except Exception as broken:
-        # It reads the user's configuration and environment when it is imported.
+        raise click.UsageError(f"{what} needs matplotlib: pip install 'tsdsl[plot]'") from None
+    except (ImportError, OSError, ValueError) as broken:
+        # The import reads the user's configuration and environment, which may be wrong.
         why = visible(f"{type(broken).__name__}: {broken}")
-        message = f"{asked} needs matplotlib, which cannot be imported: {why}"
+        message = f"{what} needs matplotlib, which cannot be imported: {why}"
         raise click.UsageError(message) from None
     import tsdsl.plots
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -148,11 +149,18 @@ class MachineOptions(OptionGroup):
 
 def needs_training() -> None:
     """Raises `UsageError` where the libraries that training needs are not installed."""
-    from importlib.util import find_spec
+    _needs("train", "torch", "av", "PIL", "safetensors")
 
-    missing = [name for name in ("torch", "av", "PIL", "safetensors") if find_spec(name) is None]
+
+def needs_videos() -> None:
+    """Raises `UsageError` where the library that decodes videos is not installed."""
+    _needs("video", "av")
+
+
+def _needs(extra: str, *modules: str) -> None:
+    missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[train]'")
+        raise click.UsageError(f"this needs {', '.join(missing)}: pip install 'tsdsl[{extra}]'")
 
 
 def windows_of_search(space: Space) -> dict[str, tuple[float, float]]:

@@ -46,6 +46,10 @@ _VIDEO = re.compile(r"[0-9]{5,}\.mp4|\.[0-9]{5,}\.mp4\.[0-9a-f]+-[0-9a-f]{8}\.tm
 _CLASSES = frozenset(class_name(g, m) for g in range(len(GLYPHS)) for m in range(len(MOTIONS)))
 
 
+class UnfitOptions(ValueError):
+    """Options of a synthetic data set that do not fit."""
+
+
 class SynthOptions(Record, eq=True):
     """The parameters of a data set.
 
@@ -64,7 +68,7 @@ class SynthOptions(Record, eq=True):
     seed: int = 0
 
     def check(self) -> None:
-        """Raise `ValueError` with the first option that is invalid."""
+        """Raise `UnfitOptions` with the first option that is invalid."""
         for name, low, high in (
             ("clips", 1, 10**6),
             ("glyphs", 1, len(GLYPHS)),
@@ -75,16 +79,16 @@ class SynthOptions(Record, eq=True):
             ("seed", 0, 2**63 - 1),
         ):
             if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)}, not in {low}..{high}")
+                raise UnfitOptions(f"{name} is {getattr(self, name)}, not in {low}..{high}")
         if not 0 < self.val < 1:
-            raise ValueError(f"val is {self.val}, not between 0 and 1")
+            raise UnfitOptions(f"val is {self.val}, not between 0 and 1")
         if self.size % 2:
-            raise ValueError(f"size is {self.size}; videos need an even one")
+            raise UnfitOptions(f"size is {self.size}; videos need an even one")
         classes = self.glyphs * self.motions
         if classes < 2:
-            raise ValueError("one class is nothing to tell apart: give 2 glyphs or motions")
+            raise UnfitOptions("one class is nothing to tell apart: give 2 glyphs or motions")
         if self.clips < 2 * classes:
-            raise ValueError(
+            raise UnfitOptions(
                 f"{self.clips} clips are too few: {classes} classes need {2 * classes},"
                 " one each to train and one to validate"
             )
@@ -118,7 +122,7 @@ def synthesise(
     video. Frames do not depend on the number of workers; encoded files may differ between versions
     of the encoder.
 
-    Raises `ValueError` for options, `FileError`.
+    Raises `UnfitOptions`, `FileError`.
     """
     options = options or SynthOptions()
     options.check()

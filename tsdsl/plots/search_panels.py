@@ -46,11 +46,15 @@ _PIXELS = 800
 _LONGEST = 34
 
 
+class NoSuchDecision(ValueError):
+    """No decision of the search begins with a path that was asked for."""
+
+
 def search(history: History, only: Sequence[str] = ()) -> Figure:
     """A figure of a search over time: curves of losses and costs, and a map of the distribution.
 
     ``only``: paths of decisions or beginnings of them (``sparse.s2``); empty for all. Raises
-    `ValueError` if one matches no decision.
+    `NoSuchDecision` if one matches no decision.
     """
     columns, named = _columns(history, _wanted(history, only))
     letters = max(_letters(history, group, named) for column in columns for group in column)
@@ -241,7 +245,7 @@ def _wanted(history: History, only: Sequence[str]) -> list[int]:
     paths = [path for path, _ in history.decisions]
     for asked in only:
         if not any(asked in path_prefixes(path) for path in paths):
-            raise ValueError(f"no decision begins with '{asked}'")
+            raise NoSuchDecision(f"no decision begins with '{asked}'")
     return [k for k, path in enumerate(paths) if not only or path_prefixes(path) & set(only)]
 
 

@@ -63,7 +63,8 @@ class Target(click.ParamType):  # type: ignore[type-arg]
     type=Target(),
     multiple=True,
     metavar="MODULE:FUNCTION",
-    help="Also time the module, or (module, example_input), that a function returns; may be repeated.",
+    help="Also time the module, or (module, example_input), that a function returns; may be"
+    " repeated.",
 )
 @takes(timing=NetworkTimingOptions)
 @click.option("--json", "print_json", is_flag=True, help="Print JSON.")

@@ -11,6 +11,7 @@ import click
 from tsdsl.cli.colour import colour_option
 from tsdsl.cli.output import aligned, data, note, show
 from tsdsl.cli.progress_bar import progress
+from tsdsl.cli.run_options import needs_videos
 
 if TYPE_CHECKING:
     from tsdsl.data.check import VideoFacts
@@ -70,10 +71,7 @@ def command(
 
     Exit code 1 if there is a bad video.
     """
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        raise click.UsageError("videos need PyAV: pip install 'tsdsl[video]'") from None
+    needs_videos()
     from tsdsl.data.check import check_list
     from tsdsl.data.lists import in_both, read_list
 

@@ -1,15 +1,20 @@
-"""``tsdsl data synth``: a data set to begin with."""
+"""``tsdsl data synth``: a synthetic data set to begin with."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tsdsl.cli.colour import colour_option
+from tsdsl.cli.option_groups import OptionGroup, option, takes
 from tsdsl.cli.output import data, note
 from tsdsl.cli.progress_bar import progress
+from tsdsl.cli.run_options import needs_videos
+
+if TYPE_CHECKING:
+    from tsdsl.data.synth import SynthOptions
 
 EPILOG = """\b
 Examples:
@@ -19,87 +24,87 @@ Examples:
 """
 
 
+class RenderingOptions(OptionGroup):
+    """What is rendered; what is left out is as the library has it."""
+
+    clips: int | None = option(
+        "--clips", type=int, metavar="N", help="Number of videos, of all classes together."
+    )
+    glyphs: int | None = option(
+        "--glyphs", type=int, metavar="N", help="Number of glyphs (what is shown): 1 to 16."
+    )
+    motions: int | None = option(
+        "--motions", type=int, metavar="N", help="Number of motions (how it moves): 1 to 8."
+    )
+    difficulty: float | None = option(
+        "--difficulty", type=float, metavar="X", help="From 0 (clean) to 1 (faint and noisy)."
+    )
+    size: int | None = option("--size", type=int, metavar="N", help="Height and width in pixels.")
+    frames: int | None = option("--frames", type=int, metavar="N", help="Frames of each video.")
+    val: float | None = option("--val", type=float, metavar="X", help="Share of videos in val.csv.")
+    seed: int | None = option(
+        "--seed", type=int, metavar="N", help="Seed of everything that is random."
+    )
+
+    def checked(self) -> SynthOptions:
+        """Raises `UsageError` for values that do not fit."""
+        from tsdsl.data.synth import SynthOptions, UnfitOptions
+
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        options = SynthOptions(**given)
+        try:
+            options.check()
+        except UnfitOptions as bad:
+            raise click.UsageError(str(bad)) from None
+        return options
+
+
 @click.command(epilog=EPILOG)
 @click.argument("folder", type=click.Path(), metavar="DIR")
-@click.option("--clips", type=int, metavar="N", help="Videos of all classes together.")
-@click.option("--glyphs", type=int, metavar="N", help="What is shown: 1 to 16.")
-@click.option("--motions", type=int, metavar="N", help="How it moves: 1 to 8.")
-@click.option("--difficulty", type=float, metavar="X", help="0 is clean, 1 faint and noisy.")
-@click.option("--size", type=int, metavar="N", help="Height and width in pixels.")
-@click.option("--frames", type=int, metavar="N", help="Frames of each video.")
-@click.option("--val", type=float, metavar="X", help="The share of videos in val.csv.")
-@click.option("--seed", type=int, metavar="N")
+@takes(rendering=RenderingOptions)
 @click.option(
     "--workers",
     type=click.IntRange(0),
     default=0,
     metavar="N",
-    help="Render in N processes; in this one if left out.",
+    help="Render in N processes; left out, in this one.",
 )
-@click.option("--force", is_flag=True, help="Replace another set; other files stay.")
+@click.option("--force", is_flag=True, help="Replace a set with other options. Other files stay.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @colour_option
 def command(
-    folder: str,
-    clips: int | None,
-    glyphs: int | None,
-    motions: int | None,
-    difficulty: float | None,
-    size: int | None,
-    frames: int | None,
-    val: float | None,
-    seed: int | None,
-    workers: int,
-    force: bool,
-    as_json: bool,
+    folder: str, rendering: RenderingOptions, workers: int, force: bool, as_json: bool
 ) -> int:
     """Render videos to train on: striped digits that move.
 
-    A class is a glyph and a motion. One frame tells the glyph, only many tell the motion. DIR gets
-    train.csv, val.csv, the videos and synth.json, which has the options. A run that was
-    interrupted is done again; a set that is there already is left as it is.
+    A class is a glyph and a motion: a single frame shows the glyph, but only several frames show
+    the motion. DIR gets train.csv, val.csv, the videos and synth.json with the options. A run that
+    was interrupted starts over; a set that is complete, with the same options, is left as it is.
     """
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        raise click.UsageError("videos need PyAV: pip install 'tsdsl[video]'") from None
-    from tsdsl.data.synth import SynthOptions, synthesise
+    needs_videos()
+    from tsdsl.data.synth import synthesise
 
-    given: dict[str, Any] = {
-        "clips": clips,
-        "glyphs": glyphs,
-        "motions": motions,
-        "difficulty": difficulty,
-        "size": size,
-        "frames": frames,
-        "val": val,
-        "seed": seed,
-    }
-    options = SynthOptions(**{name: value for name, value in given.items() if value is not None})
-    try:
-        options.check()
-    except ValueError as bad:
-        raise click.UsageError(str(bad)) from None
+    options = rendering.checked()
     with progress("videos", options.clips) as step:
-        found = synthesise(folder, options, workers=workers, force=force, step=step)
+        written = synthesise(folder, options, workers=workers, force=force, step=step)
     if as_json:
         data(
             json.dumps(
                 {
                     "format_version": 1,
-                    "train": found.train,
-                    "val": found.val,
-                    "classes": list(found.classes),
-                    "videos": found.counts,
-                    "encoder": found.encoder,
-                    "rendered": found.rendered,
+                    "train": written.train,
+                    "val": written.val,
+                    "classes": list(written.classes),
+                    "videos": written.counts,
+                    "encoder": written.encoder,
+                    "rendered": written.rendered,
                 },
                 indent=2,
             )
         )
     else:
-        data(f"{found.train}\n{found.val}")
-    counts = f"{found.counts['train']} videos to train, {found.counts['val']} to validate"
-    was = f"rendered with {found.encoder}" if found.rendered else "there already"
-    note(f"{counts}, {len(found.classes)} classes: {was}")
+        data(f"{written.train}\n{written.val}")
+    counts = f"{written.counts['train']} videos to train, {written.counts['val']} to validate"
+    was = f"rendered with {written.encoder}" if written.rendered else "complete already"
+    note(f"{counts}, {len(written.classes)} classes: {was}")
     return 0

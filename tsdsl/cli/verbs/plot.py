@@ -40,11 +40,12 @@ def command(folder: str, output: str, only: tuple[str, ...]) -> None:
     grey what stands in it; the triangle marks the option that is most probable in the end.
     """
     plots = plotting("tsdsl plot")
+    from tsdsl.plots.search_panels import NoSuchDecision
     from tsdsl.searching.history import History
 
     history = History.read(folder)
     try:
         figure = plots.search(history, only)
-    except ValueError as unknown:
+    except NoSuchDecision as unknown:
         raise click.UsageError(visible(str(unknown))) from None
     write(figure, output)

@@ -19,7 +19,9 @@ from tsdsl.cli.open_spec import (
 )
 from tsdsl.cli.option_groups import OptionGroup, option, takes
 from tsdsl.cli.output import aligned, check_outputs, data, note
+from tsdsl.cli.quantities import several
 from tsdsl.cli.run_options import needs_training
+from tsdsl.diagnostics import ArchitectureError, Source
 from tsdsl.diagnostics.render import visible
 
 if TYPE_CHECKING:
@@ -209,7 +211,9 @@ def _text(found: dict[str, Any]) -> str:
 
 
 def _architecture(text: str) -> str:
+    from tsdsl.ir.arch_file import parse
+
     try:
-        return f"{len(json.loads(text)['decisions'])} decisions"
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return several(len(parse(Source("weights", text))), "decision")
+    except ArchitectureError:
         return "cannot be read"

@@ -137,3 +137,18 @@ def test_errors_leave_the_old_figure(run, tmp_path: Path, drawing: None) -> None
     (tmp_path / "a.svg").write_text("old", encoding="utf-8")
     assert run("flops", "bad.tsnet", "--plot", "a.svg").exit_code == 1
     assert (tmp_path / "a.svg").read_text(encoding="utf-8") == "old"
+
+
+def test_a_bug_of_a_figure_is_not_taken_for_a_wrong_path(
+    run, tmp_path: Path, drawing: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What matplotlib or numpy raise is no mistake of the user's."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tsdsl.searching.history.History.read", lambda folder: None)
+
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("tsdsl.plots.search", fail)
+    done = run("plot", "run", "-o", "a.svg")
+    assert done.exit_code == 70 and "internal error (ValueError)" in done.stderr

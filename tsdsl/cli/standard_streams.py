@@ -46,8 +46,8 @@ class OutputError(Exception):
 
 
 class _Reporting(io.TextIOWrapper):
-    """Standard output: a failure is an `OutputError`, so that it is told apart from a failure of any
-    other file. A closed pipe raises `BrokenPipeError`."""
+    """Standard output, whose failures are `OutputError`, to tell them from those of other files. A
+    closed pipe raises `BrokenPipeError`."""
 
     def write(self, text: str) -> int:
         try:

@@ -16,6 +16,7 @@ from tsdsl.analysis.costs.cost_table import CostTable
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.analysis.windows.window import Between
 from tsdsl.cli.space_report import Unit, between, big, percent, window_text
+from tsdsl.units import interval_text
 
 RECIPE = "epochs = 1 lr = (weights=0.4, arch=0.01)"
 
@@ -282,3 +283,33 @@ def test_shares() -> None:
         "7.20%",
         "3.2e-7%",
     ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((1_000, 2_000_000), "1,000..2,000,000"),
+        ((1_500.0, inf), "1,500.."),
+        ((-inf, 8), "..8"),
+        ((2**70, inf), f"{2**70:,}.."),
+    ],
+)
+def test_an_open_end_of_an_interval_is_shown_as_open(ends: tuple[float, float], text: str) -> None:
+    assert interval_text(*ends) == text
+
+
+def test_a_budget_with_an_open_end_is_named_as_the_spec_writes_it(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In every message that names budgets and windows."""
+    from tsdsl.cli.run_options import windows_of_search
+    from tsdsl.searching.foresight import missed_budgets
+    from tsdsl.searching.random_search.jobs import _shown
+
+    (missed,) = missed_budgets("all", {"macs": (5, 10, inf)}, "a.tsnet")
+    assert missed.message.endswith("macs is 5, not in 10..")
+    assert _shown((("macs", -inf, 10.0),)) == "macs ..10"
+    text = small.read_text(encoding="utf-8")
+    small.write_text(text.replace("1M..90M", "..90M"), encoding="utf-8")
+    assert windows_of_search(tsdsl.load(small)) == {"macs": (-inf, 90 * 10**6)}
+    assert capsys.readouterr().err.endswith("macs in ..90,000,000\n")

@@ -81,7 +81,7 @@ def test_what_is_filled_in_is_said(run: Run, tmp_path: Path) -> None:
     given = tsdsl.compile(tsdsl.load(SPEC, set={"pytorchvideo_shortcut": True}))
     save_torch(tmp_path / "a.pyth", export_tensors(given, PYTORCHVIDEO_X3D))
     done = run("weights", "a.pyth", "--spec", SPEC)
-    assert done.exit_code == 0 and "nothing: main.s1.0.projection.bn\n" in done.stderr
+    assert done.exit_code == 0 and "identity: main.s1.0.projection.bn\n" in done.stderr
 
 
 def test_the_architecture_comes_with_the_weights(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from tsdsl.cli.option_groups import OptionGroup, option
 from tsdsl.cli.output import note
 from tsdsl.cli.parameter_types import Device
+from tsdsl.units import interval_text
 
 if TYPE_CHECKING:
     from tsdsl.sema.sections import Evaluate
@@ -173,7 +174,7 @@ def windows_of_search(space: Space) -> dict[str, tuple[float, float]]:
     # One of the processes of a run says it.
     said = windows.items() if os.environ.get("RANK", "0") == "0" else ()
     for cost, (low, high) in said:
-        note(f"within the budget of phase {phase}: {cost} in {low:,.0f}..{high:,.0f}")
+        note(f"within the budget of phase {phase}: {cost} in {interval_text(low, high)}")
     return windows
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
-from math import inf, log10
+from math import log10
 from typing import NamedTuple
 
 from tsdsl.analysis.costs.counted import MACS
@@ -19,7 +19,7 @@ from tsdsl.cli.quantities import several, size, unit
 from tsdsl.cli.text_histogram import chart
 from tsdsl.diagnostics.render import visible
 from tsdsl.syntax.printer import time
-from tsdsl.units import AMOUNTS
+from tsdsl.units import AMOUNTS, interval_text
 
 Paint = Callable[[str], str]
 #: Integers of more digits are written as 7.154e80; up to the second number, all stand beside.
@@ -119,9 +119,9 @@ def between(value: Between, text: Callable[[float, str], str]) -> str:
 
 def window_text(name: str, ends: tuple[float, float], unit: str) -> str:
     """``FLOPs 1.37G..1.43G``."""
-    low, high = ("" if abs(end) == inf else _end(end, unit) for end in ends)
+    window = interval_text(*ends, lambda end: _end(end, unit))
     cost = counted(name)
-    return f"{cost.symbol if cost and cost.symbol else visible(name)} {low}..{high}"
+    return f"{cost.symbol if cost and cost.symbol else visible(name)} {window}"
 
 
 def _end(value: float, unit: str) -> str:

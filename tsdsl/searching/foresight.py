@@ -27,6 +27,7 @@ from tsdsl.record import Record
 from tsdsl.searching.plan import PhasePlan, Plan, inside, no_architecture, present, standing
 from tsdsl.sema.sections import Budget
 from tsdsl.space import Space, Window
+from tsdsl.units import interval_text
 
 #: Combinations of the options that a phase learns, up to which its architectures are listed.
 LISTED = 1024
@@ -340,7 +341,7 @@ def missed_budgets(phase: str, values: Mapping[str, Any], file: str) -> list[Dia
         Diagnostic(
             "E0848",
             f"phase '{phase}' missed its budget: {cost} is {value:,}, not in"
-            f" {low:,.0f}..{high:,.0f}",
+            f" {interval_text(low, high)}",
             file=file,
             help="no architecture lies in it, given what the phase did not learn",
         )

@@ -17,6 +17,7 @@ from tsdsl.ir.values import Val
 from tsdsl.record import Record
 from tsdsl.sema.sections import Budget, PhaseSettings, SearchSettings
 from tsdsl.space import Space, Window
+from tsdsl.units import interval_text
 
 
 class PhasePlan(Record):
@@ -211,7 +212,7 @@ def check_budgets(space: Space, plan: Plan) -> list[Diagnostic]:
         except SpecError as none:
             raise _no_architecture(space, phase, free) or none from None
         if phase.budgets and not met:
-            wanted = "; ".join(f"{b.cost} in {b.low:,.0f}..{b.high:,.0f}" for b in phase.budgets)
+            wanted = "; ".join(f"{b.cost} in {interval_text(b.low, b.high)}" for b in phase.budgets)
             message = f"phase '{phase.name}': no architecture has {wanted}"
             if phase is not plan.phases[-1]:
                 message += ", with what later phases learn at its default"

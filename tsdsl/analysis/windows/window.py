@@ -36,6 +36,7 @@ from tsdsl.analysis.windows.cost_distribution import CostDistribution, WindowMas
 from tsdsl.analysis.windows.distinct_costs import DistinctCosts
 from tsdsl.analysis.windows.enumeration import Enumerator, Windows
 from tsdsl.ir.space import SpaceGraph
+from tsdsl.units import interval_text
 
 #: Relative rounding error of the sums of floats here, at most.
 ROUNDING = 1e-9
@@ -345,8 +346,8 @@ def log_weights(cache: QueryCache, logs: Sequence[Array], at: Array) -> Array:
 
 def shown_window(window: tuple[int, int]) -> str:
     """A window as text, ``1,000..2,000``, with nothing at an open end."""
-    low, high = ("" if abs(end) >= FAR else f"{end:,}" for end in window)
-    return f"{low}..{high}"
+    low, high = window
+    return interval_text(-inf if low <= -FAR else low, inf if high >= FAR else high)
 
 
 def shown_windows(windows: Windows) -> str:

@@ -29,6 +29,7 @@ from tsdsl.ir.json_text import read_json
 from tsdsl.record import Record
 from tsdsl.searching.windows import DrawWeights, SortedWindows, sorted_windows
 from tsdsl.space import Space
+from tsdsl.units import interval_text
 
 FORMAT = "tsnet-jobs/1"
 FILE = "jobs.json"
@@ -286,7 +287,9 @@ def _end(number: float) -> float | None:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return ", ".join(f"{name} {low:,.0f}..{high:,.0f}" for name, low, high in value) or "none"
+        return (
+            ", ".join(f"{name} {interval_text(low, high)}" for name, low, high in value) or "none"
+        )
     return str(value)
 
 

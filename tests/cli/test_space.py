@@ -298,18 +298,10 @@ def test_an_open_end_of_an_interval_is_shown_as_open(ends: tuple[float, float], 
     assert interval_text(*ends) == text
 
 
-def test_a_budget_with_an_open_end_is_named_as_the_spec_writes_it(
-    small: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In every message that names budgets and windows."""
-    from tsdsl.cli.run_options import windows_of_search
+def test_a_budget_with_an_open_end_is_named_as_the_spec_writes_it() -> None:
     from tsdsl.searching.foresight import missed_budgets
     from tsdsl.searching.random_search.jobs import _shown
 
     (missed,) = missed_budgets("all", {"macs": (5, 10, inf)}, "a.tsnet")
     assert missed.message.endswith("macs is 5, not in 10..")
     assert _shown((("macs", -inf, 10.0),)) == "macs ..10"
-    text = small.read_text(encoding="utf-8")
-    small.write_text(text.replace("1M..90M", "..90M"), encoding="utf-8")
-    assert windows_of_search(tsdsl.load(small)) == {"macs": (-inf, 90 * 10**6)}
-    assert capsys.readouterr().err.endswith("macs in ..90,000,000\n")

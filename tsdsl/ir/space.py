@@ -88,7 +88,7 @@ class SpaceGraph(Record):
     stated_hash: str = ""
     #: Value of each param, after ``--set``.
     params: Mapping[str, Any] = factory(default_factory=dict)
-    #: The space's own decisions, where `decisions` are some of them joined (see `joined`).
+    #: The space's own decisions, where `decisions` are some of them joined (see `decision_groups`).
     members: tuple[Decision, ...] = ()
 
     @property

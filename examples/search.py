@@ -28,7 +28,7 @@ def tell(event: object) -> None:
 
 
 done = tsdsl.search(
-    space, folder / "videos/train.csv", folder=folder / "run", resume=True, tell=tell
+    space, folder / "videos/train.csv", folder=folder / "run", resume=True, on_event=tell
 )
 print(f"{done.flops:,} multiply-adds, within the budget: {done.met}")
 net = tsdsl.compile(space, frozen=done.architecture)  # plain PyTorch

@@ -32,8 +32,6 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
             yield f"plots.{name}", getattr(plots, name)
 
 
-#: Without every argument shown and explained, so far.
-PENDING = {"evolve", "random_search", "search"}
 #: ``about=`` is what a file of weights says of itself, under any names.
 OPEN = {"save_weights"}
 
@@ -43,12 +41,12 @@ OPEN = {"save_weights"}
 )
 def test_every_argument_is_shown(name: str, function: Callable[..., Any]) -> None:
     for parameter in inspect.signature(function).parameters.values():
-        assert parameter.kind is not parameter.VAR_KEYWORD or name in OPEN | PENDING
+        assert parameter.kind is not parameter.VAR_KEYWORD or name in OPEN
         assert parameter.name == "self" or parameter.annotation is not parameter.empty
     assert inspect.getdoc(function)
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in PENDING])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_argument_of_a_function_is_explained(name: str) -> None:
     function = getattr(tsdsl, name)
     text = inspect.getdoc(function) or ""

@@ -81,7 +81,7 @@ def same(one: Path, other: Path) -> None:
 def test_the_folder(tiny: Tiny, videos: Path, trained: Path, tmp_path: Path) -> None:
     space = tiny(True)
     told: list[Any] = []
-    done = evolve(space, trained, videos, folder=tmp_path, tell=told.append)
+    done = evolve(space, trained, videos, folder=tmp_path, on_event=told.append)
     assert done is told[-1] and not done.interrupted and done.candidates == 15
     log = log_of(tmp_path)
     assert [line["step"] for line in log] == list(range(1, 16))
@@ -132,7 +132,7 @@ def test_scores_that_are_not_finite(
     )
     told: list[Any] = []
     folder = tmp_path / "run"
-    done = evolve(tiny(True), tmp_path / "some", videos, folder=folder, tell=told.append)
+    done = evolve(tiny(True), tmp_path / "some", videos, folder=folder, on_event=told.append)
     scored = [each for each in told if isinstance(each, CandidateScored)]
     short = [each.candidate.architecture["b.s1[0].kernel"] == "1x1x1" for each in scored]
     assert len(set(short)) == 2 and [each.measured.finite for each in scored] == short
@@ -154,14 +154,14 @@ def test_fitness(tiny: Tiny, videos: Path, trained: Path) -> None:
     """By loss, the lowest of all; a seed decides what is drawn."""
     space = tiny(True)
     told: list[Any] = []
-    done = evolve(space, trained, videos, fitness="loss", tell=told.append)
+    done = evolve(space, trained, videos, fitness="loss", on_event=told.append)
     losses = [event.measured.loss for event in told if isinstance(event, CandidateScored)]
     assert done.measured is not None and done.measured.loss == min(losses)
     again = evolve(space, trained, videos, fitness="loss")
     assert again.architecture == done.architecture and again.measured is not None
     assert again.measured.loss == done.measured.loss
     other: list[Any] = []
-    evolve(space, trained, videos, fitness="loss", tell=other.append, seed=1)
+    evolve(space, trained, videos, fitness="loss", on_event=other.append, seed=1)
     first, second = (
         [e.candidate.architecture for e in events if isinstance(e, CandidateScored)]
         for events in (told, other)
@@ -182,7 +182,7 @@ def test_stopped_anywhere(
     space = tiny(True)
     straight = tmp_path / "straight"
     told: list[Any] = []
-    evolve(space, trained, videos, folder=straight, memory=memory, tell=told.append)
+    evolve(space, trained, videos, folder=straight, memory=memory, on_event=told.append)
     assert told[0].parts == (1 if memory > 1 << 20 else 3)
     for until in moments:
         folder = tmp_path / str(until)
@@ -201,7 +201,13 @@ def test_stopped_anywhere(
             assert (folder / "arch.json").exists()
         events: list[Any] = []
         evolve(
-            space, trained, videos, folder=folder, memory=memory, resume=True, tell=events.append
+            space,
+            trained,
+            videos,
+            folder=folder,
+            memory=memory,
+            resume=True,
+            on_event=events.append,
         )
         assert isinstance(events[0], EvolutionStarted) and events[0].done == first.candidates
         same(straight, folder)
@@ -300,7 +306,7 @@ def test_all_of_a_window(tiny: Tiny, videos: Path, trained: Path) -> None:
     count = space.count(flops=WINDOW)
     told: list[Any] = []
     settings = Settings(8, 50, 3)
-    done = evolve(space, trained, videos, settings=settings, tell=told.append)
+    done = evolve(space, trained, videos, settings=settings, on_event=told.append)
     assert done.exhausted and done.candidates == count
     scored = [event for event in told if isinstance(event, CandidateScored)]
     assert {e.candidate.architecture for e in scored} == set(space.sample(100, flops=WINDOW))

@@ -256,6 +256,6 @@ def _rows(given: Distribution) -> list[tuple[tuple[int, ...], Any]]:
 def test_events_of_every_kind_are_told(tiny: Tiny, videos: Path) -> None:
     space = tiny(search__joint_from=2)
     seen: list[Any] = []
-    tsdsl.search(space, videos, device="cpu", tell=seen.append)
+    tsdsl.search(space, videos, device="cpu", on_event=seen.append)
     kinds = [type(event) for event in seen]
     assert kinds.count(DecisionsJoined) == 1 and kinds.count(SearchStepDone) == 9

@@ -59,7 +59,7 @@ def test_jobs_are_ordinary_trainings(space: tsdsl.Space, videos: Path, tmp_path:
         tmp_path / "r",
         against={"searched": given},
         train_seed=4,
-        tell=lambda job, event: told.append(job.number),
+        on_event=lambda job, event: told.append(job.number),
     )
     assert found.whole and found.ranked == 3 and list(dict.fromkeys(told)) == [0, 1, 2]
     for each in found.outcomes:
@@ -80,7 +80,7 @@ def test_jobs_are_ordinary_trainings(space: tsdsl.Space, videos: Path, tmp_path:
         *(space, videos, tmp_path / "r"),
         n=None,
         train_seed=4,
-        tell=lambda job, event: again.append(job),
+        on_event=lambda job, event: again.append(job),
     )
     assert more.as_json() == found.as_json() and again == []
     # The given one comes later, and alone.

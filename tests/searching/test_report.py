@@ -105,7 +105,7 @@ def test_resumed(tiny: Tiny, videos: Path, tmp_path: Path, stops: list[int]) -> 
         seen = [0]
         tell = lambda event, seen=seen: seen.append(getattr(event, "step", 0))  # noqa: E731
         stop_at = lambda seen=seen, stop=stop: seen[-1] >= stop  # noqa: E731
-        done = search(space, videos, folder, tell=tell, stop=stop_at, **options)
+        done = search(space, videos, folder, on_event=tell, stop=stop_at, **options)
         assert done.interrupted
         for name in ("log.jsonl", "alpha.jsonl"):
             with (folder / name).open("a") as file:

@@ -153,7 +153,7 @@ def test_the_folder(tiny: Tiny, videos: Path, tmp_path: Path) -> None:
     told: list[Any] = []
     # The statistics of the supernet, so that both give equal scores.
     done = tsdsl.search(
-        space, videos, device="cpu", folder=tmp_path / "s", bn_batches=0, tell=told.append
+        space, videos, device="cpu", folder=tmp_path / "s", bn_batches=0, on_event=told.append
     )
     assert done is told[-1] and not done.interrupted and done.step == 9
     arch = space.architecture(tsdsl.Architecture.load(tmp_path / "s/arch.json"))

@@ -173,7 +173,7 @@ def test_a_search_ends_with_the_best_candidate(
 ) -> None:
     space, folder = uniform(True), tmp_path / "run"
     events: list[Any] = []
-    done = search(space, videos, folder, tell=events.append)
+    done = search(space, videos, folder, on_event=events.append)
     assert not done.interrupted and done.met and 120e3 <= done.flops <= 1e6
     candidates = lines(folder / CANDIDATES)[1:]
     assert len(candidates) == 8 and all(120e3 <= each["macs"] <= 1e6 for each in candidates)
@@ -215,7 +215,7 @@ def test_a_resumed_search_ends_bit_for_bit_as_one_that_was_not_stopped(
                 return (folder / CANDIDATES).exists() and len(lines(folder / CANDIDATES)) > 3
             return any(getattr(event, "step", 0) >= stop for event in seen)
 
-        done = search(space, videos, folder, tell=seen.append, stop=asked)
+        done = search(space, videos, folder, on_event=seen.append, stop=asked)
         assert done.interrupted and done.selected is None
         assert not (folder / "arch.json").exists()
     state, _ = Checkpoints(str(folder / "checkpoints")).newest()

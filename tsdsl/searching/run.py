@@ -109,8 +109,6 @@ def search(
     space: Space,
     data: Data,
     *,
-    tell: Callable[[Event], None] | None = None,
-    device: str | None = None,
     supernet: Supernet | None = None,
     root: PathLike | None = None,
     val: Data | None = None,
@@ -131,11 +129,49 @@ def search(
     min_frames: int = MIN_FRAMES,
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    device: str | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> SearchFinished:
-    """Search a space on a list of videos, by the spec's `search` section.
+    """Search a space on a list of videos, by the spec's ``search`` section.
 
-    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if
-    there is one. Under torchrun this is one rank of a search. For everything else, see `run`.
+    - ``space``: a space with decisions and a ``search`` section.
+    - ``data``: a list file, or what `tsdsl.data.lists.read_list` made of one; ``root`` is the
+      folder that its paths are relative to (left out: that of the list). Clips are cut and
+      augmented by the ``train`` section; the batch is that of the ``search`` section, over all
+      ranks. With ``data = split`` there, half of the list trains the weights, the other half alpha.
+    - ``val``, ``val_root``, ``views``: the list on which an algorithm that selects by accuracy
+      scores architectures, and the ``evaluate`` section for it (left out: one clip and one crop).
+    - ``supernet``: a supernet to continue with; left out, a new one. It holds the last weights
+      afterwards.
+    - ``folder``: log, checkpoints and the result (``arch.json``, ``model.py``,
+      ``model.safetensors``, ``supernet.safetensors``, ``distribution.json``) are written there;
+      left out, nothing is. ``resume`` continues the search that it has, if it has one.
+      ``save_every``: steps between two checkpoints; left out, one after each epoch and phase.
+      ``tensorboard`` adds curves; ``log_every``: steps between two lines of the log.
+    - ``seed``: everything random in a step depends on it and the step's number.
+    - ``workers``: processes that decode, for each rank; 0 decodes in this process.
+      ``min_frames``: a video with fewer frames is rejected.
+    - ``cost_term``: gradient of the cost in PARSEC: "sampled" as the paper prints it, or "exact".
+      ``terms``: further penalties on the distribution.
+    - ``mixed_precision``: compute in 16 bits where torch thinks it safe.
+    - ``bn_batches``: training batches from which the result gets running statistics of its own;
+      0 for those of the supernet.
+    - ``micro_batch``: clips of one forward pass; left out, the rank's share of a batch. Batch
+      normalisation takes its statistics over so many clips.
+    - ``about``: further facts that identify the run, written into its description.
+    - ``stop``: called after each step; where it returns True, the search saves a checkpoint and
+      ends.
+    - ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if there is one. Under torchrun, this
+      process is one rank of the search.
+    - ``on_event``: called with each event as it happens.
+
+    Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list or of a search that cannot
+    go on (`SearchError`, `NoUsableVideo`).
+
+        >>> supernet = tsdsl.compile(space)
+        >>> result = tsdsl.search(space, "videos/train.csv", supernet=supernet, device="cpu")
+        >>> result.flops == space.flops(result.architecture)
+        True
     """
     last: Event | None = None
     with Ranks.of(device) as ranks:
@@ -165,8 +201,8 @@ def search(
             stop=stop,
         )
         for last in events:
-            if tell is not None:
-                tell(last)
+            if on_event is not None:
+                on_event(last)
     assert isinstance(last, SearchFinished)
     return last
 

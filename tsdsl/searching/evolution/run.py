@@ -100,8 +100,6 @@ def evolve(
     data: Data,
     val: Data,
     *,
-    tell: Callable[[Event], None] | None = None,
-    device: str | None = None,
     root: PathLike | None = None,
     val_root: PathLike | None = None,
     views: Evaluate | None = None,
@@ -122,11 +120,51 @@ def evolve(
     min_frames: int = MIN_FRAMES,
     about: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    device: str | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> EvolutionFinished:
-    """Search a space by evolution over a trained supernet, or the file of its weights.
+    """Search a space by evolution: candidates are scored with the weights of a trained supernet.
 
-    ``tell`` is called with each event. ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if
-    there is one. Under torchrun, ranks share the videos. For everything else, see `run`.
+    - ``space``: a space with decisions. ``supernet``: its trained supernet, or the file of its
+      weights; they do not change.
+    - ``data``: the list from which running statistics are estimated, ``bn_batches`` batches for
+      each candidate (0: those of the supernet). ``val``: the list that candidates are scored on,
+      with the ``evaluate`` section ``views`` (left out: one clip and one crop). ``root``,
+      ``val_root``: the folders that their paths are relative to.
+    - ``settings``: sizes of the population and of its parts, and number of generations.
+    - ``flops``, ``params``, ``within``: windows of all candidates, as in `Space.sample`. Left out,
+      the budgets of the last phase of the ``search`` section; with an empty ``within``, none.
+      ``weights``: distribution of the first generation.
+    - ``fitness``: "accuracy", or "loss" to rank by log loss.
+    - ``folder``: log and result are written there; left out, nothing is. ``resume`` continues the
+      evolution that it has, if it has one.
+    - ``seed``: everything random depends on it.
+    - ``workers``: processes that decode; 0 decodes in this process. ``min_frames``: a video with
+      fewer frames is rejected. ``memory``: bytes of decoded clips that are kept.
+    - ``at_once``: views of a forward pass. ``mixed_precision``: compute in 16 bits where torch
+      thinks it safe.
+    - ``about``: further facts that identify the run, written into its description.
+    - ``stop``: called after each candidate; where it returns True, the evolution saves and ends.
+    - ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if there is one. Under torchrun, ranks
+      share the videos.
+    - ``on_event``: called with each event as it happens.
+
+    Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list, of weights or of scores
+    (`WeightsError`, `NoUsableVideo`, `EvaluationError`).
+
+        >>> from tsdsl.searching.evolution.population import Settings
+        >>> few = Settings(population=4, generations=2, parents=2)
+        >>> best = tsdsl.evolve(
+        ...     space,
+        ...     supernet,
+        ...     "videos/train.csv",
+        ...     "videos/val.csv",
+        ...     settings=few,
+        ...     bn_batches=1,
+        ...     device="cpu",
+        ... )
+        >>> best.flops == space.flops(best.architecture)
+        True
     """
     last: Event | None = None
     with Ranks.of(device) as ranks:
@@ -158,8 +196,8 @@ def evolve(
             stop=stop,
         )
         for last in events:
-            if tell is not None:
-                tell(last)
+            if on_event is not None:
+                on_event(last)
     assert isinstance(last, EvolutionFinished)
     return last
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tsdsl.data.dataset import MIN_FRAMES
 from tsdsl.data.lists import VideoList, read_list
 from tsdsl.diagnostics import Diagnostic, FileError, SpecError
 from tsdsl.files import PathLike
@@ -61,20 +62,52 @@ def random_search(
     against: Mapping[str, Mapping[str, Any]] | Sequence[PathLike] = (),
     train_seed: int = 0,
     job: int | None = None,
-    tell: Callable[[Job, Event], None] | None = None,
+    root: PathLike | None = None,
+    val_root: PathLike | None = None,
+    views: Evaluate | None = None,
+    workers: int = 0,
+    micro_batch: int | None = None,
+    channels_last: bool = False,
+    save_every: int | None = None,
+    evaluate_every: int = AT_THE_END,
+    log_every: int = 10,
+    min_frames: int = MIN_FRAMES,
+    tensorboard: bool = False,
+    threads: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
     device: str | None = None,
-    **options: Any,
+    on_event: Callable[[Job, Event], None] | None = None,
 ) -> Report:
-    """Draw ``n`` architectures in windows, train each from scratch, and compare them.
+    """Draw ``n`` architectures within windows, train each from scratch, and compare them.
 
-    ``folder`` has jobs and trainings; what is done there is not done again, what was interrupted
-    goes on. ``n`` None: the jobs that it has. ``against``: architectures to compare with, by what
-    they are called, or paths of their files. ``job``: only this one. ``train_seed``: of initial
-    weights and the order of data, the same for all. ``tell`` is called with the job and each event
-    of its training. Everything else is as in `tsdsl.train`. A training that fails, or that another
-    process is at, is in the report, and the others go on.
+    What is done in ``folder`` is not done again, and a training that was interrupted continues. A
+    training that fails, or that another process works on, is named in the report, and the others go
+    on.
 
-    Raises what `prepare` and `tsdsl.train` do.
+    - ``space``: a space with decisions and a ``train`` section.
+    - ``data``, ``val``: list files to train on and to rank by, or what `tsdsl.data.lists.read_list`
+      made of them; ``root`` and ``val_root`` are the folders that their paths are relative to.
+    - ``folder``: jobs, trainings and the ranking are written there.
+    - ``n``: number of architectures; left out, the jobs that the folder has. ``seed``,
+      ``weights``, ``flops``, ``params``, ``within``: how they are drawn, as in `Space.sample`.
+    - ``against``: architectures to compare with, by name, or the paths of their files.
+    - ``train_seed``: seed of initial weights and of the order of data, the same for all.
+    - ``job``: number of the only job to train; left out, all.
+    - ``views``, ``workers``, ``micro_batch``, ``channels_last``, ``save_every``, ``log_every``,
+      ``min_frames``, ``tensorboard``, ``about``, ``stop``: as in `train`, for each training.
+      ``evaluate_every``: epochs between two evaluations; the default is one at the end.
+      ``threads``: CPU threads of this process from now on; left out, as it is.
+    - ``device``: "cpu", "cuda" or "cuda:N"; left out, a GPU if there is one.
+    - ``on_event``: called with the job and each event of its training.
+
+    Raises `SpecError`, `FileError`, and the `DiagnosticError` of a list.
+
+        >>> report = tsdsl.random_search(
+        ...     space, "videos/train.csv", "videos/val.csv", folder="random", n=2, device="cpu"
+        ... )
+        >>> report.whole, len(report.outcomes)
+        (True, 2)
     """
     draw = None
     if n is not None:
@@ -82,17 +115,35 @@ def random_search(
         draw = Draw(n, seed, weights, sorted_windows(windows))
     named = against.items() if isinstance(against, Mapping) else _loaded(against)
     jobs = prepare(space, folder, draw, [(key, space.architecture(a)) for key, a in named])
-    asked_of = {name: options.get(name) for name in ("root", "val_root", "views")}
-    check_alike(jobs, data, val, train_seed=train_seed, **asked_of)
+    check_alike(jobs, data, val, train_seed=train_seed, root=root, val_root=val_root, views=views)
     with Ranks.of(device) as ranks:
         for number in remaining(jobs, ranks, todo(jobs, ranks, job)):
             # Ranks go on together, or not at all.
             with suppress(*(TrainingError, Busy) if ranks.world == 1 else ()):
                 for event in train_job(
-                    jobs, number, data, val, ranks, train_seed=train_seed, **options
+                    jobs,
+                    number,
+                    data,
+                    val,
+                    ranks,
+                    train_seed=train_seed,
+                    root=root,
+                    val_root=val_root,
+                    views=views,
+                    workers=workers,
+                    micro_batch=micro_batch,
+                    channels_last=channels_last,
+                    save_every=save_every,
+                    evaluate_every=evaluate_every,
+                    log_every=log_every,
+                    min_frames=min_frames,
+                    tensorboard=tensorboard,
+                    threads=threads,
+                    about=about,
+                    stop=stop,
                 ):
-                    if tell is not None:
-                        tell(jobs.jobs[number], event)
+                    if on_event is not None:
+                        on_event(jobs.jobs[number], event)
                     if isinstance(event, TrainingFinished) and event.interrupted:
                         return report(jobs)
     return report(jobs)

@@ -22,10 +22,9 @@ def outputs_of(net: nn.Module, clip_shape: tuple[int, int, int, int], device: to
     like = next(iter(net.parameters()), None)
     dtype = torch.float32 if like is None else like.dtype
     size = " x ".join(map(str, clip_shape))
-    clips_NCTHW = torch.zeros(1, *clip_shape, dtype=dtype, device=device)
     try:
         with torch.inference_mode():
-            logits = net.eval()(clips_NCTHW)
+            logits = net.eval()(torch.zeros(1, *clip_shape, dtype=dtype, device=device))
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
         message = f"the network does not accept a clip of {size}: {first_line(bad)}"
         hint = "train.crop sets the size of the square; the spec's clip sets the number of frames"

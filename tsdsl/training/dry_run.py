@@ -36,10 +36,9 @@ def dry_run(net: nn.Module, clip_shape: tuple[int, int, int, int]) -> DryRun:
     like = next(iter(copy.parameters()), None)
     dtype = torch.float32 if like is None else like.dtype
     counter = FlopCounterMode(display=False)
-    clips_NCTHW = torch.zeros(1, *clip_shape, dtype=dtype, device="meta")
     try:
         with torch.inference_mode(), counter:
-            logits: Any = copy(clips_NCTHW)
+            logits: Any = copy(torch.zeros(1, *clip_shape, dtype=dtype, device="meta"))
     except (RuntimeError, ValueError, TypeError, IndexError) as bad:
         # torch has no single error for shapes that do not fit. The block runs the network and
         # nothing else.

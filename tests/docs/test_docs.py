@@ -251,3 +251,23 @@ def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_walks_enter_every_file_once() -> None:
+    page = (ROOT / "docs" / "design-decisions.md").read_text(encoding="utf-8")
+    walks = page.partition("## Three walks through the code")[2].split("\n### ")[1:]
+    assert len(walks) == 3
+    for walk in walks:
+        steps = re.findall(r"^(\d+)\. `([^`]+)`", walk, re.MULTILINE)
+        assert [int(number) for number, _ in steps] == list(range(1, len(steps) + 1))
+        files = [file for _, file in steps]
+        assert len(set(files)) == len(files) > 5
+        assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_files_that_architecture_names_exist() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tsdsl/[\w/.]+)`", page)
+    assert len(named) > 30
+    built = "tsdsl/_grammars"  # only in a wheel
+    assert [path for path in named if path != built and not (ROOT / path).exists()] == []

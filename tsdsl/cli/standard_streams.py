@@ -28,8 +28,9 @@ def secure() -> None:
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Not around another wrapper, which would close the file as soon as nothing refers to it.
+        sys.stdout = _Reporting(open(1, "wb", closefd=False), "utf-8")  # noqa: SIM115
+    elif isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _Reporting(
             sys.stdout.buffer,
             sys.stdout.encoding,

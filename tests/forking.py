@@ -170,6 +170,9 @@ def _refresh(cwd: Path, env: Mapping[str, str]) -> None:
     # By lines, as on a terminal: the outputs of a command are in the order of its statements.
     sys.stdout = os.fdopen(1, "w", closefd=False, buffering=1)
     sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
+    # An interpreter keeps its first streams: a command may put others over their buffers, which
+    # would be closed with them.
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
     warnings.showwarning = _show_warning
     random.seed()
     if (torch := sys.modules.get("torch")) is not None:

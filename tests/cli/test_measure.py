@@ -170,7 +170,7 @@ def test_operations_that_fail(
             raise RuntimeError("no kernel for this\nCall stack: ...")
         return original(asked)
 
-    monkeypatch.setattr(timing, "single", fails)
+    monkeypatch.setattr(timing, "build_operation", fails)
     done = run("measure", tiny, *QUICK, "-o", "t.json")
     assert done.exit_code == 1
     assert "E0727" in done.stderr and "relu() on" in done.stderr

@@ -17,14 +17,12 @@ ROOT = Path(__file__).resolve().parents[1] / "tsdsl"
 ALLOWED: dict[frozenset[str], str] = {
     frozenset({"ir.identity", "ir.space"}): "a space knows its hash, which reads the whole space",
     frozenset({"ir.arch_file", "ir.architecture"}): "an architecture loads and saves its file",
-    frozenset({"analysis.costs.cost_file", "analysis.costs.cost_table"}): "a table loads its file",
     frozenset(
-        {
-            *("searching.algorithm", "searching.registry", "searching.reporter"),
-            *("searching.searcher", "searching.parsec.algorithm", "searching.parsec.cost_term"),
-            *("searching.parsec.joint", "searching.parsec.reporter", "searching.parsec.step"),
-        }
-    ): "for type checkers, the protocol of algorithms names the reporter that it adds events to",
+        {"analysis.costs.cost_file", "analysis.costs.cost_table", "analysis.costs.named"}
+    ): "a table loads its file, which may not name a counted cost",
+    frozenset({"searching.parsec.algorithm", "searching.parsec.reporter"}): (
+        "PARSEC names its reporter, which logs the state of PARSEC"
+    ),
 }
 
 

@@ -630,11 +630,17 @@ class Space:
 
     def with_costs(self, *costs: Cost) -> Space:
         """The same space with more costs, which replace costs of the same name: tables, or objects
-        of another subclass of `tsdsl.analysis.costs.cost.Cost`."""
+        of another subclass of `tsdsl.analysis.costs.cost.Cost`.
+
+        Raises `ValueError` for the name of a counted cost, such as "macs".
+        """
         from tsdsl.analysis.costs.cost import Cost
+        from tsdsl.analysis.costs.named import counted
 
         for cost in costs:
             check_type("a table", cost, Cost, "tsdsl.CostTable.load(path) reads one")
+            if counted(cost.name) is not None and counted(cost.name) is not cost:
+                raise ValueError(f"'{cost.name}' is counted by a rule: give the cost another name")
         return Space(self.graph, self.sections, {**self.costs, **{c.name: c for c in costs}})
 
     def windows(

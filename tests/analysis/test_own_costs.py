@@ -101,3 +101,12 @@ def test_peak_memory_is_refused_as_no_sum() -> None:
         tsdsl.load(SPEC).bounds("memory")
     (finding,) = caught.value.diagnostics
     assert finding.code == "E0723" and "tsdsl bench" in (finding.help or "")
+
+
+def test_a_cost_cannot_take_the_name_of_a_counted_one() -> None:
+    class Other(WeightBytes):
+        name = "params"
+
+    space = tsdsl.load(SPEC)
+    with pytest.raises(ValueError, match="'params' is counted by a rule"):
+        space.with_costs(Other())

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import tsdsl
+from tsdsl.analysis.costs.counted import MACS, PARAMS
+from tsdsl.analysis.costs.items import total
 from tsdsl.analysis.distribution import Distribution
 from tsdsl.diagnostics import SpecError
 from tsdsl.searching.foresight import check_reach, choose, forecast, missed, reachable
@@ -82,10 +84,8 @@ class Brute:
             network = self.space.network(self.space.architecture(whole))
         except tsdsl.ArchitectureError:
             return False
-        from tsdsl.analysis.costs.items import total
-
-        costs = {"flops": "macs", "params": "params"}
-        values = [(b, total(network, costs[b.cost])) for b in phase.budgets]  # type: ignore[arg-type]
+        costs = {"flops": MACS, "params": PARAMS}
+        values = [(b, total(network, costs[b.cost])) for b in phase.budgets]
         return all(b.low <= value <= b.high for b, value in values)
 
     def reaches(self, at: int, chosen: dict[str, Any]) -> bool:

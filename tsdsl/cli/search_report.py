@@ -14,8 +14,7 @@ from tsdsl.cli.progress_bar import Steps
 from tsdsl.cli.quantities import amount
 from tsdsl.cli.train_report import steps_of_run
 from tsdsl.diagnostics import Diagnostic, DiagnosticError, FileError
-from tsdsl.searching.algorithm import AlgorithmEvent
-from tsdsl.searching.events import PhaseFinished, SearchStepDone
+from tsdsl.searching.events import AlgorithmEvent, PhaseFinished, SearchStepDone
 from tsdsl.searching.run import SearchFinished, outcomes_as_json
 from tsdsl.training.checkpoint import Checkpoints
 from tsdsl.training.events import RunStarted, VideosRejected

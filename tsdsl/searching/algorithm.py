@@ -35,6 +35,7 @@ from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.record import Record
 from tsdsl.searching.distribution import Categoricals, Chosen
+from tsdsl.searching.events import AlgorithmEvent
 from tsdsl.searching.plan import PhasePlan, Plan
 from tsdsl.searching.supernet_step import Clips, Likelihood, classifier
 from tsdsl.sema.sections import Evaluate, SearchSettings
@@ -108,22 +109,6 @@ class StepResult(Record):
     gradient_norm: float
     #: What the algorithm has to say beside that, by the name that it gets in the log.
     values: Mapping[str, float | bool | None]
-
-
-class AlgorithmEvent(Record):
-    """Something that an algorithm did between two steps, or after the last one. Subclasses say
-    what."""
-
-    @property
-    def message(self) -> str:
-        """A line for people."""
-        raise NotImplementedError
-
-    @property
-    def log_line(self) -> tuple[str, int, dict[str, Any]] | None:
-        """Kind, step and values of its line in the log, if it has one. The step is that which comes
-        next: a search that goes on from before it writes the line again."""
-        return None
 
 
 class Selection(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tsdsl.diagnostics import Diagnostic
 from tsdsl.ir.architecture import Architecture
@@ -47,3 +48,19 @@ class PhaseFinished(Record):
     values: dict[str, tuple[int, float, float]]
     #: A warning about later budgets.
     warning: Diagnostic | None = None
+
+
+class AlgorithmEvent(Record):
+    """Something that an algorithm did between two steps, or after the last one. Subclasses say
+    what."""
+
+    @property
+    def message(self) -> str:
+        """A line for people."""
+        raise NotImplementedError
+
+    @property
+    def log_line(self) -> tuple[str, int, dict[str, Any]] | None:
+        """Kind, step and values of its line in the log, if it has one. The step is that which comes
+        next: a search that goes on from before it writes the line again."""
+        return None

@@ -14,16 +14,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from tsdsl.searching.algorithm import AlgorithmEvent
-from tsdsl.searching.events import PhaseFinished, SearchStepDone
-from tsdsl.searching.plan import PhasePlan
+from tsdsl.searching.events import AlgorithmEvent, PhaseFinished, SearchStepDone
+from tsdsl.searching.plan import PhasePlan, Plan
+from tsdsl.space import Space
 from tsdsl.training.folder import RunFolder
 from tsdsl.training.tensorboard import TensorBoardWriter
 
-if TYPE_CHECKING:
-    from tsdsl.searching.searcher import Searcher
+
+class RunningSearch(Protocol):
+    """The properties of a running search that its log needs; a `Searcher` has them."""
+
+    space: Space
+    plan: Plan
+    #: The number of completed steps.
+    step: int
+    steps_per_epoch: int
+
+    @property
+    def algorithm(self) -> object: ...
 
 
 class Reporter:
@@ -31,7 +41,7 @@ class Reporter:
 
     def __init__(
         self,
-        searcher: Searcher,
+        searcher: RunningSearch,
         folder: RunFolder,
         log_every: int,
         board: TensorBoardWriter | None = None,

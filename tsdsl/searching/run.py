@@ -25,13 +25,12 @@ from tsdsl.ir.arch_file import dump
 from tsdsl.ir.architecture import Architecture
 from tsdsl.record import MutableRecord, factory
 from tsdsl.searching.algorithm import (
-    AlgorithmEvent,
     CostTermKind,
     DistributionTerm,
     SelectionVideos,
 )
 from tsdsl.searching.defaults import SEARCH_BN_BATCHES
-from tsdsl.searching.events import PhaseFinished, SearchStepDone
+from tsdsl.searching.events import AlgorithmEvent, PhaseFinished, SearchStepDone
 from tsdsl.searching.foresight import check_reach
 from tsdsl.searching.plan import check, plan_of
 from tsdsl.searching.registry import algorithm_of

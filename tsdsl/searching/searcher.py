@@ -18,12 +18,11 @@ from tsdsl.data.transforms import normalise
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.searching.algorithm import (
-    AlgorithmEvent,
     CostTermKind,
     DistributionTerm,
     SearchContext,
 )
-from tsdsl.searching.events import PhaseFinished, SearchStepDone
+from tsdsl.searching.events import AlgorithmEvent, PhaseFinished, SearchStepDone
 from tsdsl.searching.foresight import missed_budgets
 from tsdsl.searching.plan import PhasePlan, Plan, present, standing
 from tsdsl.searching.registry import algorithm_of

@@ -218,10 +218,11 @@ class UniformSettings(SearchSettings):
         return (PhaseSettings(name="uniform", epochs=self.epochs, lr=lr),)
 
 
-#: The classes of settings of all search algorithms. A section is validated by the one whose
-#: ``algorithm`` it names.
-SEARCHES: tuple[type[SearchSettings], ...] = (ParsecSettings, UniformSettings)
-Search = Annotated[ParsecSettings | UniformSettings, Field(discriminator="algorithm")]
+#: The settings of each search algorithm. A section is validated by the class whose ``algorithm``
+#: it names; a new algorithm adds its class here.
+SearchUnion = ParsecSettings | UniformSettings
+Search = Annotated[SearchUnion, Field(discriminator="algorithm")]
+SEARCHES: tuple[type[SearchSettings], ...] = get_args(SearchUnion)
 
 
 def name_of(settings: type[SearchSettings]) -> str:

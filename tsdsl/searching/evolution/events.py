@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from tsdsl.record import Record
-from tsdsl.searching.algorithm import AlgorithmEvent
+from tsdsl.searching.events import AlgorithmEvent
 from tsdsl.searching.evolution.population import Candidate
 
 #: "accuracy": top-1, of equal ones the lower loss is better. "loss": the lower one.

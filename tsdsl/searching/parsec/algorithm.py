@@ -25,7 +25,6 @@ from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.ir.decision_groups import DecisionGroup, combination_count
 from tsdsl.ir.ordering import TooCoupled
 from tsdsl.searching.algorithm import (
-    AlgorithmEvent,
     PlanDetails,
     SearchAlgorithm,
     SearchContext,
@@ -33,6 +32,7 @@ from tsdsl.searching.algorithm import (
     StepResult,
 )
 from tsdsl.searching.distribution import Alpha, Categoricals
+from tsdsl.searching.events import AlgorithmEvent
 from tsdsl.searching.foresight import Choice, choose
 from tsdsl.searching.parsec import joint
 from tsdsl.searching.parsec.cost_term import CostTerm

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from statistics import fmean
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,10 @@ from tsdsl.searching.events import PhaseFinished, SearchStepDone
 from tsdsl.searching.parsec.algorithm import Parsec, arch_rate
 from tsdsl.searching.parsec.cost_term import CostTerm, variances
 from tsdsl.searching.plan import PhasePlan, no_architecture, present
-from tsdsl.searching.reporter import Reporter
+from tsdsl.searching.reporter import Reporter, RunningSearch
 from tsdsl.space import Space, Window
 from tsdsl.training.folder import ALPHA, RunFolder
 from tsdsl.training.tensorboard import TensorBoardWriter
-
-if TYPE_CHECKING:
-    from tsdsl.searching.searcher import Searcher
 
 #: Largest share of the run time spent on queries of the distribution.
 SHARE = 0.02
@@ -61,7 +58,7 @@ Answer = TypeVar("Answer")
 class ParsecReporter(Reporter):
     def __init__(
         self,
-        searcher: Searcher,
+        searcher: RunningSearch,
         folder: RunFolder,
         log_every: int,
         board: TensorBoardWriter | None = None,
@@ -223,7 +220,7 @@ class ParsecReporter(Reporter):
         return self._space_of_phase[1]
 
 
-def head(space: Space, searcher: Searcher) -> dict[str, Any]:
+def head(space: Space, searcher: RunningSearch) -> dict[str, Any]:
     """The first line of `alpha.jsonl`: what the numbers of the others are, and when phases are."""
     at = {d.path: k for k, d in enumerate(space.decisions)}
     return {

@@ -34,7 +34,6 @@ from tsdsl.backends.supernet import placing
 from tsdsl.diagnostics import Diagnostic, SpecError
 from tsdsl.ir.architecture import Architecture, Option
 from tsdsl.searching.algorithm import (
-    AlgorithmEvent,
     PlanDetails,
     SearchAlgorithm,
     SearchContext,
@@ -43,6 +42,7 @@ from tsdsl.searching.algorithm import (
     StepResult,
 )
 from tsdsl.searching.defaults import EVOLVE_MEMORY
+from tsdsl.searching.events import AlgorithmEvent
 from tsdsl.searching.evolution.events import GenerationFinished
 from tsdsl.searching.evolution.population import Evolution, Settings
 from tsdsl.searching.evolution.selection import EvolutionLoop, logged_candidates

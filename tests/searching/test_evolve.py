@@ -372,7 +372,7 @@ def test_folders_of_other_runs(tiny: Tiny, videos: Path, trained: Path, tmp_path
             )
     assert log_of(tmp_path) == log
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(SpecError, match="this is no description of a run"):
+    with pytest.raises(SpecError, match="this does not describe a run"):
         evolve(space, trained, videos, folder=tmp_path, resume=True)
     assert log_of(tmp_path) == log
 

@@ -1,24 +1,21 @@
-"""Searching a space with a supernet: PARSEC and its cost term.
+"""Search algorithms: the loop that trains a supernet, and the ways to choose an architecture.
 
-| file | does |
+| file | contents |
 |---|---|
-| `distribution` | the logits that are learned: alpha; its probabilities, gradients, samples |
-| `cost` | budgets -> the gradient that pulls alpha into them, sampled or exact |
-| `step` | K architectures and a batch -> gradients of the weights and of alpha |
-| `online` | its gradients without its graphs: a softmax whose terms come one by one |
-| `plan` | the phases of the spec in steps; what stands in each; the exact choice within a budget |
+| `algorithm`, `registry` | the protocol of search algorithms, and the list of them |
+| `parsec/` | PARSEC: the algorithm, its step, its cost term, joint decisions, its report |
+| `uniform/` | uniform single-path training, which ends with an evolution |
 | `searcher` | the loop: phase after phase, an event for each step |
-| `unused` | the weights that a phase's optimiser leaves alone |
+| `run` | assembles a search: lists, loaders, supernet, folder, checkpoints |
+| `plan`, `estimate` | the phases in steps; the work of a search, estimated before it runs |
+| `foresight` | choices that later budgets allow; budgets that cannot be met |
+| `distribution` | categorical distributions over the decisions: logits, probabilities, samples |
+| `supernet_step` | forward and backward passes of the architectures of one step |
+| `windows` | budgets as windows of costs |
+| `unused` | keeps weight decay from weights that a phase does not train |
+| `running_statistics`, `inherited_weights` | scores of architectures with the supernet's weights |
+| `evolution/` | evolution over a trained supernet |
+| `random_search/` | random architectures, their trainings, and the ranking of them |
+| `events`, `reporter`, `alpha_image`, `history` | events, the log, its figures, its reader |
 | `defaults` | defaults that the command line shares |
-| `run` | everything that a search needs, put together; its folder |
-| `report`, `alpha_image` | its log, the distribution over time, TensorBoard |
-| `history` | these read again, for figures |
-| `foresight` | choices that later budgets allow; what strands; phase costs in budgets |
-| `expense` | what a search will take, before it runs |
-| `jobs`, `random`, `ranking` | architectures at random, their trainings, the report |
-| `evolution` | which architectures to measure next |
-| `inherited`, `evolve` | their scores with the weights of a supernet; a whole run of it |
-
-The first four move no parameter and draw from no generator with a state: optimisers, phases and
-files are those of the others.
 """

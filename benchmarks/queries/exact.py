@@ -107,7 +107,7 @@ def draws(space: Space, window: tuple[int, int]) -> Iterator[np.ndarray]:
     """Draws from a grid that are inside of the window, batch by batch."""
     random = np.random.Generator(np.random.PCG64(0))
     inside = WindowSampler(
-        space.query_cache, option_weights(space.query_cache, None).rows, {"macs": window}, BINS
+        space.query_cache, option_weights(space.query_cache, None).rows, {MACS: window}, BINS
     )
     while True:
         yield inside.draw(random, BATCH)

@@ -32,7 +32,7 @@ class Measured:
     def peak(self, samples: Sequence[Architecture], micro_batch: int | None = None) -> int:
         for parameter in self.supernet.parameters():
             parameter.grad = None
-        self.parsec.micro_batch = micro_batch
+        self.parsec.passes.micro_batch = micro_batch
         return peak_memory(
             lambda: self.parsec.step(samples, self.clips, learn=False), CPU, inference=False
         )

@@ -154,7 +154,7 @@ def test_decisions_that_cannot_be_a_group_are_a_finding() -> None:
     path = graph.decisions[0].path
     count = len(graph.decisions[0].options)
     document["joint"] = [{"decisions": [path, path], "logits": [0.0] * count**2}]
-    with pytest.raises(SpecError, match="no group of their own") as caught:
+    with pytest.raises(SpecError, match="cannot be a group") as caught:
         Distribution.parse(graph, json.dumps(document))
     assert caught.value.diagnostics[0].code == "E0721"
 

@@ -18,7 +18,7 @@ from tsdsl.analysis.distribution import Distribution
 from tsdsl.cli.__main__ import cli
 from tsdsl.diagnostics import SpecError
 from tsdsl.ir.architecture import Architecture
-from tsdsl.ir.decision_groups import MAX_COMBINED, block_groups, join_decisions
+from tsdsl.ir.decision_groups import MAX_COMBINED, InvalidGroups, block_groups, join_decisions
 from tsdsl.searching.distribution import Alpha, Categoricals
 from tsdsl.searching.parsec.cost_term import CostTerm, penalty
 from tsdsl.sema.sections import Budget
@@ -219,9 +219,9 @@ def test_groups_that_are_none(tmp_path: Path) -> None:
     space = space_of("gated", tmp_path)
     at = {d.path: k for k, d in enumerate(space.decisions)}
     plain = Distribution.initial(space.graph)
-    with pytest.raises(ValueError, match="not active together"):
+    with pytest.raises(InvalidGroups, match="not active together"):
         plain.with_groups([(at["main.s1[0].width"], at["main.s1[1].width"])])
-    with pytest.raises(ValueError, match="no group of their own"):
+    with pytest.raises(InvalidGroups, match="cannot be a group"):
         plain.with_groups([(0, 0)])
     assert block_groups(space.graph, ["main.s1[0].width", "main.s1[1].body"]).joined == ()
 

@@ -3,8 +3,8 @@
     {"format": "tsnet-arch/1", "space": "TwoStream", "space_hash": "...",
      "decisions": {"sparse.s1.width": 40, "sparse.s1[0].kernel": "3x3x3"}, "provenance": {}}
 
-Options are written as in the spec. Whatever a file holds, reading it gives an `Architecture` or
-diagnostics that say what is wrong and, where there is a place, where.
+Options are written as in the spec. Reading any file gives an `Architecture` or diagnostics, with
+their places in the text where these are known.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tsdsl.ir.architecture import Architecture
 from tsdsl.ir.json_text import key_span, kind, read_json
 
 FORMAT = "tsnet-arch/1"
-#: Bytes of the largest file that is read.
+#: Bytes: larger files are refused.
 MAX_BYTES = 16 << 20
 
 OptionValue = (
@@ -75,7 +75,7 @@ def dump(architecture: Architecture) -> str:
 
 
 def document_of(architecture: Architecture) -> dict[str, Any]:
-    """What an architecture file holds."""
+    """The content of an architecture file, as plain dictionaries."""
     return {
         "format": FORMAT,
         "space": architecture.space,
@@ -86,7 +86,7 @@ def document_of(architecture: Architecture) -> dict[str, Any]:
 
 
 def parse(source: Source) -> Architecture:
-    """The architecture that a text holds. Raises `ArchitectureError`."""
+    """Parse the text of an architecture file. Raises `ArchitectureError`."""
     content = read_json(source, ArchitectureError)
     if not isinstance(content, dict):
         raise _failure(

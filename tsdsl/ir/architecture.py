@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
     from tsdsl.diagnostics import Source
 
-#: An option as ``arch.json`` has it: numbers and booleans as they are, the rest as the spec has it.
+#: An option as in ``arch.json``: numbers and booleans are JSON's own, all other options are strings
+#: as a spec writes them (``"3x3x3"``).
 Option = int | float | bool | str
 
 
 def option_text(option: Option) -> str:
-    """An option as a spec writes it."""
+    """Write an option as in a spec: ``true``, ``40``, ``3x3x3``."""
     return str(option).lower() if isinstance(option, bool) else str(option)
 
 

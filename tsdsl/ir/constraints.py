@@ -1,6 +1,6 @@
-"""What makes an assignment of options an architecture, as tables of 0 and 1.
+"""The conditions under which an assignment of options is an architecture, as tables of 0 and 1.
 
-Three kinds of table, each over the few variables that it concerns:
+There are three kinds of table, each over the few variables that it concerns:
 
 - *tie*: a derived variable has the value that its definition gives;
 - *gate*: a decision that is not active stands at its default, so that each architecture is exactly
@@ -10,9 +10,9 @@ Three kinds of table, each over the few variables that it concerns:
 Tables are `bytes`, one byte for each combination, row-major: pure Python handles them at the speed
 of C (`int.from_bytes` to join, slices to project) and numpy reads them without a copy.
 
-A derived variable can have no value, where its definition faults. With ``nullable`` it then has one
-more value that says so (the last), so that faults can be reasoned about; without, such combinations
-are excluded.
+A derived variable has no value where its definition faults. With ``nullable`` its domain has one
+more value for that case (the last), so that faults can be reasoned about; without it, combinations
+that fault are excluded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_TIE = 1 << 22
 
 
 class Table(Record):
-    """``cells`` is row-major over ``scope`` (indices of variables)."""
+    """A table of 0 and 1: ``cells`` is row-major over ``scope``, the indices of its variables."""
 
     scope: tuple[int, ...]
     cells: bytes
@@ -61,7 +61,7 @@ class Constraints:
                     self._null[v.index] = any(
                         self._null[p.index] for p in v.definition.variables
                     ) or any(isinstance(e, Fault) for e in v.definition.entries)
-        #: How many values each variable has here.
+        #: Number of values of each variable, the value for "faults" included.
         self.sizes = [len(v) + n for v, n in zip(self.variables, self._null, strict=True)]
         self._of_variable: dict[int, Table | None] = {}
         self._of_requirement: dict[int, Table] = {}
@@ -72,12 +72,13 @@ class Constraints:
                 self._users.setdefault(index, []).append(number)
 
     def preferred(self, variable: int) -> int:
-        """The option that is taken where nothing speaks against it."""
+        """The value to take for a variable where the constraints leave a choice: the default of a
+        decision, the first value of a derived variable."""
         decision = self.decisions.get(variable)
         return decision.default if decision else 0
 
     def ancestors(self, seeds: Iterable[int]) -> set[int]:
-        """Some variables with all that defines or gates them."""
+        """The variables ``seeds`` and all variables that define or gate them, transitively."""
         found: set[int] = set()
         waiting = list(seeds)
         while waiting:
@@ -96,9 +97,9 @@ class Constraints:
     def closure(
         self, seeds: Iterable[int], *, every_requirement: bool = False
     ) -> tuple[set[int], list[Table]]:
-        """All variables that have a say in the values of some, with the tables over them: what
-        they are defined by, what gates them, and the requirements that any of these can decide
-        (or every requirement)."""
+        """All variables that constrain ``seeds``, directly or through others, and the tables over
+        them: ties, gates, and the requirements that any of these variables can decide (with
+        ``every_requirement``: all requirements)."""
         found: set[int] = set()
         used: set[int] = set()
         waiting = list(seeds)
@@ -125,8 +126,9 @@ class Constraints:
         return found, tables
 
     def complete(self, solved: Mapping[int, int], base: Sequence[int] | None = None) -> list[int]:
-        """A full assignment from that of some variables. Other decisions are as in ``base`` where
-        they are active (without it, at their default); -1 stands for no value."""
+        """Extend an assignment of some variables to all variables. An active decision that is not
+        in ``solved`` takes its value from ``base``, an inactive one its default (and so do all
+        without ``base``). A derived variable without a value is -1."""
         made: list[int] = []
         for variable in self.variables:
             index = variable.index
@@ -159,6 +161,7 @@ class Constraints:
         return self._of_variable[index]
 
     def of_requirement(self, number: int) -> Table:
+        """1 where the requirement is met: a guard fails, or the condition is not false."""
         if number not in self._of_requirement:
             requirement = self.requirements[number]
             holds = self.table(requirement.condition, lambda e: e is not False, null=True)
@@ -170,11 +173,12 @@ class Constraints:
         return self._of_requirement[number]
 
     def mask(self, guards: Sequence[Guard]) -> Table:
-        """1 where all guards hold."""
+        """The table that is 1 where all guards hold."""
         return self.join([self.table(g.selector, equals(g.case)) for g in guards])
 
     def table(self, val: Val, test: Callable[[Any], bool], *, null: bool = False) -> Table:
-        """Where the entry passes a test; ``null`` is for combinations that have no entry."""
+        """The table that is 1 where the entry of ``val`` passes ``test``. Combinations without an
+        entry, because a variable has no value there, have ``null``."""
         cells = bytes(map(bool, map(test, val.entries)))
         scope = tuple(v.index for v in val.variables)
         if any(self._null[index] for index in scope):
@@ -183,7 +187,7 @@ class Constraints:
         return Table(scope, cells)
 
     def join(self, tables: Sequence[Table], scope: tuple[int, ...] | None = None) -> Table:
-        """1 where all are."""
+        """The conjunction of some tables, over ``scope`` (None: the union of theirs, sorted)."""
         if scope is None:
             scope = tuple(sorted({index for table in tables for index in table.scope}))
         result: bytes | None = None
@@ -195,7 +199,7 @@ class Constraints:
         return Table(scope, result)
 
     def align(self, table: Table, scope: tuple[int, ...]) -> bytes:
-        """The cells over a scope that holds the table's, in any order."""
+        """The table's cells broadcast to ``scope``, which includes the table's own in any order."""
         if table.scope == scope:
             return table.cells
         strides = dict.fromkeys(scope, 0)
@@ -229,7 +233,8 @@ class Constraints:
         return Table((*active.scope, index), b"".join(rows[a] for a in active.cells))
 
     def _padded(self, variables: Sequence[Variable]) -> list[int]:
-        """For each combination here, the offset in a table over the domains; -1 for no value."""
+        """Row-major offsets in a table over the plain domains, one for each combination of
+        `sizes`; -1 where a variable has no value."""
         offsets = [0]
         for v in variables:
             size = len(v)
@@ -258,7 +263,8 @@ def is_active(decision: Decision, assignment: Sequence[int]) -> bool:
 
 
 def gather(sizes: tuple[int, ...], strides: tuple[int, ...]) -> Callable[[bytes], bytes]:
-    """A function that picks, for each combination (row-major), the cell at its offset."""
+    """A function that re-indexes cells: its result has a cell for each combination of ``sizes``
+    (row-major), read at the offset ``sum(index * stride)``."""
     return (_small_gather if prod(sizes) <= 1 << 12 else _gather)(sizes, strides)
 
 
@@ -277,7 +283,7 @@ _small_gather = lru_cache(maxsize=1024)(_gather)
 
 
 def equals(value: Any) -> Callable[[Any], bool]:
-    """A test of entries."""
+    """A test for `Constraints.table`: whether an entry equals ``value``."""
 
     def test(entry: Any) -> bool:
         return bool(entry == value)
@@ -301,7 +307,8 @@ def _or(left: bytes, right: bytes) -> bytes:
 
 
 def project(cells: bytes, size: int) -> bytes:
-    """Whether any of each ``size`` neighbouring cells is 1: the innermost variable eliminated."""
+    """Eliminate the innermost variable, which has ``size`` values: a cell of the result is 1 if any
+    of its ``size`` neighbouring cells is."""
     length = len(cells) // size
     found = 0
     for k in range(size):

@@ -1,17 +1,22 @@
 """A space some of whose decisions are made jointly.
 
-The decisions of a *group* become one decision whose options are all combinations of theirs, and
-each of them a derived variable of it. A distribution with a categorical for each decision of such
-a graph is then joint within the groups, and every question can be asked of it as of any other
-graph. Nothing is built of it: its architectures are those of the space itself, by `members`.
+A *group* of decisions is replaced by one joint decision, whose options are all combinations of
+theirs; each member becomes a derived variable of the joint one. A distribution with one categorical
+for each decision of the new graph is then a joint distribution within each group, and every query
+works on it as on any other graph. No network is built from the new graph: its architectures are
+those of the space, with the paths and options of the decisions in `SpaceGraph.members`.
 
-What depends on a decision of a group depends on the joint one instead, as a table over both would
-have far more entries than there are combinations. Only decisions that meet those of another group
-somewhere (the width of a block, in the block behind it) stand for themselves there: tables over
-two joint decisions would be larger still.
+Each table is rewritten over the joint decision wherever this does not enlarge it beyond the number
+of combinations. The exception are *coupled* members: those that occur in a table together with
+members of another group, such as the width of a block, which its successor reads. A table over two
+joint decisions would have the product of their sizes, so coupled members remain variables of their
+own, unless a member that is not coupled brings the joint decision into the table anyway:
 
-Only decisions that are active under the same guards can be a group: it is active as a whole, or
-not at all.
+    variables of a rewritten table = joint decisions of its uncoupled members
+                                     + coupled members of all other groups + ungrouped variables
+
+The decisions of a group must be active under the same guards, so that the joint decision is active
+as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -27,37 +32,45 @@ from tsdsl.ir.space import Decision, SpaceGraph
 from tsdsl.ir.values import Val, Variable, reduce
 from tsdsl.record import Record, replace
 
-#: Numbers of decisions, in the order of the space.
+#: Indices of the group's members in `SpaceGraph.decisions`, sorted.
 DecisionGroup = tuple[int, ...]
-#: Combinations of the largest group.
+#: Combinations: groups with more are not joined.
 MAX_COMBINED = 4096
 
 
 class DecisionGroups(Record):
+    """The groups of a space that can be joined, and those that have too many combinations."""
+
     joined: tuple[DecisionGroup, ...]
-    #: Those with too many combinations.
+    #: Groups with more than `MAX_COMBINED` combinations.
     too_large: tuple[DecisionGroup, ...]
 
 
+class InvalidGroups(ValueError):
+    """Some decisions cannot be joined. The message says which, and why."""
+
+
 def block_groups(space: SpaceGraph, among: Collection[str] | None = None) -> DecisionGroups:
-    """The groups of a space: the decisions of one block that are active under the same guards. A
-    block is one of a stage (``sparse.s1[0]``), a stem, a fusion, an attention, the head; what a
-    stage binds belongs to its block if it has one only. What a stage, a stream or the space binds
-    for several is in no group, nor is a decision with one option. ``among``: paths of the decisions
-    that count; None for all."""
+    """The groups of a space: the decisions of one block that are active under the same guards.
+
+    A block is a block of a stage (``sparse.s1[0]``), a stem, a fusion, an attention or the head. A
+    decision that a stage binds belongs to its block if the stage has only one. Decisions that
+    several blocks share, and decisions with one option, are in no group. ``among`` has the paths of
+    the decisions to consider; None for all.
+    """
     found: dict[Any, list[int]] = {}
-    single = _single(space)
+    single = _single_block_stages(space)
     for k, d in enumerate(space.decisions):
         block = _block_of(space, single, d.path)
         if block and len(d.options) > 1 and (among is None or d.path in among):
-            found.setdefault((block, _same(d.guards)), []).append(k)
+            found.setdefault((block, _guards_key(d.guards)), []).append(k)
     several = [tuple(group) for group in found.values() if len(group) > 1]
     large = {g for g in several if combination_count(space, g) > MAX_COMBINED}
     return DecisionGroups(tuple(g for g in several if g not in large), tuple(sorted(large)))
 
 
-def _single(space: SpaceGraph) -> set[str]:
-    """The stages that have one block."""
+def _single_block_stages(space: SpaceGraph) -> set[str]:
+    """Paths of the stages that have exactly one block."""
     counted: dict[str, set[str]] = {}
     for node in space.root.nodes:
         if len(node.path) > 2 and node.path[0] in space.streams:
@@ -66,7 +79,7 @@ def _single(space: SpaceGraph) -> set[str]:
 
 
 def _block_of(space: SpaceGraph, single: Collection[str], path: str) -> str:
-    """The path of the block that a decision belongs to; empty for what several blocks share."""
+    """The path of the block that a decision belongs to; empty if several blocks share it."""
     if "[" in path:
         return path[: path.index("]") + 1]
     names = path.split(".")
@@ -78,26 +91,29 @@ def _block_of(space: SpaceGraph, single: Collection[str], path: str) -> str:
     if len(names) > 2 and names[0] in space.streams:
         if names[1] == "stem":
             return place
-        # Blocks of a stage have a number: what has none there, all of its blocks share.
+        # A path without a block's number is bound by the stage, for all of its blocks.
         return f"{place}[0]" if place in single else ""
     return ""
 
 
 def combination_count(space: SpaceGraph, group: DecisionGroup) -> int:
-    """How many options a group has as one decision."""
+    """Number of options of the joint decision of a group."""
     return prod(len(space.decisions[k].options) for k in group)
 
 
 def group_problem(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> str | None:
-    """Why some decisions cannot be groups, as a message; None if they can."""
+    """The reason why ``groups`` cannot be joined, as a message; None if they can."""
     taken: set[int] = set()
     for group in groups:
         if len(group) < 2 or list(group) != sorted(set(group)) or not taken.isdisjoint(group):
-            return f"decisions {group} are no group of their own"
+            return (
+                f"decisions {group} cannot be a group: it needs two or more different ones in"
+                " order, none of them in another group"
+            )
         taken.update(group)
         first, *others = (space.decisions[k] for k in group)
         for other in others:
-            if _same(other.guards) != _same(first.guards):
+            if _guards_key(other.guards) != _guards_key(first.guards):
                 return f"'{first.path}' and '{other.path}' are not active together"
         if combination_count(space, group) > MAX_COMBINED:
             return (
@@ -108,18 +124,18 @@ def group_problem(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> str | N
 
 
 def partition(space: SpaceGraph, groups: Sequence[DecisionGroup]) -> tuple[DecisionGroup, ...]:
-    """For each decision of the joined graph, those of the space that it is made of. Raises
-    `ValueError` for what cannot be joined."""
+    """For each decision of the joined graph, its members in the space (one for a decision that is
+    in no group). Raises `InvalidGroups`."""
     problem = group_problem(space, groups)
     if problem is not None:
-        raise ValueError(problem)
+        raise InvalidGroups(problem)
     taken = {k for group in groups for k in group}
     alone = ((k,) for k in range(len(space.decisions)) if k not in taken)
     return tuple(sorted((*map(tuple, groups), *alone)))
 
 
 def group_name(paths: Sequence[str]) -> str:
-    """What a group is called: ``sparse.s1[0].{kernel, expand}``."""
+    """The path of a joint decision: ``sparse.s1[0].{kernel, expand}``."""
     if len(paths) == 1:
         return paths[0]
     split = [path.split(".") for path in paths]
@@ -133,12 +149,14 @@ def group_name(paths: Sequence[str]) -> str:
 @lru_cache(maxsize=8)
 def join_decisions(space: SpaceGraph, groups: tuple[DecisionGroup, ...]) -> SpaceGraph:
     """The space with some groups joined, each at the place of its first decision; the space itself
-    without any. Raises `ValueError`."""
+    if there are no groups. Raises `InvalidGroups`."""
     if not groups:
         return space
     made = partition(space, groups)
     heads = {space.decisions[g[0]].variable.index: g for g in made if len(g) > 1}
-    apart = _meeting(space, {space.decisions[k].variable.index: g for g in groups for k in g})
+    coupled = _coupled_members(
+        space, {space.decisions[k].variable.index: g for g in groups for k in g}
+    )
     variables: list[Variable] = []
     combined: dict[int, Variable] = {}
     definitions: dict[int, Val] = {}
@@ -155,7 +173,7 @@ def join_decisions(space: SpaceGraph, groups: tuple[DecisionGroup, ...]) -> Spac
             for place, d in enumerate(ours):
                 at = tuple(options[place] for options in each)
                 definitions[d.variable.index] = Val((head,), at)
-                if d.variable.index not in apart:
+                if d.variable.index not in coupled:
                     rewriter.joint[d.variable.index] = head
         definition = definitions.get(variable.index)
         if definition is None and variable.definition is not None:
@@ -203,8 +221,8 @@ def _decision(members: Sequence[Decision], variable: Variable) -> Decision:
     )
 
 
-def _same(guards: Sequence[Guard]) -> tuple[Any, ...]:
-    """Equal for guards that hold alike."""
+def _guards_key(guards: Sequence[Guard]) -> tuple[Any, ...]:
+    """A key that is equal for guards over the same variables that hold in the same cases."""
     return tuple(
         (tuple(v.index for v in val.variables), val.entries, guard.case)
         for guard in guards
@@ -212,19 +230,20 @@ def _same(guards: Sequence[Guard]) -> tuple[Any, ...]:
     )
 
 
-def _meeting(space: SpaceGraph, grouped: Mapping[int, DecisionGroup]) -> set[int]:
-    """Variables of groups (index -> its group) that some table has with those of another group."""
+def _coupled_members(space: SpaceGraph, grouped: Mapping[int, DecisionGroup]) -> set[int]:
+    """The coupled members: variables of a group that occur in a table together with a variable of
+    another group. ``grouped`` maps each member's variable index to its group."""
     found: set[int] = set()
-    for together in _tables(space):
-        met = {grouped[v] for v in together if v in grouped}
-        if len(met) > 1:
-            found.update(v for v in together if v in grouped)
+    for scope in _table_scopes(space):
+        groups = {grouped[v] for v in scope if v in grouped}
+        if len(groups) > 1:
+            found.update(v for v in scope if v in grouped)
     return found
 
 
-def _tables(space: SpaceGraph) -> Iterator[set[int]]:
-    """The variables of each table that is made of a space: of operations with their costs, of
-    requirements, of derived variables, of what gates a decision."""
+def _table_scopes(space: SpaceGraph) -> Iterator[set[int]]:
+    """The variables of each table that queries build for a space: operations (arguments, shapes and
+    guards), requirements, definitions of derived variables, and guards of decisions."""
     for placed in walk(space.root):
         node = placed.node
         shapes = [edge.shape for edge in (*node.inputs, node.output)]
@@ -244,12 +263,13 @@ def _variables(vals: Sequence[Val], guards: Sequence[Guard] = ()) -> set[int]:
 
 
 class _Rewriter:
-    """Parts of a graph over other variables; what was one object stays one."""
+    """Rewrites the parts of a graph over new variables. Values and edges that were one object in
+    the graph are one object in the result."""
 
     def __init__(self) -> None:
-        #: By the index that a variable had.
+        #: Index of a variable in the space -> the new variable.
         self.variables: dict[int, Variable] = {}
-        #: For which the joint variable stands, wherever there is a value of them.
+        #: Index of an uncoupled member's variable -> the joint variable that replaces it.
         self.joint: dict[int, Variable] = {}
         self._known: dict[int, Any] = {}
 
@@ -265,13 +285,13 @@ class _Rewriter:
         heads = {self.joint[v.index].index for v in val.variables if v.index in self.joint}
         if not heads:
             return Val(tuple(self.variables[v.index] for v in val.variables), val.entries)
-        #: For each new variable: how far each of its values is into the entries.
+        #: For each new variable: the offset that each of its values adds in the old entries.
         steps: dict[int, tuple[Variable, list[int]]] = {}
         size = 1
         for old in reversed(val.variables):
             new, at = self.variables[old.index], tuple(range(len(old)))
             if old.definition is None and new.definition is not None:
-                # Of a group: with the joint variable, if that is here for any of its members.
+                # A coupled member of a group whose joint variable is in this table anyway.
                 definition = new.definition
                 (head,) = definition.variables
                 if head.index in heads:

@@ -1,8 +1,8 @@
-"""From a space and an architecture to one network: every value at the assignment, every switch at
-the case that it takes.
+"""From a space and an architecture to one network: every value is read at the architecture's
+assignment, and every switch is replaced by the case that it selects.
 
-The graph is kept as it is; nothing is inlined or merged, so paths, and with them the keys of the
-state dict, are those of the space.
+The graph keeps its structure: nothing is inlined or merged, so that paths, and with them the keys
+of the state dict, are those of the space.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Freezer:
         self._args: dict[tuple[Any, ...], OpArgs] = {}
 
     def tensor(self, edge: Edge) -> Tensor:
-        """One tensor for each edge."""
+        """The tensor of an edge, always the same one."""
         if edge not in self._tensors:
             self._tensors[edge] = Tensor(self._value(edge.shape), edge.hint)
         return self._tensors[edge]
@@ -88,7 +88,7 @@ class _Freezer:
         return tuple(map(self.tensor, edges))
 
     def _op_args(self, node: OpNode) -> OpArgs:
-        """The arguments, validated; equal ones are one object."""
+        """The validated arguments of a node; equal arguments are one object."""
         args = {name: self._value(val) for name, val in node.args.items()}
         key: tuple[Any, ...] = (
             node.op,
@@ -99,7 +99,7 @@ class _Freezer:
         return self._args[key]
 
     def _known(self, vals: Mapping[str, Val]) -> dict[str, Any]:
-        """The values that exist: one that faults is not used by an architecture that is valid."""
+        """The values that do not fault. A valid architecture uses none of the others."""
         found = {name: val.at(self._assignment) for name, val in vals.items()}
         return {name: value for name, value in found.items() if not isinstance(value, Fault)}
 

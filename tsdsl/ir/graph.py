@@ -1,8 +1,9 @@
 """The graph of a whole space: one unrolled, typed graph for all of its architectures.
 
-A `Region` is a list of nodes with one result. Nodes: `OpNode` (a primitive operation), `CallNode`
-(a block, with its body) and `Switch` (one of several regions, chosen by a value that depends on
-decisions: an ``if``, an option, a depth). Attributes and shapes are `Val` tables.
+A `Region` is a list of nodes with one result. There are three kinds of node: `OpNode` (a primitive
+operation), `CallNode` (a block, with its body) and `Switch` (one of several regions, selected by a
+value that depends on decisions: an ``if``, an option, a depth). Arguments and shapes are `Val`
+tables.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ Path = tuple[str, ...]
 
 
 class Edge(MutableRecord):
-    """A tensor: ``shape`` is a table of `Shape`; ``hint`` is the name it has in the spec, if any
-    (set when a ``let`` names it)."""
+    """A tensor: ``shape`` is a table of `Shape`; ``hint`` is the name that a ``let`` of the spec
+    gives to it, if any. Edges are compared by identity."""
 
     shape: Val
     hint: str = ""
 
 
 class OpNode(Record):
+    """A primitive operation."""
+
     path: Path
     op: type[Op]
     #: Every field of the op's Args, by name.
@@ -38,7 +41,7 @@ class OpNode(Record):
 
 
 class BlockInfo(Record):
-    """What the backends need of a block's definition."""
+    """The parts of a block's definition that backends use."""
 
     name: str
     doc: str
@@ -48,6 +51,8 @@ class BlockInfo(Record):
 
 
 class CallNode(Record):
+    """A block that is called, with its body for these arguments."""
+
     path: Path
     block: BlockInfo
     #: Parameters of plain type (int, ratio, bool, dims, string), in order of declaration.
@@ -55,7 +60,7 @@ class CallNode(Record):
     #: Plain values that the body names with ``let``, in order.
     locals: Mapping[str, Val]
     inputs: tuple[Edge, ...]
-    #: What the inputs are called inside ``body``: the same number of edges as ``inputs``.
+    #: The edges that stand for the inputs inside ``body``, one for each of ``inputs``.
     formals: tuple[Edge, ...]
     body: Region
     output: Edge
@@ -63,8 +68,9 @@ class CallNode(Record):
 
 
 class Switch(Record):
-    """``cases[selector]`` runs. ``kind``: an ``if`` expression of a block, a choice between
-    operations, or the depth of a ``repeat`` (case 1 runs the block, case 0 passes on)."""
+    """One of several regions: ``cases[selector]`` runs. ``kind`` says where it comes from: an
+    ``if`` expression of a block, a choice between operations, or the depth of a ``repeat`` (case 1
+    runs the block, case 0 returns its input)."""
 
     path: Path
     kind: Literal["if", "option", "depth"]
@@ -79,19 +85,21 @@ Node = OpNode | CallNode | Switch
 
 
 class Region(Record):
+    """Nodes in order of execution, and the edge that is their result."""
+
     nodes: tuple[Node, ...]
     result: Edge
 
 
 class Guard(Record, eq=True):
-    """Holds where ``selector`` has the value ``case``."""
+    """A condition: it holds where ``selector`` has the value ``case``."""
 
     selector: Val
     case: int
 
 
 class PlacedOp(Record, eq=True):
-    """An operation of the graph with where it stands and when it runs."""
+    """An operation of the graph with its place and the conditions under which it runs."""
 
     #: Full path from the space: ``("sparse", "s1", "0", "conv1")``.
     path: Path
@@ -108,7 +116,8 @@ def walk(
     guards: tuple[Guard, ...] = (),
     blocks: tuple[BlockInfo, ...] = (),
 ) -> Iterator[PlacedOp]:
-    """Every operation of a region, in order of execution."""
+    """Every operation of a region, in order of execution. The other arguments describe the place of
+    the region itself."""
     for node in region.nodes:
         if isinstance(node, OpNode):
             yield PlacedOp(path + node.path, node, guards, blocks)

@@ -1,9 +1,9 @@
 """The hash of a space: equal for files that mean the same networks.
 
 It covers the decisions with their options, the requirements, and every operation: which tensors it
-takes, when it runs, and, where it learns anything, its arguments. It leaves out what a network can
-be run with (frames and size of the clip, and windows of pooling that follow from it), the recipe,
-weights and defaults of options, comments and layout.
+takes, when it runs, and, if it has parameters, its arguments. It leaves out the frames and size of
+the clip and the pooling windows that follow from them (one network runs with several), the training
+recipe, weights and defaults of options, comments and layout.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=16)
 def space_hash(space: SpaceGraph) -> str:
-    """32 hexadecimal digits."""
+    """The hash of a space: the first 32 hexadecimal digits of a SHA-256."""
     writer = _HashWriter()
     for decision in space.decisions:
         writer.write("decision", decision.path, decision.kind, *map(repr, decision.options))
@@ -37,6 +37,9 @@ def space_hash(space: SpaceGraph) -> str:
 
 
 class _HashWriter:
+    """Feeds a canonical description of a space to a hash. Tensors are numbered in order of first
+    use, derived variables are named by a hash of their definition."""
+
     def __init__(self) -> None:
         self.digest = hashlib.sha256()
         self.names: dict[int, str] = {}

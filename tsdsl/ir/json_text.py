@@ -1,8 +1,9 @@
-"""Reading JSON that anyone may have written: one finding, with its place, for whatever is wrong."""
+"""Reading untrusted JSON: any fault is one finding, with its place in the text."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
@@ -10,8 +11,9 @@ from tsdsl.diagnostics import Diagnostic, DiagnosticError, Source, Span
 
 
 def read_json(source: Source, error: type[DiagnosticError]) -> Any:
-    """What a text holds. Keys that stand twice, numbers that are not finite or too long, half
-    surrogates and what is nested too deep are refused. Raises ``error``."""
+    """Parse a JSON text. Raises ``error`` for a text that is not JSON, and also for a key that
+    occurs twice in an object, a number that is not finite or has more digits than `int` reads, half
+    of a surrogate pair, and nesting deeper than Python's recursion limit."""
 
     def failure(
         code: str, message: str, span: Span | None = None, help_line: str | None = None
@@ -19,15 +21,10 @@ def read_json(source: Source, error: type[DiagnosticError]) -> Any:
         return error([Diagnostic(code, message, span, help=help_line, file=source.name)])
 
     try:
-        content = json.loads(
-            source.text,
-            object_pairs_hook=_pairs,
-            parse_constant=_not_finite,
-            parse_float=_float,
-        )
-        if "\\u" in source.text:
-            # Half of a surrogate pair is JSON, but no text that can be written again.
-            json.dumps(content, ensure_ascii=False).encode()
+        content = _loads(source.text)
+        # Half of a surrogate pair is JSON, but cannot be written as UTF-8 again.
+        if "\\u" in source.text and not _is_utf8(json.dumps(content, ensure_ascii=False)):
+            raise failure("E0701", "a string holds half of a surrogate pair")
         return content
     except JSONDecodeError as bad:
         span = Span(source, bad.pos, min(bad.pos + 1, len(source.text)))
@@ -43,16 +40,34 @@ def read_json(source: Source, error: type[DiagnosticError]) -> Any:
         at = source.text.find(text)
         found = Span(source, at, at + len(text)) if at >= 0 else None
         raise failure("E0705", f"{text[:40]} is not a finite number", found) from None
-    except UnicodeEncodeError:
-        raise failure("E0701", "a string holds half of a surrogate pair") from None
+    except _TooLong:
+        raise failure("E0705", "a number of this file has too many digits") from None
     except RecursionError:
         raise failure("E0706", "this file is nested too deeply") from None
+
+
+def _loads(text: str) -> Any:
+    def loads(read_int: Callable[[str], int] | None) -> Any:
+        return json.loads(
+            text,
+            object_pairs_hook=_pairs,
+            parse_constant=_not_finite,
+            parse_float=_float,
+            parse_int=read_int,
+        )
+
+    try:
+        return loads(None)
+    except JSONDecodeError:
+        raise
     except ValueError:
-        raise failure("E0705", "a number of this file has too many digits") from None
+        # Probably an integer that is too long. The second reading, which is slower, says so for
+        # certain; any other error is raised again.
+        return loads(_int)
 
 
 def kind(value: Any) -> str:
-    """What a value of JSON is, for messages."""
+    """The JSON type of a value, in words for messages."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -65,7 +80,7 @@ def kind(value: Any) -> str:
 
 
 def key_span(source: Source, key: str, *, last: bool = False) -> Span | None:
-    """Where a key stands in the text, if it can be found."""
+    """The place of the first (or last) string ``key`` in the text; None if it is not found."""
     for written in (json.dumps(key, ensure_ascii=False), json.dumps(key)):
         at = source.text.rfind(written) if last else source.text.find(written)
         if at >= 0:
@@ -74,8 +89,8 @@ def key_span(source: Source, key: str, *, last: bool = False) -> Span | None:
 
 
 def value_span(source: Source, path: tuple[str | int, ...]) -> Span | None:
-    """Where the value at a path stands; of one that is not there, what should hold it. The text
-    is JSON."""
+    """The place of the value at a path. If there is no such value, the place of the innermost
+    object or list on the path that exists. The text must be JSON."""
     text, decode = source.text, JSONDecoder().raw_decode
     start = _blank(text, 0)
     for part in path:
@@ -108,7 +123,7 @@ def _blank(text: str, at: int) -> int:
 
 
 class _Duplicate(Exception):
-    """A key stands twice in one object."""
+    """A key occurs twice in one object."""
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -123,11 +138,30 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _NotFinite(Exception):
-    """A number that JSON does not have."""
+    """A number is infinite or not a number."""
 
 
 def _not_finite(text: str) -> float:
     raise _NotFinite(text)
+
+
+class _TooLong(Exception):
+    """An integer has more digits than `int` reads (`sys.get_int_max_str_digits`)."""
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _TooLong from None
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _float(text: str) -> float:

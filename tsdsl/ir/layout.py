@@ -1,16 +1,18 @@
-"""Where the channels of a tensor lie among all channels that it has in some architecture.
+"""The positions of a tensor's channels in a supernet, for one architecture.
 
 A supernet has one tensor for each parameter, as large as the largest architecture needs. A narrower
-one takes the first channels, as long as channels are ranked: position 3 is channel 3 in all of
-them. Behind ``concat`` that does not hold: after a first input of 8 or 16 channels, position 12 is
-a channel of either input. There each input has a *segment* of positions of its own, as large as its
-largest width, and a narrower one takes the beginning of its segment. The invariant:
+one uses the first channels, as long as channels are ranked: position 3 is channel 3 in all of them.
+After ``concat`` they are not: with a first input of 8 or 16 channels, channel 12 of the result
+belongs to the second or to the first input. There each input has a *segment* of positions of its
+own, as large as its largest width, and a narrower input uses the beginning of its segment. The
+invariant:
 
     position p of an axis is, in every architecture that uses it, a channel of the same input
 
-A `Layout` lists these positions in the order of the channels. Operations say what happens to it
-(`Op.layout`); weights that are read along the axis, and those that write it, are gathered by it
-(`tsdsl.backends.elastic`). A frozen network has no layout: its weights have been gathered.
+A `ChannelLayout` lists these positions in the order of the channels. Each operation computes the
+layout of its result (`Op.layout`). Weights that read the axis, and those that write it, are
+gathered at these positions (`tsdsl.backends.elastic`). A frozen network has no layouts: its weights
+have been gathered already.
 """
 
 from __future__ import annotations
@@ -23,44 +25,46 @@ Runs = tuple[tuple[int, int], ...]
 
 
 class ChannelLayout(NamedTuple):
-    """Positions of the channels of one architecture, out of ``whole`` for all of them."""
+    """Positions of the channels of one architecture, out of the ``whole`` positions of the axis in
+    the supernet."""
 
     runs: Runs
     whole: int
 
     @property
     def size(self) -> int:
-        """How many channels there are."""
+        """Number of channels."""
         return sum(length for _, length in self.runs)
 
 
-#: Layouts of the channels and of the columns of a matrix; None where they are the first positions,
-#: in order. What has no columns has None there.
+#: Layouts of the channels and of the columns (second axis) of a tensor; None means the first
+#: positions in order. Only matrices have a layout of columns.
 Axes = tuple[ChannelLayout | None, ChannelLayout | None]
 PLAIN: Axes = (None, None)
 
 
 class Occurrences(NamedTuple):
-    """What an operation has in some architecture of the space."""
+    """The arguments, input shapes and input layouts of one operation, over all architectures of a
+    space. `Op.layout` reserves positions for the largest of them."""
 
-    #: For each input, the number of positions that its channels need at most.
+    #: For each input, the number of positions of its channel axis in the supernet.
     extents: tuple[int, ...]
-    #: Arguments (an `OpArgs`) and input shapes.
+    #: All pairs of arguments (an `OpArgs`) and input shapes.
     configurations: tuple[tuple[Any, tuple[tuple[int, ...], ...]], ...]
-    #: Whether the channels of the first input have a layout in some architecture. If so, None for
-    #: them means the first positions of that axis.
+    #: Whether the channels of the first input have a layout in some architecture. In the others,
+    #: None then means the first positions of that same axis.
     laid_out: bool
 
 
 def positions(layout: ChannelLayout | None, size: int) -> list[int]:
-    """The position of each channel."""
+    """The position of each channel; ``size`` is the number of channels where ``layout`` is None."""
     if layout is None:
         return list(range(size))
     return [p for start, length in layout.runs for p in range(start, start + length)]
 
 
 def layout_of(found: Iterable[int], whole: int) -> ChannelLayout:
-    """The layout with these positions."""
+    """The layout with the positions ``found``, in the order of the channels."""
     runs: list[list[int]] = []
     for position in found:
         if runs and position == sum(runs[-1]):
@@ -71,14 +75,15 @@ def layout_of(found: Iterable[int], whole: int) -> ChannelLayout:
 
 
 def ranked(layout: ChannelLayout) -> ChannelLayout | None:
-    """None for a layout of the first positions in order."""
+    """The layout itself, or None if it is the first positions in order."""
     return None if len(layout.runs) == 1 and layout.runs[0][0] == 0 else layout
 
 
 def side_by_side(
     layouts: Sequence[ChannelLayout | None], sizes: Sequence[int], extents: Sequence[int]
 ) -> ChannelLayout | None:
-    """Several axes one after another, each in a segment of its own of ``extents`` positions."""
+    """The layout of a concatenation: each input in a segment of its own, with as many positions as
+    its entry of ``extents``. ``sizes`` are the inputs' channels in this architecture."""
     runs: list[tuple[int, int]] = []
     start = 0
     for layout, size, extent in zip(layouts, sizes, extents, strict=True):

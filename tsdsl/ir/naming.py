@@ -1,8 +1,8 @@
-"""How a path of the IR becomes a key of a state dict.
+"""Names of submodules and keys of state dicts, from paths of the graph.
 
-Names are a user's; some mean something to Python or to `torch.nn.Module`. Escaping looks at one
-name alone and no two names become one, so keys are the same in every architecture, in the
-supernet and in emitted source.
+A user chooses the names in a path; some of them have a meaning in Python or in `torch.nn.Module`
+and are escaped. Escaping depends on the one name alone and maps no two names to the same, so that
+keys are equal in every architecture, in the supernet and in emitted source.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]")
 
 @cache
 def module_name(name: str) -> str:
-    """A name of a spec as the name of a submodule.
+    """Escape a name of a spec so that a submodule can have it.
 
-    A trailing underscore is added to keywords and to attributes of modules (``type_``);
-    ``underscore`` is put before a leading underscore, which Python would mangle; a character
-    that is not ASCII, which Python would normalise, becomes its code point.
+    Keywords and attributes of modules get a trailing underscore (``type_``). A name with a leading
+    underscore, which Python would mangle, gets the prefix ``underscore``. A character that is not
+    ASCII, which Python would normalise, becomes its code point (``_ufc_``).
     """
     name = _ESCAPED.sub("_u5f_", name)
     name = _FOREIGN.sub(lambda match: f"_u{ord(match[0]):x}_", name)
@@ -53,7 +53,7 @@ def module_name(name: str) -> str:
 
 
 def module_path(path: Path) -> Path:
-    """The names of the submodules on the way to a node."""
+    """The names of the nested submodules that lead to a node."""
     return tuple(map(module_name, path))
 
 

@@ -1,7 +1,7 @@
-"""One architecture of a space: every attribute a number, every edge a shape.
+"""The graph of one architecture: every argument is a plain value, every tensor has one shape.
 
-The same three kinds of node as in `tsdsl.ir.graph`, without tables: a `Branch` remembers which case
-of a `Switch` was taken, so that blocks of one definition can share a class.
+It has the three kinds of node of `tsdsl.ir.graph`, without tables. A `Branch` keeps which case of a
+`Switch` was selected, so that blocks of one definition can share an emitted class.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpCall:
+    """A primitive operation with its arguments and tensors."""
+
     path: Path
     op: type[Op]
     args: OpArgs
@@ -49,6 +51,8 @@ class OpCall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockCall:
+    """A block that is called, with its body (see `tsdsl.ir.graph.CallNode`)."""
+
     path: Path
     block: BlockInfo
     args: Mapping[str, Any]
@@ -61,8 +65,8 @@ class BlockCall:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Branch:
-    """The case that was taken at a switch. ``cases`` is how many there are; ``output`` is the
-    tensor that stands for the result outside."""
+    """The selected case of a switch, number ``case`` of ``cases``. ``output`` is the tensor that
+    stands for the result of ``body`` outside."""
 
     path: Path
     kind: Literal["if", "option", "depth"]
@@ -78,6 +82,8 @@ Call = OpCall | BlockCall | Branch
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Body:
+    """Calls in order of execution, and the tensor that is their result."""
+
     calls: tuple[Call, ...]
     result: Tensor
 
@@ -90,7 +96,7 @@ class Network:
     doc: str
     clip: Tensor
     body: Body
-    #: Decision path -> option label, of the architecture that it was frozen from.
+    #: The architecture: decision path -> option.
     decisions: Mapping[str, Any]
     space_hash: str
     #: What the head gives: ("logits") or, for a head that ends in a softmax, ("scores").

@@ -1,4 +1,4 @@
-"""What an operation is: the contract that every file of `tsdsl.ops` fulfils."""
+"""The contract of an operation, which every file of `tsdsl.ops` fulfils."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tsdsl.record import Record, factory
 #: matrix (channels, positions), a vector (channels,).
 Shape = tuple[int, ...]
 
-#: time x height x width
+#: A size in time x height x width.
 Dims = tuple[int, int, int]
 
-#: The largest extent of an axis that is taken for meant.
+#: The largest extent of an axis; anything larger is taken for a mistake in the spec.
 MAX_EXTENT = 1 << 20
 
 Channels = Annotated[int, Field(ge=1, le=MAX_EXTENT)]
@@ -37,17 +37,19 @@ class OpArgs(BaseModel):
 
 
 class ShapeError(ValueError):
-    """The operation is not defined for these shapes. The message is shown to the user."""
+    """An operation is not defined for the shapes of its inputs. The message is shown to the
+    user."""
 
 
-#: What an axis of a parameter is, so that a supernet knows how to slice it.
+#: The role of an axis of a parameter, by which a supernet slices it: output channels, input
+#: channels, kernel time, height and width, channels of a normalisation.
 Axis = Literal["OUT", "IN", "KT", "KH", "KW", "CHANNELS"]
-#: How a parameter is initialised.
+#: The initialisation of a parameter: "he" is that of `Conv`, "linear" that of `Linear`.
 Init = Literal["he", "linear", "zeros", "ones"]
 
 
 class Param(Record, eq=True):
-    """One tensor that an operation learns (or, for ``buffer``, keeps beside what it learns)."""
+    """One parameter tensor of an operation, with the role of each axis."""
 
     name: str
     axes: tuple[Axis, ...]
@@ -58,8 +60,8 @@ class Param(Record, eq=True):
 class ModuleCall(Record, eq=True):
     """A `torch.nn` module as data: ``target(*args, **kwargs)``, e.g. ``torch.nn.Conv3d``.
 
-    Arguments are plain ints, floats, bools, strings and tuples of ints. ``init`` maps a parameter
-    of the module to the way in which it departs from the module's own initialisation.
+    Arguments are plain ints, floats, bools, strings and tuples of ints. ``init`` maps parameters of
+    the module to their initialisation, where it differs from the module's own.
     """
 
     target: str
@@ -69,43 +71,45 @@ class ModuleCall(Record, eq=True):
     #: An expression around the call, with ``{module}`` and ``{0}`` for its input; None for a
     #: plain call.
     apply: str | None = None
-    #: What ``kwargs`` would be if they were left out. ``kwargs`` is complete, so that calls of one
-    #: target can be compared.
+    #: Torch's own defaults of ``kwargs``. ``kwargs`` is complete, so that calls of one target can
+    #: be compared; emitted source leaves out those that have their default.
     defaults: Mapping[str, Any] = factory(default_factory=dict)
 
 
 class FunctionCall(Record, eq=True):
-    """A stateless operation as an expression of torch: ``{0}``, ``{1}`` stand for the inputs and
+    """A stateless operation as a torch expression, with ``{0}``, ``{1}`` for the inputs and
     ``{name}`` for the entries of ``args``. Tensors have a leading batch axis: N, C, T, H, W."""
 
     expression: str
     args: Mapping[str, Any] = factory(default_factory=dict)
-    #: The same, written over its input, where nothing else needs that; None where its own backward
-    #: pass does.
+    #: The same in place: it overwrites its input and is used only where nothing else needs that.
+    #: None where the operation's own backward pass needs its input.
     in_place: str | None = None
 
 
 class Op(ABC):
-    """An operation: everything there is to know of it. Stateless; never instantiated."""
+    """An operation: its arguments, shape rule, parameters, multiply-accumulates and torch call. A
+    subclass is stateless and never instantiated."""
 
-    #: As written in a spec.
+    #: The name in a spec.
     name: ClassVar[str]
-    #: How many tensors it takes; None for one or more (``concat``).
+    #: Number of input tensors; None for one or more (``concat``).
     inputs: ClassVar[int | None] = 1
     Args: ClassVar[type[OpArgs]]
-    #: Whether the result has the shape of the input, whatever that is.
+    #: Whether the result always has the shape of the first input.
     keeps_shape: ClassVar[bool] = False
-    #: Whether the result is a new tensor that its backward pass does not read: an activation may be
-    #: written over it. Never of a module, whose result a user's hooks have seen.
+    #: Whether the result is a new tensor that its backward pass does not read, so that an
+    #: activation may overwrite it. Never true for a module: a user's hooks have seen its result.
     overwritable: ClassVar[bool] = False
     #: Whether the result's channels can have a layout though those of the inputs have none.
     lays_out: ClassVar[bool] = False
-    #: Whether a channel of zeros gives the same channel of zeros, whatever the other ones are.
+    #: Whether an input channel of zeros gives the same result channel of zeros, whatever the other
+    #: channels are.
     keeps_zero: ClassVar[bool] = False
-    #: Whether the result leaves out channels of its input: the positions of those that are left in
-    #: no architecture are closed up.
+    #: Whether the result leaves out channels of its input. Positions that no architecture uses are
+    #: then removed from its axis in the supernet.
     leaves_out: ClassVar[bool] = False
-    #: (arguments, input shapes) pairs that the contract tests run.
+    #: Pairs of arguments and input shapes, which the contract tests run.
     examples: ClassVar[tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...]]
 
     @staticmethod
@@ -115,19 +119,20 @@ class Op(ABC):
 
     @staticmethod
     def params(args: Any, *shapes: Shape) -> tuple[Param, ...]:
-        """What the operation learns."""
+        """The parameters of the operation."""
         return ()
 
     @staticmethod
     def macs(args: Any, *shapes: Shape) -> int:
-        """Multiply-accumulates for one clip, by the convention of the project: convolutions,
-        linear layers and matrix products; nothing else."""
+        """Multiply-accumulates for one clip. By convention of the project only convolutions,
+        linear layers and matrix products have any."""
         return 0
 
     @classmethod
     def aligned(cls, args: Any, *shapes: Shape) -> tuple[int, ...]:
-        """The inputs whose channels the result has, each in its place: channel 3 of the result
-        comes from channel 3 of each of them. None where channels are mixed, as weights do."""
+        """Indices of the inputs whose channels are aligned with the result's: channel 3 of the
+        result comes from channel 3 of that input. Empty where weights mix the channels, as in a
+        convolution."""
         return (0,) if cls.keeps_shape else ()
 
     @classmethod
@@ -138,8 +143,8 @@ class Op(ABC):
         layouts: tuple[Axes, ...],
         occurrences: Occurrences,
     ) -> Axes:
-        """Where the result's channels lie in a supernet (`tsdsl.ir.layout`), from where those of
-        the inputs do. Of aligned inputs that differ, the first that is not plain counts."""
+        """The layout of the result in a supernet (`tsdsl.ir.layout`), from the shapes and layouts
+        of the inputs. By default it is that of the first aligned input that has one."""
         found = [layouts[k] for k in cls.aligned(args, *shapes)]
         rows, columns = (next((own[k] for own in found if own[k]), None) for k in (0, 1))
         return rows, columns
@@ -147,4 +152,4 @@ class Op(ABC):
     @staticmethod
     @abstractmethod
     def module(args: Any, *shapes: Shape) -> ModuleCall | FunctionCall:
-        """How torch computes it."""
+        """The torch module or expression that computes the operation."""

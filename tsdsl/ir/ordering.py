@@ -1,9 +1,10 @@
-"""In which order to eliminate variables, and what that costs: shared by every solver.
+"""Elimination orders, and the size of their tables: shared by every solver.
 
-Eliminating a variable joins all tables that mention it into one over its neighbours. The largest
-such table decides what a query costs, so the order is searched greedily under two scores (smallest
-table first; fewest new neighbours first) and the better of the two plans is taken. Both are
-symbolic: no table is built.
+Eliminating a variable joins all tables that contain it into one over its neighbours. The size of
+these tables determines the time of a query, so two greedy orders are computed (min-weight: smallest
+table first; min-fill: fewest new pairs of neighbours first) and the one with fewer entries is used.
+Both are symbolic: no table is built. The heuristics are described in Koller and Friedman,
+Probabilistic Graphical Models, section 9.4.3.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from tsdsl.record import Record
 
 
 class EliminationPlan(Record):
-    """An elimination order with, for each step, the neighbours that the variable still has."""
+    """An elimination order with, for each step, the variable's remaining neighbours."""
 
     order: tuple[int, ...]
-    #: ``neighbours[k]``: what the table of step k ranges over beside ``order[k]``, sorted.
+    #: ``neighbours[k]``: the variables of the table of step k without ``order[k]``, sorted.
     neighbours: tuple[tuple[int, ...], ...]
     #: Entries of the largest table.
     peak: int
@@ -36,7 +37,7 @@ class EliminationPlan(Record):
 
 
 class TooCoupled(DiagnosticError):
-    """So many decisions depend on each other that exact treatment needs too large a table."""
+    """So many decisions depend on each other that an exact answer needs too large a table."""
 
     def __init__(self, names: Sequence[str], size: int, limit: int, what: str) -> None:
         self.names = tuple(names)
@@ -56,8 +57,8 @@ class TooCoupled(DiagnosticError):
 def plan(
     scopes: Iterable[Iterable[int]], sizes: Sequence[int], keep: Iterable[int] = ()
 ) -> EliminationPlan:
-    """The better of the two greedy orders for eliminating all variables of ``scopes``, apart from
-    those to ``keep``. ``sizes[v]`` is how many values variable v has."""
+    """The better of the two greedy orders that eliminate all variables of ``scopes`` except
+    ``keep``. ``sizes[v]`` is the number of values of variable v."""
     sets = [set(scope) for scope in scopes]
     kept = set(keep)
     plans = [_greedy(sets, sizes, kept, score) for score in ("weight", "fill")]

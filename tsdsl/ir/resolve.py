@@ -1,7 +1,7 @@
-"""From a mapping of decisions, as a user or a file gives it, to an architecture of a space.
+"""From a mapping of decision paths to options, by a user or a file, to an architecture of a space.
 
-Everything that does not fit is reported at once: unknown and missing decisions, options out of
-range, requirements that are not met.
+All faults are reported together: unknown and missing decisions, options out of range, requirements
+that are not met.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tsdsl.record import Record
 
 T = TypeVar("T")
 
-#: For how many unknown decisions a nearest name is looked for.
+#: Number of unknown decisions for which the nearest name is looked for, which is slow.
 _SUGGESTIONS = 20
 
 
@@ -35,7 +35,8 @@ class Resolution(Record):
     """An architecture that fits a space."""
 
     architecture: Architecture
-    #: Option index of every variable: inactive decisions at their default, derived ones computed.
+    #: Value index of every variable: inactive decisions have their default, derived variables are
+    #: computed.
     assignment: list[int]
     warnings: tuple[Diagnostic, ...]
 
@@ -43,11 +44,11 @@ class Resolution(Record):
 def validate(
     space: SpaceGraph, decisions: Mapping[str, Any], warnings: Collector | None = None
 ) -> Architecture:
-    """The architecture that a mapping of decision paths to options means: earlier names moved to
-    today's, options as the space writes them, inactive decisions left out.
+    """The architecture of a mapping from decision paths to options: earlier paths are replaced by
+    today's, options are written as in the space, inactive decisions are left out.
 
-    Raises `ArchitectureError` with everything that does not fit. What fits but looks wrong (made
-    for another version of the space) is added to ``warnings``.
+    Raises `ArchitectureError` with all faults. If the decisions fit but were made for another
+    version of the space, a diagnostic is added to ``warnings``.
     """
     found = resolve(space, decisions)
     if warnings is not None:
@@ -56,7 +57,7 @@ def validate(
 
 
 def assignment(space: SpaceGraph, architecture: Mapping[str, Any]) -> list[int]:
-    """Option index of every variable of the space. Raises `ArchitectureError`."""
+    """Value index of every variable of the space. Raises `ArchitectureError`."""
     return resolve(space, architecture).assignment
 
 
@@ -71,7 +72,8 @@ def architecture_at(space: SpaceGraph, assignment: Sequence[int]) -> Architectur
 
 
 def resolve(space: SpaceGraph, decisions: Mapping[str, Any]) -> Resolution:
-    """See `validate`."""
+    """Validate decisions as `validate` does, with the assignment and the warnings as results.
+    Raises `ArchitectureError`."""
     return _Resolver(space, decisions).run()
 
 
@@ -90,7 +92,7 @@ class _Resolver:
         options = self._named()
         of_variable = {d.variable.index: d for d in space.decisions}
         made: list[int] = []
-        #: Variables whose value is a guess, because something they depend on is wrong.
+        #: Variables whose value is a guess, because a decision that they depend on is wrong.
         guessed: set[int] = set()
         chosen: dict[str, Option] = {}
         faults: list[Fault] = []
@@ -131,7 +133,8 @@ class _Resolver:
         return Resolution(architecture, made, tuple(self.found))
 
     def _named(self) -> dict[str, tuple[str, Any]]:
-        """What was given by today's path: (path as given, option). Reports unknown paths."""
+        """The given decisions by today's path, as (path as given, option). Reports unknown
+        paths."""
         today = dict.fromkeys(d.path for d in self.space.decisions)
         named: dict[str, tuple[str, Any]] = {}
         unknown = 0
@@ -242,8 +245,8 @@ class _Resolver:
 
 
 def option_index(decision: Decision, option: Any) -> int | None:
-    """Which option of a decision is meant; None if it is none of them. Numbers compare by value
-    (3 and 3.0 are one), a boolean is no number, spaces in an operation do not count."""
+    """Index of an option of a decision; None if it has no such option. Numbers are compared by
+    value (3 equals 3.0), a boolean equals no number, and spaces in an operation are ignored."""
     if type(option) is bool or decision.kind == "bool":
         same = [k for k, o in enumerate(decision.options) if type(o) is bool and o is option]
     elif isinstance(option, int | float):
@@ -260,7 +263,8 @@ def option_index(decision: Decision, option: Any) -> int | None:
 
 
 def moved(path: str, moves: Mapping[str, str]) -> str:
-    """Today's name of a path, of which the whole or a leading part may have moved, repeatedly."""
+    """Today's name of a path. ``moves`` are applied to the path or a leading part of it, repeatedly
+    and at most once each."""
     for _ in range(len(moves)):
         for old, new in moves.items():
             if path == old or path.startswith((f"{old}.", f"{old}[")):
@@ -285,7 +289,8 @@ def by_todays_paths(space: SpaceGraph, given: Mapping[str, T]) -> dict[str, T]:
 
 
 def describe(space: SpaceGraph, val: Val, assignment: Sequence[int], limit: int = 8) -> str:
-    """The decisions that a value depends on, with their options: "a.width = 40, a.depth = 2"."""
+    """The active decisions that a value depends on, as text: "a.width = 40, a.depth = 2". At most
+    ``limit`` of them are listed."""
     waiting = list(val.variables)
     found: set[int] = set()
     while waiting:
@@ -304,7 +309,7 @@ def describe(space: SpaceGraph, val: Val, assignment: Sequence[int], limit: int 
 
 
 def key_span(source: Source | None, key: str) -> Span | None:
-    """Where a decision stands in the text of an architecture file, if it can be found."""
+    """The place of a decision in the text of an architecture file, if it is found."""
     if source is None:
         return None
     import json

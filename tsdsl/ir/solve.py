@@ -1,10 +1,16 @@
-"""Is there an architecture for which ...? Exact answers, with an architecture to show.
+"""Constraint satisfaction: find an architecture with given properties, or prove that none exists.
 
-Pure Python, since `check` asks this for every fault of every shape: is the fault reached by an
-architecture that satisfies all requirements, and by which? Only the variables that have a say are
-looked at (`Constraints.closure`); they are eliminated one by one (`ordering.plan`), and the answer
-is read back in reverse. Where the tables would grow too large, the variable with the most
-neighbours is tried option by option instead.
+`check` runs such a query for every fault of every shape: does an architecture that satisfies all
+requirements reach the fault, and which one? So this module is pure Python, without numpy.
+
+The algorithm is bucket elimination (Dechter, Artificial Intelligence 113, 1999). Only variables
+that constrain the query are considered (`Constraints.closure`). They are eliminated one by one in
+the order of `ordering.plan`, and a solution is read back in reverse order. The invariant:
+
+    a cell of a projected table is 1  iff  some values of the variables eliminated so far extend it
+
+Where the tables would grow too large, a variable of the largest one is instead assigned each of its
+values in turn (conditioning), and the rest is solved for each.
 """
 
 from __future__ import annotations
@@ -18,30 +24,31 @@ from tsdsl.ir.ordering import EliminationPlan, TooCoupled, plan
 from tsdsl.ir.space import Decision, Requirement, SpaceGraph
 from tsdsl.ir.values import Val, Variable
 
-#: A value and what its entry must be like. The test is also given the faults among the entries
-#: (``lambda e: isinstance(e, Fault)`` asks for them); a combination that has no entry because
-#: something earlier faults passes no test.
+#: A value and a test that its entry must pass. The test is also called with the faults among the
+#: entries (``lambda e: isinstance(e, Fault)`` selects them). A combination that has no entry,
+#: because an earlier variable faults, passes no test.
 Evidence = tuple[Val, Callable[[Any], bool]]
 
-#: Cells of the largest table that is built; beyond, a variable is tried option by option.
+#: Cells of the largest table that is built. A query that needs larger ones conditions on a
+#: variable.
 MAX_CELLS = 1 << 20
-#: How many such trials are made before giving up.
+#: Nodes of the tree of conditioned variables after which a query raises `TooCoupled`.
 MAX_TRIALS = 2000
 
 
 def find(space: SpaceGraph, evidence: Sequence[Evidence]) -> list[int] | None:
-    """An assignment (option index for each variable) of an architecture of the space under which
-    every piece of evidence holds, as near to the defaults as it is found; None if there is none.
+    """An assignment (a value index for each variable) of an architecture of the space that passes
+    every test of ``evidence``; None if there is none. Defaults are preferred variable by variable,
+    which does not guarantee the fewest departures from them.
 
-    A derived variable without a value, because its definition faults, is at -1.
-    Raises `TooCoupled`.
+    A derived variable without a value, because its definition faults, is -1. Raises `TooCoupled`.
     """
     return solver(space).find(evidence)
 
 
 @lru_cache(maxsize=4)
 def solver(space: SpaceGraph) -> Solver:
-    """The solver of a space; it keeps what it has learnt about it."""
+    """The solver of a space, with its cached tables and elimination orders."""
     return Solver(space.variables, space.decisions, space.requirements)
 
 
@@ -55,7 +62,7 @@ class Solver:
         requirements: Sequence[Requirement] = (),
         limit: int | None = None,
     ) -> None:
-        #: Cells of all tables that may be built; None for as many as it takes.
+        #: Remaining budget of table cells over all queries; None for no limit.
         self._left = limit
         self._all = Constraints(variables, decisions, requirements, nullable=True)
         self._base: list[int] | None = None
@@ -71,7 +78,8 @@ class Solver:
         return self._base
 
     def find(self, evidence: Sequence[Evidence]) -> list[int] | None:
-        """See `tsdsl.ir.solve.find`."""
+        """An architecture that passes all tests (see `tsdsl.ir.solve.find`); None if there is
+        none. Raises `TooCoupled`."""
         base = self.base()
         if base is None:
             return None
@@ -83,7 +91,8 @@ class Solver:
         return None if solved is None else self._all.complete(solved, base)
 
     def options(self, variable: Variable) -> tuple[int, ...]:
-        """Which values some architecture gives to a variable; to a decision, while it is active."""
+        """The value indices that a variable has in some architecture. For a decision, only
+        architectures in which it is active count."""
         decision = self._all.decisions.get(variable.index)
         active: list[Evidence] = [
             (g.selector, equals(g.case)) for g in (decision.guards if decision else ())
@@ -132,13 +141,13 @@ class Solver:
         return None
 
     def _spend(self, cells: int) -> bool:
-        """Count work. True when more was done than the solver was given."""
+        """Subtract ``cells`` from the remaining budget. True if it is exhausted."""
         if self._left is not None:
             self._left -= cells
         return self._left is not None and self._left < 0
 
     def _fix(self, table: Table, variable: int, value: int) -> Table:
-        """The part of a table where a variable has a value."""
+        """The slice of a table at one value of a variable."""
         if variable not in table.scope:
             return table
         rest = tuple(v for v in table.scope if v != variable)

@@ -50,12 +50,13 @@ class Decision(Record):
 
 
 def path_prefixes(path: str) -> set[str]:
-    """Everything that a ``learn`` can name a decision by: its path, or a beginning of it."""
+    """The names by which ``learn`` can select a decision: its path and the leading parts of it."""
     return {path, *(path[:at] for at, sign in enumerate(path) if sign in ".[")}
 
 
 class Requirement(Record):
-    """``condition`` (a table of booleans) must hold wherever all guards do."""
+    """A ``require`` of a spec: ``condition`` (a table of booleans) must hold wherever all guards
+    hold."""
 
     condition: Val
     guards: tuple[Guard, ...]
@@ -65,13 +66,16 @@ class Requirement(Record):
 
 
 class SpaceGraph(Record):
+    """A search space after elaboration: decisions, requirements, and the graph of all
+    architectures."""
+
     name: str
     doc: str
-    #: The file that it was read from, as the user wrote it.
+    #: Path of the spec, as the user wrote it.
     source: str
-    #: The clip: a constant shape (channels, frames, height, width).
+    #: The input: a constant shape (channels, frames, height, width).
     clip: Edge
-    #: Every how many frames of the video the clip takes one.
+    #: Frames of the video per frame of the clip.
     interval: int
     #: In order of first appearance.
     decisions: tuple[Decision, ...]
@@ -80,26 +84,27 @@ class SpaceGraph(Record):
     variables: tuple[Variable, ...]
     requirements: tuple[Requirement, ...]
     root: Region
-    #: Names of the streams, and of the points (stem and stages) of each, in order.
+    #: Stream -> names of its stem and stages; both in order.
     streams: Mapping[str, tuple[str, ...]]
     #: Earlier decision path -> today's (``moved old -> new``).
     moved: Mapping[str, str] = factory(default_factory=dict)
-    #: Stands in for the computed `hash`.
+    #: Replaces the computed `hash`, for a graph that is derived from a space; empty for none.
     stated_hash: str = ""
     #: Value of each param, after ``--set``.
     params: Mapping[str, Any] = factory(default_factory=dict)
-    #: The space's own decisions, where `decisions` are some of them joined (see `decision_groups`).
+    #: The decisions of the spec, in a graph where `decision_groups` has replaced groups of them by
+    #: joint decisions. Empty in any other graph, where `decisions` are those of the spec.
     members: tuple[Decision, ...] = ()
 
     @property
     def own(self) -> tuple[Decision, ...]:
-        """What an architecture has an option for."""
+        """The decisions of the spec: an architecture has an option for each active one."""
         return self.members or self.decisions
 
     @property
     def hash(self) -> str:
-        """Identity of what can be built: decisions, operations and what they learn; neither layout
-        and names in the file, nor clip size and recipe."""
+        """Hash of the space (see `tsdsl.ir.identity`): equal for specs that describe the same
+        networks, whatever their clip size, recipe and layout of the file."""
         from tsdsl.ir.identity import space_hash
 
         return self.stated_hash or space_hash(self)

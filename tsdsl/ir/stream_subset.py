@@ -1,11 +1,12 @@
 """A space of which only some streams exist, as in a phase of a progressive search.
 
-An absent stream takes the fusions from and to it, and the attention on it, with it. Everything else
-stays as it is in the whole space: the head with all of its inputs, every operation with its shapes,
-all decisions and requirements. A stream whose incoming fusion is absent goes on as it was before
-the fusion. Where the fusion would have made it wider (a lateral connection that is concatenated),
-zeros stand in for the absent channels, as they do in the head: operations that join tensors
-(`JOINS`) run as soon as one of their inputs exists, all other operations need all of theirs.
+If a stream is absent, so are the fusions from and to it and the attention on it. Everything else is
+as in the whole space: the head with all of its inputs, every operation with its shapes, all
+decisions and requirements. A stream whose incoming fusion is absent continues with its tensor from
+before the fusion. Where the fusion would have made it wider (a lateral connection that is
+concatenated), zeros stand in for the absent channels, as they do in the head: operations that join
+tensors (`JOINS`) run as soon as one of their inputs exists, all other operations need all of
+theirs.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class StreamFilter:
 
     def __init__(self, space: SpaceGraph, streams: Collection[str]) -> None:
         self._absent = set(space.streams) - set(streams)
-        # As the elaborator names the place of a fusion.
+        # The elaborator names the node of a fusion in this way.
         self._fusions = {f"{a}_to_{b}": {a, b} for a, b in product(space.streams, repeat=2)}
         self._targets = {f"{a}_to_{b}": b for a, b in product(space.streams, repeat=2)}
 
@@ -48,16 +49,16 @@ class StreamFilter:
         return (rest[0] if first == "attend" else first) not in self._absent
 
     def is_bypassed(self, path: Path) -> bool:
-        """Whether an absent node is a fusion into a stream that exists: that stream then goes on
-        as it was before the fusion."""
+        """Whether an absent node is a fusion into a stream that exists. That stream then continues
+        with its tensor from before the fusion."""
         return path[0] == "fuse" and self._targets[path[1]] not in self._absent
 
 
 def restrict(space: SpaceGraph, streams: Collection[str]) -> SpaceGraph:
-    """The space with these streams only.
+    """The space with only these streams, for queries about costs and decisions.
 
-    It answers questions about costs and decisions. No network is built from it: edges of absent
-    nodes stay in the graph as inputs of the nodes that remain.
+    No network can be built from it: edges of absent nodes remain in the graph as inputs of the
+    nodes that exist.
     """
     if set(space.streams) <= set(streams):
         return space
@@ -68,7 +69,7 @@ def restrict(space: SpaceGraph, streams: Collection[str]) -> SpaceGraph:
 
 
 def fusion_targets(space: SpaceGraph) -> dict[Edge, Edge]:
-    """For the result of each fusion, the tensor of the target stream that it replaces."""
+    """Result of each fusion -> the tensor of the target stream that it replaces."""
     now: dict[str, Edge] = {}
     found: dict[Edge, Edge] = {}
     into = {f"{a}_to_{b}": b for a, b in product(space.streams, repeat=2)}
@@ -110,7 +111,7 @@ def _presence(node: Node, known: dict[Edge, Presence]) -> Presence:
     if isinstance(node, CallNode):
         inside = dict(zip(node.formals, (known[edge] for edge in node.inputs), strict=True))
         return _region_presence(node.body, inside)
-    # A constant selector leaves the cases that it excludes empty: they are not looked at.
+    # Cases that the selector never selects may be empty regions.
     reached = {int(e) for e in node.selector.entries if e is not None and not isinstance(e, Fault)}
     cases = {_region_presence(node.cases[k], dict(known)) for k in reached}
     return cases.pop() if len(cases) == 1 else Presence.SOMETIMES

@@ -1,12 +1,12 @@
 """Values that depend on decisions: finite tables over variables.
 
-A space is one graph for all of its architectures. What differs between architectures (a width, a
-kernel, a shape) is a `Val`: a table with one entry for each combination of the few variables
-it depends on. A variable is a decision, or is *derived*: a deterministic function of earlier
-variables with few distinct values ("the shape after this point"), which keeps tables small along a
-chain where depth gates widths.
+A space is one graph for all of its architectures. Anything that differs between architectures (a
+width, a kernel, a shape) is a `Val`: a table with one entry for each combination of the few
+variables that it depends on. A variable is a decision, or is *derived*: a deterministic function of
+earlier variables with few distinct values ("the shape after this point"). Derived variables keep
+tables small along a chain in which depth gates widths.
 
-An entry can be a `Fault`: the combination has no value, for a reason that the user is told if some
+An entry can be a `Fault`: the combination has no value. The reason is reported to the user if some
 architecture of the space reaches it.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from tsdsl.diagnostics import Diagnostic, DiagnosticError
 from tsdsl.record import Record
 
-#: Tables with more entries than this are refused with a diagnostic.
+#: Entries: a `Val` with more raises `TableTooLarge`, which becomes a diagnostic.
 MAX_ENTRIES = 1 << 18
 
 
@@ -40,7 +40,7 @@ class Variable(Record):
 
 
 class Fault(Record, eq=True):
-    """Why a combination has no value. Equal faults are one finding."""
+    """The reason why a combination has no value. Equal faults are one finding."""
 
     diagnostic: Diagnostic
 
@@ -50,7 +50,8 @@ class Fault(Record, eq=True):
 
 
 class Val(Record):
-    """``entries`` is row-major over the domains of ``variables``, which are sorted by index."""
+    """A table over variables: ``entries`` is row-major over the domains of ``variables``, which are
+    sorted by index."""
 
     variables: tuple[Variable, ...]
     entries: tuple[Any, ...]
@@ -66,7 +67,8 @@ class Val(Record):
         return self.entries[0]
 
     def at(self, assignment: Sequence[int]) -> Any:
-        """The entry under an assignment: the option index of each variable, by its index."""
+        """The entry under an assignment: a value index for each variable of the space, by the
+        variable's index."""
         offset = 0
         for variable in self.variables:
             offset = offset * len(variable.domain) + assignment[variable.index]
@@ -77,6 +79,7 @@ class Val(Record):
         return tuple(dict.fromkeys(e for e in self.entries if not isinstance(e, Fault)))
 
     def faults(self) -> tuple[Fault, ...]:
+        """Distinct faults in order of first appearance."""
         return tuple(dict.fromkeys(e for e in self.entries if isinstance(e, Fault)))
 
 
@@ -89,7 +92,7 @@ def of_variable(variable: Variable) -> Val:
 
 
 class TableTooLarge(DiagnosticError):
-    """A value depends on too many decisions at once to be tabled."""
+    """A value depends on so many decisions that its table would exceed `MAX_ENTRIES`."""
 
     def __init__(self, variables: Sequence[Variable]) -> None:
         self.variables = tuple(variables)
@@ -98,7 +101,7 @@ class TableTooLarge(DiagnosticError):
 
 
 def union_variables(vals: Sequence[Val]) -> tuple[Variable, ...]:
-    """All variables of some values, sorted by index."""
+    """All variables of ``vals``, sorted by index."""
     first = vals[0].variables if vals else ()
     if all(val.variables == first or not val.variables for val in vals[1:]):
         return first
@@ -107,7 +110,7 @@ def union_variables(vals: Sequence[Val]) -> tuple[Variable, ...]:
 
 
 def broadcast(val: Val, variables: tuple[Variable, ...]) -> Sequence[Any]:
-    """The entries of ``val`` as a table over more variables."""
+    """The entries of ``val`` as a row-major table over ``variables``, which include its own."""
     if val.variables == variables:
         return val.entries
     mine = {v.index for v in val.variables}
@@ -121,7 +124,8 @@ def broadcast(val: Val, variables: tuple[Variable, ...]) -> Sequence[Any]:
 
 @lru_cache(maxsize=1024)
 def _gather(sizes: tuple[int, ...], kept: tuple[bool, ...]) -> tuple[int, ...]:
-    """For each combination of all sizes, the row-major offset among the kept ones."""
+    """For each combination over ``sizes``, row-major: its offset in a table over the axes that are
+    ``kept``."""
     offsets = [0]
     for size, keep in zip(sizes, kept, strict=True):
         if keep:
@@ -132,10 +136,12 @@ def _gather(sizes: tuple[int, ...], kept: tuple[bool, ...]) -> tuple[int, ...]:
 
 
 def lift(function: Callable[..., Any], *vals: Val) -> Val:
-    """Apply a function entry by entry, jointly over all variables of its arguments.
+    """Apply a function of plain values to tables: the result has an entry for each combination of
+    all variables of ``vals``, reduced to those that it depends on.
 
-    The function is called once for each distinct combination of argument values. Arguments that
-    are faults pass on as they are. Raises `TableTooLarge`.
+    The function is called once for each distinct combination of argument values, so it must be
+    deterministic. Where an argument is a fault, the entry is the first such fault, and the function
+    is not called. Raises `TableTooLarge`.
     """
     variables = union_variables(vals)
     if not variables:
@@ -178,7 +184,8 @@ def _apply(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 
 
 def reduce(val: Val) -> Val:
-    """Drop the variables that no entry depends on."""
+    """The same value without the variables that it does not depend on. Entries are equal only if
+    their types are, too: 1, 1.0 and True are different values."""
     variables, entries = list(val.variables), val.entries
     if not variables:
         return val
@@ -216,7 +223,9 @@ def _same(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
 
 
 def select(selector: Val, cases: Sequence[Val]) -> Val:
-    """For each combination, the entry of the case that ``selector`` (an index) names."""
+    """The table of ``cases[selector]``, entry by entry: each combination of variables takes its
+    entry from the case whose index ``selector`` has there, or the fault that it has. Raises
+    `TableTooLarge`."""
     if selector.is_constant:
         chosen = selector.value
         return constant(chosen) if isinstance(chosen, Fault) else cases[int(chosen)]
@@ -232,5 +241,5 @@ def select(selector: Val, cases: Sequence[Val]) -> Val:
 
 
 def assignments(variables: Sequence[Variable]) -> product[tuple[int, ...]]:
-    """Every combination of option indices, row-major."""
+    """Every combination of value indices, row-major."""
     return product(*(range(len(v)) for v in variables))

@@ -1,11 +1,16 @@
-"""The cost of given architectures, as fast as tables allow.
+"""The cost of given architectures by table lookup.
 
-Small cost tables are added up into fewer, larger ones. Many architectures at once: the few columns
-of option indices that a table depends on give the positions in it, and each table is read once for
-all. (One product of matrices would give all positions too, but most of it is zeros, and its threads
-wait for each other wherever something else runs.) One architecture: the positions in all tables are
-the digits of one large integer, to which each decision adds its part; which decisions are given is
-kept in bits of the same integer, so that an architecture is validated by the same sum.
+Small cost tables are first added up into fewer, larger ones: `cost = sum over tables t of
+t[position of the architecture in t]`, where the position is linear in the option indices x:
+
+    position_t(x) = sum over variables v of t:  stride_t(v) * x[v]
+
+Many architectures are looked up table by table: the columns of x that a table depends on give all
+positions at once. (One matrix product would give the positions in all tables, but most of the
+matrix is zeros, and the threads of the product wait for each other on a machine that is not idle.)
+
+One architecture is looked up in pure Python (`_SingleLookup`): the positions in all tables are the
+digits of one large integer, to which each decision adds one precomputed part.
 """
 
 from __future__ import annotations
@@ -23,16 +28,21 @@ from tsdsl.ir.graph import Guard
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import Fault, Val
 
-#: Entries of a joint table: it should stay in a processor's cache.
+#: Entries of the largest table that smaller ones are added up to: it fits a processor's cache.
 MAX_JOINT = 1 << 15
-#: Rows that are looked up at once.
+#: Architectures per pass over all tables, so that their columns stay in the cache, too.
 CHUNK = 4096
-#: Bits of a position in a table.
+#: Bits of a position in a table. Whole bytes are fast to take apart, and tables have far fewer than
+#: 2**24 entries (assumed; that of an operation has at most 2**18 before its guards).
 DIGIT = 24
+
+#: The types of `Option`. Options of other types are possible and looked up, too, if they are
+#: hashable.
+_OPTION_TYPES = frozenset({int, float, bool, str})
 
 
 class TableSum:
-    """Sums of tables over the variables of a space: of integers of one type."""
+    """A sum of tables of integers over the variables of a space, such as a cost."""
 
     def __init__(self, space: SpaceGraph, factors: Sequence[Factor]) -> None:
         self._space = space
@@ -52,16 +62,18 @@ class TableSum:
             _Derived.of(v.index, v.definition) for v in space.variables if v.definition is not None
         ]
         rows = {v: k for k, v in enumerate(self._decided)}
-        #: Variables that tables depend on: rows of decisions come first, then derived ones.
+        # Rows of `_columns`: decisions first, then derived variables.
         for d in self._derived:
             rows[d.at] = len(rows)
         self._derived = [d.numbered(rows) for d in self._derived]
         self._terms = [[(rows[v], step) for v, step in steps.items()] for steps in self._steps]
 
     def many(self, options: Array) -> Array:
-        """The sum for each row of option indices [architecture, decision], one column for each
-        decision of the space in order; what a decision that is not active has does not count.
-        They are taken to be architectures: nothing is validated."""
+        """The sum for each row of option indices [architecture, decision], with a column for each
+        decision of the space in order. Option indices of inactive decisions are ignored.
+
+        Only the shape and type of the array are validated (`ValueError`): rows are assumed to be
+        architectures."""
         given = np.asarray(options)
         if given.ndim != 2 or given.shape[1] != len(self._decided):
             raise ValueError(f"{len(self._decided)} columns are needed, not {given.shape}")
@@ -76,12 +88,12 @@ class TableSum:
         return total
 
     def assigned(self, at: Array) -> Array:
-        """The sum for each row of an array of assignments [architecture, variable], of which only
-        the decisions count."""
+        """The sum for each row of assignments [architecture, variable]. Derived variables are
+        computed again from the decisions."""
         return self.many(at[:, self._decided])
 
     def _columns(self, options: Array) -> list[Array]:
-        """Option indices: an array for each decision, then for each derived variable."""
+        """Value indices, one array for each decision and then for each derived variable."""
         columns = list(np.ascontiguousarray(options.T))
         for d in self._derived:
             columns.append(d.cells.take(_places(columns, d.terms, len(options)), mode="clip"))
@@ -89,16 +101,18 @@ class TableSum:
 
 
 class CostLookup(TableSum):
-    """One cost of one space. Raises `TooCoupled`."""
+    """Looks up one cost of one space. The constructor raises `TooCoupled` if the cost of an
+    operation depends on too many decisions."""
 
     def __init__(self, space: SpaceGraph, cost: Cost) -> None:
         super().__init__(space, cost_factors(space, cost))
-        self._single: _Single | None = None
+        self._single: _SingleLookup | None = None
 
     def one(self, architecture: Architecture) -> int | None:
-        """The cost of an architecture; None if it has anything unusual."""
+        """The cost of an architecture; None if it is invalid, or written in a way that only
+        `tsdsl.ir.resolve` understands (an earlier path, an option in another notation)."""
         if self._single is None:
-            self._single = _Single(self._space, self._steps, self._tables)
+            self._single = _SingleLookup(self._space, self._steps, self._tables)
         return self._single.cost(architecture)
 
 
@@ -106,7 +120,7 @@ class _Derived(NamedTuple):
     """A derived variable's definition as a flat table."""
 
     at: int
-    #: Variables and what one step of each moves by.
+    #: Pairs of a variable and its stride in `cells`.
     terms: list[tuple[int, int]]
     cells: Array
 
@@ -124,7 +138,8 @@ class _Derived(NamedTuple):
 
 
 def _places(columns: Sequence[Array], terms: Sequence[tuple[int, int]], count: int) -> Array:
-    """Positions in a flat table."""
+    """Positions of ``count`` architectures in a flat table; ``terms`` are pairs of a row of
+    ``columns`` and its stride."""
     found: Array = np.zeros(count, np.intp)
     for k, (row, step) in enumerate(terms):
         if k == 0:
@@ -135,7 +150,8 @@ def _places(columns: Sequence[Array], terms: Sequence[tuple[int, int]], count: i
 
 
 def _joined(factors: Sequence[Factor], sizes: Sequence[int]) -> list[Factor]:
-    """The same sum with fewer tables: neighbours together while the joint one stays small."""
+    """The same sum with fewer tables: each factor, in order of scope, is added to the first table
+    with which it has at most `MAX_JOINT` entries."""
     made: list[Factor] = []
     for factor in sorted(factors, key=lambda f: f.scope):
         for k, other in enumerate(made):
@@ -150,17 +166,20 @@ def _joined(factors: Sequence[Factor], sizes: Sequence[int]) -> list[Factor]:
     return made
 
 
-class _Careful(dict[Any, int]):
-    """Options that a boolean could be taken for."""
+class _SingleLookup:
+    """Validates and looks up one architecture at a time, in microseconds.
 
-    def __getitem__(self, option: Any) -> int:
-        return super().__getitem__((type(option) is bool, option))
+    The state of a look-up is one large integer with three fields, from its lowest bit on:
 
+    - for each cost table, a digit of `DIGIT` bits: the architecture's position in it;
+    - for each value that decides whether the architecture is valid (definitions of derived
+      variables, guards, conditions of requirements), such a digit: the position in its table;
+    - for each decision, a bit: whether the architecture has an option for it.
 
-class _Single:
-    """One architecture at a time. The large integer has, from its lowest bit on: a digit for each
-    table, one for each variable of a derived variable's definition or a guard or requirement
-    (its *checks*), and a bit for each decision that says that it is given."""
+    Every decision starts at its default, and each given option adds one precomputed integer, which
+    moves all digits to that option and sets the bit. Digits cannot carry, as each sum is a position
+    in its table. The architecture is valid if the bits are those of the active decisions and all
+    requirements hold."""
 
     def __init__(
         self, space: SpaceGraph, steps: Sequence[Mapping[int, int]], tables: Sequence[Array]
@@ -169,7 +188,7 @@ class _Single:
         digits = list(steps)
 
         def digit(val: Val) -> int:
-            """The number of the digit that holds the position in a value's table."""
+            """The number of the digit for the position in the table of ``val``."""
             for k, known in enumerate(checks):
                 if known is val:
                     return len(steps) + k
@@ -194,7 +213,8 @@ class _Single:
                 gates[d.guards] = gates.get(d.guards, 0) | 1 << k
             else:
                 always |= 1 << k
-        # Guards on the same value are one table of which decisions it makes active.
+        # Single guards on the same value share a table: entry -> bits of the decisions that it
+        # makes active.
         simple: dict[int, list[int]] = {}
         self._gates: list[tuple[list[tuple[int, list[bool]]], int]] = []
         for guards, mask in gates.items():
@@ -223,29 +243,36 @@ class _Single:
             for v, step in found.items():
                 parts[v] = parts.get(v, 0) + (step << DIGIT * k)
         self._derived = [(at, cells, parts.get(v, 0)) for v, at, cells in derived]
-        self._parts: dict[str, dict[Any, int]] = {}
+        #: (path, option) -> the integer that the option adds.
+        self._parts: dict[tuple[str, Any], int] = {}
+        #: Decisions with an option that equals a boolean in Python (True == 1), and whether their
+        #: options are booleans.
+        self._ambiguous: list[tuple[str, bool]] = []
         self._start = 0
         for k, d in enumerate(space.decisions):
             part = parts.get(d.variable.index, 0)
             start = part * d.default
             self._start += start
             bit = 1 << self._shift + k
-            keys = [(type(o) is bool, o) for o in d.options]
-            plain = all(type(o) is str or o not in (0, 1) for o in d.options)
-            made: dict[Any, int] = {} if plain else _Careful()
-            for option, (key, written) in enumerate(zip(keys, d.options, strict=True)):
-                made[written if plain else key] = part * option - start + bit
-            self._parts[d.path] = made
+            if 0 in d.options or 1 in d.options:
+                self._ambiguous.append((d.path, any(type(o) is bool for o in d.options)))
+            for index, option in enumerate(d.options):
+                self._parts[d.path, option] = part * index - start + bit
         self._tables = [table.tolist() for table in tables]
 
     def cost(self, architecture: Architecture) -> int | None:
-        parts = self._parts
-        total = self._start
-        try:
-            for path, option in architecture._decisions.items():
-                total += parts[path][option]
-        except (KeyError, TypeError):
+        """See `CostLookup.one`."""
+        chosen = architecture._decisions
+        options = chosen.values()
+        if not _OPTION_TYPES.issuperset(map(type, options)) and not all(map(_is_hashable, options)):
             return None
+        parts = list(map(self._parts.get, chosen.items()))
+        if None in parts:
+            return None
+        for path, boolean in self._ambiguous:
+            if path in chosen and (type(chosen[path]) is bool) is not boolean:
+                return None
+        total = sum(parts, self._start)
         mask = (1 << DIGIT) - 1
         for at, cells, part in self._derived:
             value = cells[total >> DIGIT * at & mask]
@@ -273,7 +300,7 @@ class _Single:
 
 
 def _positions(data: bytes, count: int) -> list[int]:
-    """The digits of three bytes each."""
+    """The first ``count`` digits (`DIGIT` bits, that is three bytes each)."""
     return [data[k] | data[k + 1] << 8 | data[k + 2] << 16 for k in range(0, 3 * count, 3)]
 
 
@@ -282,5 +309,14 @@ def _indices(val: Val) -> list[int]:
     return [-1 if isinstance(e, Fault) else e for e in val.entries]
 
 
+def _is_hashable(option: object) -> bool:
+    try:
+        hash(option)
+    except TypeError:
+        return False
+    return True
+
+
 def _holds(guard: Guard) -> list[bool]:
+    """Whether the guard holds, for each entry of its selector."""
     return [not isinstance(e, Fault) and e == guard.case for e in guard.selector.entries]

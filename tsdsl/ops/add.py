@@ -7,10 +7,9 @@ from tsdsl.ops.common import NoArgs, show
 
 
 class Add(Op):
-    """Element by element. Shapes are equal, or one side is [C, 1, ...]: a value per channel.
+    """Elementwise sum. The shapes are equal, or one of them is [C, 1, ...]: a value per channel.
 
-    Broader broadcasting is refused: two maps of different sizes in a sum are a mistake more often
-    than they are meant.
+    No other broadcasting is allowed, as a sum of two maps of different sizes is usually a mistake.
     """
 
     name = "add"

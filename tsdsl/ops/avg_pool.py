@@ -8,7 +8,7 @@ from tsdsl.ops.pool import EXAMPLES, PoolArgs, pool_call, pooled
 
 
 class AvgPool(Op):
-    """The mean over the window; padding counts as zeros."""
+    """The mean of each window; padding counts as zeros."""
 
     name = "avg_pool"
     Args = PoolArgs
@@ -19,11 +19,11 @@ class AvgPool(Op):
     def infer(args: PoolArgs, *shapes: Shape) -> Shape:
         result = pooled("avg_pool", args, shapes[0])
         _, *extents = need_map("avg_pool", shapes[0])
-        # torch refuses this, whatever the padding; its max pooling does not.
+        # torch refuses this even where the padded input is large enough; its max pooling does not.
         if any(kernel > extent for kernel, extent in zip(args.kernel, extents, strict=True)):
             raise ShapeError(
                 f"avg_pool: kernel {show_dims(args.kernel)} is larger than its input"
-                f" {show_dims(extents)}, which padding does not mend"
+                f" {show_dims(extents)}; padding does not count here"
             )
         return result
 

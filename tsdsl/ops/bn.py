@@ -11,6 +11,8 @@ from tsdsl.ops.common import initialisation
 
 
 class BatchNormArgs(OpArgs):
+    """Arguments of ``bn``."""
+
     init: Literal[0, 1] = Field(
         default=1,
         description="initial scale; 0 makes a residual block start as its shortcut",
@@ -22,7 +24,8 @@ class BatchNormArgs(OpArgs):
 
 
 class BatchNorm(Op):
-    """Normalises each channel over batch and positions, then scales and shifts it."""
+    """Batch normalisation: normalises each channel over batch and positions, then scales and shifts
+    it."""
 
     name = "bn"
     Args = BatchNormArgs

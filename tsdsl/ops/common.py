@@ -1,4 +1,4 @@
-"""What several operations share: reading shapes, wording what is wrong with them."""
+"""Shared parts of operations: base classes, checks of shapes and their messages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ AXES = ("frames", "height", "width")
 
 
 class NoArgs(OpArgs):
-    """An operation without arguments."""
+    """The arguments of an operation that has none."""
 
 
 class Elementwise(Op):
-    """One tensor of any rank, value by value: a subclass has only `module` to add."""
+    """An elementwise function of one tensor of any rank. A subclass defines `module`."""
 
     Args = NoArgs
     keeps_shape = True
@@ -37,17 +37,18 @@ class Elementwise(Op):
 
 
 def show(shape: Iterable[int]) -> str:
-    """A shape as messages have it."""
+    """Write a shape for a message: [64, 4, 56, 56]."""
     return f"[{', '.join(map(str, shape))}]"
 
 
 def show_dims(dims: Iterable[int]) -> str:
-    """Sizes as they are written in a spec: 1x3x3."""
+    """Write sizes as in a spec: 1x3x3."""
     return "x".join(map(str, dims))
 
 
 def need_map(name: str, shape: Shape) -> tuple[int, int, int, int]:
-    """The extents of a feature map, or an error that says what was given instead."""
+    """The extents (channels, frames, height, width) of a feature map. Raises `ShapeError` for a
+    tensor that is not one."""
     if len(shape) != 4:
         raise ShapeError(
             f"{name} takes a feature map [channels, frames, height, width],"
@@ -57,6 +58,8 @@ def need_map(name: str, shape: Shape) -> tuple[int, int, int, int]:
 
 
 def need_matrix(name: str, shape: Shape) -> tuple[int, int]:
+    """The extents (channels, positions) of a matrix. Raises `ShapeError` for a tensor that is not
+    one."""
     if len(shape) != 2:
         raise ShapeError(
             f"{name} takes a matrix [channels, positions], not {_rank(shape)} {show(shape)}"
@@ -69,12 +72,13 @@ def _rank(shape: Shape) -> str:
 
 
 def positions(shape: Shape) -> int:
-    """How many vectors of channels a tensor holds."""
+    """Number of positions of a tensor: the product of all extents except the channels."""
     return prod(shape[1:])
 
 
 def bounded(name: str, extent: int, what: str) -> int:
-    """An extent that came out of arithmetic, within what is taken for meant."""
+    """A computed extent; ``what`` it counts is for the message. Raises `ShapeError` if it exceeds
+    `MAX_EXTENT`."""
     if extent > MAX_EXTENT:
         raise ShapeError(f"{name} would give {extent:,} {what}; the limit is {MAX_EXTENT:,}")
     return extent
@@ -83,7 +87,11 @@ def bounded(name: str, extent: int, what: str) -> int:
 def slide(
     name: str, sizes: Dims, kernel: Dims, stride: Dims, padding: Dims, dilation: Dims
 ) -> Dims:
-    """The extents of a sliding window's result: torch's floor rule."""
+    """The output extents of a sliding window, by torch's rule (``ceil_mode=False``):
+
+        floor((size + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1
+
+    Raises `ShapeError` if the kernel is larger than the padded input."""
     found: list[int] = []
     for axis, size, k, s, p, d in zip(AXES, sizes, kernel, stride, padding, dilation, strict=True):
         reach = d * (k - 1) + 1
@@ -99,5 +107,6 @@ def slide(
 
 
 def initialisation(params: Iterable[Param], own: Iterable[Init] = ()) -> dict[str, Init]:
-    """`ModuleCall.init` from the parameters: what differs from ``own``, torch's own choice."""
+    """`ModuleCall.init` of some parameters: the initialisations that are not among ``own``, those
+    that torch's module has by itself."""
     return {param.name: param.init for param in params if param.init not in own}

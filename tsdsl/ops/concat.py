@@ -8,7 +8,7 @@ from tsdsl.ops.common import NoArgs, bounded, show
 
 
 class Concat(Op):
-    """The channels of one tensor after those of another; all other extents are equal."""
+    """Concatenates the channels of one or more tensors, whose other extents are equal."""
 
     name = "concat"
     inputs = None

@@ -25,6 +25,8 @@ from tsdsl.ops.common import initialisation, need_map, slide
 
 
 class ConvArgs(OpArgs):
+    """Arguments of ``conv``."""
+
     out: Channels = Field(description="channels of the result")
     kernel: Extents = Field(description="time x height x width of the kernel")
     stride: Extents = Field(default=(1, 1, 1), description="steps of the kernel")
@@ -41,10 +43,10 @@ class ConvArgs(OpArgs):
 
 
 class Conv(Op):
-    """A 3-D convolution. ``groups`` equal to the channels makes it depthwise.
+    """A 3-D convolution. It is depthwise if ``groups`` equals the channels.
 
-    He initialisation: normal, by the fan out, gain of ReLU, as in the SlowFast code base
-    (slowfast/utils/weight_init_helper.py); groups do not count in the fan, as there.
+    Weights have He's normal initialisation with the fan-out and the gain of ReLU, as in the
+    SlowFast code base (slowfast/utils/weight_init_helper.py). As there, the fan ignores groups.
     """
 
     name = "conv"
@@ -89,7 +91,7 @@ class Conv(Op):
 
     @classmethod
     def aligned(cls, args: ConvArgs, *shapes: Shape) -> tuple[int, ...]:
-        # Depthwise.
+        # Only a depthwise convolution keeps channels apart.
         return (0,) if args.groups == args.out == shapes[0][0] else ()
 
     @classmethod
@@ -100,9 +102,10 @@ class Conv(Op):
         layouts: tuple[Axes, ...],
         occurrences: Occurrences,
     ) -> Axes:
-        """With groups, the outputs of a group lie where its inputs do. That cannot be said of a
-        group whose inputs are torn apart: outputs are ranked then, as if the input were plain, and
-        groups of different inputs of a ``concat`` share weights."""
+        """With groups, the outputs of a group have the positions of its inputs, scaled by the
+        largest number of outputs per input. That needs groups whose inputs are consecutive
+        positions. If a group has inputs from two segments, outputs are ranked as for a plain input,
+        and groups of different inputs of a ``concat`` share weights."""
         rows, channels = layouts[0][0], shapes[0][0]
         if args.groups == 1 or not occurrences.laid_out:
             return PLAIN
@@ -111,7 +114,7 @@ class Conv(Op):
         first = found[::inputs]
         if found != [p + j for p in first for j in range(inputs)]:
             return PLAIN
-        # Room for the configuration with the most outputs for each input.
+        # Positions per input: those of the configuration with the most outputs per input.
         most = max(Fraction(own.out, taken[0][0]) for own, taken in occurrences.configurations)
         placed = (ceil(p * most) + j for p in first for j in range(outputs))
         return ranked(layout_of(placed, ceil(occurrences.extents[0] * most))), None
@@ -141,6 +144,7 @@ class Conv(Op):
 
 
 def _padding(args: ConvArgs) -> Dims:
+    """The padding on both sides, in positions: as given, or half of the dilated kernel."""
     if args.padding is not None:
         return args.padding
     (t, h, w), (dt, dh, dw) = args.kernel, args.dilation

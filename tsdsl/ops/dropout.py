@@ -8,11 +8,14 @@ from tsdsl.ir.op import ModuleCall, Op, OpArgs, Shape
 
 
 class DropoutArgs(OpArgs):
+    """Arguments of ``dropout``."""
+
     p: float = Field(ge=0, le=1, description="probability that a value is dropped in training")
 
 
 class Dropout(Op):
-    """Zeroes values at random while training and scales the rest; nothing otherwise."""
+    """In training, sets each value to 0 with probability ``p`` and scales the others by
+    1 / (1 - p); the identity otherwise."""
 
     name = "dropout"
     Args = DropoutArgs

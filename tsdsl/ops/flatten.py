@@ -1,4 +1,4 @@
-"""A map as a matrix."""
+"""From a feature map to a matrix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tsdsl.ops.common import NoArgs, need_map
 
 
 class Flatten(Op):
-    """[C, T, H, W] becomes [C, T * H * W]."""
+    """Joins the positions of a feature map: [C, T, H, W] becomes [C, T * H * W]."""
 
     name = "flatten"
     Args = NoArgs

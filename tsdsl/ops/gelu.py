@@ -7,7 +7,8 @@ from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Gelu(Elementwise):
-    """x * Phi(x), with the exact normal distribution function."""
+    """Gaussian error linear unit: x * Phi(x), with the exact normal distribution function (arXiv
+    1606.08415)."""
 
     name = "gelu"
     keeps_zero = True

@@ -9,13 +9,16 @@ from tsdsl.ops.common import show
 
 
 class GlobalAvgPoolArgs(OpArgs):
+    """Arguments of ``global_avg_pool``."""
+
     keep: bool = Field(
         default=False, description="keep axes of extent 1, to multiply a map with the result"
     )
 
 
 class GlobalAvgPool(Op):
-    """The mean of each channel: of a map or a matrix a vector, or with ``keep`` [C, 1, 1, 1]."""
+    """The mean of each channel of a feature map or matrix. The result is a vector [C]; with
+    ``keep`` it is [C, 1, 1, 1] or [C, 1]."""
 
     name = "global_avg_pool"
     Args = GlobalAvgPoolArgs

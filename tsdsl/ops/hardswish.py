@@ -7,7 +7,8 @@ from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class HardSwish(Elementwise):
-    """x * clamp(x + 3, 0, 6) / 6."""
+    """Piecewise approximation of swish: x * clamp(x + 3, 0, 6) / 6 (MobileNetV3, arXiv
+    1905.02244)."""
 
     name = "hardswish"
     keeps_zero = True

@@ -1,4 +1,4 @@
-"""Nothing."""
+"""The identity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Identity(Elementwise):
-    """The tensor as it is: ``none`` and ``skip``."""
+    """Returns its input. The options ``none`` and ``skip`` of a spec are this operation."""
 
     name = "identity"
     keeps_zero = True

@@ -10,14 +10,18 @@ from tsdsl.ops.common import initialisation, positions
 
 
 class LinearArgs(OpArgs):
+    """Arguments of ``linear``."""
+
     out: Channels = Field(description="channels of the result")
     bias: bool = Field(default=True, description="add a learned value to each channel")
 
 
 class Linear(Op):
-    """A full linear map of the channels: of a vector, or at each position of a map or matrix.
+    """A fully connected layer over the channels of a vector, or over those of each position of a
+    feature map or matrix.
 
-    Initialised as the SlowFast code base does: normal with standard deviation 0.01, bias 0.
+    Weights are initialised as in the SlowFast code base, from a normal distribution with standard
+    deviation 0.01; the bias is 0.
     """
 
     name = "linear"

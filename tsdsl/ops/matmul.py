@@ -8,7 +8,7 @@ from tsdsl.ops.common import NoArgs, need_matrix, show
 
 
 class Matmul(Op):
-    """[A, K] times [K, B] is [A, B], for each clip."""
+    """Matrix product for each clip of the batch: [A, K] times [K, B] is [A, B]."""
 
     name = "matmul"
     inputs = 2

@@ -7,7 +7,7 @@ from tsdsl.ops.pool import EXAMPLES, PoolArgs, pool_call, pooled
 
 
 class MaxPool(Op):
-    """The largest value in the window."""
+    """The maximum of each window."""
 
     name = "max_pool"
     Args = PoolArgs

@@ -7,7 +7,8 @@ from tsdsl.ops.common import NoArgs, show
 
 
 class Mul(Op):
-    """Element by element; an extent of 1 stands for all positions of that axis of the other."""
+    """Elementwise product, with broadcasting: an axis of extent 1 is repeated to the extent of the
+    other tensor."""
 
     name = "mul"
     inputs = 2
@@ -31,7 +32,7 @@ class Mul(Op):
 
     @classmethod
     def aligned(cls, args: NoArgs, *shapes: Shape) -> tuple[int, ...]:
-        # One channel that stands for all has no place among them.
+        # A single channel that is broadcast is not aligned with the result's channels.
         channels = max(shape[0] for shape in shapes)
         return tuple(k for k, shape in enumerate(shapes) if shape[0] == channels)
 

@@ -1,4 +1,4 @@
-"""What the two window poolings share."""
+"""Shared parts of maximum and average pooling."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tsdsl.ops.common import need_map, show_dims, slide
 
 
 class PoolArgs(OpArgs):
+    """Arguments of ``max_pool`` and ``avg_pool``."""
+
     kernel: Extents = Field(description="time x height x width of the window")
     stride: Extents | None = Field(
         default=None, description="steps of the window; left out, the window itself"
@@ -19,7 +21,7 @@ class PoolArgs(OpArgs):
     padding: Offsets = Field(default=(0, 0, 0), description="positions added on both sides")
 
 
-#: Examples of any pooling.
+#: `Op.examples` of both operations.
 EXAMPLES: tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...] = (
     ({"kernel": (1, 3, 3), "stride": (1, 2, 2), "padding": (0, 1, 1)}, ((3, 4, 9, 8),)),
     ({"kernel": (1, 2, 2)}, ((3, 4, 9, 8),)),
@@ -28,7 +30,7 @@ EXAMPLES: tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...] = (
 
 
 def pooled(name: str, args: PoolArgs, shape: Shape) -> Shape:
-    """The shape of a pooling's result."""
+    """The shape of the result of a pooling. Raises `ShapeError`."""
     channels, t, h, w = need_map(name, shape)
     if any(2 * p > k for p, k in zip(args.padding, args.kernel, strict=True)):
         raise ShapeError(
@@ -40,7 +42,7 @@ def pooled(name: str, args: PoolArgs, shape: Shape) -> Shape:
 
 
 def pool_call(target: str, args: PoolArgs) -> ModuleCall:
-    """A pooling module of torch."""
+    """The call of a pooling module of torch; ``target`` is its class."""
     return ModuleCall(
         target,
         (args.kernel,),

@@ -7,7 +7,7 @@ from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Relu(Elementwise):
-    """max(x, 0)."""
+    """Rectified linear unit: max(x, 0)."""
 
     name = "relu"
     keeps_zero = True

@@ -7,7 +7,7 @@ from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Sigmoid(Elementwise):
-    """1 / (1 + exp(-x))."""
+    """Logistic function: 1 / (1 + exp(-x))."""
 
     name = "sigmoid"
 

@@ -11,13 +11,16 @@ from tsdsl.ops.common import show
 
 
 class SoftmaxArgs(OpArgs):
+    """Arguments of ``softmax``."""
+
     axis: Literal["channels", "positions"] = Field(
         default="channels", description='what sums to 1: "channels" or "positions"'
     )
 
 
 class Softmax(Op):
-    """Exponentials that sum to 1 over the channels, or over all positions of a channel."""
+    """Exponentials, normalised to sum to 1 over the channels of each position, or over all
+    positions of each channel."""
 
     name = "softmax"
     Args = SoftmaxArgs

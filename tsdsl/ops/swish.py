@@ -7,7 +7,7 @@ from tsdsl.ops.common import Elementwise, NoArgs
 
 
 class Swish(Elementwise):
-    """x * sigmoid(x), which torch calls SiLU."""
+    """Swish: x * sigmoid(x), which torch calls SiLU (arXiv 1710.05941)."""
 
     name = "swish"
     keeps_zero = True

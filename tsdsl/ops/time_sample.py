@@ -9,12 +9,15 @@ from tsdsl.ops.common import need_map
 
 
 class TimeSampleArgs(OpArgs):
+    """Arguments of ``time_sample``."""
+
     every: Extent = Field(description="one frame of this many is kept")
     start: Offset = Field(default=0, description="the first frame that is kept")
 
 
 class TimeSample(Op):
-    """Keeps frames start, start + every, ...; the frames must divide."""
+    """Keeps the frames start, start + every, ...; the number of frames must be a multiple of
+    ``every``."""
 
     name = "time_sample"
     Args = TimeSampleArgs
@@ -30,7 +33,7 @@ class TimeSample(Op):
         channels, frames, height, width = need_map("time_sample", shapes[0])
         if frames % args.every:
             raise ShapeError(
-                f"{frames} frames cannot be sampled at every {args.every}: no multiple"
+                f"time_sample: {frames} frames are not a multiple of every = {args.every}"
             )
         if args.start >= args.every:
             raise ShapeError(f"time_sample: start {args.start} must be below every = {args.every}")

@@ -1,4 +1,4 @@
-"""Frames as channels."""
+"""Packing of frames into channels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from tsdsl.ops.common import bounded, need_map
 
 
 class TimeToChannelArgs(OpArgs):
+    """Arguments of ``time_to_channel``."""
+
     n: Extent = Field(description="frames that are packed into the channels of one")
 
 
 class TimeToChannel(Op):
-    """[C, T, H, W] becomes [n * C, T / n, H, W]: the channels of n frames one after another."""
+    """Packs the channels of n consecutive frames into one frame, in order: [C, T, H, W] becomes
+    [n * C, T / n, H, W]."""
 
     name = "time_to_channel"
     Args = TimeToChannelArgs
@@ -37,7 +40,7 @@ class TimeToChannel(Op):
         layouts: tuple[Axes, ...],
         occurrences: Occurrences,
     ) -> Axes:
-        # A segment for each frame.
+        # Each frame has a segment of its own.
         n, (rows, _) = args.n, layouts[0]
         return side_by_side([rows] * n, [shapes[0][0]] * n, occurrences.extents * n), None
 

@@ -8,7 +8,7 @@ from tsdsl.ops.common import NoArgs, need_matrix
 
 
 class Transpose(Op):
-    """[A, B] becomes [B, A]."""
+    """Transposes a matrix: [A, B] becomes [B, A]."""
 
     name = "transpose"
     Args = NoArgs

@@ -1,4 +1,4 @@
-"""A matrix as a map."""
+"""From a matrix to a feature map."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from tsdsl.ops.common import NoArgs, need_map, need_matrix, show
 
 
 class Unflatten(Op):
-    """[C, P] becomes [C, T, H, W] with the sizes of a second tensor: undoes ``flatten``."""
+    """Reverses ``flatten``: [C, P] becomes [C, T, H, W] with the frames, height and width of a
+    second tensor."""
 
     name = "unflatten"
     inputs = 2

@@ -1,4 +1,4 @@
-"""An operation as it runs: its name, its arguments and the shapes of its inputs."""
+"""A configuration: one operation with its arguments and the shapes of its inputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tsdsl.ir.op import Op, OpArgs, Shape
 
 
 class Configuration(NamedTuple):
-    """Everything that the cost of one operation can depend on.
+    """An operation's name, arguments and input shapes: everything that its cost can depend on.
 
-    ``shapes`` are those of the inputs, without the batch axis. ``args`` are pairs of name and value
-    in the order of the operation's own model, with the values that the model has.
+    ``shapes`` have no batch axis. ``args`` are all fields of the operation's `Op.Args` as pairs of
+    name and value, in the order of the model.
     """
 
     op: str
@@ -32,7 +32,7 @@ class Configuration(NamedTuple):
 
 
 def spec_text(value: Any) -> str:
-    """An argument as a spec writes it: ``1x3x3``, ``true``, ``0.5``."""
+    """Write an argument as in a spec: ``1x3x3``, ``true``, ``0.5``."""
     if isinstance(value, tuple):
         return "x".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,16 +1,20 @@
-"""What a cost is: a name, a unit, and a value for each operation as it runs.
+"""The contract of a cost: a name, a unit, and a value for each configuration of an operation.
 
-The cost of a network is the sum of the values of its operations. That makes every query of the
-analysis exact: the cost of a space is a sum of small tables (`factors`), one for each operation.
+The cost of a network is the sum of the values of its operations:
 
-A measure that is no such sum cannot be a `Cost`. Peak memory is one: it is the largest amount that
-is alive at any time of a run, so it depends on the order of operations and on what the backend
-keeps. ``elements`` counts the values of all results, most of which a training step keeps;
-``tsdsl bench`` measures the peak of one network.
+    cost(network) = sum over operations: value(op, arguments, input shapes)
+
+Queries of a space are exact because of that: the cost of a space is a sum of small tables
+(`factors`), one for each operation.
+
+Non-goal: measures that are not such a sum. Peak memory is the largest amount that is allocated at
+any time of a run; it depends on the order of operations and on the tensors that the backend keeps.
+``elements`` counts the values of all results, most of which a training step keeps; ``tsdsl bench``
+measures the peak of one network.
 
 A cost that is computed by a rule is one file in `tsdsl.analysis.costs.counted` and one line in its
-tuple. A cost that is measured is a `CostTable`. A program can also add a cost of its own, an object
-of a subclass, to a space: ``space.with_costs(MyCost())``.
+tuple. A measured cost is a `CostTable`. A program can also define a subclass and add an object of
+it to a space: ``space.with_costs(MyCost())``.
 """
 
 from __future__ import annotations
@@ -25,22 +29,22 @@ from tsdsl.ir.op import Op, OpArgs, Shape
 
 
 class Cost(ABC):
-    """A cost of networks. Stateless, or immutable; compared by identity."""
+    """A cost of networks. Objects are immutable and compared by identity."""
 
-    #: What queries, windows, budgets and JSON keys call it.
+    #: The name in queries, windows, budgets and JSON keys.
     name: str
-    #: Other names that mean it, such as ``flops`` for ``macs``.
+    #: Other names of the cost, such as ``flops`` for ``macs``.
     aliases: ClassVar[tuple[str, ...]] = ()
-    #: Unit of the values: "ns", "uJ"; empty for a number of things.
+    #: Unit of the values: "ns", "uJ"; empty for a count.
     unit: str
-    #: What it counts, in words, for titles and axes; empty for its name.
+    #: The counted thing in words, for titles and axes; empty to use `name`.
     noun: str = ""
-    #: What stands behind an SI prefix where values are always shown with one (1.96 GFLOPs); empty
-    #: for a cost that is shown in its unit.
+    #: Unit symbol after an SI prefix, for a cost that is always shown with one (1.96 GFLOPs); empty
+    #: for a cost that is shown in its `unit`.
     symbol: str = ""
     #: Whether `value` may be None, so that a space has to be checked for missing values.
     is_partial: ClassVar[bool] = False
-    #: Whether a summary of a space divides it among stages and phases.
+    #: Whether a summary of a space lists the cost by stage and phase.
     is_divided: ClassVar[bool] = True
 
     def __str__(self) -> str:
@@ -48,26 +52,29 @@ class Cost(ABC):
 
     @abstractmethod
     def value(self, op: type[Op], args: OpArgs, shapes: tuple[Shape, ...]) -> int | None:
-        """The cost of one operation for one clip: an integer, so that sums are exact, and at least
-        0. ``shapes`` are those of the inputs, without the batch axis. The operation is defined for
-        them. None only for a cost that `is_partial`, where the value is not known."""
+        """The cost of one operation for one clip: an integer (so that sums are exact), at least 0.
+
+        ``shapes`` are those of the inputs, without the batch axis. It is only called for shapes
+        that the operation accepts. None means that the value is not known, which only a cost that
+        `is_partial` may return."""
 
     def is_free(self, op: type[Op]) -> bool:
-        """Whether the operation costs 0 whatever its arguments and shapes are. True spares a table
-        of zeros for each place where it stands."""
+        """Whether the operation costs 0 for all arguments and shapes. If so, no tables are built
+        for it."""
         return False
 
     def is_called(self, name: str) -> bool:
-        """Whether a user who writes ``name`` means this cost."""
+        """Whether ``name`` is the name or an alias of this cost."""
         return name == self.name or name in self.aliases
 
     def identity(self) -> Iterable[str]:
-        """Lines that are equal for costs that give the same values: a run that is resumed compares
-        them."""
+        """Lines of text that identify the values of this cost: a resumed run compares them with
+        those of the interrupted run."""
         yield f"{type(self).__module__}.{type(self).__qualname__}"
 
     def missing(self, configurations: Iterable[Configuration], source: str) -> SpecError:
-        """The error for a space, or a network, some operations of which have no value."""
+        """The error for a space or network that has operations without a value. ``source`` is its
+        file."""
         missed = list(configurations)
         shown = "; ".join(map(str, missed[:3])) + ("; ..." if len(missed) > 3 else "")
         noun = "configuration" if len(missed) == 1 else "configurations"
@@ -84,15 +91,15 @@ class Cost(ABC):
         )
 
     def missing_help(self, source: str) -> str:
-        """How to obtain missing values for the spec ``source``."""
+        """Help text: how to obtain missing values for the spec ``source``."""
         return "a table needs every operation that some architecture has"
 
 
 class ResultCost(Cost):
-    """A cost that depends on the shape of an operation's result alone.
+    """A cost that depends only on the shape of an operation's result.
 
-    It is tabulated over the decisions that the result's shape depends on, which are often fewer
-    than those of the arguments and the input shapes together.
+    Its tables range over the decisions that the result's shape depends on. These are often fewer
+    than the decisions of the arguments and input shapes together.
     """
 
     @abstractmethod
@@ -104,8 +111,8 @@ class ResultCost(Cost):
 
 
 class MissingValues(Cost):
-    """How many operations of a network have no value in another cost. A space is covered by that
-    cost if the maximum of this one is 0."""
+    """The number of operations of a network without a value in another cost. That cost covers a
+    space if the maximum of this one is 0."""
 
     unit = ""
 

@@ -5,9 +5,9 @@
      "entries": [{"op": "conv", "args": {"out": 40, "kernel": "1x3x3"}, "inputs": [[32, 4, 80, 80]],
                   "value": 1234567, "spread": 4021}]}
 
-Arguments are written as in a spec; one that is left out has its default there. Shapes have no
-batch axis. Values are whole numbers, so that sums of them are exact. Whatever a file holds,
-reading it gives a table or diagnostics that say what is wrong and where.
+Arguments are written as in a spec; arguments that are left out have their default. Shapes have no
+batch axis. Values are integers, so that sums of them are exact. Reading any file gives a table or
+diagnostics with their places in the text.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tsdsl.ir.op import Op, ShapeError
 from tsdsl.ops import BY_NAME
 
 FORMAT = "tsnet-cost/1"
-#: Bytes of the largest file that is read.
+#: Bytes: larger files are refused.
 MAX_BYTES = 64 << 20
 #: The largest value: 31 years, in nanoseconds.
 MAX_VALUE = 10**18
-#: Findings that one file gives at most.
+#: Findings reported for one file at most.
 MAX_FINDINGS = 100
-#: The largest extent of an axis that is no result of an operation's own rule.
+#: The largest extent of an axis of an input.
 _MAX_EXTENT = 1 << 31
 
 Value = Annotated[StrictInt, Field(ge=0, le=MAX_VALUE)]
@@ -46,7 +46,7 @@ InputShape = Annotated[
 
 
 class EntryDocument(BaseModel):
-    """What one operation costs with its arguments, on inputs of these shapes."""
+    """The cost of one operation with its arguments, on inputs of these shapes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,7 +64,7 @@ class EntryDocument(BaseModel):
 
 
 class CostDocument(BaseModel):
-    """A value for each operation as it runs, such as a latency that was measured."""
+    """A table of measured costs, such as latencies: one value for each configuration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="tsnet-cost/1")
 
@@ -92,7 +92,7 @@ def save(table: CostTable, path: PathLike) -> None:
 
 
 def dump(table: CostTable) -> str:
-    """The text of its file: entries in a fixed order, one in each line."""
+    """The text of the file of a table: entries sorted by configuration, one per line."""
     head = {
         "format": FORMAT,
         "cost": table.name,
@@ -117,7 +117,7 @@ def dump(table: CostTable) -> str:
 
 
 def parse(source: Source) -> CostTable:
-    """The table that a text holds. Raises `SpecError`."""
+    """Parse the text of a cost file. Raises `SpecError`."""
     content = read_json(source, SpecError)
     if not isinstance(content, dict):
         raise _failure(source, f"a cost table is an object, not {kind(content)}")
@@ -141,7 +141,7 @@ def parse(source: Source) -> CostTable:
 
 
 class _EntryReader:
-    """Entries of a file as configurations, each once, and what is wrong with them."""
+    """Collects the entries of a file by configuration, and the findings about them."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -219,14 +219,14 @@ _DIMS = re.compile(r"\d{1,9}x\d{1,9}x\d{1,9}")
 
 
 def _argument(value: Any) -> Any:
-    """An argument as the operation's model holds it: sizes are tuples."""
+    """An argument of a file as the operation's `Op.Args` takes it: sizes become tuples."""
     if isinstance(value, str) and _DIMS.fullmatch(value):
         return tuple(map(int, value.split("x")))
     return value
 
 
 def _option(value: Any) -> Any:
-    """An argument as a spec, in JSON, has it."""
+    """An argument as JSON: sizes become strings such as "1x3x3"."""
     return spec_text(value) if isinstance(value, tuple) else value
 
 
@@ -290,7 +290,7 @@ def _findings(error: Invalid, source: Source) -> list[Diagnostic]:
     return list(found.values())
 
 
-#: What is meant, where pydantic says it in the words of Python.
+#: Type of a pydantic error -> its message, where pydantic's own is about Python.
 _WORDS = {
     "string_pattern_mismatch": "a name is made of letters, digits and _",
     "too_short": "at least one shape is needed",

@@ -1,7 +1,7 @@
-"""A cost that is measured: a value for each configuration of an operation, such as a latency.
+"""A measured cost: a value for each configuration of an operation, such as a latency.
 
-Values are integers in the unit of the table (nanoseconds, for a latency), so that every exact query
-works on them as it does on multiply-accumulates.
+Values are integers in the unit of the table (nanoseconds for a latency), so that every exact query
+works on them as on multiply-accumulates.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ LATENCY = "latency"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CostTable(Cost):
-    """A cost that is looked up: an integer for each operation with its arguments and input shapes.
+    """A measured cost: an integer for each operation with its arguments and input shapes.
 
-    The cost of a network is the sum over its operations, so every exact query of a `Space` works on
-    it. `tsdsl.measure` makes one of latencies. Tables are compared by identity.
+    The cost of a network is the sum over its operations, so that every exact query of a `Space`
+    works on it. `tsdsl.measure` makes a table of latencies. Tables are compared by identity.
 
         >>> table = tsdsl.CostTable("energy", "nJ", {})
         >>> table
         <CostTable energy: 0 operations, in nJ>
     """
 
-    #: The name that budgets and queries have for the cost.
+    #: Name of the cost in budgets and queries.
     name: str
     #: Unit of the values: "ns" for latency.
     unit: str
     #: The cost of each operation.
     values: Mapping[Configuration, int]
-    #: Where the values come from: device, library versions, repeats.
+    #: Origin of the values: device, library versions, repeats.
     provenance: Mapping[str, Any] = field(default_factory=dict)
     #: Interquartile range of the repeated measurements of an operation, where it is known.
     spreads: Mapping[Configuration, int] = field(default_factory=dict)
 
-    #: A table may lack an operation.
+    #: A table may have no value for an operation.
     is_partial: ClassVar[bool] = True
 
     @classmethod
@@ -83,7 +83,8 @@ class CostTable(Cost):
         return html_table(caption, ["operation", self.unit], rows, len(largest))
 
     def value(self, op: type[Op], args: OpArgs, shapes: tuple[Shape, ...]) -> int | None:
-        """The value of an operation with its arguments and input shapes; None if there is none."""
+        """The value of an operation with its arguments and input shapes; None if the table has no
+        such entry."""
         return self.values.get(Configuration.of(op, args, shapes))
 
     def identity(self) -> Iterable[str]:
@@ -91,7 +92,7 @@ class CostTable(Cost):
         return (f"{configuration}\0{value}" for configuration, value in self.values.items())
 
     def missing_help(self, source: str) -> str:
-        """How to obtain missing values for the spec ``source``."""
+        """Help text: how to obtain missing values for the spec ``source``."""
         if self.name == LATENCY:
             return f"'tsdsl measure {source}' times what the space has"
         return super().missing_help(source)

@@ -1,12 +1,15 @@
 """The cost of a space as a sum of factors: small integer tables over few variables each.
 
-An operation's cost is a function of its arguments and input shapes, which are tables over the
-variables that they depend on; jointly enumerated with the same plain integer rules that a frozen
-network uses, they give one table for each operation. It is 0 where a guard of the operation fails.
+    cost(architecture) = sum over factors f: f.table[values of the variables in f.scope]
 
-Tables range over combinations that no architecture has: variables that are tied, gated or excluded
-by a requirement. There the cost counts as 0 if the operation is not defined; that such combinations
-do not occur is the business of `constraints`, which are factors of the same graph.
+An operation's cost is a function of its arguments and input shapes, which are themselves tables
+over a few variables. The rule of the cost, the same that applies to a frozen network, is evaluated
+on their joint combinations; this gives one table for each operation. It is 0 where a guard of the
+operation fails.
+
+Tables also range over combinations that no architecture has, because variables are tied, gated or
+excluded by a requirement. Their entry is 0 if the operation is not defined there. Such combinations
+are excluded by `constraints`, which are 0/1 factors over the same variables.
 """
 
 from __future__ import annotations
@@ -30,10 +33,10 @@ from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import MAX_ENTRIES, Fault, Val
 
 Array = NDArray[Any]
-#: What a table has for an operation with its arguments and the shapes of its inputs.
+#: Computes a table's entry from an operation, its arguments and the shapes of its inputs.
 Rule = Callable[[type[Op], OpArgs, tuple[Shape, ...]], int]
 
-#: From this total on, sums are kept as Python integers instead of 64-bit ones.
+#: Totals from here on are computed with Python integers instead of 64-bit ones.
 MAX_INT64 = 1 << 60
 
 
@@ -48,12 +51,12 @@ class Factor:
 
 @lru_cache(maxsize=4)
 def constraints(space: SpaceGraph) -> Constraints:
-    """What makes an assignment an architecture of the space."""
+    """The conditions under which an assignment is an architecture of the space."""
     return Constraints(space.variables, space.decisions, space.requirements, nullable=False)
 
 
 def constraint_factor(table: Table, sizes: Sequence[int]) -> Factor:
-    """A 0/1 table as a factor of booleans."""
+    """A 0/1 table of `tsdsl.ir.constraints` as a factor of booleans."""
     cells = np.frombuffer(table.cells, np.bool_).reshape([sizes[v] for v in table.scope])
     order = sorted(range(len(table.scope)), key=table.scope.__getitem__)
     return Factor(tuple(table.scope[k] for k in order), cells.transpose(order))
@@ -61,10 +64,10 @@ def constraint_factor(table: Table, sizes: Sequence[int]) -> Factor:
 
 @lru_cache(maxsize=16)
 def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
-    """Factors that sum to a cost.
+    """The factors whose sum is a cost of the space.
 
     An operation without a value counts as 0 (see `elimination.coverage`). Raises `TooCoupled` if
-    one operation depends on too many decisions at once.
+    one operation depends on too many decisions.
     """
     sums: dict[tuple[int, ...], Array] = {}
     for _, factor in placed_factors(space, cost):
@@ -78,7 +81,8 @@ def cost_factors(space: SpaceGraph, cost: Cost) -> tuple[Factor, ...]:
 
 
 def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[PlacedOp, Factor | None]]:
-    """Every operation with its cost; None if that is always 0. Raises `TooCoupled`."""
+    """Every operation with the factor of its cost; None if it is always 0. Raises
+    `TooCoupled`."""
     tabulator = _tabulator(space, cost)
     for placed in walk(space.root):
         if cost.is_free(placed.node.op):
@@ -90,8 +94,7 @@ def placed_factors(space: SpaceGraph, cost: Cost) -> Iterator[tuple[PlacedOp, Fa
 
 
 def rule_factors(space: SpaceGraph, rule: Rule) -> Iterator[tuple[PlacedOp, Factor | None]]:
-    """Every operation with what a rule gives for it; None if that is always 0. Raises
-    `TooCoupled`."""
+    """Every operation with the factor of a rule; None if it is always 0. Raises `TooCoupled`."""
     tabulator = Tabulator(rule)
     for placed in walk(space.root):
         yield placed, tabulator.of_operation(placed)
@@ -99,7 +102,8 @@ def rule_factors(space: SpaceGraph, rule: Rule) -> Iterator[tuple[PlacedOp, Fact
 
 @lru_cache(maxsize=4)
 def _tabulator(space: SpaceGraph, cost: Cost) -> Tabulator:
-    """Kept with what it has computed, because breakdowns look at operations one by one."""
+    """The tabulator of a cost, cached with its results: breakdowns query the same operations
+    repeatedly."""
     if isinstance(cost, ResultCost):
         return Tabulator(cost.value, cost.of_result)
     return Tabulator(lambda op, args, shapes: cost.value(op, args, shapes) or 0)
@@ -112,10 +116,10 @@ def expand(factor: Factor, scope: Sequence[int]) -> Array:
 
 
 class Tabulator:
-    """Turns a rule for operations into tables over the variables of a space.
+    """Evaluates a rule for operations as tables over the variables of a space.
 
-    Arguments and shapes are values with few distinct entries, so the rule is called once for each
-    distinct combination of them in the whole space.
+    Arguments and shapes have few distinct values, so the rule is called only once for each distinct
+    combination of them in the whole space.
     """
 
     def __init__(self, rule: Rule, of_result: Callable[[Shape], int] | None = None) -> None:
@@ -126,7 +130,8 @@ class Tabulator:
         self._known: dict[tuple[Any, ...], int] = {}
 
     def of_operation(self, placed: PlacedOp) -> Factor | None:
-        """The rule for one operation, 0 where it does not run; None if it is always 0."""
+        """The factor of the rule for one operation, 0 where it does not run; None if it is always
+        0."""
         op, args = placed.node.op, placed.node.args
         names = tuple(args)
         vals = [*args.values(), *(edge.shape for edge in placed.node.inputs)]
@@ -137,8 +142,8 @@ class Tabulator:
         return self._masked(placed, vals, rule, op.name)
 
     def of_result(self, placed: PlacedOp) -> Factor | None:
-        """The rule for the result of one operation, 0 where it does not run; None if it is always
-        0."""
+        """The factor of the rule for one operation's result shape, 0 where the operation does not
+        run; None if it is always 0."""
         assert self._of_result is not None
         return self._masked(placed, [placed.node.output.shape], self._of_result, "result")
 
@@ -157,7 +162,7 @@ class Tabulator:
 
     def _value(self, op: type[Op], names: tuple[str, ...], values: tuple[Any, ...]) -> int:
         """The rule for one combination of arguments and shapes; 0 if the operation is not defined
-        for it, which no architecture then has."""
+        for it (then no architecture has that combination)."""
         shapes: tuple[Shape, ...] = values[len(names) :]
         try:
             args = op.Args(**dict(zip(names, values, strict=False)))
@@ -169,7 +174,7 @@ class Tabulator:
     def _evaluate(
         self, placed: PlacedOp, vals: Sequence[Val], rule: Callable[..., int], tag: str
     ) -> Factor:
-        """A function of some values as a table over all of their variables."""
+        """Evaluate a function of some values as a table over all of their variables."""
         coded = [self._code(val) for val in vals]
         by_index = {v.index: v for val in vals for v in val.variables}
         scope = tuple(sorted(by_index))
@@ -185,7 +190,7 @@ class Tabulator:
             spread = expand(Factor(tuple(v.index for v in val.variables), codes), scope)
             joint = joint * max(len(distinct), 1) + spread
             valid = valid & (spread >= 0)
-        # A combination with a fault has a code, but a wrong one: it is told apart as -1.
+        # A combination with a fault would have the code of another one: it gets -1 instead.
         unique, inverse = np.unique(np.where(valid, joint, -1), return_inverse=True)
         results = [self._at(code, coded, rule, tag) for code in unique.tolist()]
         return Factor(scope, _integers(results)[inverse.reshape(-1)].reshape(sizes))
@@ -210,7 +215,8 @@ class Tabulator:
         return self._known[key]
 
     def _code(self, val: Val) -> tuple[list[Any], Array]:
-        """A value's distinct entries, and for each combination which it is (-1 for a fault)."""
+        """A value's distinct entries, and the index of its entry for each combination (-1 for a
+        fault)."""
         if id(val) not in self._codes:
             at: dict[Any, int] = {}
             codes = [
@@ -236,14 +242,15 @@ def _integers(values: list[int]) -> Array:
 
 
 def plus(left: Array, right: Array) -> Array:
-    """A sum that cannot wrap around."""
+    """The sum of two tables, in Python integers where 64 bits could overflow."""
     if int(np.max(left)) + int(np.max(right)) >= MAX_INT64:
         left, right = left.astype(object), right.astype(object)
     return np.asarray(left + right, left.dtype)
 
 
 def _merge(found: dict[tuple[int, ...], Array]) -> tuple[Factor, ...]:
-    """Add each table to one whose variables include its own, the smallest, if there is one."""
+    """Fewer tables with the same sum: each is added to the smallest one whose variables include its
+    own, if there is one."""
     holders: dict[int, set[tuple[int, ...]]] = {}
     for scope in found:
         for v in scope:

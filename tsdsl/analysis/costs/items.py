@@ -15,7 +15,8 @@ from tsdsl.ir.op import Shape
 
 Grouping = Literal["stream", "stage", "block", "op"]
 
-#: How many leading segments of a path name its group, by the first segment; "" is for streams.
+#: Number of leading segments of a path that are the name of its group, by the first segment; "" is
+#: for streams.
 _DEPTH: dict[Grouping, dict[str, int]] = {
     "stream": {"": 1, "fuse": 1, "attend": 1, "head": 1},
     "stage": {"": 2, "fuse": 3, "attend": 3, "head": 1},
@@ -25,21 +26,21 @@ _DEPTH: dict[Grouping, dict[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class CostItem:
-    """One operation of a network. ``macs`` are multiply-accumulates for one clip; ``shape`` is the
-    result's, without the batch axis."""
+    """The costs of one operation of a network. ``macs`` are multiply-accumulates for one clip;
+    ``shape`` is the result's, without the batch axis."""
 
     path: Path
     op: str
     macs: int
     params: int
     shape: Shape
-    #: Values of the other costs that were given to `cost_items`, in their order.
+    #: Values of the ``costs`` of `cost_items`, in their order.
     costs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CostGroup:
-    """The costs of all operations of one group together, as in `CostItem`."""
+    """The summed costs of the operations of one group (see `CostItem`); ``ops`` is their number."""
 
     name: str
     macs: int
@@ -60,7 +61,8 @@ def cost_items(network: Network, costs: Sequence[Cost] = ()) -> list[CostItem]:
 
 
 def values(network: Network, cost: Cost) -> list[int]:
-    """A cost of every operation, in order of execution. Raises `SpecError` if one has no value."""
+    """The cost of every operation, in order of execution. Raises `SpecError` if one has no
+    value."""
     calls = [call for _, call in network.ops()]
     found = [cost.value(call.op, call.args, call.shapes) for call in calls]
     known = [value for value in found if value is not None]
@@ -72,7 +74,7 @@ def values(network: Network, cost: Cost) -> list[int]:
 
 
 def total(network: Network, cost: Cost) -> int:
-    """A cost of the whole network. Raises `SpecError` if an operation has no value."""
+    """The cost of the whole network. Raises `SpecError` if an operation has no value."""
     return sum(values(network, cost))
 
 

@@ -1,4 +1,4 @@
-"""From the name of a cost, as a user writes it, to the cost."""
+"""Costs by the names that users write."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tsdsl.diagnostics import Diagnostic, SpecError, did_you_mean
 
 Window = TypeVar("Window")
 
-#: Measures that are no sum over operations, so that no `Cost` has them.
+#: Names under which users look for peak memory, which is not a `Cost` (see `cost`).
 _PEAK_MEMORY = frozenset({"memory", "peak_memory", "peak", "vram", "ram"})
 
 
 def counted(name: str) -> Cost | None:
-    """The counted cost of that name, or alias; None if there is none."""
+    """The counted cost with this name or alias; None if there is none."""
     return next((cost for cost in COUNTED if cost.is_called(name)), None)
 
 
 def cost_named(name: str, own: Mapping[str, Cost], space: str, source: str) -> Cost:
-    """The cost that a name means: a counted one, or one of a space's ``own``, by name. ``space``
-    and ``source`` are the space's name and file, for the error. Raises `SpecError`."""
+    """The counted cost with this name or alias, or else the space's ``own`` cost of this name.
+    ``space`` and ``source`` are the space's name and file, for the error. Raises `SpecError`."""
     found = counted(name) or own.get(name)
     if found is not None:
         return found
@@ -45,7 +45,8 @@ def cost_named(name: str, own: Mapping[str, Cost], space: str, source: str) -> C
 def windows_by_name(
     flops: Window | None, params: Window | None, within: Mapping[str, Window | None] | None
 ) -> list[tuple[str, Window]]:
-    """The windows that are given, in one list: the two that have arguments of their own in most
-    functions, and ``within``, which has any by the name of the cost."""
+    """All given windows with the names of their costs: those of ``flops`` and ``params``, which
+    have arguments of their own in most functions, and those of ``within`` (cost -> window). Windows
+    that are None are left out."""
     given = [(MACS.name, flops), (PARAMS.name, params), *(within or {}).items()]
     return [(name, window) for name, window in given if window is not None]

@@ -10,12 +10,12 @@ from tsdsl.analysis.costs.counted.elements import Elements
 from tsdsl.analysis.costs.counted.macs import Macs
 from tsdsl.analysis.costs.counted.params import Params
 
-#: Multiply-accumulates, the main cost: what ``flops`` means, and what histograms show.
+#: Multiply-accumulates (``flops``), the main cost, which histograms show.
 MACS = Macs()
 
-#: Parameters, which have a window of their own in most functions, as multiply-accumulates have.
+#: Parameters. Like `MACS`, they have a window argument of their own in most functions.
 PARAMS = Params()
-#: Values of all results, from which a search estimates what its activations take.
+#: Values of all results, from which a search estimates the memory of its activations.
 ELEMENTS = Elements()
 
 COUNTED: tuple[Cost, ...] = (

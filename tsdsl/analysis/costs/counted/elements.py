@@ -9,8 +9,9 @@ from tsdsl.ir.op import Shape
 
 
 class Elements(ResultCost):
-    """Values of the results of all operations, for one clip: what a training step keeps if it
-    keeps every result. The peak memory of a run is no sum over operations, and no cost."""
+    """Number of values in the results of all operations, for one clip: the activations of a
+    training step that keeps every result. It is not the peak memory of a run, which is not a sum
+    over operations."""
 
     name = "elements"
     unit = ""

@@ -7,8 +7,8 @@ from tsdsl.ir.op import Op, OpArgs, Shape
 
 
 class Macs(Cost):
-    """Multiply-accumulates of convolutions, linear layers and matrix products, for one clip. They
-    are what the project calls FLOPs: one multiply-accumulate is one FLOP."""
+    """Multiply-accumulates of convolutions, linear layers and matrix products, for one clip. The
+    project counts one multiply-accumulate as one FLOP, as papers on video networks do."""
 
     name = "macs"
     unit = ""

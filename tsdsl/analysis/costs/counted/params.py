@@ -9,7 +9,7 @@ from tsdsl.ir.op import Op, OpArgs, Shape
 
 
 class Params(Cost):
-    """Values that a network learns: weights and biases. Running statistics do not count."""
+    """Number of learned values: weights and biases. Running statistics do not count."""
 
     name = "params"
     unit = ""

@@ -266,8 +266,9 @@ class _SingleLookup:
         options = chosen.values()
         if not _OPTION_TYPES.issuperset(map(type, options)) and not all(map(_is_hashable, options)):
             return None
-        parts = list(map(self._parts.get, chosen.items()))
-        if None in parts:
+        found = map(self._parts.get, chosen.items())
+        parts = [part for part in found if part is not None]
+        if len(parts) < len(chosen):
             return None
         for path, boolean in self._ambiguous:
             if path in chosen and (type(chosen[path]) is bool) is not boolean:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from math import prod
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from tsdsl.ir.op import FunctionCall, ModuleCall, Op, Shape, ShapeError
+from tsdsl import testing
+from tsdsl.ir.op import Op, Shape, ShapeError
 from tsdsl.ops import BY_NAME, OPS
 
 EXAMPLES = [
@@ -24,107 +20,18 @@ EXAMPLES = [
 ]
 
 
-def torch_module(call: ModuleCall, device: str = "meta") -> nn.Module:
-    package, name = call.target.rsplit(".", 1)
-    return (
-        getattr(importlib.import_module(package), name)(*call.args, **call.kwargs, device=device)
-        if call.target not in NO_DEVICE
-        else getattr(importlib.import_module(package), name)(*call.args, **call.kwargs)
-    )
-
-
-NO_DEVICE = {"torch.nn.Dropout", "torch.nn.MaxPool3d", "torch.nn.AvgPool3d"}
-
-
-def apply(call: ModuleCall | FunctionCall, module: nn.Module | None, inputs: list[Any]) -> Any:
-    """Evaluate a description by plain text substitution: not how the backend does it."""
-    names = {f"_{i}": tensor for i, tensor in enumerate(inputs)}
-    places = [f"_{i}" for i in range(len(inputs))]
-    if isinstance(call, FunctionCall):
-        text = call.expression.format(*places, **{k: repr(v) for k, v in call.args.items()})
-    else:
-        text = (call.apply or "{module}({0})").format(*places, module="_module")
-    return eval(text, {"torch": torch, "_module": module, **names})
-
-
-def check(op: type[Op], arguments: dict[str, Any], shapes: tuple[Shape, ...]) -> None:
-    args = op.Args(**arguments)
-    result = op.infer(args, *shapes)
-    call = op.module(args, *shapes)
-    module = torch_module(call) if isinstance(call, ModuleCall) else None
-    inputs = [torch.empty(2, *shape, device="meta") for shape in shapes]
-    if module is not None and isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        output = apply(call, module, inputs)
-    assert tuple(output.shape) == (2, *result)
-    assert counter.get_total_flops() == 2 * 2 * op.macs(args, *shapes)
-    theirs = {n: tuple(p.shape) for n, p in module.named_parameters()} if module else {}
-    params = op.params(args, *shapes)
-    assert {p.name: p.shape for p in params} == theirs
-    assert all(len(p.axes) == len(p.shape) for p in params)
-    if isinstance(call, ModuleCall):
-        own = {"weight": "ones", "bias": "zeros"} if "BatchNorm" in call.target else {}
-        assert {p.name: p.init for p in params} == {**own, **call.init}
-
-
 @pytest.mark.parametrize(("op", "args", "shapes"), EXAMPLES)
 def test_an_example_computes_what_its_op_declares(
     op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]
 ) -> None:
-    check(op, args, shapes)
-
-
-@pytest.mark.parametrize(("op", "args", "shapes"), EXAMPLES)
-def test_what_may_be_written_over(
-    op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]
-) -> None:
-    """A new tensor, which its own backward pass does not read; and what is written over one."""
-    call = op.module(op.Args(**args), *shapes)
-    module = torch_module(call, "cpu") if isinstance(call, ModuleCall) else None
-    torch.manual_seed(0)
-    inputs = [torch.randn(2, *shape, requires_grad=True) for shape in shapes]
-    if op.overwritable:
-        assert isinstance(call, FunctionCall), "hooks on a module have seen its result"
-        before = [tensor.detach().clone() for tensor in inputs]
-        found = [
-            torch.autograd.grad(change(apply(call, module, inputs)).sum(), inputs)
-            for change in (torch.relu, torch.relu_)
-        ]
-        assert all(map(torch.equal, *found)) and all(map(torch.equal, inputs, before))
-    if isinstance(call, FunctionCall) and call.in_place:
-        over = FunctionCall(call.in_place, call.args)
-        fresh = [tensor + 1 for tensor in inputs]
-        result = apply(over, None, fresh)
-        assert result.data_ptr() == fresh[0].data_ptr()
-        plain = apply(call, None, [tensor + 1 for tensor in inputs])
-        assert torch.equal(result, plain)
-        grads = [torch.autograd.grad(each.square().sum(), inputs) for each in (result, plain)]
-        assert all(map(torch.equal, *grads))
-
-
-@pytest.mark.parametrize(("op", "args", "shapes"), EXAMPLES)
-def test_defaults_are_those_of_torch(
-    op: type[Op], args: dict[str, Any], shapes: tuple[Shape, ...]
-) -> None:
-    call = op.module(op.Args(**args), *shapes)
-    if isinstance(call, FunctionCall):
-        return
-    package, name = call.target.rsplit(".", 1)
-    parameters = inspect.signature(getattr(importlib.import_module(package), name)).parameters
-    for key, default in call.defaults.items():
-        theirs = parameters[key].default
-        assert default == ((theirs,) * 3 if isinstance(default, tuple) else theirs), key
-        assert key in call.kwargs
+    testing.check_example(op, args, shapes)
+    testing.check_overwriting(op, args, shapes)
+    testing.check_defaults(op, args, shapes)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_an_op_and_its_arguments_are_documented(op: type[Op]) -> None:
-    assert op.__doc__
-    assert op.examples
-    assert BY_NAME[op.name] is op
-    assert all(field.description for field in op.Args.model_fields.values())
-    assert op.Args.model_json_schema()["additionalProperties"] is False
+    testing.check_declaration(op)
 
 
 extent = st.integers(1, 9)
@@ -175,7 +82,7 @@ def test_any_arguments(op: type[Op], data: st.DataObject) -> None:
     except ShapeError as error:
         assert any(character.isdigit() for character in str(error))
     else:
-        check(op, given_args, tuple(shapes))
+        testing.check_example(op, given_args, tuple(shapes))
 
 
 @pytest.mark.parametrize(
@@ -215,3 +122,31 @@ def test_conv_macs_by_hand() -> None:
     op = BY_NAME["conv"]
     args = op.Args(out=54, kernel=(3, 3, 3), groups=54)
     assert op.macs(args, (54, 4, 80, 80)) == 54 * 27 * prod((4, 80, 80))
+
+
+class Wrong(BY_NAME["linear"]):  # type: ignore[misc]
+    """A linear layer."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"infer": staticmethod(lambda args, *shapes: shapes[0])},
+         "linear(out=4) on [7]: infer gives the shape [7], torch gives [4]"),
+        ({"macs": staticmethod(lambda args, *shapes: 1)},
+         "linear(out=4) on [7]: macs gives 1, torch counts 28"),
+        ({"params": staticmethod(lambda args, *shapes: ())},
+         "linear(out=4) on [7]: params gives {}, the module of torch has"
+         " {'weight': (4, 7), 'bias': (4,)}"),
+        ({"overwritable": True},
+         "linear(out=4) on [7]: the result of a module is not overwritable: hooks have seen it"),
+        ({"examples": ()}, "linear has no examples"),
+        ({"__doc__": None}, "linear has no docstring"),
+        ({}, "linear is not the operation that a spec finds under this name"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_found_and_named(changes: dict[str, Any], message: str) -> None:
+    changed = type("Wrong", (Wrong,), {"__doc__": "A linear layer.", **changes})
+    with pytest.raises(AssertionError) as caught:
+        testing.check_operation(changed)
+    assert str(caught.value).startswith(message)

@@ -29,8 +29,9 @@ from tsdsl.sema.check import CheckedFile, check_text
 CORPUS = Path(__file__).parent / "corpus"
 PROGRAMS = sorted(CORPUS.glob("*.tsnet"))
 
-#: Codes of findings that a spec alone cannot cause: they need an option or an architecture file.
-ELSEWHERE = {"E0508", "E0513", "E0591", "E0592", "E0593", "E0594", "W0970"}
+#: Codes of findings that a spec alone cannot cause: they need an option, an architecture file or an
+#: installed package.
+ELSEWHERE = {"E0215", "E0508", "E0513", "E0591", "E0592", "E0593", "E0594", "W0970"}
 
 
 def checked(path: Path) -> CheckedFile:

@@ -31,7 +31,7 @@ from tsdsl.ir.naming import module_path, state_key
 from tsdsl.ir.network import Network
 from tsdsl.ir.resolve import assignment
 from tsdsl.ir.space import SpaceGraph
-from tsdsl.ir.stream_subset import JOINS, StreamFilter, fusion_targets
+from tsdsl.ir.stream_subset import StreamFilter, fusion_targets
 from tsdsl.ir.values import union_variables
 
 #: Largest number of architectures whose assignment is cached.
@@ -322,7 +322,7 @@ class _OpPlan:
         """The result if inputs of absent streams are None: with zeros in their place if the
         operation concatenates them with others, else None."""
         there = [tensor for tensor in inputs if tensor is not None]
-        if not there or self._node.op.name not in JOINS:
+        if not there or not self._node.op.joins:
             return None
         shapes = [edge.shape.at(chosen) for edge in self._node.inputs]
         return ready(

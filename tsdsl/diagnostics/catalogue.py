@@ -34,6 +34,7 @@ NAMES = {
     "E0212": "imports in a circle",
     "E0213": "an import from outside of the root",
     "E0214": "a new name where one of the base is meant",
+    "E0215": "an operation of a package that cannot be used",
 }
 
 TYPES = {

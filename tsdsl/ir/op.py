@@ -109,6 +109,9 @@ class Op(ABC):
     #: Whether the result leaves out channels of its input. Positions that no architecture uses are
     #: then removed from its axis in the supernet.
     leaves_out: ClassVar[bool] = False
+    #: Whether it joins tensors of which some may be absent, with the streams that they belong to:
+    #: zeros stand in for those, of the shape that they would have.
+    joins: ClassVar[bool] = False
     #: Pairs of arguments and input shapes, which the contract tests run.
     examples: ClassVar[tuple[tuple[Mapping[str, Any], tuple[Shape, ...]], ...]]
 

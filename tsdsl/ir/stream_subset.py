@@ -5,7 +5,7 @@ as in the whole space: the head with all of its inputs, every operation with its
 decisions and requirements. A stream whose incoming fusion is absent continues with its tensor from
 before the fusion. Where the fusion would have made it wider (a lateral connection that is
 concatenated), zeros stand in for the absent channels, as they do in the head: operations that join
-tensors (`JOINS`) run as soon as one of their inputs exists, all other operations need all of
+tensors (`Op.joins`) run as soon as one of their inputs exists, all other operations need all of
 theirs.
 """
 
@@ -19,9 +19,6 @@ from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, walk
 from tsdsl.ir.space import SpaceGraph
 from tsdsl.ir.values import Fault, Val
 from tsdsl.record import replace
-
-#: Operations that join tensors, so that some of them may be absent.
-JOINS = frozenset({"concat", "add"})
 
 
 class Presence(IntEnum):
@@ -107,7 +104,7 @@ def result_presence(space: SpaceGraph, streams: Collection[str]) -> Presence:
 def _presence(node: Node, known: dict[Edge, Presence]) -> Presence:
     if isinstance(node, OpNode):
         inputs = [known[edge] for edge in node.inputs]
-        return max(inputs) if node.op.name in JOINS else min(inputs)
+        return max(inputs) if node.op.joins else min(inputs)
     if isinstance(node, CallNode):
         inside = dict(zip(node.formals, (known[edge] for edge in node.inputs), strict=True))
         return _region_presence(node.body, inside)

@@ -2,7 +2,7 @@
 
 A file holds all that there is to know of an operation (`tsdsl.ir.op.Op`): its arguments, the rule
 for its shape, what it learns, what it costs, and how torch computes it. Everything else a spec
-uses is a block of the standard library.
+uses is a block of the standard library, or an operation of another package (`registry`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tsdsl.ops.linear import Linear
 from tsdsl.ops.matmul import Matmul
 from tsdsl.ops.max_pool import MaxPool
 from tsdsl.ops.mul import Mul
+from tsdsl.ops.registry import Operations, UnusableOperation
 from tsdsl.ops.relu import Relu
 from tsdsl.ops.sigmoid import Sigmoid
 from tsdsl.ops.softmax import Softmax
@@ -64,7 +65,7 @@ OPS: tuple[type[Op], ...] = (
     Identity,
 )
 
-#: By the name that a spec uses.
-BY_NAME: dict[str, type[Op]] = {op.name: op for op in OPS}
+#: All operations by the name that a spec uses, those of other packages included.
+BY_NAME = Operations(OPS)
 
-__all__ = ["BY_NAME", "OPS"]
+__all__ = ["BY_NAME", "OPS", "UnusableOperation"]

@@ -14,6 +14,7 @@ class Add(Op):
 
     name = "add"
     inputs = 2
+    joins = True
     Args = NoArgs
     overwritable = True
     examples = (

@@ -12,6 +12,7 @@ class Concat(Op):
 
     name = "concat"
     inputs = None
+    joins = True
     Args = NoArgs
     lays_out = True
     examples = (

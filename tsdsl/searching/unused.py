@@ -32,7 +32,7 @@ from tsdsl.backends.supernet import Supernet
 from tsdsl.ir.architecture import Option
 from tsdsl.ir.graph import CallNode, Edge, Node, OpNode, Path, Region, walk
 from tsdsl.ir.space import Requirement, SpaceGraph
-from tsdsl.ir.stream_subset import JOINS, StreamFilter, restrict
+from tsdsl.ir.stream_subset import StreamFilter, restrict
 from tsdsl.ir.values import Val, lift
 from tsdsl.record import replace
 
@@ -181,7 +181,7 @@ def _of_node(node: Node, path: Path, known: dict[Edge, Zeros], layouts: ChannelL
 
 def _of_operation(node: OpNode, path: Path, inputs: list[Zeros], layouts: ChannelLayouts) -> Zeros:
     there = [zeros for zeros in inputs if zeros is not None]
-    if not there or (len(there) < len(inputs) and node.op.name not in JOINS):
+    if not there or (len(there) < len(inputs) and not node.op.joins):
         return None
     if node.op.name == "concat":
         found: set[int] = set()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from tsdsl.diagnostics import Collector, Diagnostic, Label, Span, did_you_mean
-from tsdsl.ops import BY_NAME
+from tsdsl.ops import BY_NAME, UnusableOperation
 from tsdsl.sema import signatures
 from tsdsl.sema.functions import BUILTINS
 from tsdsl.sema.modules import LoadedModule
@@ -155,8 +155,15 @@ class _NameCheck:
         if name in BUILTINS and not called and name not in (*self.local, *module.blocks):
             message = f"'{name}' is a function of values: call it, as in {name}(...)"
             self.error("E0203", message, node.span, None)
-        places = (self.local, module.blocks, module.imports, BY_NAME, BUILTINS, IDENTITIES)
+        places = (self.local, module.blocks, module.imports, BUILTINS, IDENTITIES)
         if any(name in place for place in places) or name in module.lost:
+            return
+        # Last: a name that is no built-in operation makes it search the installed packages.
+        if name in BY_NAME:
+            try:
+                BY_NAME[name]
+            except UnusableOperation as error:
+                self.error("E0215", error.message, node.span, error.help)
             return
         for alias, imported in module.imports.items():
             if imported is not None and name in imported.blocks:
@@ -168,7 +175,10 @@ class _NameCheck:
                 )
                 return
         self.error(
-            "E0201", f"'{name}' is not known here", node.span, did_you_mean(name, chain(*places))
+            "E0201",
+            f"'{name}' is not known here",
+            node.span,
+            did_you_mean(name, chain(*places, BY_NAME)),
         )
 
     def member(self, node: ast.Member) -> None:
@@ -221,8 +231,9 @@ class _NameCheck:
         if isinstance(node, ast.Name) and node.text not in self.local:
             name = node.text
             block = self.module.blocks.get(name)
-            if block is None and name in BY_NAME:
-                return name, [p.name for p in signatures.of_op(BY_NAME[name])], []
+            op = None if block is not None or name in BUILTINS else BY_NAME.find(name)
+            if op is not None:
+                return name, [p.name for p in signatures.of_op(op)], []
         elif isinstance(node, ast.Member):
             imported = self._import(node.object)
             name = node.name.text

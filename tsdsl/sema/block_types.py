@@ -14,6 +14,7 @@ from tsdsl.record import Record
 from tsdsl.sema import signatures
 from tsdsl.sema.functions import BUILTINS, DIMS_MEMBERS, TENSOR_MEMBERS
 from tsdsl.sema.modules import LoadedModule
+from tsdsl.sema.scope import IDENTITIES
 from tsdsl.sema.signatures import Parameter
 from tsdsl.syntax import ast
 
@@ -101,7 +102,11 @@ class _TypeCheck:
             case ast.Name(text):
                 if text in self.local:
                     return self.local[text]
-                return "op" if text in self.module.blocks or text in BY_NAME else None
+                if text in self.module.blocks:
+                    return "op"
+                # Other names first: one that is no operation makes it search installed packages.
+                known = text in BUILTINS or text in self.module.imports or text in IDENTITIES
+                return "op" if not known and text in BY_NAME else None
             case ast.Member():
                 return self.member(node)
             case ast.Call():
@@ -198,9 +203,10 @@ class _TypeCheck:
         block: ast.Block | None = None
         if isinstance(node, ast.Name) and node.text not in self.local:
             block = self.module.blocks.get(node.text)
-            if block is None and node.text in BY_NAME:
-                op = BY_NAME[node.text]
-                return _Callee(node.text, signatures.of_op(op), op.inputs)
+            if block is None and node.text not in (*BUILTINS, *IDENTITIES):
+                op = BY_NAME.find(node.text)
+                if op is not None:
+                    return _Callee(node.text, signatures.of_op(op), op.inputs)
         elif (
             isinstance(node, ast.Member)
             and isinstance(node.object, ast.Name)

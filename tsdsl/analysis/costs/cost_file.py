@@ -26,7 +26,7 @@ from tsdsl.diagnostics import Diagnostic, Source, SpecError, did_you_mean
 from tsdsl.files import PathLike, read_text, write_atomic
 from tsdsl.ir.json_text import key_span, kind, read_json, value_span
 from tsdsl.ir.op import Op, ShapeError
-from tsdsl.ops import BY_NAME
+from tsdsl.ops import BY_NAME, UnusableOperation
 
 FORMAT = "tsnet-cost/1"
 #: Bytes: larger files are refused.
@@ -151,7 +151,11 @@ class _EntryReader:
         self.found: list[Diagnostic] = []
 
     def add(self, at: int, entry: EntryDocument) -> None:
-        op = BY_NAME.get(entry.op)
+        try:
+            op = BY_NAME.get(entry.op)
+        except UnusableOperation as error:
+            self._wrong(at, ("op",), error.message, error.help)
+            return
         if op is None:
             hint = did_you_mean(entry.op, BY_NAME)
             self._wrong(at, ("op",), f"there is no operation '{entry.op[:40]}'", hint)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tsdsl.diagnostics import Span, did_you_mean
 from tsdsl.ir.graph import BlockInfo, Edge, Guard
 from tsdsl.ir.values import Val, constant
-from tsdsl.ops import BY_NAME
+from tsdsl.ops import BY_NAME, UnusableOperation
 from tsdsl.record import Record, factory
 from tsdsl.sema import functions, signatures
 from tsdsl.sema.context import POISON, Context, is_broken
@@ -58,20 +58,24 @@ class NameResolver:
             return value
         if node.text in IDENTITIES:
             return constant(OpValue(None, node.text))
-        definition = self._definition(node.text, env.module)
+        definition = self._definition(node, env.module)
         if definition is not None:
             return definition
         return self._unknown(node.text, node.span, env)
 
-    def _definition(self, name: str, module: LoadedModule) -> Value | None:
+    def _definition(self, node: ast.Name, module: LoadedModule) -> Value | None:
         """A block or import of the module, or a primitive operation."""
+        name = node.text
         if name in module.blocks:
             return constant(OpValue(self.block(module.blocks[name], module), name))
         if name in module.imports:
             return module.imports[name] or POISON
-        if name in BY_NAME:
+        if name in BUILTINS or name not in BY_NAME:
+            return None
+        try:
             return constant(OpValue(BY_NAME[name], name))
-        return None
+        except UnusableOperation as error:
+            return self.context.error("E0215", error.message, node.span, error.help)
 
     def block(self, tree: ast.Block, module: LoadedModule) -> BlockRef:
         """A block as something that can be applied. The same object each time, because emitted

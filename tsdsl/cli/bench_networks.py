@@ -1,4 +1,4 @@
-"""The networks that `tsdsl bench` times: of specs, of architectures, of functions."""
+"""The networks that `tsdsl bench` times: from specs, architectures and Python functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Network(NamedTuple):
     """A network to time, before it has a name."""
 
-    #: What to call it, from short to unmistakable.
+    #: Candidates for its name, from the shortest to the most specific.
     labels: tuple[str, ...]
     shown: Shown
     lazy: LazyNetwork
@@ -95,16 +95,16 @@ def _spaces(
         own: list[str | None] = [
             n for n in dict.fromkeys(names) if n in (*known[file].names, *known[file].bases)
         ]
-        # Of a single file, `select` says what spaces it has.
+        # With a single file, the error of `select` lists its spaces.
         own = own or [names[0] if names and len(known) == 1 else None]
         found += [(file, select(known[file], file, name)) for name in own]
     return found
 
 
 def _matched(spaces: Sequence[tsdsl.Space], frozen: Sequence[str]) -> list[list[str]]:
-    """The architecture files of each space: those with its hash, else those with its name. Where
-    spaces have one hash, a file belongs to that of its name; a space that is left with none takes
-    all that have its hash."""
+    """The architecture files of each space: a file belongs to the spaces with its hash, else to
+    those with its name. Among spaces with the same hash, it belongs to the one with its name; a
+    space that gets no file that way takes all files with its hash."""
     archs = {path: tsdsl.Architecture.load(path) for path in frozen}
     found: list[list[str]] = [[] for _ in spaces]
     for path in frozen:
@@ -113,7 +113,7 @@ def _matched(spaces: Sequence[tsdsl.Space], frozen: Sequence[str]) -> list[list[
         named = [k for k, space in enumerate(spaces) if space.name == arch.space]
         fits = [k for k in hashed if k in named] or hashed or named
         if not fits and not (arch.space or arch.space_hash):
-            # A file that does not say what it is of can only be of a single one.
+            # A file that names no space is accepted only if one space has decisions.
             searched = [k for k, space in enumerate(spaces) if space.decisions]
             fits = searched if len(searched) == 1 else []
         if not fits:
@@ -161,7 +161,8 @@ def _network(
 
 
 def other(target: str, first: Network) -> Network:
-    """What a function gives. What brings no input takes the clip of the first spec."""
+    """The network that ``module:function`` returns. Without an example input of its own, it takes
+    the clip of the first spec."""
     from tsdsl.backends.bench import LazyNetwork
 
     clip = tuple(first.lazy.clip or ())
@@ -171,23 +172,23 @@ def other(target: str, first: Network) -> Network:
     )
     about = {"against": target}
     shown = Shown(target, first.shown.views, about, hint)
-    return Network((target,), shown, LazyNetwork(partial(_made, target), clip))
+    return Network((target,), shown, LazyNetwork(partial(_call, target), clip))
 
 
-def _made(target: str) -> Any:
-    """What ``module:function`` gives. The module may be one of the current directory."""
+def _call(target: str) -> Any:
+    """The result of ``module:function``. The module may lie in the current directory."""
     module, _, name = target.partition(":")
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
-    found: Any = import_module(module)
+    function: Any = import_module(module)
     for part in name.split("."):
-        found = getattr(found, part)
-    return found()
+        function = getattr(function, part)
+    return function()
 
 
 def unique(ladders: Sequence[tuple[str, ...]]) -> list[str]:
-    """The shortest label of each that no other has; where there is none, a number is added."""
+    """For each network its shortest label that no other network has, or else a numbered one."""
     at = [0] * len(ladders)
     while True:
         names = [ladder[k] for ladder, k in zip(ladders, at, strict=True)]

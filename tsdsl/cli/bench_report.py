@@ -1,4 +1,4 @@
-"""What `tsdsl bench` found, as rows of text and as JSON."""
+"""The results of `tsdsl bench`, as rows of text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Shown(NamedTuple):
-    """What is known of a network before it is made."""
+    """Facts about a network that are known before it is built."""
 
     #: The spec, or ``module:function``.
     file: str
     views: int | None
-    #: For the JSON.
+    #: Further entries of the network in the JSON.
     about: dict[str, Any]
-    #: What to do if it fails.
+    #: The help that an error shows if the network cannot be timed.
     help: str | None
 
 
@@ -45,7 +45,7 @@ def _views(counts: set[int]) -> str:
 
 
 def _largest(report: BenchReport) -> int:
-    """The most multiply-adds of a network, which the unit of all follows."""
+    """The most multiply-adds of a network. It decides the unit of the column."""
     return max((row.macs for row in report.rows if row.macs is not None), default=10**9)
 
 
@@ -77,12 +77,12 @@ def _number(value: float | None, unit: float = 1, digits: int = 3) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    """Of what is far smaller, significant digits."""
+    """A ratio with three decimals; with two significant digits if it is below 0.01."""
     return f"{value:.2g}" if value is not None and 0 < value < 0.01 else _number(value)
 
 
 def facts(report: BenchReport, shown: Mapping[str, Shown]) -> str:
-    """What was done, and what the columns are."""
+    """The conditions of the measurement, and the definitions of the columns."""
     setup = report.setup
     threads = f"{several(setup['threads'], 'thread')}, " if setup["threads"] else ""
     form = (", channels last" if setup["channels_last"] else "") + (
@@ -94,7 +94,7 @@ def facts(report: BenchReport, shown: Mapping[str, Shown]) -> str:
         f" torch {setup['torch']}"
     )
     if report.base is not None:
-        clock = ", time of the processor" if setup["clock"] == "cpu" else ""
+        clock = ", processor time" if setup["clock"] == "cpu" else ""
         lines.append(
             f"latency of a call with {several(setup['batch'], 'clip')}: median and interquartile"
             f" range of {several(setup['repeats'], 'sample')}, networks in turn in"
@@ -108,12 +108,12 @@ def facts(report: BenchReport, shown: Mapping[str, Shown]) -> str:
         lines.append("peak: what torch allocates in a call, beside weights and input")
     lines.append(note(unit(_largest(report))[0]))
     if any("against" in one.about for one in shown.values()):
-        lines.append("those of other modules: half of what torch's FlopCounterMode counts")
+        lines.append("FLOPs of other modules: half of the count of torch's FlopCounterMode")
     return "\n".join(lines)
 
 
 def as_json(report: BenchReport, shown: Mapping[str, Shown]) -> dict[str, Any]:
-    """Everything, in units that are named; what is not known is null."""
+    """The whole report. Keys name their unit; unknown values are null."""
     return {
         "format_version": 1,
         "tsdsl": tsdsl.__version__,
@@ -146,13 +146,13 @@ def _entry(row: BenchRow, shown: Shown) -> dict[str, Any]:
     }
 
 
-def _spread(found: Quartiles | None, values: str, digits: int) -> dict[str, Any] | None:
-    if found is None:
+def _spread(quartiles: Quartiles | None, values: str, digits: int) -> dict[str, Any] | None:
+    if quartiles is None:
         return None
     return {
-        "median": round(found.median, digits),
-        "iqr": round(found.iqr, digits),
-        values: [round(value, digits) for value in found.values],
+        "median": round(quartiles.median, digits),
+        "iqr": round(quartiles.iqr, digits),
+        values: [round(value, digits) for value in quartiles.values],
     }
 
 

@@ -21,12 +21,12 @@ CONVENTION = (
     "FLOPs are multiply-adds (MACs) of convolutions, linear layers and matrix products for one "
     "view; bias, normalisation, activations, pooling and element-wise work count nothing"
 )
-#: What a space cannot be asked, because its decisions are too coupled.
+#: Shown in place of a bound that cannot be computed because decisions are too coupled.
 UNKNOWN = "?"
 
 
 def note(name: str) -> str:
-    """What FLOPs are, below a table in a unit."""
+    """The definition of FLOPs that is printed below a table whose unit is ``name``."""
     return (
         f"{name} (multiply-adds) of convolutions, linear layers and matrix products, for one view"
     )
@@ -67,7 +67,7 @@ NUMBERS = (1, 2, 3, 4)
 
 
 def costs(network: Network, by: Grouping, views: int | None, measured: Sequence[Cost] = ()) -> str:
-    """The table of one network, the convention, and what several views cost."""
+    """The cost table of one network, the definition of FLOPs, and the cost of several views."""
     found = grouped(cost_items(network, measured), by)
     rows = cells(found, by, measured)
     table = aligned(rows, range(1, len(rows[0])))
@@ -76,7 +76,7 @@ def costs(network: Network, by: Grouping, views: int | None, measured: Sequence[
 
 
 def origin(cost: Cost) -> str:
-    """What a cost is; if it was measured, on which device, with which batch."""
+    """How a cost table adds up; if it was measured, on which device and with which batch size."""
     provenance = cost.provenance if isinstance(cost, CostTable) else {}
     device, batch = provenance.get("device"), provenance.get("batch")
     where = f", measured on {visible(str(device))[:80]}" if device else ""
@@ -131,18 +131,20 @@ def bounds(space: tsdsl.Space, ends: Mapping[str, Bounds | None], views: int | N
     lines = aligned([*over, *own, *chosen], (1, 2)).split("\n")
     first, second = len(over), len(over) + len(own)
     parts = ("\n".join(part) for part in (lines[:first], lines[first:second], lines[second:]))
-    unknown = f"; {UNKNOWN}: too coupled to be known" if None in ends.values() else ""
+    unknown = (
+        f"; {UNKNOWN}: decisions are too coupled to compute it" if None in ends.values() else ""
+    )
     return (
         f"{space.graph.name}: {several(len(names), 'decision')}, clip {size(space.input_shape)}\n\n"
         + "\n\n".join(parts)
         + f"\n\n{note(name)}\n"
-        f"exact over all architectures{unknown}; - is a decision that does not apply"
+        f"exact over all architectures{unknown}; - marks an inactive decision"
         + "".join(f"\n{origin(table)}" for table in space.costs.values())
     )
 
 
 def option(arch: tsdsl.Architecture, path: str) -> str:
-    """How an option is written; of a decision that is inactive, a dash."""
+    """The chosen option as text; a dash if the decision is inactive."""
     if path not in arch:
         return "-"
     value = arch[path]
@@ -150,7 +152,7 @@ def option(arch: tsdsl.Architecture, path: str) -> str:
 
 
 def summary(space: tsdsl.Space, arch: tsdsl.Architecture | None) -> str:
-    """What there is to know of a network: input, output, size, cost by stage."""
+    """A summary of a network: input, output, size and cost by stage."""
     network = space.network(arch)
     found = cost_items(network)
     tensors = sum(len(call.params) for _, call in network.ops())

@@ -11,7 +11,7 @@ import click
 #: Verb -> its line in ``tsdsl --help``. The verb is ``command`` of ``tsdsl.cli.verbs.VERB``.
 VERBS = {
     "bench": "Time networks side by side, with memory and ratios.",
-    "check": "Report everything that is wrong in specs.",
+    "check": "Report all errors and warnings in specs.",
     "compile": "Compile a network to Python source that needs torch only.",
     "completion": "Print the script that lets a shell complete tsdsl.",
     "data": "Work with lists of videos.",
@@ -20,13 +20,13 @@ VERBS = {
     "flops": "Count multiply-adds and parameters.",
     "init": "Write a commented spec to start from.",
     "measure": "Measure the latency of every operation of a space.",
-    "plot": "Draw how a search went: curves, and every option over time.",
+    "plot": "Draw the course of a search: curves, and every option over time.",
     "random": "Train architectures drawn at random, to compare a search with.",
     "sample": "Draw architectures from a space, within budgets if some are given.",
     "search": "Search a space on videos, by the spec's search section.",
-    "space": "Say how large a space is, and what of it fits a budget.",
+    "space": "Report the size of a space, its costs, and how much of it fits a budget.",
     "train": "Train a network of a spec on videos, by the spec's train section.",
-    "weights": "Inspect weights, and convert them to those of a network.",
+    "weights": "Inspect weights, and convert them for a network.",
 }
 
 

@@ -1,4 +1,4 @@
-"""``tsdsl search --plan``: what would be done, and what it would take."""
+"""``tsdsl search --plan``: the phases of a search and estimates of its compute and memory."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def plan(
     micro_batch: int | None,
     as_json: bool,
 ) -> None:
-    """Phases, costs and memory; steps, videos and multiply-adds if there is a list. Raises what a
-    search would raise of the space and the list."""
+    """Prints phases, costs and memory; with a list of videos also steps, videos and multiply-adds.
+    Raises the errors that a search would raise for the space and the list."""
     from tsdsl.searching.estimate import expenses
     from tsdsl.searching.foresight import check_reach, expected_inside, forecast
     from tsdsl.searching.plan import check, describe, plan_of
@@ -87,11 +87,11 @@ def plan(
     for line in details.lines:
         data(line)
     note(
-        "FLOPs: expected multiply-adds of what exists in a phase, for one clip, given"
+        "FLOPs: expected multiply-adds of the streams in a phase, for one clip, under"
         f" {details.over} and the budgets so far{_how(ahead)};"
-        " compute: of all its steps, a backward pass as two forward ones.\n"
-        "activations: an upper estimate for one process in float32, of the mean architecture and of"
-        " the largest; one architecture is held at a time, however many a step has"
+        " compute: for all steps of a phase, a backward pass counted as two forward ones.\n"
+        "activations: an upper estimate for one process in float32, for the mean architecture and"
+        " the largest; only one architecture is in memory at a time, however many a step samples"
     )
 
 
@@ -106,7 +106,7 @@ def _how(ahead: Forecast | None) -> str:
 
 
 def _steps(space: tsdsl.Space, source: str, root: str | None) -> int:
-    """Of an epoch."""
+    """The number of steps in an epoch."""
     from tsdsl.data.lists import read_list
     from tsdsl.data.loader import check_fills
     from tsdsl.searching.plan import plan_of

@@ -1,4 +1,4 @@
-"""What is known of a space, as text: the summary that `tsdsl space` prints."""
+"""The summary of a space as text: what `tsdsl space` prints."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from tsdsl.syntax.printer import time
 from tsdsl.units import AMOUNTS, interval_text
 
 Paint = Callable[[str], str]
-#: Integers of more digits are written as 7.154e80; up to the second number, all stand beside.
+#: Integers with more than `SHORT` digits are written as 7.154e80, followed by all their digits if
+#: there are fewer than `BESIDE`.
 SHORT, BESIDE = 15, 40
-#: Stands for what could not be answered.
+#: Shown in place of a value that could not be computed.
 UNKNOWN = "?"
-#: Values from this on are written with an exponent.
+#: Values of this size or more are written with an exponent.
 FAR = 1e9
 
 
 class Unit(NamedTuple):
-    """What values of a cost are shown in."""
+    """The unit in which the values of a cost are shown: its name, its size and the number of
+    decimals."""
 
     name: str
     scale: float
@@ -46,7 +48,7 @@ class Unit(NamedTuple):
 
 
 def unit_of(cost: CostSummary) -> Unit:
-    """By the largest value."""
+    """The unit of a cost. Its scale follows the largest value in the space."""
     largest = cost.bounds.max.value if cost.bounds else 0
     if cost.cost is MACS:
         name, scale = unit(largest)
@@ -61,7 +63,7 @@ def unit_of(cost: CostSummary) -> Unit:
 def overview(
     found: SpaceSummary, by: Grouping | None, under: str, width: int, blocks: bool, colour: bool
 ) -> str:
-    """The whole page. ``under`` names the distribution, ``blocks`` says whether the terminal has
+    """The whole report. ``under`` names the distribution, ``blocks`` says whether the terminal has
     block characters."""
     bold: Paint = _bold if colour else str
     inside: Paint = _cyan if colour else str
@@ -93,10 +95,10 @@ def overview(
 
 
 def big(count: int, rounding: str = ROUND_HALF_EVEN) -> str:
-    """An integer that can be read: 7.154e80."""
+    """An integer in a readable form: as 7.154e80 if it has many digits."""
     if count < 10**SHORT:
         return f"{count:,}"
-    # The same, for integers that Python refuses to write.
+    # By hand, because Python refuses to convert integers of thousands of digits to text.
     power = int(log10(count)) - 6
     digits = Decimal(count // 10**power + (rounding == ROUND_CEILING))
     mantissa, exponent = f"{Context(4, rounding).plus(digits):.3e}".split("e")
@@ -111,7 +113,7 @@ def percent(share: float, rounding: str = ROUND_HALF_EVEN) -> str:
 
 
 def between(value: Between, text: Callable[[float, str], str]) -> str:
-    """One number where it is exact; else both bounds, rounded such that they still are some."""
+    """One number if it is exact; else both bounds, rounded outwards so that they stay bounds."""
     if value.exact:
         return text(value.low, ROUND_HALF_EVEN)
     return f"{text(value.low, ROUND_FLOOR)} to {text(value.high, ROUND_CEILING)}"
@@ -125,7 +127,7 @@ def window_text(name: str, ends: tuple[float, float], unit: str) -> str:
 
 
 def _end(value: float, unit: str) -> str:
-    """All digits of an end."""
+    """An end of a window, with all of its digits."""
     if unit == "ns" and value == int(value):
         return time(int(value))
     found = Decimal(value)
@@ -135,7 +137,7 @@ def _end(value: float, unit: str) -> str:
 
 
 def _exactly(count: int) -> str:
-    """With all digits beside it, if they are not many."""
+    """The count, followed by all of its digits if there are fewer than `BESIDE`."""
     return f"{big(count)} = {count:,}" if 10**SHORT <= count < 10**BESIDE else big(count)
 
 
@@ -146,12 +148,12 @@ def _windows(found: SpaceSummary) -> str:
 
 
 def _numbers(found: SpaceSummary, under: str) -> list[list[str]]:
-    """Of architectures."""
+    """Rows with the number of architectures, of networks, and of those inside the window."""
     rows: list[list[str]] = []
     if found.size is not None:
         rows.append(["architectures", _exactly(found.size), "exact"])
         if found.networks is not None and found.networks < found.size:
-            rows.append(["networks", _exactly(found.networks), "exact; others build the same"])
+            rows.append(["networks", _exactly(found.networks), "exact; distinct after compilation"])
     else:
         rows.append(["architectures", UNKNOWN, "see the note"])
     if not found.windows:
@@ -181,8 +183,8 @@ def _numbers(found: SpaceSummary, under: str) -> list[list[str]]:
 
 
 def _costs(found: SpaceSummary, under: str) -> str:
-    """The ends and means of every cost."""
-    rows = [["", "min", "max", "mean", "std", "mean, all alike", "std"]]
+    """A table of the minimum, maximum, mean and standard deviation of each cost."""
+    rows = [["", "min", "max", "mean", "std", "uniform mean", "std"]]
     for cost in found.costs.values():
         unit = unit_of(cost)
         ends = [end.value for end in cost.bounds] if cost.bounds else [None, None]
@@ -191,7 +193,7 @@ def _costs(found: SpaceSummary, under: str) -> str:
     unknown = f"; {UNKNOWN}: see the note" if any(UNKNOWN in row for row in rows) else ""
     return (
         f"{aligned(rows, range(1, 7))}\n"
-        f"exact; mean and std are {under}, then with all architectures alike{unknown}"
+        f"exact; mean and std are {under}, then under the uniform one{unknown}"
     )
 
 
@@ -202,7 +204,7 @@ def _single(found: SpaceSummary) -> str:
         for cost in found.costs.values()
         if cost.bounds is not None
     ]
-    return f"{aligned(rows, (1,))}\nexact; there is nothing to decide: one network"
+    return f"{aligned(rows, (1,))}\nexact; without decisions, the space is one network"
 
 
 # ------------------------------------------------------------------ spread
@@ -217,7 +219,7 @@ def _spread(
     bold: Paint,
     inside: Paint,
 ) -> str:
-    """Quantiles and a histogram."""
+    """Quantiles and a histogram of one cost."""
     assert cost.histogram is not None and cost.quantiles is not None
     unit = unit_of(cost)
     heads = [f"{100 * share:g}%" for share in SHARES]
@@ -242,9 +244,9 @@ def _spread(
     marked = f"; marked: {window_text(cost.name, window, cost.unit)}" if window else ""
     return "\n".join(
         [
-            bold(f"Spread of {unit.name}, {under}"),
+            bold(f"Distribution of {unit.name}, {under}"),
             table,
-            "exact" if exact else "proven bounds, where there are two numbers",
+            "exact" if exact else "proven bounds where two numbers are shown",
             "",
             *bars,
             f"{how}{marked}",
@@ -256,7 +258,8 @@ def _spread(
 
 
 def _shares(found: SpaceSummary, by: Grouping | None, under: str, bold: Paint) -> str:
-    """The expected cost by group: streams with their stages, unless one kind is asked for."""
+    """The expected cost by group: streams with their stages, unless ``by``
+    names one kind of group."""
     costs = [cost for cost in found.costs.values() if cost.breakdown]
     if not costs:
         return ""
@@ -280,7 +283,7 @@ def _shares(found: SpaceSummary, by: Grouping | None, under: str, bold: Paint) -
 
 
 def _groups(cost: CostSummary, by: Grouping | None) -> list[tuple[str, Grouping, str]]:
-    """Name, what kind it is, and how it is shown."""
+    """For each row: the name of the group, its kind, and the text that is shown."""
     if by is not None:
         return [(name, by, name) for name in cost.breakdown[by]]
     rows: list[tuple[str, Grouping, str]] = []
@@ -296,7 +299,7 @@ def _cells(cost: CostSummary, unit: Unit, value: float) -> tuple[str, str]:
 
 
 def _phases(cost: CostSummary, unit: Unit, under: str, bold: Paint) -> str:
-    """A row for each phase."""
+    """A table of the phases of the search, with their costs and budgets."""
     rows = [["phase", "streams", "learns", "mean", "std", "min", "max", "budget", ""]]
     for phase in cost.phases:
         values = (phase.mean, phase.std, phase.min, phase.max)
@@ -312,18 +315,21 @@ def _phases(cost: CostSummary, unit: Unit, under: str, bold: Paint) -> str:
             ]
         )
     partly = any(set(p.streams) != set(cost.phases[-1].streams) for p in cost.phases)
-    head = "\nwhere streams are absent, the head counts as in the whole network" if partly else ""
+    head = (
+        "\nwhere streams are absent, the head has its cost in the whole network" if partly else ""
+    )
     none = any(p.mean is None for p in cost.phases)
     return (
         f"{bold(f'Phases of the search: {unit.name}, {under}')}\n"
         f"{aligned(rows, range(2, 7))}\n"
-        f"exact; learned before: at its most probable option; learned later: at its default{head}"
-        + ("\n-: what is not learned there violates a requirement" if none else "")
+        "exact; decisions learned before are at their most probable option, those learned later"
+        f" at their default{head}"
+        + ("\n-: the decisions fixed in this phase violate a requirement" if none else "")
     )
 
 
 def _kept(phase: PhaseCost, unit: Unit) -> Sequence[str]:
-    """The budget, and where the mean lies."""
+    """The budget of a phase, and whether the mean lies inside it."""
     if not phase.budgets:
         return "none", ""
     low, high = max(b.low for b in phase.budgets), min(b.high for b in phase.budgets)

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-#: What fills a cell, from nothing to all of it; and what marks the window.
+#: Characters that fill a cell from empty to full, and the one that underlines the window.
 BLOCKS, LINE = " ▁▂▃▄▅▆▇█", "━"
 ASCII, ASCII_LINE = " .:#", "="
 ROWS = 8
-#: In front of the columns: the share of the highest.
+#: Characters to the left of the columns, where the share of the highest column is written.
 MARGIN = 8
-#: Columns, at least and at most.
+#: Smallest and largest number of columns.
 NARROW, WIDE = 20, 72
 
 
 def columns(width: int) -> int:
-    """How many bins fit into a width."""
+    """The number of bins that fit into ``width`` characters."""
     return min(max(width - MARGIN - 2, NARROW), WIDE)
 
 
 def drawable(encoding: str | None) -> bool:
-    """Whether an encoding has the blocks."""
+    """Whether an encoding has the block characters."""
     try:
         (BLOCKS + LINE).encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -37,8 +37,8 @@ def chart(
     blocks: bool,
     paint: Callable[[str], str] = str,
 ) -> list[str]:
-    """Lines: the columns, what is inside of the window marked below, the values at both ends and
-    in the middle. ``paint`` colours what is inside."""
+    """The lines of the histogram: its columns, a line below those inside the window, and the values
+    at both ends and in the middle. ``paint`` colours the columns inside the window."""
     signs, line = (BLOCKS, LINE) if blocks else (ASCII, ASCII_LINE)
     steps = len(signs) - 1
     top = max(shares)
@@ -63,7 +63,8 @@ def chart(
 
 
 def _painted(cells: Sequence[str], inside: Sequence[bool], paint: Callable[[str], str]) -> str:
-    """Runs of cells inside of the window are painted as one."""
+    """The cells as text. Each run of cells inside the window is painted in one piece, which keeps
+    escape sequences few."""
     out: list[str] = []
     run = ""
     for cell, within in zip(cells, inside, strict=True):

@@ -101,7 +101,7 @@ class SpreadPanel:
             means = space.query_cache.expectation(asked)
             outlines.append(_Outline.of(space, cost, bins, given, named, means.moments(given)))
             if uniform:
-                named = "all architectures alike"
+                named = "uniform distribution"
                 moments = means.uniform_moments()
                 every = _Outline.of(space, cost, bins, "architectures", named, moments)
                 # An equal outline would hide the first one.

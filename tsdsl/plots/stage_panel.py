@@ -258,7 +258,7 @@ def _facts(unit: AxisUnit, bars: list[_Bars]) -> str:
     least, mean, most = (unit.number(b.total) for b in bars)
     return (
         f"min: the cheapest architecture, {least} in total; mean of the distribution, {mean};"
-        f" max: the dearest, {most} {unit.short}"
+        f" max: the most expensive, {most} {unit.short}"
     )
 
 

@@ -1,4 +1,4 @@
-"""``tsdsl bench``: networks side by side, timed in one run."""
+"""``tsdsl bench``: times several networks in one run, in turn."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def command(
 ) -> int:
     """Time networks side by side, with memory and ratios.
 
-    A row for each spec without decisions, for each --frozen architecture, and for each --against.
-    Networks are timed in turn, round by round; ratios are of times of the same round, relative to
-    the first network.
+    The table has a row for each spec without decisions, each --frozen architecture and each
+    --against. Networks are timed in turn, round by round; a ratio compares times of the same round,
+    relative to the first network.
 
-    Exit code 1 if a network could not be timed; the others are.
+    Exit code 1 if a network could not be timed; the others are timed all the same.
     """
     if timed.views is not None and timed.evaluate is not None:
         raise click.UsageError("--views and --evaluate both say how many views: give one")
@@ -126,7 +126,7 @@ def _timed(
     setup: Setup,
     timing: NetworkTimingOptions,
 ) -> BenchReport:
-    """Time all networks, showing how far it is and what fails."""
+    """Times all networks, and shows progress and failures."""
     from tsdsl.measuring import BenchFinished, NetworkPrepared, TimingStarted, bench_events
 
     failures: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""``tsdsl check``: everything that is wrong in specs."""
+"""``tsdsl check``: all errors and warnings in specs."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class SpaceOptions(OptionGroup):
     "form",
     type=click.Choice(["text", "json", "sarif", "github"]),
     default="text",
-    help="text is for people and goes to standard error, the others to standard output.",
+    help="text goes to standard error, the machine-readable formats to standard output.",
 )
 @click.option("--dump", is_flag=True, help="Print the validated document of one spec as JSON.")
 @takes(spaces=SpaceOptions)
 @colour_option
 def command(files: tuple[str, ...], form: str, dump: bool, spaces: SpaceOptions) -> int:
-    """Report everything that is wrong in specs.
+    """Report all errors and warnings in specs.
 
     Every architecture of a space is checked; with --costs also that the table has every operation
-    that one of them has. Exit code 1 if there is an error; a warning is none.
+    of every architecture. Exit code 1 if there is an error; warnings do not change it.
     """
     if dump and (len(files) != 1 or form != "text"):
         raise click.UsageError("--dump takes one FILE and no --format")
@@ -85,7 +85,7 @@ def _code(found: list[tsdsl.Diagnostic]) -> int:
 
 
 def _check(file: str, costs: tuple[str, ...]) -> tuple[list[tsdsl.Diagnostic], CheckedFile | None]:
-    """What is wrong, and the file's spaces, if it could be read."""
+    """The errors and warnings of a file, and its checked spaces; None if it cannot be read."""
     try:
         checked = check_file(Path(file))
     except tsdsl.DiagnosticError as error:

@@ -1,4 +1,4 @@
-"""``tsdsl compile``: a network as Python source, or what there is to know of it."""
+"""``tsdsl compile``: a network as Python source, or a summary of it."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ Examples:
 def command(spec: NetworkOptions, output: str | None) -> None:
     """Compile a network to Python source that needs torch only.
 
-    A spec without decisions is one network; of a space, --frozen says which. Without it, -o
-    writes the space's supernet: the weights of all of its architectures, which takes one of them
-    with each clip. Without -o the network is counted and summed up, and nothing is built.
+    A spec without decisions is one network; for a space, --frozen names the architecture. Without
+    --frozen, -o writes the supernet of the space, which shares weights among all architectures and
+    runs the one that is passed with the clip. Without -o, prints a summary of the network.
     """
     if output is not None and output != "-" and not output.endswith(".py"):
         suffix = os.path.splitext(output)[1]

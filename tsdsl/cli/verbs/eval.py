@@ -85,7 +85,7 @@ class _ScoreFile(click.ParamType):  # type: ignore[type-arg]
 
 
 class EvaluationOptions(OptionGroup):
-    """What is evaluated, and how."""
+    """The weights and the section of an evaluation, and its views and batch size."""
 
     weights: str = option(
         "--weights",
@@ -101,7 +101,7 @@ class EvaluationOptions(OptionGroup):
         "--views",
         type=_Views(),
         metavar="CLIPSxCROPS",
-        help="Views of a video, in place of the section's: 10x1 or 10x3.",
+        help="Views per video, instead of those of the section: 10x1 or 10x3.",
     )
     batch: int | None = option(
         "--batch", type=click.IntRange(1, 4096), metavar="N", help="Views in a forward pass."
@@ -134,9 +134,9 @@ def command(
 ) -> int:
     """Evaluate a network on videos, by an evaluate section of the spec.
 
-    The section says how many clips are taken from a video and how they are cropped; the class
-    probabilities of these views are averaged. Videos that cannot be used are reported, and no
-    part of the accuracies.
+    The section gives the number of clips per video and their crops; the class probabilities of
+    these views are averaged. Videos that cannot be used are reported, and do not count in the
+    accuracies.
 
     The architecture is that of --frozen, or the one that the weights were trained with.
     Under torchrun, processes share the videos.
@@ -204,7 +204,7 @@ def command(
 
 
 class _Progress:
-    """Shows what may surprise, then how far the evaluation is; nothing on other ranks."""
+    """Shows warnings, then the progress of the evaluation; nothing except on rank 0."""
 
     def __init__(
         self, space: tsdsl.Space, chosen: ChosenSection, source: StoredWeights, quiet: bool

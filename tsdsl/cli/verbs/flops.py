@@ -50,7 +50,7 @@ class CountedNetworkOptions(SpecWithCosts):
 @click.option(
     "--by",
     type=click.Choice(["stream", "stage", "block", "op"]),
-    help="What a row of the table is; stage if left out.",
+    help="Rows of the table; stage if left out.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @plot_option
@@ -69,8 +69,8 @@ def command(
     """Count multiply-adds and parameters.
 
     FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one view (clip
-    and crop). Of a space without --frozen, the exact minimum and maximum of each cost over its
-    architectures, then the networks with the fewest and the most FLOPs.
+    and crop). For a space without --frozen, prints the exact minimum and maximum of each cost over
+    its architectures, then the networks with the fewest and the most FLOPs.
 
     With --min or --max, exit code 1 if the count (of a space: every architecture) lies outside.
     """
@@ -137,7 +137,7 @@ def _space(
 
 
 def _bounds(space: tsdsl.Space, cost: str) -> Bounds | None:
-    """The ends of a cost; None where its decisions are too coupled to know them."""
+    """The minimum and maximum of a cost; None where decisions are too coupled to compute them."""
     try:
         return space.bounds(cost)
     except tsdsl.DiagnosticError as error:
@@ -183,14 +183,15 @@ def _network_json(space: tsdsl.Space, network: Any, views: int | None) -> dict[s
 
 
 def _window(file: str, least: int, most: int, low: int | None, high: int | None) -> int:
-    """0 if a count, or some count of a space, lies in the window; else say so, and 1."""
+    """The exit code: 0 if some count from ``least`` to ``most`` lies in the window, else 1, with an
+    error."""
     if low is not None and most < low:
-        told, end, side, wanted, gap = most, "maximum", "below --min", low, low - most
+        count, end, side, wanted, gap = most, "maximum", "below --min", low, low - most
     elif high is not None and least > high:
-        told, end, side, wanted, gap = least, "minimum", "above --max", high, least - high
+        count, end, side, wanted, gap = least, "minimum", "above --max", high, least - high
     else:
         return 0
     subject = "the network" if least == most else f"the {end} of the space"
-    message = f"{subject} has {flops(told)} (multiply-adds): {amount(gap)} {side} {amount(wanted)}"
+    message = f"{subject} has {flops(count)} (multiply-adds): {amount(gap)} {side} {amount(wanted)}"
     show([tsdsl.Diagnostic("E0591", message, file=file)])
     return 1

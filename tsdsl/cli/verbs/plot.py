@@ -1,4 +1,4 @@
-"""``tsdsl plot``: a figure of how a search went."""
+"""``tsdsl plot``: a figure of the course of a search."""
 
 from __future__ import annotations
 
@@ -30,14 +30,16 @@ Examples:
     "--only",
     multiple=True,
     metavar="PATH",
-    help="Decisions that begin so, such as a stream or a stage; may be repeated.",
+    help="Show only decisions whose path begins with PATH, such as a stream or a stage; may be"
+    " repeated.",
 )
 @colour_option
 def command(folder: str, output: str, only: tuple[str, ...]) -> None:
-    """Draw how a search went: curves, and every option over time.
+    """Draw the course of a search: curves, and every option over time.
 
-    RUN is the folder of 'tsdsl search', also of one that still runs. Blue is what a phase learns,
-    grey what stands in it; the triangle marks the option that is most probable in the end.
+    RUN is the folder of a 'tsdsl search', which may still be running. Decisions that a phase learns
+    are blue, decisions that are fixed in it grey; a triangle marks the option that is most probable
+    at the end.
     """
     plots = plotting("tsdsl plot")
     from tsdsl.plots.search_panels import NoSuchDecision

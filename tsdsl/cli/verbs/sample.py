@@ -80,11 +80,11 @@ class SampleOptions(WindowOptions):
 def command(spec: SpecWithCosts, sampling: SampleOptions, output: str | None) -> None:
     """Draw architectures from a space, within budgets if some are given.
 
-    They are drawn with the weights that the spec gives its options (--uniform: all alike), given
-    that each cost is in its window, exactly. No two are one network: where decisions differ in
-    nothing that is built, the first that is drawn stands for all. One goes to standard output as
-    arch.json, several as JSON lines, as they are drawn. The first of many are those that the same
-    seed gives for fewer.
+    They follow the weights that the spec gives its options (--uniform: all architectures equally
+    probable), conditioned exactly on each cost being in its window. Architectures that build the
+    same network are drawn once. One architecture goes to standard output as arch.json, several as
+    JSON lines, each as soon as it is drawn. With the same seed, a smaller -n gives the first ones
+    of a larger -n.
     """
     count = sampling.count
     suffix = os.path.splitext(output)[1] if output is not None else ""
@@ -119,11 +119,11 @@ def command(spec: SpecWithCosts, sampling: SampleOptions, output: str | None) ->
 
 
 class _Drawn(Iterator[tsdsl.Architecture]):
-    """Some architectures of a stream, of which there is one at least. Where no more can be found,
-    it ends, and says why."""
+    """The first architectures of a stream, at most ``limit``. It ends early where no further one
+    exists; `why` then has the reason. Raises `DiagnosticError` if there is not even one."""
 
     def __init__(self, stream: Iterator[tsdsl.Architecture], limit: int) -> None:
-        # What is wrong with the question shows before anything is written.
+        # Errors in the space or the windows are raised before anything is written.
         first = next(stream)
         self._rest = islice(chain([first], stream), limit)
         self.count = 0
@@ -131,12 +131,12 @@ class _Drawn(Iterator[tsdsl.Architecture]):
 
     def __next__(self) -> tsdsl.Architecture:
         try:
-            found = next(self._rest)
+            arch = next(self._rest)
         except tsdsl.SpecError as few:
             self.why = few.diagnostics[0].message
             raise StopIteration from None
         self.count += 1
-        return found
+        return arch
 
 
 def _fewer(drawn: int, windows: bool, weighted: bool, count: int) -> str:

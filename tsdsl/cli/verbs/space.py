@@ -1,4 +1,4 @@
-"""``tsdsl space``: how large a space is, what it costs and what fits a budget."""
+"""``tsdsl space``: the size of a space, its costs, and the share that fits a budget."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ BINS = 40
     type=AnyWindow(),
     multiple=True,
     metavar="[COST:]A..B",
-    help="Count the architectures that cost A to B: multiply-adds, or another cost by its name. May"
-    " be repeated, for the architectures in all windows. The budgets of the spec if left out.",
+    help="Count the architectures whose cost is between A and B: multiply-adds, or the named cost."
+    " May be repeated, for the architectures in all windows. The budgets of the spec if left out.",
 )
 @click.option(
     "--by",
@@ -73,15 +73,15 @@ def command(
     as_json: bool,
     plot: str | None,
 ) -> int:
-    """Say how large a space is, and what of it fits a budget.
+    """Report the size of a space, its costs, and how much of it fits a budget.
 
-    How many architectures there are, what they cost at least, at most and on average, how many lie
-    in a window, and where the cost lies. Counts are of architectures; where some are one network,
-    and there are at most 65,536, the number of distinct networks is given, too.
+    Prints the number of architectures, the minimum, maximum and mean of each cost, how many
+    architectures lie in a window, and how the cost divides among streams and stages. Different
+    architectures can build the same network: in a space of at most 65,536 architectures, the number
+    of distinct networks is given, too.
 
-    Everything is exact or has proven bounds; the output says
-    which. FLOPs are multiply-adds of convolutions, linear layers and matrix products, for one view
-    (clip and crop).
+    Each number is exact or has proven bounds; the output says which. FLOPs are multiply-adds of
+    convolutions, linear layers and matrix products, for one view (clip and crop).
 
     Exit code 1 if no architecture lies in the window.
     """
@@ -140,7 +140,7 @@ def _missed(file: str, found: SpaceSummary) -> tsdsl.Diagnostic:
 
 
 def _dumped(report: dict[str, Any]) -> str:
-    """Python refuses to print integers of more than some thousand digits unless told."""
+    """The report as JSON text, without Python's limit on the digits of printed integers."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
@@ -178,16 +178,16 @@ def _json(found: SpaceSummary, distribution: str | None) -> dict[str, Any]:
         mass = found.mass
         report["mass"] = None if mass is None else mass.estimate
         report["mass_bounds"] = None if mass is None else {"low": mass.low, "high": mass.high}
-    held = {name: cost for name, cost in found.costs.items() if cost.breakdown}
-    report["breakdown"] = {name: cost.breakdown for name, cost in held.items()}
+    divided = {name: cost for name, cost in found.costs.items() if cost.breakdown}
+    report["breakdown"] = {name: cost.breakdown for name, cost in divided.items()}
     report["phases"] = [
         {
             "name": same[0].name,
             "streams": list(same[0].streams),
             "learned": list(same[0].learned),
-            **{name: _phase(phase) for name, phase in zip(held, same, strict=True)},
+            **{name: _phase(phase) for name, phase in zip(divided, same, strict=True)},
         }
-        for same in zip(*(cost.phases for cost in held.values()), strict=True)
+        for same in zip(*(cost.phases for cost in divided.values()), strict=True)
     ]
     report["notes"] = [{"code": n.code, "message": n.message, "help": n.help} for n in found.notes]
     return report

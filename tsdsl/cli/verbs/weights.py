@@ -1,4 +1,4 @@
-"""``tsdsl weights``: what a file of weights has, and whether it is a network's."""
+"""``tsdsl weights``: the content of a file of weights, and whether it fits a network."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     from tsdsl.weights.weight_files import LoadedWeights, StoredWeights
 
-#: Names of files that are written as torch does, with the state dict under ``model_state``.
+#: Suffixes of files written with `torch.save`, with the state dict under ``model_state``.
 TORCH = (".pyth", ".pth", ".pt")
 #: What ``--as`` takes; a test compares it with the schemes.
 NAMES = ("pyslowfast-x3d", "pyslowfast-slowfast", "pytorchvideo-x3d", "pytorchvideo-slowfast")
-#: Characters of a value of the file's that are shown.
+#: Characters shown of each metadata value of the file.
 _SHOWN = 70
 
 EPILOG = """\b
@@ -48,7 +48,7 @@ Examples:
 
 
 class FittedNetworkOptions(OptionGroup):
-    """The network that weights have to fit, if one is given."""
+    """The network that the weights must fit, if one is given."""
 
     spec: str | None = option(
         "--spec", type=click.Path(), metavar="SPEC", help="The network that the weights must fit."
@@ -74,14 +74,14 @@ class FittedNetworkOptions(OptionGroup):
     "--as",
     "scheme_name",
     type=click.Choice(NAMES),
-    help="Write the names of another code base; left out, those of the network.",
+    help="Write the parameter names of another code base; those of the network if left out.",
 )
 @click.option(
     "-o",
     "output",
     type=click.Path(),
     metavar="OUT",
-    help="Write them: .safetensors, or .pyth, .pth, .pt as torch does.",
+    help="Write the weights: .safetensors, or .pyth, .pth, .pt in torch's format.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @colour_option
@@ -92,12 +92,12 @@ def command(
     output: str | None,
     as_json: bool,
 ) -> int:
-    """Inspect weights, and convert them to those of a network.
+    """Inspect weights, and convert them for a network.
 
-    FILE is a safetensors file, or one of torch, whose code is never run. With --spec, its tensors
-    must be those of the network, all of them, by their names and shapes; names of PySlowFast and
-    pytorchvideo are recognised. The architecture is that of --frozen, or the one that the weights
-    were trained with.
+    FILE is a safetensors file or a torch checkpoint; code in a checkpoint is never run. With
+    --spec, its tensors must be exactly those of the network, by name and shape; the names of
+    PySlowFast and pytorchvideo are recognised. The architecture is that of --frozen, or the one
+    that the weights were trained with.
     """
     spec = network.spec
     if spec is None and (network.is_given or scheme_name or output):
@@ -192,7 +192,7 @@ def _text(found: dict[str, Any]) -> str:
     counted = ", ".join(f"{count} of {name}" for name, count in types.items())
     rows = [
         ["container", found["container"]],
-        ["names", found["names"] or "of no code base that is known"],
+        ["names", found["names"] or "unknown"],
         ["parameters", f"{found['parameters']:,}"],
         ["tensors", f"{len(found['tensors']):,} ({counted}), {found['bytes'] / 2**20:,.1f} MiB"],
     ]

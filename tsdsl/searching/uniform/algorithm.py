@@ -98,7 +98,7 @@ class Uniform(SearchAlgorithm):
 
     @classmethod
     def details(cls, space: Space, plan: Plan, known_steps: bool) -> PlanDetails:
-        return PlanDetails({}, [{} for _ in plan.phases], over="all architectures alike")
+        return PlanDetails({}, [{} for _ in plan.phases], over="the uniform distribution")
 
     def __init__(self, context: SearchContext) -> None:
         super().__init__(context)

@@ -24,7 +24,7 @@ VERBS = {
     "random": "Train architectures drawn at random, to compare a search with.",
     "sample": "Draw architectures from a space, within budgets if some are given.",
     "search": "Search a space on videos, by the spec's search section.",
-    "space": "Report the size of a space, its costs, and how much of it fits a budget.",
+    "space": "Report the size and the costs of a space, and what fits a budget.",
     "train": "Train a network of a spec on videos, by the spec's train section.",
     "weights": "Inspect weights, and convert them for a network.",
 }

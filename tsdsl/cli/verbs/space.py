@@ -73,7 +73,7 @@ def command(
     as_json: bool,
     plot: str | None,
 ) -> int:
-    """Report the size of a space, its costs, and how much of it fits a budget.
+    """Report the size and the costs of a space, and what fits a budget.
 
     Prints the number of architectures, the minimum, maximum and mean of each cost, how many
     architectures lie in a window, and how the cost divides among streams and stages. Different

@@ -617,7 +617,8 @@ class Space:
         from tsdsl.analysis.costs.named import cost_named
 
         check_type("a cost", name, str, 'such as "macs", or the name of a cost table')
-        return cost_named(name, self.costs, self.name, self.graph.source)
+        span = self.sections.cost_spans.get(name) if self.sections else None
+        return cost_named(name, self.costs, self.name, self.graph.source, span)
 
     def value(self, cost: str, architecture: Any = None) -> Any:
         """Any cost by its name, of one architecture or of many; see `flops`. In the unit of the

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import tsdsl
+from tsdsl.analysis.costs.cost_file import dump
+from tsdsl.analysis.costs.cost_table import CostTable
+from tsdsl.analysis.elimination.configurations import configurations
 
 BAD = "tsnet 1\nspace X {\n  param crop = \n  input clip(channels=3\n}\n"
 
@@ -90,3 +95,23 @@ def test_one_of_several_spaces_is_named(run, tmp_path: Path) -> None:
     wrong = run("sample", spec, "--space", "C")
     assert wrong.exit_code == 1 and "it has: A, B" in wrong.stderr
     assert run("check", spec, "--space", "A").exit_code == 2
+
+
+MISSPELT = Path(__file__).parents[1] / "sema" / "corpus" / "W0910_budget.tsnet"
+
+
+def test_a_misspelt_budget_is_a_warning_unless_a_table_defines_it(run, tmp_path: Path) -> None:
+    (tmp_path / "s.tsnet").write_text(MISSPELT.read_text())
+    done = run("check", "s.tsnet")
+    assert done.exit_code == 0 and done.stderr.count("W0910") == 2
+    assert "did you mean 'flops'?" in done.stderr and "energy" not in done.stderr
+    space = tsdsl.load(tmp_path / "s.tsnet")
+    with pytest.raises(tsdsl.SpecError) as caught:
+        space.cost("flop")
+    finding = caught.value.diagnostics[0]
+    assert finding.code == "E0723" and finding.span is not None and finding.span.text == "flop"
+    assert "did you mean 'flops'?" in (finding.help or "") and "--costs" in (finding.help or "")
+    values = dict.fromkeys(configurations(space.graph).configurations, 1)
+    (tmp_path / "flop.json").write_text(dump(CostTable("flop", "pJ", values)))
+    done = run("check", "s.tsnet", "--costs", "flop.json")
+    assert done.exit_code == 0 and "'flop'" not in done.stderr and "'latnecy'" in done.stderr

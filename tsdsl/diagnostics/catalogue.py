@@ -161,6 +161,7 @@ WARNINGS = {
     "W0906": "decisions too coupled for a complete check",
     "W0908": "an addition that nothing uses",
     "W0909": "a value that the result of its block does not depend on",
+    "W0910": "a budget whose cost may be misspelt",
     "W0970": "an architecture of another space",
 }
 

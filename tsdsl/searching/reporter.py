@@ -37,7 +37,10 @@ class RunningSearch(Protocol):
 
 
 class Reporter:
-    """Of the first rank. It goes on with the files of a folder from where the searcher stands."""
+    """Writes the log of a search, on the first rank.
+
+    It continues the files of the run's folder from the step at which the search resumes.
+    """
 
     def __init__(
         self,

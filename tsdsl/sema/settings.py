@@ -251,7 +251,9 @@ class _Reader:
         self, setting: ast.Budget, places: Places, at: tuple[Any, ...]
     ) -> dict[str, Any] | None:
         cost = setting.cost.text
-        self.cost_spans.setdefault(cost, setting.cost.span)
+        if cost not in self.cost_spans:
+            self.cost_spans[cost] = setting.cost.span
+            self._check_spelling(setting.cost)
         places[at] = setting.span
         limits = {"low": setting.low, "high": setting.high}
         parts: dict[str, Any] = {"cost": cost}
@@ -262,6 +264,18 @@ class _Reader:
             places[(*at, "weight")] = setting.weight.span
             parts["weight"] = self._value(setting.weight, places, (*at, "weight"))
         return None if _BROKEN in parts.values() else parts
+
+    def _check_spelling(self, cost: ast.Ident) -> None:
+        """Warn about a cost that is nearly a counted one. Other unknown names are left alone: only
+        a cost table can define them, and a spec does not name its tables."""
+        if cost.text in ("flops", "params", "latency"):
+            return
+        # Only here, as few specs have other costs: it imports numpy.
+        from tsdsl.analysis.costs.named import misspelt_cost
+
+        if meant := misspelt_cost(cost.text):
+            message = f"'{cost.text}' is a cost only with a table for it (--costs)"
+            self.context.warn("W0910", message, cost.span, f"did you mean '{meant}'?")
 
     def _limit(self, cost: str, node: ast.Expr) -> Any:
         """One end of a budget. A time is in nanoseconds; a latency has to be a time."""
